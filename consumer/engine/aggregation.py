@@ -1,0 +1,94 @@
+"""Records that the Kinesis Producer Library packed into one: magic, protobuf message, MD5 of the message.
+
+The format is that of the KPL's aggregation-format.md. KCL unpacks sound aggregates before the record processor
+sees them; Lambda unpacks none, and KCL hands broken ones through as they are.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from consumer.engine.errors import Reason, Rejected
+from consumer.engine.records import Record
+
+MAGIC = b"\xf3\x89\x9a\xc2"
+_DIGEST = 16
+_RECORDS_FIELD = 3
+_DATA_FIELD = 3
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+def deaggregate(record: Record) -> list[Record]:
+    """The user records inside, at their sub-sequence numbers; the record itself when it is no aggregate.
+
+    A broken aggregate comes back whole, with its fault.
+    """
+    if not record.data.startswith(MAGIC):
+        return [record]
+    try:
+        parts = _user_records(record.data)
+    except Rejected as fault:
+        return [replace(record, fault=fault)]
+    return [
+        replace(record, data=data, position=replace(record.position, sub_sequence=index))
+        for index, data in enumerate(parts)
+    ]
+
+
+def _user_records(data: bytes) -> list[bytes]:
+    message, digest = data[len(MAGIC) : -_DIGEST], data[-_DIGEST:]
+    if hashlib.md5(message, usedforsecurity=False).digest() != digest:
+        raise _broken("its checksum is wrong")
+    parts = [_data_of(value) for field, value in _fields(message) if field == _RECORDS_FIELD]
+    if not parts:
+        raise _broken("it holds no record")
+    return parts
+
+
+def _data_of(message: object) -> bytes:
+    if not isinstance(message, bytes):
+        raise _broken("a record is not a message")
+    found = [value for field, value in _fields(message) if field == _DATA_FIELD]
+    if not found or not isinstance(found[-1], bytes):
+        raise _broken("a record has no data")
+    return found[-1]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and values of a protobuf message: the bytes of length-delimited fields, else the number."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        value, at = _value(message, at, tag & 7)
+        yield tag >> 3, value
+
+
+def _value(message: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:
+    if wire_type == _VARINT:
+        return _varint(message, at)
+    if wire_type == _LENGTH:
+        length, at = _varint(message, at)
+    elif wire_type in (_FIXED64, _FIXED32):
+        length = 8 if wire_type == _FIXED64 else 4
+    else:
+        raise _broken(f"wire type {wire_type} is unknown")
+    if at + length > len(message):
+        raise _broken("it is cut off")
+    return message[at : at + length], at + length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise _broken("it is cut off")
+        byte = message[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise _broken("a number is too long")
+
+
+def _broken(why: str) -> Rejected:
+    return Rejected(Reason.AGGREGATE, f"a broken KPL aggregate: {why}")

@@ -1,0 +1,69 @@
+"""The fold: events merged one by one into a state, each with its outcome."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from consumer.engine.errors import Rejected
+from consumer.engine.projection import Projection
+
+E = TypeVar("E")
+S = TypeVar("S")
+
+
+class Outcome(StrEnum):
+    """What became of a record. Every record received has exactly one."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of one record of type `type`; `rejected` says why when it is quarantined."""
+
+    type: str
+    outcome: Outcome
+    warnings: tuple[str, ...] = ()
+    rejected: Rejected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded(Generic[S]):
+    """The state all events together lead to (None: no event could be applied), and each event's verdict."""
+
+    state: S | None
+    verdicts: Sequence[Verdict]
+
+    @property
+    def rejects(self) -> bool:
+        return any(verdict.rejected for verdict in self.verdicts)
+
+
+def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> Folded[S]:
+    """Merges `events` into `state`, in their order."""
+    verdicts: list[Verdict] = []
+    for event in events:
+        merged = _step(projection, state, event)
+        state = merged.state
+        verdicts += merged.verdicts
+    return Folded(state, verdicts)
+
+
+def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
+    kind = projection.type_of(event)
+    try:
+        judgement = projection.judge(state, event)
+    except Rejected as rejected:
+        return Folded(state, (Verdict(kind, Outcome.QUARANTINED, rejected=rejected),))
+    change = projection.change(event)
+    merged = change if state is None else projection.merge(state, change)
+    if merged != state:
+        outcome = Outcome.APPLIED
+    else:
+        outcome = Outcome.DUPLICATE if judgement.repeated else Outcome.STALE
+    return Folded(merged, (Verdict(kind, outcome, judgement.warnings),))

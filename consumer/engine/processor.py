@@ -1,0 +1,260 @@
+"""The processing core: records in, a settled batch out. The record processor and the Lambda handler share it.
+
+A record is settled when its effect is stored, or found to be there, or when it lies in the quarantine. Faults of
+the environment are waited for as long as the caller's patience lasts; they never settle a record.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from consumer.engine.aggregation import deaggregate
+from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
+from consumer.engine.folding import Folded, Outcome, Verdict, fold
+from consumer.engine.patience import Patience, persist
+from consumer.engine.projection import Ignored, Key, Projection
+from consumer.engine.quarantine import Quarantine, Quarantined
+from consumer.engine.records import Position, Record
+from consumer.engine.repository import Change, Repository, Saved, Versioned
+
+E = TypeVar("E")
+S = TypeVar("S")
+
+UNREADABLE = "UNREADABLE"
+"""The event type of a record that could not be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch. `records` and `verdicts` go together; a verdict of None is an unsettled record."""
+
+    records: Sequence[Record]
+    verdicts: Sequence[Verdict | None]
+    writes: int = 0
+    conflicts: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time spent, by phase: decode, store, quarantine."""
+
+    @property
+    def unsettled(self) -> Position | None:
+        """The first record that is not settled: nothing from it on may be checkpointed."""
+        for record, verdict in zip(self.records, self.verdicts, strict=True):
+            if verdict is None:
+                return record.position
+        return None
+
+    @property
+    def settled(self) -> Position | None:
+        """The last record before the first unsettled one."""
+        last = None
+        for record, verdict in zip(self.records, self.verdicts, strict=True):
+            if verdict is None:
+                break
+            last = record.position
+        return last
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        return Counter(verdict.outcome for verdict in self.verdicts if verdict)
+
+    @property
+    def warnings(self) -> Counter[str]:
+        return Counter(kind for verdict in self.verdicts if verdict for kind in verdict.warnings)
+
+    @property
+    def quarantined(self) -> list[Quarantined]:
+        return [
+            Quarantined(record, verdict.rejected.reason, verdict.rejected.detail)
+            for record, verdict in zip(self.records, self.verdicts, strict=True)
+            if verdict and verdict.rejected
+        ]
+
+
+class Known(Generic[S]):
+    """The last stored state of the keys used most recently: saves the read before a conditional write."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._states: OrderedDict[Key, Versioned[S]] = OrderedDict()
+
+    def get(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        found = {key: self._states[key] for key in keys if key in self._states}
+        for key in found:
+            self._states.move_to_end(key)
+        return found
+
+    def learn(self, states: Mapping[Key, Versioned[S]]) -> None:
+        for key, state in states.items():
+            self._states[key] = state
+            self._states.move_to_end(key)
+        while len(self._states) > self._size:
+            self._states.popitem(last=False)
+
+    def forget(self) -> None:
+        self._states.clear()
+
+
+@dataclass(slots=True)
+class _Batch(Generic[E]):
+    """A batch in the making: events by key and by their index among the records, verdicts not yet settled."""
+
+    records: Sequence[Record]
+    verdicts: list[Verdict | None]
+    events: dict[Key, dict[int, E]] = field(default_factory=dict)
+    rejected: dict[int, Verdict] = field(default_factory=dict)
+    writes: int = 0
+    conflicts: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def decide(self, index: int, verdict: Verdict) -> None:
+        """Settles a record, or leaves it to the quarantine."""
+        if verdict.rejected:
+            self.rejected[index] = verdict
+        else:
+            self.verdicts[index] = verdict
+
+
+@dataclass(slots=True)
+class Processor(Generic[E, S]):
+    """Keeps a projection up to date. One a shard; not for threads.
+
+    clock       monotonic seconds
+    record_cap  bytes; a larger record is rejected unread
+    breaker     rejected records in a row that end the worker; 0: none do
+    """
+
+    projection: Projection[E, S]
+    repository: Repository[S]
+    quarantine: Quarantine
+    clock: Callable[[], float]
+    record_cap: int = 262_144
+    breaker: int = 0
+    known: Known[S] = field(default_factory=lambda: Known(10_000))
+    _rejected_in_a_row: int = 0
+
+    def process(self, records: Iterable[Record], patience: Patience) -> BatchResult:
+        """Settles the records, or as many as patience allows.
+
+        Raises BreakerOpen before a run of rejected records that is too long reaches the quarantine.
+        """
+        flat = [part for record in records for part in deaggregate(record)]
+        batch: _Batch[E] = _Batch(flat, [None] * len(flat))
+        with self._timed(batch, "decode"):
+            self._decode(batch)
+        with suppress(GaveUp):
+            with self._timed(batch, "store"):
+                self._store(batch, patience)
+            with self._timed(batch, "quarantine"):
+                self._set_aside(batch, patience)
+        return BatchResult(batch.records, batch.verdicts, batch.writes, batch.conflicts, batch.seconds)
+
+    @contextmanager
+    def _timed(self, batch: _Batch[E], phase: str) -> Iterator[None]:
+        start = self.clock()
+        try:
+            yield
+        finally:
+            batch.seconds[phase] = self.clock() - start
+
+    def _decode(self, batch: _Batch[E]) -> None:
+        for index, record in enumerate(batch.records):
+            try:
+                event = self._event(record)
+            except Rejected as rejected:
+                batch.decide(index, Verdict(UNREADABLE, Outcome.QUARANTINED, rejected=rejected))
+                continue
+            if isinstance(event, Ignored):
+                batch.decide(index, Verdict(event.type, Outcome.IGNORED))
+            else:
+                batch.events.setdefault(self.projection.key(event), {})[index] = event
+
+    def _event(self, record: Record) -> E | Ignored:
+        if record.fault is not None:
+            raise record.fault
+        if not record.data:
+            raise Rejected(Reason.RECORD_DATA, "data is empty")
+        if len(record.data) > self.record_cap:
+            raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
+        return self.projection.decode(record.data)
+
+    def _store(self, batch: _Batch[E], patience: Patience) -> None:
+        pending = set(batch.events)
+        stored = self.known.get(pending)
+        unread = pending - stored.keys()
+        stored |= self._load(unread, patience)
+        certain, failures = set(unread), 0
+        while pending:
+            folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
+            # what is known may be old: nothing is rejected on its word
+            doubtful = {key for key in pending - certain if folds[key].rejects}
+            if doubtful:
+                _replace(stored, doubtful, self._load(doubtful, patience))
+                certain |= doubtful
+                continue
+            saved = self._save(batch, folds, stored)
+            _replace(stored, saved.conflicts, saved.conflicts)
+            certain |= saved.conflicts.keys()
+            for key in pending - saved.conflicts.keys() - saved.unknown.keys():
+                for index, verdict in zip(batch.events[key], folds[key].verdicts, strict=True):
+                    batch.decide(index, verdict)
+            pending = saved.conflicts.keys() | saved.unknown.keys()
+            failures = failures + 1 if saved.unknown else 0
+            if failures:
+                patience.wait("store", failures, next(iter(saved.unknown.values())))
+
+    def _load(self, keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
+        if not keys:
+            return {}
+        loaded = persist("load", patience, lambda: self.repository.load(keys))
+        self.known.learn(loaded)
+        return loaded
+
+    def _fold(self, batch: _Batch[E], key: Key, stored: Versioned[S] | None) -> Folded[S]:
+        return fold(self.projection, stored.state if stored else None, list(batch.events[key].values()))
+
+    def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Versioned[S]]) -> Saved[S]:
+        changes = {}
+        for key, folded in folds.items():
+            expected = stored.get(key)
+            if folded.state is not None and (expected is None or folded.state != expected.state):
+                changes[key] = Change(expected, folded.state)
+        if not changes:
+            return Saved()
+        saved = self.repository.save(changes)
+        self.known.learn(saved.stored)
+        batch.writes += len(changes)
+        batch.conflicts += len(saved.conflicts)
+        return saved
+
+    def _set_aside(self, batch: _Batch[E], patience: Patience) -> None:
+        self._mind_the_breaker(batch)
+        entries = [
+            Quarantined(batch.records[index], verdict.rejected.reason, verdict.rejected.detail)
+            for index, verdict in sorted(batch.rejected.items())
+            if verdict.rejected
+        ]
+        if entries:
+            persist("quarantine", patience, lambda: self.quarantine.put(entries))
+        for index, verdict in batch.rejected.items():
+            batch.verdicts[index] = verdict
+
+    def _mind_the_breaker(self, batch: _Batch[E]) -> None:
+        for index in range(len(batch.records)):
+            self._rejected_in_a_row = self._rejected_in_a_row + 1 if index in batch.rejected else 0
+            if 0 < self.breaker <= self._rejected_in_a_row:
+                raise BreakerOpen(
+                    f"{self.breaker} records in a row were rejected, the last at {batch.records[index].position}:"
+                    f" {batch.rejected[index].rejected}"
+                )
+
+
+def _replace(stored: dict[Key, Versioned[S]], keys: Iterable[Key], found: Mapping[Key, Versioned[S] | None]) -> None:
+    for key in keys:
+        current = found.get(key)
+        if current is None:
+            stored.pop(key, None)
+        else:
+            stored[key] = current

@@ -1,0 +1,78 @@
+"""Where records that can never be applied are kept, whole, until somebody has looked at them."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+from urllib.parse import quote
+
+from consumer.engine.errors import Reason
+from consumer.engine.records import Position, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A rejected record, why it was rejected, and where it was."""
+
+    record: Record
+    reason: Reason
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        position = self.record.position
+        return {
+            "reason": self.reason,
+            "detail": self.detail,
+            "stream": position.stream,
+            "shard": position.shard,
+            "sequenceNumber": position.sequence,
+            "subSequenceNumber": position.sub_sequence,
+            "arrivedAt": self.record.arrived_at,
+            "data": base64.b64encode(self.record.data).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """What `to_json` made; ValueError or KeyError when it did not."""
+        position = Position(
+            document["stream"], document["shard"], document["sequenceNumber"], document["subSequenceNumber"]
+        )
+        data = base64.b64decode(document["data"], validate=True)
+        return cls(Record(position, data, document["arrivedAt"]), Reason(document["reason"]), document["detail"])
+
+
+class Quarantine(Protocol):
+    """Records by position: putting one again overwrites it. Every method raises Unavailable."""
+
+    def put(self, entries: Iterable[Quarantined]) -> None: ...
+
+    def entries(self) -> Iterator[Quarantined]:
+        """Everything kept, in the order of `path_of`."""
+        ...
+
+    def drop(self, position: Position) -> None:
+        """Forgets one record; no error when it is not there."""
+        ...
+
+
+def path_of(position: Position) -> str:
+    """`<stream>/<shard>/<sequence>[-<sub>].json`, safe as a file name and an object key whatever the parts hold."""
+    parts = (quote(part, safe="").replace(".", "%2E") for part in (position.stream, position.shard))
+    sub = f"-{position.sub_sequence}" if position.sub_sequence else ""
+    return f"{'/'.join(parts)}/{quote(position.sequence, safe='').replace('.', '%2E')}{sub}.json"
+
+
+class InMemoryQuarantine:
+    """Keeps them in the process: for `consumer apply` and tests."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Position, Quarantined] = {}
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        self._kept |= {entry.record.position: entry for entry in entries}
+
+    def entries(self) -> Iterator[Quarantined]:
+        yield from sorted(self._kept.values(), key=lambda entry: path_of(entry.record.position))
+
+    def drop(self, position: Position) -> None:
+        self._kept.pop(position, None)

@@ -1,0 +1,96 @@
+"""Where states are kept: compare-and-set on a version that is the fingerprint of what is stored."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from consumer.engine.errors import Unavailable
+from consumer.engine.projection import Codec, Key, Plain
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned(Generic[S]):
+    """A stored state. Equal versions mean equal states, whoever wrote them and in however many steps."""
+
+    state: S
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[S]):
+    """To be stored under the condition that `expected` is what is there; None: that nothing is."""
+
+    expected: Versioned[S] | None
+    state: S
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Generic[S]):
+    """What became of each change.
+
+    stored      is in the store now: written, or found there by a repeated request
+    conflicts   was refused; with the item that is there now, None when there is none
+    unknown     throttled, timed out, failed: it may have been written. Asking again is safe
+    """
+
+    stored: Mapping[Key, Versioned[S]] = field(default_factory=dict)
+    conflicts: Mapping[Key, Versioned[S] | None] = field(default_factory=dict)
+    unknown: Mapping[Key, Unavailable] = field(default_factory=dict)
+
+
+class Repository(Protocol[S]):
+    """States by key. `load` and `partition` raise Unavailable when the environment fails; `save` reports it."""
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        """What is stored under the keys, strongly consistent; absent ones are left out."""
+        ...
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        """Compare-and-set of each change on its own."""
+        ...
+
+    def partition(self, partition: str) -> list[S]:
+        """All states under one partition key, by sort key, strongly consistent."""
+        ...
+
+
+def fingerprint(attributes: Mapping[str, Plain]) -> str:
+    """32 hex digits that stand for the attributes: equal for equal ones, whatever their order."""
+    text = json.dumps(attributes, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class InMemoryRepository(Generic[S]):
+    """Keeps states in the process: for `consumer apply`, ENABLE_DYNAMO_DB=false and tests. Not for threads."""
+
+    def __init__(self, codec: Codec[S]) -> None:
+        self._codec = codec
+        self._kept: dict[Key, Versioned[S]] = {}
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        return {key: self._kept[key] for key in keys if key in self._kept}
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        stored: dict[Key, Versioned[S]] = {}
+        conflicts: dict[Key, Versioned[S] | None] = {}
+        for key, change in changes.items():
+            current = self._kept.get(key)
+            wanted = Versioned(change.state, fingerprint(self._codec.dump(change.state)))
+            if _version(current) == _version(change.expected):
+                self._kept[key] = stored[key] = wanted
+            elif _version(current) == wanted.version:
+                stored[key] = wanted
+            else:
+                conflicts[key] = current
+        return Saved(stored, conflicts)
+
+    def partition(self, partition: str) -> list[S]:
+        return [self._kept[key].state for key in sorted(self._kept) if key[0] == partition]
+
+
+def _version(versioned: Versioned[S] | None) -> str | None:
+    return versioned.version if versioned else None

@@ -1,0 +1,57 @@
+"""From bytes to a JSON object, strictly: what the standard library lets through is refused here."""
+
+import binascii
+import json
+from typing import Any, NoReturn
+
+from consumer.engine.errors import Reason, Rejected
+
+
+def from_base64(text: object) -> bytes:
+    """The bytes of a record's data; strict alphabet and padding. Raises Rejected(RECORD_DATA)."""
+    if not isinstance(text, str):
+        raise Rejected(Reason.RECORD_DATA, "data is missing")
+    try:
+        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Rejected(Reason.RECORD_DATA, "data is not base64") from None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data` (UTF-8, a leading byte order mark is dropped).
+
+    Raises Rejected with ENCODING, JSON or NOT_OBJECT.
+    """
+    value = _parse(_text(data))
+    if not isinstance(value, dict):
+        raise Rejected(Reason.NOT_OBJECT, "the top level is not an object")
+    return value
+
+
+def _text(data: bytes) -> str:
+    # UTF-16 and UTF-32 without a mark are valid UTF-8 full of NULs
+    if not json.detect_encoding(data).startswith("utf-8"):
+        raise Rejected(Reason.ENCODING, "not UTF-8 but UTF-16 or UTF-32")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Rejected(Reason.ENCODING, f"not UTF-8 at byte {error.start}") from None
+
+
+def _parse(text: str) -> object:
+    try:
+        value: object = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise Rejected(Reason.JSON, f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise Rejected(Reason.JSON, "nested too deeply") from None
+    except ValueError as error:
+        raise Rejected(Reason.JSON, str(error).partition(";")[0]) from None
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,198 @@
+"""The events of a limit: the models, and `decode`, which turns a record's bytes into one of them.
+
+Field names, types and bounds are the contract's (docs/events.md). Unknown fields are let through.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from consumer.engine.errors import Reason, Rejected
+from consumer.engine.projection import Ignored
+from consumer.engine.wire import parse_object
+from consumer.limits import money
+
+LARGEST = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+
+OUT_OF_SCOPE = frozenset(
+    {
+        "LIMIT_USER_CREATED",
+        "LIMIT_USER_PENDING_PAYMENT_CREATED",
+        "LIMIT_USER_PENDING_PAYMENT_PROCESSED",
+        "USER_LIMIT_CHANGE_SOURCE_ADDED",
+    }
+)
+"""Types of the same stream that say nothing of a limit's state."""
+
+T = TypeVar("T")
+
+
+class _NotNull:
+    """A field that may be left out, but is of its type when it is there: null is not."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        (kept,) = (part for part in get_args(source) if part is not NoneType)
+        return handler.generate_schema(kept)
+
+
+def _not_negative(number: Decimal) -> Decimal:
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+Maybe = Annotated[T | None, _NotNull()]
+Millis = Annotated[int, Field(ge=-LARGEST, le=LARGEST, description="Milliseconds since 1970-01-01T00:00Z.")]
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
+Amount = Annotated[
+    Decimal,
+    PlainValidator(money.parse),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{money.FORM}$",
+            "description": f"At most {money.DIGITS} significant digits and {money.DECIMALS} decimals.",
+        }
+    ),
+]
+Positive = Annotated[Amount, AfterValidator(_not_negative)]
+
+Status = Literal["ACTIVE", "CANCELED", "FUTURE", "IN_COOLDOWN"]
+Period = Literal["CALENDAR_DAY", "CALENDAR_WEEK", "CALENDAR_MONTH", "DAY", "WEEK", "MONTH", "INDEFINITE", "INSTANCE"]
+LimitType = Literal["BALANCE", "BET", "DEPOSIT", "LOSS", "SESSION"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True)
+
+
+class Context(_Model):
+    correlation_id: Maybe[str] = None
+
+
+class Payload(_Model):
+    """What every payload carries."""
+
+    brand_id: Id
+    currency_code: Currency
+    next_reset_time: Maybe[Millis] = None
+    user_id: Id
+    user_limit_id: Id
+
+
+class CreatedPayload(Payload):
+    """The limit as its user set it."""
+
+    active_from: Millis
+    active_until: Maybe[Millis] = None
+    created_at: Maybe[Millis] = None
+    period: Period
+    previous_limit_value: Maybe[Amount] = None
+    progress: Maybe[Amount] = None
+    status: Status
+    type: LimitType
+    value: Positive
+
+
+class ProgressChangedPayload(Payload):
+    """`amount` was used (or given back, when negative) on top of `previous_progress`."""
+
+    amount: Amount
+    previous_progress: Amount
+    remaining_amount: Maybe[Amount] = None
+
+    @property
+    def progress(self) -> Decimal:
+        """What is used up after the event."""
+        return money.add(self.previous_progress, self.amount)
+
+    @model_validator(mode="after")
+    def _progress_fits(self) -> Self:
+        try:
+            money.add(self.previous_progress, self.amount)
+        except ValueError:
+            raise ValueError("previousProgress + amount does not fit in 38 digits") from None
+        return self
+
+
+class ResetPayload(Payload):
+    """A new period began: `reset_amount` was used up in the last one, `unused_amount` was not."""
+
+    period: Period
+    reset_amount: Amount
+    reset_percentage: Amount
+    type: LimitType
+    unused_amount: Amount
+
+
+class Envelope(_Model):
+    """What every event carries. `sequence_number` ascends per user, over all types of event."""
+
+    aggregate_id: Id
+    context: Context
+    created_at: Millis
+    event_id: Id
+    sequence_number: Annotated[int, Field(ge=1, le=LARGEST)]
+    source: str
+
+
+class UserLimitCreated(Envelope):
+    type: Literal["USER_LIMIT_CREATED"]
+    payload: CreatedPayload
+
+
+class UserLimitProgressChanged(Envelope):
+    type: Literal["USER_LIMIT_PROGRESS_CHANGED"]
+    payload: ProgressChangedPayload
+
+
+class UserLimitReset(Envelope):
+    type: Literal["USER_LIMIT_RESET"]
+    payload: ResetPayload
+
+
+LimitEvent = UserLimitCreated | UserLimitProgressChanged | UserLimitReset
+
+
+def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None]) -> LimitEvent | Ignored:
+    """The event in `data`; Ignored when its type is not one of `models`. Raises Rejected."""
+    document = parse_object(data)
+    name = document.get("type")
+    if not isinstance(name, str):
+        raise Rejected(Reason.SCHEMA, "type: a string is needed")
+    model = models(name)
+    if model is None:
+        return Ignored(name if name in OUT_OF_SCOPE else "UNKNOWN")
+    return _identified(_validated(model, document))
+
+
+def _validated(model: type[LimitEvent], document: dict[str, Any]) -> LimitEvent:
+    try:
+        return model.model_validate(document)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "event"
+        raise Rejected(Reason.SCHEMA, f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _identified(event: LimitEvent) -> LimitEvent:
+    if event.aggregate_id != event.payload.user_id:
+        raise Rejected(Reason.IDENTITY, "aggregateId: differs from payload.userId")
+    return event

@@ -1,0 +1,82 @@
+"""The limits as a projection the engine can keep."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from consumer.engine.errors import Reason, Rejected
+from consumer.engine.projection import Ignored, Judgement, Key, Plain
+from consumer.limits import codec, events, state
+from consumer.limits.changes import EVENTS, SEQUENCE_CONFLICT, stamp_of
+from consumer.limits.events import LimitEvent
+from consumer.limits.state import LimitState, Stamp
+
+LARGEST_JUMP = 1_000_000
+"""A sequence number further ahead than this would freeze the limit: nothing after it could win."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Implements engine.projection.Projection for LimitEvent and LimitState."""
+
+    key_names: tuple[str, str] = ("userId", "userLimitId")
+
+    def decode(self, data: bytes) -> LimitEvent | Ignored:
+        return events.decode(data, _model)
+
+    def type_of(self, event: LimitEvent) -> str:
+        return event.type
+
+    def key(self, event: LimitEvent) -> Key:
+        return (event.payload.user_id, event.payload.user_limit_id)
+
+    def change(self, event: LimitEvent) -> LimitState:
+        return EVENTS[event.type].change(event)
+
+    def merge(self, left: LimitState, right: LimitState) -> LimitState:
+        return state.merge(left, right)
+
+    def judge(self, met: LimitState | None, event: LimitEvent) -> Judgement:
+        stamp = stamp_of(event)
+        if met is None:
+            return Judgement(warnings=tuple(EVENTS[event.type].doubts(event, None)))
+        _refuse_other_identity(met, event)
+        _refuse_jump(met.last, stamp)
+        return Judgement(repeated=_repeats(met, stamp), warnings=tuple(_warnings(met, stamp, event)))
+
+    def dump(self, kept: LimitState) -> dict[str, Plain]:
+        return codec.dump(kept)
+
+    def load(self, attributes: Mapping[str, Plain]) -> LimitState:
+        return codec.load(attributes)
+
+
+def _model(name: str) -> type[LimitEvent] | None:
+    known = EVENTS.get(name)
+    return known.model if known else None
+
+
+def _refuse_other_identity(met: LimitState, event: LimitEvent) -> None:
+    if event.payload.brand_id != met.brand_id:
+        raise Rejected(Reason.IDENTITY, "payload.brandId: differs from the stored limit's")
+    if event.payload.currency_code != met.currency_code:
+        raise Rejected(Reason.IDENTITY, "payload.currencyCode: differs from the stored limit's")
+
+
+def _refuse_jump(last: Stamp, stamp: Stamp) -> None:
+    if stamp.sequence - last.sequence > LARGEST_JUMP:
+        raise Rejected(
+            Reason.SEQUENCE_JUMP,
+            f"sequenceNumber: {stamp.sequence} is too far ahead of the stored {last.sequence}",
+        )
+
+
+def _repeats(met: LimitState, stamp: Stamp) -> bool:
+    return any(stamp[:2] == known[:2] for known in met.stamps())
+
+
+def _warnings(met: LimitState, stamp: Stamp, event: LimitEvent) -> Iterator[str]:
+    if any(known.sequence == stamp.sequence and known.event_id not in ("", stamp.event_id) for known in met.stamps()):
+        yield SEQUENCE_CONFLICT
+    # an event older than the state cannot be held against it
+    if stamp > met.last:
+        yield from EVENTS[event.type].doubts(event, met)

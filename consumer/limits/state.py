@@ -1,0 +1,157 @@
+"""The state of a limit: registers that each remember which event wrote them, and their join.
+
+`merge` is commutative, associative and idempotent. That is the whole safety argument of the service: any order,
+duplication, split into batches and number of writers ends in the same state (docs/reliability.md).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Generic, NamedTuple, TypeVar
+
+from consumer.limits.events import LimitType, Period, Status
+from consumer.limits.money import ZERO
+
+V = TypeVar("V")
+
+
+class Stamp(NamedTuple):
+    """Which event wrote a register. Ordered: the later event is the greater stamp."""
+
+    sequence: int
+    event_id: str
+    at: int
+    """The event's `createdAt`, epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register(Generic[V]):
+    stamp: Stamp
+    value: V
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a CREATED says."""
+
+    value: Decimal
+    type: LimitType
+    period: Period
+    status: Status
+    active_from: int
+    created_at: int
+    active_until: int | None = None
+    progress: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a RESET tells of a limit whose CREATED has not been seen."""
+
+    type: LimitType
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit as far as its events have been seen. At least a definition or a progress is there.
+
+    user_id, user_limit_id  the key
+    brand_id, currency_code the same in every event of a limit: `judge` rejects what differs
+    definition              the latest CREATED
+    previous_value          the latest value before the definition's that differs from it
+    progress                what was used up after the latest PROGRESS_CHANGED or RESET
+    next_reset              the latest `nextResetTime`, epoch milliseconds
+    last_reset              the latest RESET
+    inferred_value/_kind    what PROGRESS_CHANGED and RESET give away of a definition not seen
+    """
+
+    user_id: str
+    user_limit_id: str
+    brand_id: str
+    currency_code: str
+    definition: Register[Definition] | None = None
+    previous_value: Register[Decimal] | None = None
+    progress: Register[Decimal] | None = None
+    next_reset: Register[int] | None = None
+    last_reset: Stamp | None = None
+    inferred_value: Register[Decimal] | None = None
+    inferred_kind: Register[Kind] | None = None
+
+    def stamps(self) -> Iterator[Stamp]:
+        """Every stamp the state remembers."""
+        for register in (
+            self.definition,
+            self.previous_value,
+            self.progress,
+            self.next_reset,
+            self.inferred_value,
+            self.inferred_kind,
+        ):
+            if register is not None:
+                yield register.stamp
+        if self.last_reset is not None:
+            yield self.last_reset
+
+    @property
+    def last(self) -> Stamp:
+        """The latest event merged."""
+        return max(self.stamps())
+
+    @property
+    def known_value(self) -> Register[Decimal] | None:
+        """The limit's value: as defined, else as inferred."""
+        if self.definition is None:
+            return self.inferred_value
+        return Register(self.definition.stamp, self.definition.value.value)
+
+    @property
+    def used(self) -> Decimal:
+        """The progress: as changed or reset last, else as the definition gives it, else none."""
+        if self.progress is not None:
+            return self.progress.value
+        own = self.definition.value.progress if self.definition else None
+        return ZERO if own is None else own
+
+
+def merge(left: LimitState, right: LimitState) -> LimitState:
+    """The join of two states of one limit."""
+    definition = _later(left.definition, right.definition)
+    brand_id, currency_code = max((left.brand_id, left.currency_code), (right.brand_id, right.currency_code))
+    return LimitState(
+        user_id=left.user_id,
+        user_limit_id=left.user_limit_id,
+        brand_id=brand_id,
+        currency_code=currency_code,
+        definition=definition,
+        previous_value=_previous(definition, left, right),
+        progress=_later(left.progress, right.progress),
+        next_reset=_later(left.next_reset, right.next_reset),
+        last_reset=max(filter(None, (left.last_reset, right.last_reset)), default=None),
+        inferred_value=_later(left.inferred_value, right.inferred_value),
+        inferred_kind=_later(left.inferred_kind, right.inferred_kind),
+    )
+
+
+def _later(left: Register[V] | None, right: Register[V] | None) -> Register[V] | None:
+    if left is None or right is None:
+        return left or right
+    if left.stamp == right.stamp and left.value != right.value:
+        return max(left, right, key=_rank)
+    return left if left.stamp >= right.stamp else right
+
+
+def _rank(register: Register[V]) -> tuple[Decimal, str]:
+    """Orders two contents of one event, which should not be: any order does, as long as it is one."""
+    value = register.value
+    return (value.value if isinstance(value, Definition) else ZERO, repr(value))
+
+
+def _previous(definition: Register[Definition] | None, left: LimitState, right: LimitState) -> Register[Decimal] | None:
+    """The latest value that differs from the definition's, of all that the two states have seen."""
+    if definition is None:
+        return None
+    seen = [Register(made.stamp, made.value.value) for made in (left.definition, right.definition) if made is not None]
+    seen += [before for before in (left.previous_value, right.previous_value) if before is not None]
+    others = [register for register in seen if register.value != definition.value.value]
+    return max(others, key=lambda register: (register.stamp, register.value), default=None)

@@ -1,0 +1,89 @@
+"""A limit as readers see it: camelCase JSON, money as plain decimal strings."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from consumer.limits import money
+from consumer.limits.events import LimitType, Period, Status
+from consumer.limits.state import LimitState
+
+SECONDS = "seconds"
+
+Money = Annotated[
+    Decimal,
+    PlainSerializer(money.plain, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{money.FORM}$"}),
+]
+
+
+class UserLimit(BaseModel):
+    """One limit. Times are epoch milliseconds; what is not known is left out of the JSON.
+
+    unit             `seconds` for a SESSION limit, else the currency: never add up across units or types
+    complete         the limit's CREATED has been seen; else value, type and period are inferred or unknown
+    reset_overdue    the next reset was due and has not come: progress is that of the last period
+    """
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, validate_by_name=True)
+
+    user_id: str
+    user_limit_id: str
+    brand_id: str
+    currency_code: str
+    unit: str
+    type: LimitType | None
+    period: Period | None
+    status: Status | None
+    value: Money | None
+    progress: Money
+    remaining: Money | None
+    previous_limit_value: Money | None
+    active_from: int | None
+    active_until: int | None
+    created_at: int | None
+    next_reset_time: int | None
+    reset_overdue: bool
+    complete: bool
+    last_sequence_number: int
+    last_event_at: int
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def view(state: LimitState, now_millis: int) -> UserLimit:
+    """The limit at `now_millis`, epoch milliseconds."""
+    definition = state.definition.value if state.definition else None
+    kind = definition or (state.inferred_kind.value if state.inferred_kind else None)
+    value = state.known_value.value if state.known_value else None
+    return UserLimit(
+        user_id=state.user_id,
+        user_limit_id=state.user_limit_id,
+        brand_id=state.brand_id,
+        currency_code=state.currency_code,
+        unit=SECONDS if kind and kind.type == "SESSION" else state.currency_code,
+        type=kind.type if kind else None,
+        period=kind.period if kind else None,
+        status=definition.status if definition else None,
+        value=value,
+        progress=state.used,
+        remaining=None if value is None else money.subtract(value, state.used),
+        previous_limit_value=state.previous_value.value if state.previous_value else None,
+        active_from=definition.active_from if definition else None,
+        active_until=definition.active_until if definition else None,
+        created_at=definition.created_at if definition else None,
+        next_reset_time=state.next_reset.value if state.next_reset else None,
+        reset_overdue=_reset_overdue(state, now_millis),
+        complete=definition is not None,
+        last_sequence_number=state.last.sequence,
+        last_event_at=state.last.at,
+    )
+
+
+def _reset_overdue(state: LimitState, now_millis: int) -> bool:
+    if state.next_reset is None or now_millis < state.next_reset.value:
+        return False
+    return state.last_reset is None or state.last_reset <= state.next_reset.stamp

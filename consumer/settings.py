@@ -1,0 +1,214 @@
+"""Every setting of the service, read once from the environment and checked as a whole.
+
+Credentials are not here: boto3 and the Java SDK find them by their own chains.
+"""
+
+import re
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.engine.errors import SettingsError
+
+PREFIX = "CONSUMER_"
+
+
+def _start_at(value: object) -> object:
+    text = str(value).strip()
+    if text.lower() in ("trim-horizon", "latest"):
+        return text.lower()
+    if re.fullmatch(r"[0-9]{1,11}", text):
+        return datetime.fromtimestamp(int(text), UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("use trim-horizon, latest, epoch seconds, or a time such as 2026-01-31T00:00:00Z")
+    return moment
+
+
+def _form(pattern: str, advice: str) -> BeforeValidator:
+    form = re.compile(pattern)
+
+    def check(value: object) -> object:
+        if not isinstance(value, str | Path) or not form.fullmatch(str(value)):
+            raise ValueError(advice)
+        return value
+
+    return BeforeValidator(check)
+
+
+StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
+Endpoint = Annotated[str, _form(r"https?://[^/\s]+/?", "use http://host:port or https://host:port")]
+AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
+QuarantinePlace = Annotated[
+    str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")
+]
+Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use HOST:PORT")]
+WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
+
+
+class AwsSettings(BaseSettings):
+    """Where AWS is and what the table is called: all that the reading commands need."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, validate_by_name=True
+    )
+
+    region: Annotated[str, Field(validation_alias="AWS_REGION", description="The AWS region.")]
+    endpoint: Annotated[
+        Endpoint | None,
+        Field(validation_alias="AWS_ENDPOINT_URL", description="One address for all of AWS: emulators, proxies."),
+    ] = None
+    kinesis_endpoint: Annotated[
+        Endpoint | None,
+        Field(validation_alias="AWS_ENDPOINT_URL_KINESIS", description="Kinesis alone; wins over the above."),
+    ] = None
+    dynamodb_endpoint: Annotated[
+        Endpoint | None, Field(validation_alias="AWS_ENDPOINT_URL_DYNAMODB", description="DynamoDB alone.")
+    ] = None
+    cloudwatch_endpoint: Annotated[
+        Endpoint | None,
+        Field(validation_alias="AWS_ENDPOINT_URL_CLOUDWATCH", description="CloudWatch alone."),
+    ] = None
+    s3_endpoint: Annotated[Endpoint | None, Field(validation_alias="AWS_ENDPOINT_URL_S3", description="S3 alone.")] = (
+        None
+    )
+    enable_dynamo_db: Annotated[
+        bool,
+        Field(
+            validation_alias="ENABLE_DYNAMO_DB",
+            description="`false` keeps the limits in memory, where they end with the process: for trials.",
+        ),
+    ] = True
+    table_name: Annotated[AwsName, Field(validation_alias="AWS_TABLE_NAME", description="The table of the limits.")] = (
+        "user-limits"
+    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What is logged of our own.")
+    ] = "INFO"
+
+    def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3"]) -> str | None:
+        """The address of one service, None for AWS's own."""
+        own: str | None = getattr(self, f"{service}_endpoint")
+        return own or self.endpoint
+
+
+class Settings(AwsSettings):
+    """What the service needs besides. Times are seconds unless a name says otherwise."""
+
+    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to read.")]
+    quarantine: Annotated[
+        QuarantinePlace,
+        Field(description="Where records that can never be applied are kept: `dir:PATH`, `s3://bucket/prefix`."),
+    ]
+    application_name: Annotated[
+        AwsName, Field(description="Names the lease table, KCL's other tables and the fan-out consumer.")
+    ] = "limits-consumer"
+    start_at: Annotated[
+        StartAt,
+        Field(description="Where a shard without a checkpoint begins: `trim-horizon`, `latest` or a time."),
+    ] = "trim-horizon"
+    retrieval_mode: Annotated[
+        Literal["polling", "fanout"], Field(description="How records are fetched: `polling`, `fanout`.")
+    ] = "polling"
+    worker_id: Annotated[
+        WorkerId | None,
+        Field(description="Pins the worker id. Two live workers must never share one. Made up when unset."),
+    ] = None
+    max_records: Annotated[int, Field(ge=1, le=10_000, description="Most records a fetch.")] = 10_000
+    idle_millis: Annotated[int, Field(ge=200, description="Pause between two fetches of a shard.")] = 1_000
+    failover_millis: Annotated[int, Field(ge=1_000, description="A lease not renewed for this long may be taken.")] = (
+        10_000
+    )
+    lease_assignment_millis: Annotated[int, Field(ge=500, description="How often the leader deals out leases.")] = 2_000
+    checkpoint_seconds: Annotated[PositiveFloat, Field(description="Longest time between checkpoints.")] = 5.0
+    checkpoint_records: Annotated[PositiveInt, Field(description="Most records between checkpoints.")] = 10_000
+    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
+    cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
+        10_000
+    )
+    breaker: Annotated[
+        NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
+    ] = 0
+    batch_deadline_seconds: Annotated[
+        PositiveFloat, Field(description="After a stop was asked, how long a batch may still try.")
+    ] = 5.0
+    handoff_seconds: Annotated[
+        PositiveFloat, Field(description="How long a lease may take to be handed to another worker.")
+    ] = 10.0
+    shutdown_grace_seconds: Annotated[
+        PositiveFloat, Field(description="How long the daemon may take to end all shards.")
+    ] = 15.0
+    stop_timeout_seconds: Annotated[
+        PositiveFloat, Field(description="When the container would be killed (ECS `stopTimeout`).")
+    ] = 25.0
+    hang_seconds: Annotated[
+        PositiveInt, Field(description="A record processor silent for this long ends the daemon.")
+    ] = 900
+    restarts: Annotated[NonNegativeInt, Field(description="Restarts of the daemon in the window before giving up.")] = 5
+    restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of the above.")] = 600.0
+    metrics_address: Annotated[Address, Field(description="Where `/metrics`, `/livez`, `/readyz` answer.")] = (
+        "127.0.0.1:9464"
+    )
+    metrics_level: Annotated[
+        Literal["NONE", "SUMMARY", "DETAILED"], Field(description="What KCL itself sends to CloudWatch.")
+    ] = "NONE"
+    java_options: Annotated[str, Field(description="Options of the JVM, split on blanks.")] = (
+        "-XX:+UseSerialGC -Xmx256m"
+    )
+    properties: Annotated[Path, Field(description="The folder of `consumer.properties` and `logback.xml`.")] = (
+        Path(__file__).resolve().parent.parent / "properties"
+    )
+    run_directory: Annotated[
+        Path | None,
+        Field(description="Rendered properties and metrics files. A new one in TMPDIR when unset."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _time_outs_in_order(self) -> Self:
+        names = ("batch_deadline", "handoff", "shutdown_grace", "stop_timeout")
+        for shorter, longer in pairwise(names):
+            if getattr(self, f"{shorter}_seconds") >= getattr(self, f"{longer}_seconds"):
+                raise ValueError(f"{variable(f'{shorter}_seconds')} must be less than {variable(f'{longer}_seconds')}")
+        return self
+
+
+Loaded = TypeVar("Loaded", bound=AwsSettings)
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias) if alias else f"{PREFIX}{field.upper()}"
+
+
+def load(kind: type[Loaded], **given: Any) -> Loaded:
+    """The settings as the environment has them, `given` first; SettingsError names everything wrong at once."""
+    try:
+        return kind(**given)
+    except ValidationError as invalid:
+        raise SettingsError([_line(error) for error in invalid.errors(include_url=False)]) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    place = str(error["loc"][0])
+    name = variable(place) if place in Settings.model_fields else place
+    return f"{name} is not set" if error["type"] == "missing" else f"{name}: {message}"

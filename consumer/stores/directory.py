@@ -1,0 +1,40 @@
+"""The quarantine in a directory: for one machine, trials and tests."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from consumer.engine.errors import Unavailable
+from consumer.engine.quarantine import Quarantined, path_of
+from consumer.engine.records import Position
+
+
+class DirectoryQuarantine:
+    """One JSON file a record, `<stream>/<shard>/<sequence>[-<sub>].json`; a file is there whole or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        try:
+            for entry in entries:
+                self._write(self._root / path_of(entry.record.position), json.dumps(entry.to_json()))
+        except OSError as error:
+            raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
+
+    def entries(self) -> Iterator[Quarantined]:
+        for path in sorted(self._root.glob("*/*/*.json")):
+            yield Quarantined.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+    def drop(self, position: Position) -> None:
+        (self._root / path_of(position)).unlink(missing_ok=True)
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)

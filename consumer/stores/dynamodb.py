@@ -1,0 +1,189 @@
+"""States in a DynamoDB table, one item each; written by conditional PartiQL statements, 25 a request.
+
+boto3 costs about a millisecond of CPU a request, whatever it carries: that is why they are batched.
+What the statements answer was tried on DynamoDB Local and is described in docs/decisions.md.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from consumer.engine.errors import Unavailable
+from consumer.engine.projection import Codec, Key, Plain
+from consumer.engine.repository import Change, Saved, Versioned, fingerprint
+from consumer.stores.aws import unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        BatchStatementErrorTypeDef,
+        BatchStatementRequestTypeDef,
+        BatchStatementResponseTypeDef,
+    )
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+STATEMENTS = 25
+"""The most a BatchExecuteStatement takes."""
+GETS = 100
+"""The most a BatchGetItem takes."""
+VERSION = "version"
+
+
+class DynamoRepository(Generic[S]):
+    """Implements engine.repository.Repository. Requests run on `pool`; no key is in two of them at once."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, codec: Codec[S], pool: Executor) -> None:
+        self._client = client
+        self._table = table
+        self._codec = codec
+        self._pool = pool
+        self._serialize: Callable[[Any], Any] = TypeSerializer().serialize
+        self._deserialize: Callable[[Any], Any] = TypeDeserializer().deserialize
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        found: dict[Key, Versioned[S]] = {}
+        for part in self._pool.map(self._get, _chunks(keys, GETS)):
+            found |= part
+        return found
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        stored: dict[Key, Versioned[S]] = {}
+        conflicts: dict[Key, Versioned[S] | None] = {}
+        unknown: dict[Key, Unavailable] = {}
+        for part in self._pool.map(self._write, _chunks(changes.items(), STATEMENTS)):
+            stored |= part.stored
+            conflicts |= part.conflicts
+            unknown |= part.unknown
+        return Saved(stored, conflicts, unknown)
+
+    def partition(self, partition: str) -> list[S]:
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#partition = :partition",
+            "ExpressionAttributeNames": {"#partition": self._codec.key_names[0]},
+            "ExpressionAttributeValues": {":partition": {"S": partition}},
+        }
+        states: list[S] = []
+        while True:
+            with unavailable(f"query of {self._table}"):
+                page = self._client.query(**request)
+            states += [self._versioned(item).state for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                return states
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _get(self, keys: Sequence[Key]) -> dict[Key, Versioned[S]]:
+        asked: list[Any] = [self._key_attributes(key) for key in keys]
+        found: dict[Key, Versioned[S]] = {}
+        while asked:
+            with unavailable(f"read of {self._table}"):
+                answer = self._client.batch_get_item(
+                    RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}}
+                )
+            items = answer["Responses"].get(self._table, [])
+            found |= {self._key(item): self._versioned(item) for item in items}
+            left = answer["UnprocessedKeys"]
+            unread = list(left[self._table]["Keys"]) if left else []
+            if len(unread) == len(asked):
+                raise Unavailable(f"read of {self._table}: throttled")
+            asked = unread
+        return found
+
+    def _write(self, changes: Sequence[tuple[Key, Change[S]]]) -> Saved[S]:
+        wanted = [self._codec.dump(change.state) for _, change in changes]
+        versions = [fingerprint(attributes) for attributes in wanted]
+        statements = [
+            self._statement(change.expected, attributes, version)
+            for (_, change), attributes, version in zip(changes, wanted, versions, strict=True)
+        ]
+        try:
+            with unavailable(f"write to {self._table}"):
+                answers = self._client.batch_execute_statement(Statements=statements)["Responses"]
+        except Unavailable as cause:
+            return Saved(unknown={key: cause for key, _ in changes})
+        ours = {key: Versioned(change.state, version) for (key, change), version in zip(changes, versions, strict=True)}
+        return self._sorted_out(ours, dict(zip(ours, answers, strict=True)))
+
+    def _sorted_out(
+        self, ours: Mapping[Key, Versioned[S]], answers: "Mapping[Key, BatchStatementResponseTypeDef]"
+    ) -> Saved[S]:
+        stored: dict[Key, Versioned[S]] = {}
+        conflicts: dict[Key, Versioned[S] | None] = {}
+        unknown: dict[Key, Unavailable] = {}
+        unseen: list[Key] = []
+        for key, answer in answers.items():
+            error = answer.get("Error")
+            if error is None:
+                stored[key] = ours[key]
+            elif error.get("Code") == "DuplicateItem":
+                unseen.append(key)
+            elif error.get("Code") == "ConditionalCheckFailed":
+                conflicts[key] = self._current(error)
+            else:
+                unknown[key] = Unavailable(f"write to {self._table}: {error.get('Code')}")
+        try:
+            # a refused INSERT does not bring the item along
+            seen = self._get(unseen)
+        except Unavailable as cause:
+            unknown |= dict.fromkeys(unseen, cause)
+        else:
+            conflicts |= {key: seen.get(key) for key in unseen}
+        met = {key for key, current in conflicts.items() if current and current.version == ours[key].version}
+        # a request repeated after its answer was lost meets its own write
+        stored |= {key: ours[key] for key in met}
+        return Saved(stored, {key: conflicts[key] for key in conflicts.keys() - met}, unknown)
+
+    def _statement(
+        self, expected: Versioned[S] | None, attributes: Mapping[str, Plain], version: str
+    ) -> "BatchStatementRequestTypeDef":
+        values = {**attributes, VERSION: version}
+        if expected is None:
+            statement, parameters = self._insert(values)
+        else:
+            statement, parameters = self._update(expected, values)
+        return {
+            "Statement": statement,
+            "Parameters": [self._serialize(parameter) for parameter in parameters],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _insert(self, values: Mapping[str, Plain]) -> tuple[str, list[Plain]]:
+        fields = ", ".join(f"'{name}': ?" for name in values)
+        return f'INSERT INTO "{self._table}" VALUE {{{fields}}}', list(values.values())
+
+    def _update(self, expected: Versioned[S], values: Mapping[str, Plain]) -> tuple[str, list[Plain]]:
+        names = self._codec.key_names
+        set_to = {name: value for name, value in values.items() if name not in names}
+        gone = self._codec.dump(expected.state).keys() - values.keys()
+        changed = [f'SET "{name}" = ?' for name in set_to] + [f'REMOVE "{name}"' for name in sorted(gone)]
+        where = " AND ".join(f'"{name}" = ?' for name in (*names, VERSION))
+        statement = f'UPDATE "{self._table}" {" ".join(changed)} WHERE {where}'
+        return statement, [*set_to.values(), *(values[name] for name in names), expected.version]
+
+    def _current(self, error: "BatchStatementErrorTypeDef") -> Versioned[S] | None:
+        item = error.get("Item")
+        return self._versioned(item) if item else None
+
+    def _versioned(self, item: Mapping[str, Any]) -> Versioned[S]:
+        attributes = {name: self._deserialize(value) for name, value in item.items()}
+        version = attributes.pop(VERSION)
+        return Versioned(self._codec.load(attributes), version)
+
+    def _key(self, item: Mapping[str, Any]) -> Key:
+        partition, sort = self._codec.key_names
+        return (item[partition]["S"], item[sort]["S"])
+
+    def _key_attributes(self, key: Key) -> dict[str, Any]:
+        return {name: {"S": value} for name, value in zip(self._codec.key_names, key, strict=True)}
+
+
+def _chunks(values: Iterable[T], size: int) -> Iterable[list[T]]:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk
