@@ -6,8 +6,12 @@ with the process that set them.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from consumer.engine.processor import BatchResult
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RECORDS = (1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
@@ -108,3 +112,19 @@ def worker_metrics(registry: CollectorRegistry) -> WorkerMetrics:
             multiprocess_mode="livemostrecent",
         ),
     )
+
+
+def observe(metrics: Metrics, result: "BatchResult", seconds: float) -> None:
+    """Counts a batch that took so many seconds."""
+    metrics.batch_records.observe(len(result.records))
+    metrics.batch_seconds.observe(seconds)
+    metrics.writes.inc(result.writes)
+    metrics.conflicts.inc(result.conflicts)
+    for phase, spent in result.seconds.items():
+        metrics.phase_seconds.labels(phase).inc(spent)
+    for (kind, outcome), count in result.by_type.items():
+        metrics.records.labels(kind, outcome).inc(count)
+    for entry in result.quarantined:
+        metrics.quarantined.labels(entry.reason).inc()
+    for warning, count in result.warnings.items():
+        metrics.warnings.labels(warning).inc(count)

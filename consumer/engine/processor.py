@@ -61,6 +61,10 @@ class BatchResult:
         return Counter(verdict.outcome for verdict in self.verdicts if verdict)
 
     @property
+    def by_type(self) -> Counter[tuple[str, Outcome]]:
+        return Counter((verdict.type, verdict.outcome) for verdict in self.verdicts if verdict)
+
+    @property
     def warnings(self) -> Counter[str]:
         return Counter(kind for verdict in self.verdicts if verdict for kind in verdict.warnings)
 

@@ -1,0 +1,203 @@
+"""The record processor that the MultiLangDaemon starts, one process a shard.
+
+amazon_kclpy swallows what a callback raises and reports success, and the next checkpoint passes over the batch. So
+nothing leaves a callback: a fault is waited for inside, or it ends the process with an exit code. The daemon then
+ends too, and the supervisor starts it again from the last checkpoint.
+"""
+
+import functools
+import itertools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec
+
+from amazon_kclpy import kcl
+from amazon_kclpy.checkpoint_error import CheckpointError
+from amazon_kclpy.v3 import processor as v3
+
+from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
+from consumer.engine.errors import ConsumerError
+from consumer.engine.patience import Backoff
+from consumer.engine.processor import BatchResult, Processor
+from consumer.engine.records import Position, Record
+from consumer.entrypoints.pipes import Pipes
+from consumer.entrypoints.waiting import UntilStopped, World
+from consumer.metrics import Metrics, observe
+
+log = logging.getLogger("consumer.kcl")
+
+Input = ParamSpec("Input")
+
+MADE = "made"
+LEASE_GONE = "ShutdownException"
+RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException"})
+"""Answers to a checkpoint, as KCL's exception classes. Any other is a reason to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRules:
+    """When to checkpoint, and how long, in seconds, things may take.
+
+    batch_deadline  how long a batch may still try once a stop was asked for
+    patience        how long a checkpoint is tried that may wait for the next batch
+    shard_end       how long the checkpoint at the end of a shard is tried, which may not
+    """
+
+    checkpoints: CheckpointPolicy
+    batch_deadline: float
+    patience: float = 2.0
+    shard_end: float = 60.0
+
+
+class NotCheckpointed(ConsumerError):
+    """A checkpoint could not be made within its time."""
+
+
+def guarded(
+    callback: Callable[Concatenate["ShardConsumer", Input], None],
+) -> Callable[Concatenate["ShardConsumer", Input], None]:
+    """Whatever a callback raises ends the process: see the top of this module."""
+
+    @functools.wraps(callback)
+    def call(consumer: "ShardConsumer", /, *args: Input.args, **kwargs: Input.kwargs) -> None:
+        try:
+            callback(consumer, *args, **kwargs)
+        except BaseException:
+            log.critical("leaving", exc_info=True, extra={"shard": consumer.shard, "callback": callback.__name__})
+            consumer.world.leave(1)
+
+    return call
+
+
+class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
+    """The life of one shard at this worker: initialize, any number of batches, then one of three ends."""
+
+    def __init__(
+        self, core: Processor[Any, Any], stream: str, rules: ShardRules, metrics: Metrics, world: World
+    ) -> None:
+        self.world = world
+        self.shard = ""
+        self._core = core
+        self._stream = stream
+        self._rules = rules
+        self._metrics = metrics
+        self._checkpoints = CheckpointState(last=world.clock())
+        self._cut_off = False
+        self._patience = UntilStopped(world, rules.batch_deadline, self._show_life, self._count_wait)
+
+    @guarded
+    def initialize(self, initialize_input: Any) -> None:
+        self.shard = initialize_input.shard_id
+        self._show_life()
+        log.info("shard started", extra={"shard": self.shard, "after": initialize_input.sequence_number})
+
+    @guarded
+    def process_records(self, process_records_input: Any) -> None:
+        self._show_life()
+        self._metrics.behind_millis.labels(self.shard).set(process_records_input.millis_behind_latest or 0)
+        if self._cut_off:
+            return  # what comes after an unsettled record must not be checkpointed
+        if process_records_input.records:
+            self._settle(process_records_input)
+        if self._checkpoints.due(self._rules.checkpoints, self.world.clock()):
+            self._checkpoint(process_records_input.checkpointer, self._rules.patience)
+
+    @guarded
+    def lease_lost(self, _lease_lost_input: Any) -> None:
+        self._core.known.forget()
+        log.info("lease lost", extra={"shard": self.shard})
+
+    @guarded
+    def shard_ended(self, shard_ended_input: Any) -> None:
+        if self._cut_off:
+            raise NotCheckpointed("the shard ended with records unsettled")
+        # without this checkpoint KCL never starts the shard's children
+        self._try(shard_ended_input.checkpointer, None, self._rules.shard_end)
+        log.info("shard ended", extra={"shard": self.shard})
+
+    @guarded
+    def shutdown_requested(self, shutdown_requested_input: Any) -> None:
+        if self._checkpoints.settled:
+            self._checkpoint(shutdown_requested_input.checkpointer, self._rules.batch_deadline)
+        log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
+
+    def _settle(self, batch: Any) -> None:
+        start = self.world.clock()
+        result = self._core.process((self._record(record) for record in batch.records), self._patience)
+        observe(self._metrics, result, self.world.clock() - start)
+        self._tell(result, batch.millis_behind_latest)
+        self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
+        self._cut_off = result.unsettled is not None
+
+    def _record(self, record: Any) -> Record:
+        position = Position(self._stream, self.shard, record.sequence_number, record.sub_sequence_number or 0)
+        return Record.from_base64(position, record.data, record.timestamp_millis)
+
+    def _tell(self, result: BatchResult, behind: int | None) -> None:
+        for entry in result.quarantined:
+            position = str(entry.record.position)
+            log.warning("quarantined", extra={"position": position, "reason": entry.reason, "detail": entry.detail})
+        log.info(
+            "batch",
+            extra={
+                "shard": self.shard,
+                "first": result.records[0].position.sequence,
+                "last": result.records[-1].position.sequence,
+                "behind_millis": behind,
+                "unsettled": result.unsettled and str(result.unsettled),
+                **{str(outcome): count for outcome, count in result.outcomes.items()},
+                "warnings": result.warnings,
+                "seconds": result.seconds,
+            },
+        )
+
+    def _checkpoint(self, checkpointer: Any, patience: float) -> None:
+        """At what is settled. Failing is no harm here: the next one, or a replay, makes up for it."""
+        try:
+            self._try(checkpointer, self._checkpoints.settled, patience)
+        except NotCheckpointed as failed:
+            log.warning("not checkpointed", extra={"shard": self.shard, "cause": str(failed)})
+        else:
+            self._checkpoints = self._checkpoints.done(self.world.clock())
+
+    def _try(self, checkpointer: Any, position: Position | None, patience: float) -> None:
+        """Checkpoints at the position, None for the end of the shard, within `patience` seconds.
+
+        Returns also when the lease is gone. Raises NotCheckpointed, and CheckpointError for what no retry helps.
+        """
+        backoff, until = Backoff(longest=2.0), self.world.clock() + patience
+        for attempt in itertools.count(1):
+            answer = _ask(checkpointer, position)
+            self._metrics.checkpoints.labels(answer).inc()
+            if answer in (MADE, LEASE_GONE):
+                return
+            if self.world.clock() >= until:
+                raise NotCheckpointed(f"{answer} after {attempt} tries")
+            self._show_life()
+            self.world.sleep(backoff.seconds(attempt, self.world.chance()))
+
+    def _show_life(self) -> None:
+        self._metrics.heartbeat.labels(self.shard).set(self.world.now())
+
+    def _count_wait(self, part: str) -> None:
+        self._metrics.retries.labels(part).inc()
+
+
+def _ask(checkpointer: Any, position: Position | None) -> str:
+    """MADE, or one of the answers after which to ask again or to stop. Raises CheckpointError for the others."""
+    try:
+        if position is None:
+            checkpointer.checkpoint()
+        else:
+            checkpointer.checkpoint(position.sequence, position.sub_sequence)
+    except CheckpointError as refused:
+        if refused.value in RETRIED or refused.value == LEASE_GONE:
+            return str(refused.value)
+        raise
+    return MADE
+
+
+def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
+    """Speaks with the daemon until it closes the pipe."""
+    kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output).run()

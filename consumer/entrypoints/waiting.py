@@ -1,0 +1,66 @@
+"""How a record processor waits: in small steps, showing life, until a stop was asked for and its time is up."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from consumer.engine.errors import GaveUp, Unavailable
+from consumer.engine.patience import Backoff
+
+log = logging.getLogger("consumer.kcl")
+
+STEP = 0.25
+"""Seconds between two looks at whether a stop was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a record processor has of the world, each part exchangeable.
+
+    clock     monotonic seconds
+    now       seconds since 1970
+    sleep     for so many seconds
+    chance    a number in 0..1
+    stopping  whether a stop was asked for
+    leave     ends the process with an exit code
+    """
+
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    chance: Callable[[], float]
+    stopping: Callable[[], bool]
+    leave: Callable[[int], NoReturn]
+
+
+@dataclass(slots=True)
+class UntilStopped:
+    """Implements engine.patience.Patience: for ever, but only `deadline` seconds once a stop was asked for."""
+
+    world: World
+    deadline: float
+    show_life: Callable[[], None]
+    count_wait: Callable[[str], None]
+    backoff: Backoff = field(default_factory=Backoff)
+    _stop_seen: float | None = None
+
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
+        self.count_wait(part)
+        # 1, 2, 4, 8 ...: an outage is told about, not written out
+        if attempt & (attempt - 1) == 0:
+            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
+        until = self.world.clock() + self.backoff.seconds(attempt, self.world.chance())
+        while (left := until - self.world.clock()) > 0:
+            self.show_life()
+            if self._time_is_up():
+                raise GaveUp(f"a stop was asked for while waiting for {part}: {cause}")
+            self.world.sleep(min(STEP, left))
+
+    def _time_is_up(self) -> bool:
+        if not self.world.stopping():
+            return False
+        now = self.world.clock()
+        if self._stop_seen is None:
+            self._stop_seen = now
+        return now - self._stop_seen >= self.deadline
