@@ -1,17 +1,13 @@
-"""Puts the parts together: the only module that knows every other."""
+"""Puts the core and its stores together, as the settings say: the one place that names every implementation."""
 
-import os
-import random
-import sys
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
 
-from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantine
 from consumer.engine.repository import InMemoryRepository, Repository
@@ -24,10 +20,6 @@ from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
-
-if TYPE_CHECKING:
-    from consumer.entrypoints.kcl import ShardConsumer
-    from consumer.entrypoints.waiting import World
 
 REQUESTS = 8
 """Requests of one process under way at once."""
@@ -76,40 +68,6 @@ def processor(settings: Settings) -> Processor[LimitEvent, LimitState]:
 def in_memory_processor() -> Processor[LimitEvent, LimitState]:
     """The same core without AWS."""
     return Processor(Limits(), InMemoryRepository(Limits()), InMemoryQuarantine(), time.monotonic)
-
-
-def shard_consumer(settings: Settings) -> "ShardConsumer":
-    """The record processor of one shard."""
-    # late, so that the environment of the metrics is set before prometheus_client is imported
-    from prometheus_client import REGISTRY
-
-    from consumer.entrypoints.kcl import ShardConsumer, ShardRules
-    from consumer.metrics import processor_metrics
-
-    rules = ShardRules(
-        CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records), settings.batch_deadline_seconds
-    )
-    return ShardConsumer(processor(settings), settings.stream_name, rules, processor_metrics(REGISTRY), world(settings))
-
-
-def world(settings: Settings) -> "World":
-    from consumer.entrypoints.waiting import World
-
-    run_directory = settings.run_directory
-    return World(
-        clock=time.monotonic,
-        now=time.time,
-        sleep=time.sleep,
-        chance=random.random,
-        stopping=lambda: run_directory is not None and (run_directory / "stopping").exists(),
-        leave=leave,
-    )
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process at once: threads that wait for AWS would hold up an ordinary exit."""
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def now_millis() -> int:

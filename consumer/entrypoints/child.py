@@ -2,15 +2,22 @@
 
 import logging
 import os
+import random
 import signal
 import sys
 import threading
 import time
+from typing import NoReturn
+
+from prometheus_client import REGISTRY
 
 from consumer import bootstrap, logs
+from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError
-from consumer.entrypoints.kcl import serve
+from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
+from consumer.entrypoints.waiting import World
+from consumer.metrics import processor_metrics
 from consumer.settings import Settings, load
 
 log = logging.getLogger("consumer.kcl")
@@ -27,14 +34,40 @@ def process(pipes: Pipes) -> None:
     try:
         settings = load(Settings)
         logs.configure(settings.log_level)
-        serve(bootstrap.shard_consumer(settings), pipes)
+        serve(shard_consumer(settings), pipes)
     except SettingsError as wrong:
         sys.stderr.write("".join(f"consumer: {problem}\n" for problem in wrong.problems))
-        bootstrap.leave(2)
+        leave(2)
     except Exception:
         log.critical("leaving", exc_info=True)
-        bootstrap.leave(1)
-    bootstrap.leave(0)
+        leave(1)
+    leave(0)
+
+
+def shard_consumer(settings: Settings) -> ShardConsumer:
+    rules = ShardRules(
+        CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records), settings.batch_deadline_seconds
+    )
+    metrics = processor_metrics(REGISTRY)
+    return ShardConsumer(bootstrap.processor(settings), settings.stream_name, rules, metrics, world(settings))
+
+
+def world(settings: Settings) -> World:
+    run_directory = settings.run_directory
+    return World(
+        clock=time.monotonic,
+        now=time.time,
+        sleep=time.sleep,
+        chance=random.random,
+        stopping=lambda: run_directory is not None and (run_directory / "stopping").exists(),
+        leave=leave,
+    )
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: threads that wait for AWS would hold up an ordinary exit."""
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _outlive_nobody(daemon: int) -> None:
@@ -42,4 +75,4 @@ def _outlive_nobody(daemon: int) -> None:
     while os.getppid() == daemon:
         time.sleep(PARENT_LOOKS)
     log.warning("the daemon is gone", extra={"daemon": daemon})
-    bootstrap.leave(1)
+    leave(1)
