@@ -1,0 +1,118 @@
+# Everything a developer or CI runs. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP_INSTALL := -m pip --quiet --disable-pip-version-check --no-input install
+HASHED := $(PIP_INSTALL) --require-hashes
+
+# `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin asks for moves.
+UPGRADE ?=
+COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --python .venv-lock/bin/python \
+	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
+	$(if $(UPGRADE),--upgrade)
+
+define require_python
+@command -v "$(PYTHON)" >/dev/null || { \
+	echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=python3.11" >&2; exit 1; }
+@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "$(PYTHON) is older than 3.11: name a newer one, as in make PYTHON=python3.11" >&2; exit 1; }
+@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: env
+env: .venv/.verified .venv-ministack/.locked ## make .venv and .venv-ministack, from the locks
+
+.PHONY: demo
+demo: env ## show the service at work on this machine
+	@$(PY) -m examples.demo
+
+.PHONY: check
+check: env ## lint, format, types, architecture
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy --strict
+	$(PY) -m pytest tests/unit/test_architecture.py
+
+.PHONY: test
+test: env ## every test that needs no more than `make env`
+	$(PY) -m pytest $(wildcard tests/unit tests/property tests/contract tests/e2e)
+
+.PHONY: conformance
+conformance: env ## the tests against DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
+	@for tool in mvn npm node java; do command -v "$$tool" >/dev/null || { \
+		echo "make conformance needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; \
+		exit 1; }; done
+	@$(PY) tests/conformance/fetch.py
+	$(PY) -m pytest -m conformance tests
+
+.PHONY: schema
+schema: env ## write the JSON Schema of the events anew
+	@$(PY) -m consumer schema
+
+.PHONY: lock
+lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)
+	@echo "Locking requirements/*.txt"
+	@$(COMPILE) requirements/lock.in -o requirements/lock.txt >/dev/null
+	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
+	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
+	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
+
+.PHONY: jars-lock
+jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB Local's anew
+	@$(PY) -m consumer.worker.java lock
+	@$(PY) tests/conformance/fetch.py --lock
+
+.PHONY: clean
+clean: ## remove all that was made here
+	@rm -rf .venv .venv-ministack .venv-lock .tools build dist *.egg-info
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is the last thing its recipe makes, and a recipe starts from nothing: an interrupted one is done over.
+.venv/.locked: requirements/build.txt requirements/dev.txt
+	$(require_python)
+	@echo "Making .venv: the locked Python packages and the KCL's jars (under a minute, as the network allows)"
+	@rm -rf .venv
+	@"$(PYTHON)" -m venv .venv
+	@$(PY) $(HASHED) --only-binary :all: -r requirements/build.txt
+	@$(PY) $(HASHED) --no-build-isolation -r requirements/dev.txt
+	@touch $@
+
+.venv/.project: .venv/.locked pyproject.toml
+	@PYTHONWARNINGS=ignore $(PY) $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The build of amazon-kclpy downloads its jars unchecked, and pip keeps what it built: a bad one must not come back.
+.venv/.verified: .venv/.project $(wildcard consumer/worker/jars.lock)
+	@$(PY) -m consumer.worker.java verify || { \
+		$(PY) -m pip --quiet cache remove amazon_kclpy; rm -f .venv/.locked; \
+		echo "The KCL's jars could not be verified: the next make env installs them anew" >&2; exit 1; }
+	@touch $@
+
+.venv-ministack/.locked: requirements/ministack.txt
+	$(require_python)
+	@echo "Making .venv-ministack: the AWS emulator of tests and demo, in an environment of its own"
+	@rm -rf .venv-ministack
+	@"$(PYTHON)" -m venv .venv-ministack
+	@.venv-ministack/bin/python $(HASHED) --only-binary :all: -r requirements/ministack.txt
+	@touch $@
+
+.venv-lock/.locked: requirements/lock.txt
+	$(require_python)
+	@echo "Making .venv-lock: uv, which writes the locks"
+	@rm -rf .venv-lock
+	@"$(PYTHON)" -m venv .venv-lock
+	@.venv-lock/bin/python $(HASHED) --only-binary :all: -r requirements/lock.txt
+	@touch $@

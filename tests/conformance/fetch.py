@@ -1,0 +1,96 @@
+"""Bring DynamoDB Local (by Maven) and kinesis-mock (by npm) into .tools/, exactly as locked.
+
+Both are fetched beside their place, checked, and moved in whole: what is there is complete, and is not
+fetched again while it matches its lock. `--lock` writes the lock of DynamoDB Local anew from what Maven
+brings.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOOLS = HERE.parents[1] / ".tools"
+
+POM = HERE / "dynamodb-local" / "pom.xml"
+JARS_LOCK = HERE / "dynamodb-local" / "jars.lock"
+JARS = TOOLS / "dynamodb-local" / "lib"
+
+NPM_FILES = HERE / "kinesis-mock"
+KINESIS_MOCK = TOOLS / "kinesis-mock"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lock", action="store_true", help="write dynamodb-local/jars.lock anew")
+    if parser.parse_args().lock:
+        lock_dynamodb_local()
+    else:
+        fetch_dynamodb_local()
+        fetch_kinesis_mock()
+
+
+def lock_dynamodb_local() -> None:
+    JARS_LOCK.write_text(_hashes(_download_jars()))
+
+
+def fetch_dynamodb_local() -> None:
+    locked = JARS_LOCK.read_text()
+    if _hashes(JARS) == locked:
+        return
+    fetched = _download_jars()
+    if differing := sorted(set(_hashes(fetched).splitlines()) ^ set(locked.splitlines())):
+        sys.exit("DynamoDB Local is not what jars.lock asks for:\n" + "\n".join(differing))
+    _move(fetched, JARS)
+
+
+def fetch_kinesis_mock() -> None:
+    lock = "package-lock.json"
+    installed = KINESIS_MOCK / lock
+    if installed.exists() and installed.read_bytes() == (NPM_FILES / lock).read_bytes():
+        return
+    fetched = _emptied(KINESIS_MOCK.with_name("kinesis-mock.partial"))
+    for name in ("package.json", lock):
+        shutil.copy(NPM_FILES / name, fetched)
+    _run("kinesis-mock", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], fetched)
+    _move(fetched, KINESIS_MOCK)
+
+
+def _download_jars() -> Path:
+    jars = _emptied(JARS.with_name("lib.partial"))
+    maven = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never"]
+    goal = ["--file", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+    _run("DynamoDB Local", maven + goal, jars)
+    return jars
+
+
+def _hashes(folder: Path) -> str:
+    """One line a file, as sha256sum writes it."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _move(fetched: Path, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    fetched.rename(place)
+
+
+def _run(name: str, command: list[str], folder: Path) -> None:
+    sys.stdout.write(f"Fetching {name}\n")
+    sys.stdout.flush()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    main()
