@@ -13,7 +13,7 @@ HASHED := $(PIP_INSTALL) --require-hashes
 
 # `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin asks for moves.
 UPGRADE ?=
-COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --python .venv-lock/bin/python \
+COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
 
