@@ -142,7 +142,7 @@ class ResetPayload(Payload):
     unused_amount: Amount
 
 
-class Envelope(_Model):
+class LimitEvent(_Model):
     """What every event carries. `sequence_number` ascends per user, over all types of event."""
 
     aggregate_id: Id
@@ -151,24 +151,23 @@ class Envelope(_Model):
     event_id: Id
     sequence_number: Annotated[int, Field(ge=1, le=LARGEST)]
     source: str
+    type: str
+    payload: Payload
 
 
-class UserLimitCreated(Envelope):
+class UserLimitCreated(LimitEvent):
     type: Literal["USER_LIMIT_CREATED"]
     payload: CreatedPayload
 
 
-class UserLimitProgressChanged(Envelope):
+class UserLimitProgressChanged(LimitEvent):
     type: Literal["USER_LIMIT_PROGRESS_CHANGED"]
     payload: ProgressChangedPayload
 
 
-class UserLimitReset(Envelope):
+class UserLimitReset(LimitEvent):
     type: Literal["USER_LIMIT_RESET"]
     payload: ResetPayload
-
-
-LimitEvent = UserLimitCreated | UserLimitProgressChanged | UserLimitReset
 
 
 def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None]) -> LimitEvent | Ignored:

@@ -1,12 +1,12 @@
 """The limits as a projection the engine can keep."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Judgement, Key, Plain
 from consumer.limits import codec, events, state
-from consumer.limits.changes import EVENTS, SEQUENCE_CONFLICT, stamp_of
+from consumer.limits.changes import EVENTS, SEQUENCE_CONFLICT, EventType, stamp_of
 from consumer.limits.events import LimitEvent
 from consumer.limits.state import LimitState, Stamp
 
@@ -16,12 +16,13 @@ LARGEST_JUMP = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Implements engine.projection.Projection for LimitEvent and LimitState."""
+    """Implements engine.projection.Projection for LimitEvent and LimitState; `types` are the events it takes."""
 
     key_names: tuple[str, str] = ("userId", "userLimitId")
+    types: Mapping[str, EventType] = field(default_factory=lambda: EVENTS, repr=False)
 
     def decode(self, data: bytes) -> LimitEvent | Ignored:
-        return events.decode(data, _model)
+        return events.decode(data, self._model)
 
     def type_of(self, event: LimitEvent) -> str:
         return event.type
@@ -30,18 +31,22 @@ class Limits:
         return (event.payload.user_id, event.payload.user_limit_id)
 
     def change(self, event: LimitEvent) -> LimitState:
-        return EVENTS[event.type].change(event)
+        return self.types[event.type].change(event)
 
     def merge(self, left: LimitState, right: LimitState) -> LimitState:
         return state.merge(left, right)
 
     def judge(self, met: LimitState | None, event: LimitEvent) -> Judgement:
-        stamp = stamp_of(event)
+        stamp, doubts = stamp_of(event), self.types[event.type].doubts
         if met is None:
-            return Judgement(warnings=tuple(EVENTS[event.type].doubts(event, None)))
+            return Judgement(warnings=tuple(doubts(event, None)))
         _refuse_other_identity(met, event)
         _refuse_jump(met.last, stamp)
-        return Judgement(repeated=_repeats(met, stamp), warnings=tuple(_warnings(met, stamp, event)))
+        warnings = [SEQUENCE_CONFLICT] if _conflicts(met, stamp) else []
+        # an event older than the state cannot be held against it
+        if stamp > met.last:
+            warnings += doubts(event, met)
+        return Judgement(repeated=_repeats(met, stamp), warnings=tuple(warnings))
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)
@@ -49,10 +54,9 @@ class Limits:
     def load(self, attributes: Mapping[str, Plain]) -> LimitState:
         return codec.load(attributes)
 
-
-def _model(name: str) -> type[LimitEvent] | None:
-    known = EVENTS.get(name)
-    return known.model if known else None
+    def _model(self, name: str) -> type[LimitEvent] | None:
+        known = self.types.get(name)
+        return known.model if known else None
 
 
 def _refuse_other_identity(met: LimitState, event: LimitEvent) -> None:
@@ -74,9 +78,7 @@ def _repeats(met: LimitState, stamp: Stamp) -> bool:
     return any(stamp[:2] == known[:2] for known in met.stamps())
 
 
-def _warnings(met: LimitState, stamp: Stamp, event: LimitEvent) -> Iterator[str]:
-    if any(known.sequence == stamp.sequence and known.event_id not in ("", stamp.event_id) for known in met.stamps()):
-        yield SEQUENCE_CONFLICT
-    # an event older than the state cannot be held against it
-    if stamp > met.last:
-        yield from EVENTS[event.type].doubts(event, met)
+def _conflicts(met: LimitState, stamp: Stamp) -> bool:
+    return any(
+        known.sequence == stamp.sequence and known.event_id not in ("", stamp.event_id) for known in met.stamps()
+    )
