@@ -58,7 +58,7 @@ conformance: env ## the tests against DynamoDB Local and kinesis-mock (needs mvn
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events anew
-	@$(PY) -m consumer schema
+	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: lock
 lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)

@@ -65,9 +65,10 @@ def processor(settings: Settings) -> Processor[LimitEvent, LimitState]:
     )
 
 
-def in_memory_processor() -> Processor[LimitEvent, LimitState]:
-    """The same core without AWS."""
-    return Processor(Limits(), InMemoryRepository(Limits()), InMemoryQuarantine(), time.monotonic)
+def in_memory_processor() -> tuple[Processor[LimitEvent, LimitState], InMemoryRepository[LimitState]]:
+    """The same core without AWS, and what it keeps."""
+    kept = InMemoryRepository(Limits())
+    return Processor(Limits(), kept, InMemoryQuarantine(), time.monotonic), kept
 
 
 def now_millis() -> int:

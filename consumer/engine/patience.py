@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from consumer.engine.errors import Unavailable
+from consumer.engine.errors import GaveUp, Unavailable
 
 R = TypeVar("R")
 
@@ -13,6 +13,13 @@ class Patience(Protocol):
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         """Waits before try `attempt` + 1 at `part`. Raises GaveUp when there is to be none."""
         ...
+
+
+class NoPatience:
+    """One try."""
+
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
+        raise GaveUp(f"{part}, try {attempt}: {cause}")
 
 
 @dataclass(frozen=True, slots=True)

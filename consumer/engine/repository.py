@@ -88,6 +88,10 @@ class InMemoryRepository(Generic[S]):
                 conflicts[key] = current
         return Saved(stored, conflicts)
 
+    def states(self) -> list[S]:
+        """Everything kept, by key."""
+        return [self._kept[key].state for key in sorted(self._kept)]
+
     def partition(self, partition: str) -> list[S]:
         return [self._kept[key].state for key in sorted(self._kept) if key[0] == partition]
 

@@ -1,0 +1,168 @@
+"""The command line. Exit codes: 0 well done, 1 it could not be done, 2 asked or set up wrongly."""
+
+import json
+import os
+import random
+import sys
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from consumer import bootstrap, logs
+from consumer.engine.errors import SettingsError, Unavailable
+from consumer.entrypoints import quarantine_cli, screen
+from consumer.entrypoints.files import read_records
+from consumer.settings import AwsSettings, Settings, load
+from consumer.stores.aws import unavailable
+
+app = typer.Typer(
+    name="consumer",
+    help="Keeps gamblers' spending limits up to date from a Kinesis stream. Settings come from the environment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(quarantine_cli.app, name="quarantine")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+EventFile = Annotated[str, typer.Argument(metavar="FILE", help="A JSON array, or one record a line; - is stdin.")]
+
+
+@app.command()
+def process() -> None:
+    """The record processor of one shard. The daemon starts it; by hand it only waits for the daemon's messages."""
+    # __main__ has answered `consumer process`; this is here for --help
+
+
+@app.command()
+def run() -> None:
+    """Run the service: the daemon, a record processor a shard, metrics and health. Ends well on SIGTERM."""
+    from consumer.worker import supervisor
+
+    settings = load(Settings)
+    logs.configure(settings.log_level)
+    raise typer.Exit(supervisor.run(settings, os.environ))
+
+
+@app.command()
+def provision(
+    stream: Annotated[int | None, typer.Option(metavar="SHARDS", help="Make the stream too.", min=1)] = None,
+    bucket: Annotated[bool, typer.Option("--bucket", help="Make the quarantine's bucket too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
+) -> None:
+    """Make the tables the service needs, and the first leases. Safe to run again: nothing that exists is touched."""
+    from consumer.worker import provision as provisioning
+
+    settings = load(Settings)
+    clients = provisioning.Clients(
+        bootstrap.client(settings, "kinesis"), bootstrap.client(settings, "dynamodb"), bootstrap.client(settings, "s3")
+    )
+    with unavailable("provisioning"):
+        steps = provisioning.plan(clients, provisioning.wanted(settings, shards=stream, bucket=bucket))
+        if dry_run:
+            sys.stdout.writelines(f"{step}\n" for step in steps)
+        else:
+            provisioning.apply(steps, print)
+
+
+@app.command()
+def properties() -> None:
+    """Print the daemon's effective properties: what ships, and what the settings say."""
+    from consumer.worker import properties as daemon
+
+    settings = load(Settings)
+    shipped = daemon.read(settings.properties / "consumer.properties")
+    sys.stdout.write(daemon.render(shipped, settings, settings.worker_id or "(made up at start)"))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check what the service needs: Java, jars, time-outs, credentials, stream, tables."""
+    from consumer.entrypoints.doctor import examine
+
+    findings = list(examine(load(Settings), os.environ))
+    if as_json:
+        print(json.dumps([{"what": f.what, "found": f.found, "advice": f.advice or None} for f in findings]))
+    else:
+        for finding in findings:
+            word = Text("do ", "red") if finding.advice else Text("ok ", "green")
+            line = f"{finding.what}: {finding.found}" + (f" -> {finding.advice}" if finding.advice else "")
+            screen.console().print(word + line, soft_wrap=True)
+    raise typer.Exit(any(finding.advice for finding in findings))
+
+
+@app.command()
+def put(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A JSON array, or a record a line.")] = None,
+    generate: Annotated[int, typer.Option(metavar="N", help="Put N made-up events too.", min=0)] = 0,
+    users: Annotated[int, typer.Option(help="How many users the made-up events have.", min=1)] = 100,
+    seed: Annotated[int | None, typer.Option(help="Makes the made-up events the same again.")] = None,
+) -> None:
+    """Put events on the stream, by user, and again what Kinesis rejects."""
+    from consumer.entrypoints.put import outgoing, put
+    from consumer.limits.sample import histories
+
+    if file is None and not generate:
+        raise typer.BadParameter("give a FILE, or --generate N")
+    settings = load(Settings)
+    records = [outgoing(data) for data in (read_records(file) if file else [])]
+    chosen = random.randrange(2**32) if seed is None else seed
+    records += [outgoing(sample.data) for sample in histories(random.Random(chosen), generate, users)]
+    with _progress() as bar:
+        task = bar.add_task("put", total=len(records))
+        count = put(
+            bootstrap.client(settings, "kinesis"), settings.stream_name, records, lambda n: bar.advance(task, n)
+        )
+    print(f"put {count} records on {settings.stream_name}" + (f", seed {chosen}" if generate else ""))
+
+
+@app.command()
+def limits(user_id: Annotated[str, typer.Argument(metavar="USER_ID")], as_json: Json = False) -> None:
+    """Show the limits of a user, as they are stored now."""
+    found = bootstrap.user_limits(load(AwsSettings)).for_user(user_id)
+    if as_json:
+        print(json.dumps([limit.to_json() for limit in found]))
+    elif found:
+        screen.console().print(screen.limits_table(found))
+    else:
+        print("no limits are stored for this user")
+
+
+@app.command()
+def apply(file: EventFile, as_json: Json = False) -> None:
+    """Fold a file of events without AWS: the very same processing, kept in memory."""
+    from consumer.entrypoints.apply import apply
+
+    applied = apply(read_records(file), bootstrap.now_millis())
+    if as_json:
+        print(json.dumps(applied.to_json()))
+        return
+    console = screen.console()
+    console.print(screen.limits_table(applied.limits))
+    console.print(screen.outcomes_table(applied.to_json()["outcomes"], applied.warnings))
+    if applied.quarantined:
+        console.print(screen.quarantine_table(applied.quarantined))
+
+
+def main() -> None:
+    """The `consumer` command."""
+    try:
+        app()
+    except SettingsError as wrong:
+        _complain(wrong.problems)
+        sys.exit(2)
+    except Unavailable as fault:
+        _complain([str(fault)])
+        sys.exit(1)
+
+
+def _complain(problems: list[str]) -> None:
+    sys.stderr.writelines(f"consumer: {problem}\n" for problem in problems)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=screen.console(error=True))

@@ -1,0 +1,104 @@
+"""Limits and outcomes as a person likes to look at them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from consumer.engine.quarantine import Quarantined
+from consumer.limits import money
+from consumer.limits.view import UserLimit
+
+BAR = 16
+
+_COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored": "dim", "quarantined": "red"}
+
+
+def console(*, error: bool = False) -> Console:
+    """No markup: what events say is shown as it is."""
+    return Console(stderr=error, highlight=False, markup=False)
+
+
+def limits_table(limits: Iterable[UserLimit]) -> Table:
+    """A row a limit, with a bar of what is used up; fits a terminal of 100 columns."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("user", overflow="fold")
+    table.add_column("limit", overflow="fold")
+    table.add_column("of", no_wrap=True)
+    table.add_column("used", justify="right", overflow="fold")
+    table.add_column("", width=BAR)
+    table.add_column("value", overflow="fold")
+    table.add_column("note")
+    for limit in limits:
+        table.add_row(
+            limit.user_id,
+            limit.user_limit_id,
+            f"{limit.type or '?'} {limit.period or '?'}".lower(),
+            money.plain(limit.progress),
+            bar(limit),
+            f"{'?' if limit.value is None else money.plain(limit.value)} {limit.unit}",
+            note(limit),
+        )
+    return table
+
+
+def bar(limit: UserLimit) -> RenderableType:
+    share = used_share(limit)
+    if share is None:
+        return Text("value not known", style="dim")
+    colour = "red" if share >= 1 else "yellow" if share >= Decimal("0.8") else "green"
+    shown = float(min(max(share, Decimal(0)), Decimal(1)))
+    return ProgressBar(total=1.0, completed=shown, width=BAR, complete_style=colour, finished_style=colour)
+
+
+def used_share(limit: UserLimit) -> Decimal | None:
+    """How much of the limit is used up, 1 for all of it; None when its value is not known."""
+    if limit.value is None:
+        return None
+    if limit.value == 0:
+        return Decimal(1)
+    return limit.progress / limit.value
+
+
+def note(limit: UserLimit) -> Text:
+    remarks = [limit.status.lower()] if limit.status and limit.status != "ACTIVE" else []
+    if not limit.complete:
+        remarks.append("creation not seen")
+    if limit.value is not None and limit.progress > limit.value:
+        remarks.append("over the limit")
+    if limit.reset_overdue and limit.next_reset_time is not None:
+        remarks.append(f"reset due {_date(limit.next_reset_time)}")
+    return Text(", ".join(remarks), style="yellow")
+
+
+def outcomes_table(outcomes: Mapping[str, int], warnings: Mapping[str, int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("outcome")
+    table.add_column("records", justify="right")
+    for outcome, count in outcomes.items():
+        table.add_row(Text(str(outcome), style=_COLOURS.get(str(outcome), "")), f"{count:,}")
+    table.add_row("all", f"{sum(outcomes.values()):,}", style="bold")
+    for kind, count in sorted(warnings.items()):
+        table.add_row(Text(f"warning: {kind}", style="yellow"), f"{count:,}")
+    return table
+
+
+def quarantine_table(entries: Iterable[Quarantined]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    for heading in ("position", "reason", "detail"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        table.add_row(str(entry.record.position), Text(entry.reason, style="red"), entry.detail)
+    return table
+
+
+def _date(millis: int) -> str:
+    try:
+        return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return f"{millis} ms"
