@@ -57,22 +57,20 @@ def _not_negative(number: Decimal) -> Decimal:
     return number
 
 
+def _amount_schema(sign: str) -> WithJsonSchema:
+    """What a schema can say of an amount: the digits before and after the point, not their sum."""
+    digits, decimals = money.DIGITS, money.DECIMALS
+    pattern = rf"^{sign}(0|[1-9][0-9]{{0,{digits - 1}}})(\.[0-9]{{1,{decimals}}})?$"
+    told = f"A decimal string of at most {digits} significant digits, {decimals} of them after the point."
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": told})
+
+
 Maybe = Annotated[T | None, _NotNull()]
 Millis = Annotated[int, Field(ge=-LARGEST, le=LARGEST, description="Milliseconds since 1970-01-01T00:00Z.")]
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
-Amount = Annotated[
-    Decimal,
-    PlainValidator(money.parse),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": f"^{money.FORM}$",
-            "description": f"At most {money.DIGITS} significant digits and {money.DECIMALS} decimals.",
-        }
-    ),
-]
-Positive = Annotated[Amount, AfterValidator(_not_negative)]
+Amount = Annotated[Decimal, PlainValidator(money.parse), _amount_schema("-?")]
+Positive = Annotated[Amount, AfterValidator(_not_negative), _amount_schema("")]
 
 Status = Literal["ACTIVE", "CANCELED", "FUTURE", "IN_COOLDOWN"]
 Period = Literal["CALENDAR_DAY", "CALENDAR_WEEK", "CALENDAR_MONTH", "DAY", "WEEK", "MONTH", "INDEFINITE", "INSTANCE"]
@@ -80,7 +78,7 @@ LimitType = Literal["BALANCE", "BET", "DEPOSIT", "LOSS", "SESSION"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel)
 
 
 class Context(_Model):
