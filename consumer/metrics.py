@@ -1,130 +1,117 @@
-"""Every metric of the service: name, meaning and labels, in one place.
+"""Every metric of the service: name, meaning, unit and labels, in one place; and what a batch adds to them.
 
-The processes of one container share a directory of memory-mapped files (PROMETHEUS_MULTIPROC_DIR, which must be
-set before prometheus_client is first imported); the supervisor serves their sum. Gauges are `live*`: they vanish
-with the process that set them.
+Names and units follow the Prometheus conventions. Where the figures go is the business of a Sink: Prometheus files
+for the record processors and the supervisor, CloudWatch's embedded metric format for Lambda.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from consumer.engine.processor import BatchResult
 
-if TYPE_CHECKING:
-    from consumer.engine.processor import BatchResult
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_RECORDS = (1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
-
-HEARTBEAT = "consumer_shard_heartbeat_timestamp_seconds"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+COUNTS = (1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """What a record processor counts, one set a process."""
+class Kind(StrEnum):
+    """A counter is added to, a gauge is set and vanishes with its process, a histogram observes."""
 
-    records: Counter
-    quarantined: Counter
-    warnings: Counter
-    batch_records: Histogram
-    batch_seconds: Histogram
-    phase_seconds: Counter
-    writes: Counter
-    conflicts: Counter
-    retries: Counter
-    checkpoints: Counter
-    behind_millis: Gauge
-    heartbeat: Gauge
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerMetrics:
-    """What the supervisor counts."""
+class Metric:
+    """`labels` have few values each; `buckets` are a histogram's."""
 
-    daemon_starts: Counter
-    daemon_up: Gauge
-
-
-def processor_metrics(registry: CollectorRegistry) -> Metrics:
-    return Metrics(
-        records=Counter(
-            "consumer_records",
-            "Records received, by event type and outcome.",
-            ("type", "outcome"),
-            registry=registry,
-        ),
-        quarantined=Counter(
-            "consumer_quarantined_records", "Records quarantined, by reason.", ("reason",), registry=registry
-        ),
-        warnings=Counter(
-            "consumer_warnings",
-            "Records applied that contradict what is stored, by kind.",
-            ("kind",),
-            registry=registry,
-        ),
-        batch_records=Histogram("consumer_batch_records", "Records a batch.", buckets=_RECORDS, registry=registry),
-        batch_seconds=Histogram(
-            "consumer_batch_seconds",
-            "Seconds from receiving a batch to settling it.",
-            buckets=_SECONDS,
-            registry=registry,
-        ),
-        phase_seconds=Counter(
-            "consumer_phase_seconds", "Seconds spent, by phase of a batch.", ("phase",), registry=registry
-        ),
-        writes=Counter("consumer_state_writes", "Conditional writes asked of the store.", registry=registry),
-        conflicts=Counter(
-            "consumer_write_conflicts",
-            "Conditional writes refused: another writer was first.",
-            registry=registry,
-        ),
-        retries=Counter(
-            "consumer_environment_retries",
-            "Waits for an environment that failed.",
-            ("part",),
-            registry=registry,
-        ),
-        checkpoints=Counter("consumer_checkpoints", "Checkpoints, by result.", ("result",), registry=registry),
-        behind_millis=Gauge(
-            "consumer_shard_behind_latest_milliseconds",
-            "How far the shard's last batch lay behind the tip of the stream.",
-            ("shard",),
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        ),
-        heartbeat=Gauge(
-            HEARTBEAT,
-            "When the shard's record processor last showed life, waiting for a failed environment included.",
-            ("shard",),
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        ),
-    )
+    name: str
+    help: str
+    kind: Kind = Kind.COUNTER
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
-def worker_metrics(registry: CollectorRegistry) -> WorkerMetrics:
-    return WorkerMetrics(
-        daemon_starts=Counter("consumer_daemon_starts", "Starts of the MultiLangDaemon.", registry=registry),
-        daemon_up=Gauge(
-            "consumer_daemon_up",
-            "1 while the JVM runs.",
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        ),
-    )
+class Measurement(NamedTuple):
+    metric: Metric
+    value: float
+    labels: tuple[str, ...] = ()
 
 
-def observe(metrics: Metrics, result: "BatchResult", seconds: float) -> None:
-    """Counts a batch that took so many seconds."""
-    metrics.batch_records.observe(len(result.records))
-    metrics.batch_seconds.observe(seconds)
-    metrics.writes.inc(result.writes)
-    metrics.conflicts.inc(result.conflicts)
+class Sink(Protocol):
+    """Where measurements go."""
+
+    def __call__(self, metric: Metric, value: float, *labels: str) -> None: ...
+
+
+RECORDS = Metric("consumer_records_total", "Records received, by event type and outcome.", labels=("type", "outcome"))
+QUARANTINED = Metric("consumer_quarantined_records_total", "Records quarantined, by reason.", labels=("reason",))
+WARNINGS = Metric(
+    "consumer_warnings_total", "Contradictions between events and what is stored, by kind.", labels=("kind",)
+)
+BATCH_RECORDS = Metric("consumer_batch_records", "Records a batch.", Kind.HISTOGRAM, buckets=COUNTS)
+BATCH_SECONDS = Metric(
+    "consumer_batch_seconds", "From receiving a batch to settling it.", Kind.HISTOGRAM, buckets=SECONDS
+)
+PHASE_SECONDS = Metric(
+    "consumer_phase_seconds",
+    "Time spent in a phase of a batch: decode, store, quarantine.",
+    Kind.HISTOGRAM,
+    ("phase",),
+    SECONDS,
+)
+WRITES = Metric("consumer_state_writes_total", "Conditional writes asked of the store.")
+CONFLICTS = Metric("consumer_write_conflicts_total", "Conditional writes refused: another writer was first.")
+RETRIES = Metric(
+    "consumer_environment_retries_total", "Waits for an environment that failed, by part.", labels=("part",)
+)
+CHECKPOINTS = Metric("consumer_checkpoints_total", "Checkpoints tried, by KCL's answer.", labels=("result",))
+BEHIND = Metric(
+    "consumer_shard_behind_latest_milliseconds",
+    "How far the shard's last batch lay behind the tip of the stream.",
+    Kind.GAUGE,
+    ("shard",),
+)
+HEARTBEAT = Metric(
+    "consumer_shard_heartbeat_timestamp_seconds",
+    "When the shard's record processor last showed life; waiting for a failed environment is life.",
+    Kind.GAUGE,
+    ("shard",),
+)
+DAEMON_STARTS = Metric("consumer_daemon_starts_total", "Starts of the MultiLangDaemon.")
+DAEMON_UP = Metric("consumer_daemon_up", "1 while the JVM runs.", Kind.GAUGE)
+
+ALL = (
+    RECORDS,
+    QUARANTINED,
+    WARNINGS,
+    BATCH_RECORDS,
+    BATCH_SECONDS,
+    PHASE_SECONDS,
+    WRITES,
+    CONFLICTS,
+    RETRIES,
+    CHECKPOINTS,
+    BEHIND,
+    HEARTBEAT,
+    DAEMON_STARTS,
+    DAEMON_UP,
+)
+
+
+def of_batch(result: BatchResult, seconds: float) -> Iterator[Measurement]:
+    """What a batch that took so many seconds adds."""
+    yield Measurement(BATCH_RECORDS, len(result.records))
+    yield Measurement(BATCH_SECONDS, seconds)
+    yield Measurement(WRITES, result.writes)
+    yield Measurement(CONFLICTS, result.conflicts)
     for phase, spent in result.seconds.items():
-        metrics.phase_seconds.labels(phase).inc(spent)
+        yield Measurement(PHASE_SECONDS, spent, (phase,))
     for (kind, outcome), count in result.by_type.items():
-        metrics.records.labels(kind, outcome).inc(count)
-    for entry in result.quarantined:
-        metrics.quarantined.labels(entry.reason).inc()
+        yield Measurement(RECORDS, count, (kind, outcome))
+    for reason, count in result.reasons.items():
+        yield Measurement(QUARANTINED, count, (reason,))
     for warning, count in result.warnings.items():
-        metrics.warnings.labels(warning).inc(count)
+        yield Measurement(WARNINGS, count, (warning,))

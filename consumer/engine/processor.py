@@ -69,6 +69,10 @@ class BatchResult:
         return Counter(kind for verdict in self.verdicts if verdict for kind in verdict.warnings)
 
     @property
+    def reasons(self) -> Counter[Reason]:
+        return Counter(verdict.rejected.reason for verdict in self.verdicts if verdict and verdict.rejected)
+
+    @property
     def quarantined(self) -> list[Quarantined]:
         return [
             Quarantined(record, verdict.rejected.reason, verdict.rejected.detail)

@@ -9,15 +9,13 @@ import threading
 import time
 from typing import NoReturn
 
-from prometheus_client import REGISTRY
-
 from consumer import bootstrap, logs
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
-from consumer.metrics import processor_metrics
+from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, load
 
 log = logging.getLogger("consumer.kcl")
@@ -48,8 +46,7 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
     rules = ShardRules(
         CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records), settings.batch_deadline_seconds
     )
-    metrics = processor_metrics(REGISTRY)
-    return ShardConsumer(bootstrap.processor(settings), settings.stream_name, rules, metrics, world(settings))
+    return ShardConsumer(bootstrap.processor(settings), settings.stream_name, rules, PrometheusSink(), world(settings))
 
 
 def world(settings: Settings) -> World:

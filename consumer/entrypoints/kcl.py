@@ -16,6 +16,7 @@ from amazon_kclpy import kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
+from consumer import metrics
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
 from consumer.engine.errors import ConsumerError
 from consumer.engine.patience import Backoff
@@ -23,7 +24,6 @@ from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import UntilStopped, World
-from consumer.metrics import Metrics, observe
 
 log = logging.getLogger("consumer.kcl")
 
@@ -74,14 +74,14 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     """The life of one shard at this worker: initialize, any number of batches, then one of three ends."""
 
     def __init__(
-        self, core: Processor[Any, Any], stream: str, rules: ShardRules, metrics: Metrics, world: World
+        self, core: Processor[Any, Any], stream: str, rules: ShardRules, measure: metrics.Sink, world: World
     ) -> None:
         self.world = world
         self.shard = ""
         self._core = core
         self._stream = stream
         self._rules = rules
-        self._metrics = metrics
+        self._measure = measure
         self._checkpoints = CheckpointState(last=world.clock())
         self._cut_off = False
         self._patience = UntilStopped(world, rules.batch_deadline, self._show_life, self._count_wait)
@@ -95,7 +95,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     @guarded
     def process_records(self, process_records_input: Any) -> None:
         self._show_life()
-        self._metrics.behind_millis.labels(self.shard).set(process_records_input.millis_behind_latest or 0)
+        self._measure(metrics.BEHIND, process_records_input.millis_behind_latest or 0, self.shard)
         if self._cut_off:
             return  # what comes after an unsettled record must not be checkpointed
         if process_records_input.records:
@@ -125,7 +125,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def _settle(self, batch: Any) -> None:
         start = self.world.clock()
         result = self._core.process((self._record(record) for record in batch.records), self._patience)
-        observe(self._metrics, result, self.world.clock() - start)
+        for metric, value, labels in metrics.of_batch(result, self.world.clock() - start):
+            self._measure(metric, value, *labels)
         self._tell(result, batch.millis_behind_latest)
         self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
         self._cut_off = result.unsettled is not None
@@ -169,7 +170,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         backoff, until = Backoff(longest=2.0), self.world.clock() + patience
         for attempt in itertools.count(1):
             answer = _ask(checkpointer, position)
-            self._metrics.checkpoints.labels(answer).inc()
+            self._measure(metrics.CHECKPOINTS, 1, answer)
             if answer in (MADE, LEASE_GONE):
                 return
             if self.world.clock() >= until:
@@ -178,10 +179,10 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self.world.sleep(backoff.seconds(attempt, self.world.chance()))
 
     def _show_life(self) -> None:
-        self._metrics.heartbeat.labels(self.shard).set(self.world.now())
+        self._measure(metrics.HEARTBEAT, self.world.now(), self.shard)
 
     def _count_wait(self, part: str) -> None:
-        self._metrics.retries.labels(part).inc()
+        self._measure(metrics.RETRIES, 1, part)
 
 
 def _ask(checkpointer: Any, position: Position | None) -> str:

@@ -34,17 +34,17 @@ class UserLimit(BaseModel):
     brand_id: str
     currency_code: str
     unit: str
-    type: LimitType | None
-    period: Period | None
-    status: Status | None
-    value: Money | None
+    type: LimitType | None = None
+    period: Period | None = None
+    status: Status | None = None
+    value: Money | None = None
     progress: Money
-    remaining: Money | None
-    previous_limit_value: Money | None
-    active_from: int | None
-    active_until: int | None
-    created_at: int | None
-    next_reset_time: int | None
+    remaining: Money | None = None
+    previous_limit_value: Money | None = None
+    active_from: int | None = None
+    active_until: int | None = None
+    created_at: int | None = None
+    next_reset_time: int | None = None
     reset_overdue: bool
     complete: bool
     last_sequence_number: int

@@ -1,0 +1,140 @@
+"""The service at work on this machine: `make demo`.
+
+A Kinesis, a DynamoDB (MiniStack), the real MultiLangDaemon, two shards. Puts the story of examples/events.json and
+some thousands of made-up events, shows them being consumed, and reads the limits back.
+"""
+
+import argparse
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+from consumer.limits.sample import histories
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from consumer.engine.folding import Outcome
+from consumer.entrypoints import screen
+from consumer.entrypoints.files import read_records
+from consumer.entrypoints.put import Outgoing, outgoing, put
+from consumer.limits.view import UserLimit
+from tests.support.emulators import Emulator, ministack, session
+from tests.support.service import Service, consumer, environment, service
+from tests.support.waiting import until
+
+STORY = Path(__file__).with_name("events.json")
+SHARDS = 2
+LOOK = 0.2
+"""Seconds between two looks at the metrics."""
+
+
+def main() -> None:
+    options = _options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(highlight=False)
+    try:
+        with TemporaryDirectory(prefix="demo-") as directory:
+            _show(console, Path(directory), options.events, options.seed)
+    except KeyboardInterrupt:
+        console.print("interrupted: everything that was started is stopped")
+        sys.exit(130)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--events", type=int, default=5_000, help="made-up events (5000)")
+    parser.add_argument("--seed", type=int, default=2026, help="of the made-up events")
+    return parser.parse_args()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show(console: Console, directory: Path, events: int, seed: int) -> None:
+    records = _records(events, seed)
+    console.print("starting MiniStack (Kinesis and DynamoDB on this machine)")
+    with ministack() as aws:
+        variables = environment("demo", directory, AWS_ENDPOINT_URL=aws.endpoint)
+        console.print(consumer(variables, "provision", "--stream", str(SHARDS)).strip(), style="dim")
+        console.print("starting the consumer: supervisor, MultiLangDaemon, one record processor a shard")
+        with _stopped_well(console, variables, directory / "consumer.log") as running:
+            _consume(console, aws, variables, running, records)
+            _tell(console, variables, running, records)
+    console.print("everything that was started is stopped")
+
+
+def _records(events: int, seed: int) -> list[Outgoing]:
+    made_up = [sample.data for sample in histories(random.Random(seed), events, duplicates=0.02, poison=0.002)]
+    return [outgoing(data) for data in read_records(str(STORY)) + made_up]
+
+
+@contextmanager
+def _stopped_well(console: Console, variables: Mapping[str, str], log: Path) -> Iterator[Service]:
+    with service(variables, log) as running:
+        try:
+            yield running
+        finally:
+            start = time.monotonic()
+            code = running.stop()
+            console.print(f"stopped: exit code {code} after {time.monotonic() - start:.1f} s")
+
+
+def _consume(
+    console: Console, aws: Emulator, variables: Mapping[str, str], running: Service, records: list[Outgoing]
+) -> None:
+    start = time.monotonic()
+    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        sent = bars.add_task("put", total=len(records), note="")
+        received = bars.add_task("consumed", total=len(records), note="waiting for the first record")
+        kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
+        put(kinesis, variables["CONSUMER_STREAM_NAME"], records, lambda count: bars.advance(sent, count))
+
+        def look() -> bool:
+            count = running.received()
+            if count:
+                bars.update(received, completed=count, note=f"lag {_lag(running):,.0f} ms")
+            return count >= len(records)
+
+        until(lambda: running.received(), "the first record", every=LOOK)
+        first = time.monotonic() - start
+        until(look, "all records to be consumed", seconds=120, every=LOOK)
+    console.print(f"first records {first:.1f} s after the start")
+
+
+def _lag(running: Service) -> float:
+    lags = [sample.value for sample in running.samples() if sample.name == "consumer_shard_behind_latest_milliseconds"]
+    return max(lags, default=0.0)
+
+
+def _tell(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:
+    users = list(dict.fromkeys(record.partition_key for record in records[: len(read_records(str(STORY)))]))
+    limits = [limit for user in users for limit in _limits(variables, user)]
+    console.print(screen.limits_table(limits))
+    outcomes = running.outcomes()
+    console.print(screen.outcomes_table({outcome: outcomes[outcome] for outcome in Outcome}, _warnings(running)))
+
+
+def _limits(variables: Mapping[str, str], user: str) -> list[UserLimit]:
+    found = json.loads(consumer(variables, "limits", user, "--json"))
+    return [UserLimit.model_validate(limit) for limit in found]
+
+
+def _warnings(running: Service) -> dict[str, int]:
+    return {
+        sample.labels["kind"]: int(sample.value)
+        for sample in running.samples()
+        if sample.name == "consumer_warnings_total"
+    }
+
+
+if __name__ == "__main__":
+    main()
