@@ -23,6 +23,9 @@ from consumer.engine.repository import Change, Repository, Saved, Versioned
 E = TypeVar("E")
 S = TypeVar("S")
 
+ROUND = 400
+"""Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
+
 UNREADABLE = "UNREADABLE"
 """The event type of a record that could not be decoded."""
 
@@ -189,11 +192,15 @@ class Processor(Generic[E, S]):
         return self.projection.decode(record.data)
 
     def _store(self, batch: _Batch[E], patience: Patience) -> None:
-        pending = set(batch.events)
+        keys = list(batch.events)
+        for start in range(0, len(keys), ROUND):
+            self._store_round(batch, set(keys[start : start + ROUND]), patience)
+
+    def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], patience: Patience) -> None:
         stored = self.known.get(pending)
-        unread = pending - stored.keys()
-        stored |= self._load(unread, patience)
-        certain, failures = set(unread), 0
+        certain = set(pending - stored.keys())
+        stored |= self._load(certain, patience)
+        failures = 0
         while pending:
             folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
             # what is known may be old: nothing is rejected on its word
@@ -205,10 +212,11 @@ class Processor(Generic[E, S]):
             saved = self._save(batch, folds, stored)
             _replace(stored, saved.conflicts, saved.conflicts)
             certain |= saved.conflicts.keys()
-            for key in pending - saved.conflicts.keys() - saved.unknown.keys():
+            unsettled = saved.conflicts.keys() | saved.unknown.keys()
+            for key in pending - unsettled:
                 for index, verdict in zip(batch.events[key], folds[key].verdicts, strict=True):
                     batch.decide(index, verdict)
-            pending = saved.conflicts.keys() | saved.unknown.keys()
+            pending = unsettled
             failures = failures + 1 if saved.unknown else 0
             if failures:
                 patience.wait("store", failures, next(iter(saved.unknown.values())))
