@@ -23,7 +23,7 @@ MEANING: Mapping[str, str] = {
     "UserLimitCreated": "A user's limit as it is from now on: set up, changed, cancelled or scheduled.",
     "UserLimitProgressChanged": "Some of a limit was used up, or given back.",
     "UserLimitReset": "A period of a limit ended and the next one began: the progress is 0 again.",
-    "UserLimit": "A limit as readers see it, times in milliseconds since 1970-01-01T00:00Z. What is not known is absent.",
+    "UserLimit": "A limit as readers see it. Times are epoch milliseconds. What is not known is absent.",
     "Context": "Where the event came from; may be empty.",
     "CreatedPayload": "The whole limit, not only what changed.",
     "ProgressChangedPayload": "The change, and the progress it was made to.",
