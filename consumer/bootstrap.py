@@ -7,6 +7,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.config import Config
 
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantine
@@ -15,7 +16,7 @@ from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings, Settings
+from consumer.settings import AwsSettings, CoreSettings
 from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
@@ -25,39 +26,39 @@ REQUESTS = 8
 """Requests of one process under way at once."""
 
 
-def client(settings: AwsSettings, service: Literal["kinesis", "dynamodb", "s3"]) -> Any:
+def client(settings: AwsSettings, service: Literal["kinesis", "dynamodb", "s3"], config: Config = CLIENT) -> Any:
     """A boto3 client; credentials by boto3's own chain."""
-    return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=CLIENT)
+    return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
 
 
 def pool() -> Executor:
     return ThreadPoolExecutor(REQUESTS, thread_name_prefix="store")
 
 
-def repository(settings: AwsSettings, requests: Executor) -> Repository[LimitState]:
+def repository(settings: AwsSettings, requests: Executor, config: Config = CLIENT) -> Repository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
-    return DynamoRepository(client(settings, "dynamodb"), settings.table_name, Limits(), requests)
+    return DynamoRepository(client(settings, "dynamodb", config), settings.table_name, Limits(), requests)
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:
     return UserLimitRepository(repository(settings, pool()), now_millis)
 
 
-def quarantine(settings: AwsSettings, place: str, requests: Executor) -> Quarantine:
-    """`place` is `dir:PATH` or `s3://bucket/prefix`."""
+def quarantine(settings: CoreSettings, requests: Executor, config: Config = CLIENT) -> Quarantine:
+    place = settings.quarantine
     if place.startswith("dir:"):
         return DirectoryQuarantine(Path(place.removeprefix("dir:")))
     parts = urlsplit(place)
-    return S3Quarantine(client(settings, "s3"), parts.netloc, parts.path, requests)
+    return S3Quarantine(client(settings, "s3", config), parts.netloc, parts.path, requests)
 
 
-def processor(settings: Settings) -> Processor[LimitEvent, LimitState]:
+def processor(settings: CoreSettings, config: Config = CLIENT) -> Processor[LimitEvent, LimitState]:
     requests = pool()
     return Processor(
         Limits(),
-        repository(settings, requests),
-        quarantine(settings, settings.quarantine, requests),
+        repository(settings, requests, config),
+        quarantine(settings, requests, config),
         time.monotonic,
         settings.record_cap_bytes,
         settings.breaker,

@@ -3,8 +3,15 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 
+from consumer.engine.processor import BatchResult
+
+_fields: ContextVar[Mapping[str, object]] = ContextVar("fields", default=MappingProxyType({}))
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 
@@ -18,6 +25,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= _fields.get()
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -30,3 +38,33 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("consumer").setLevel(level)
+
+
+@contextmanager
+def fields(**more: object) -> Iterator[None]:
+    """Puts `more` into every line logged inside the block."""
+    token = _fields.set({**_fields.get(), **more})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def tell_batch(log: logging.Logger, result: BatchResult, **more: object) -> None:
+    """A line for the batch, and one for each record quarantined."""
+    for entry in result.quarantined:
+        position = str(entry.record.position)
+        log.warning("quarantined", extra={"position": position, "reason": entry.reason, "detail": entry.detail})
+    log.info(
+        "batch",
+        extra={
+            **more,
+            "shard": result.records[0].position.shard,
+            "first": result.records[0].position.sequence,
+            "last": result.records[-1].position.sequence,
+            "unsettled": result.unsettled and str(result.unsettled),
+            **{str(outcome): count for outcome, count in result.outcomes.items()},
+            "warnings": result.warnings,
+            "seconds": result.seconds,
+        },
+    )

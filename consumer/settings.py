@@ -108,14 +108,26 @@ class AwsSettings(BaseSettings):
         return own or self.endpoint
 
 
-class Settings(AwsSettings):
-    """What the service needs besides. Times are seconds unless a name says otherwise."""
+class CoreSettings(AwsSettings):
+    """What the processing core needs besides: all that the Lambda function needs."""
 
-    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to read.")]
     quarantine: Annotated[
         QuarantinePlace,
         Field(description="Where records that can never be applied are kept: `dir:PATH`, `s3://bucket/prefix`."),
     ]
+    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
+    cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
+        10_000
+    )
+    breaker: Annotated[
+        NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
+    ] = 0
+
+
+class Settings(CoreSettings):
+    """What the service needs besides. Times are seconds unless a name says otherwise."""
+
+    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to read.")]
     application_name: Annotated[
         AwsName, Field(description="Names the lease table, KCL's other tables and the fan-out consumer.")
     ] = "limits-consumer"
@@ -138,13 +150,6 @@ class Settings(AwsSettings):
     lease_assignment_millis: Annotated[int, Field(ge=500, description="How often the leader deals out leases.")] = 2_000
     checkpoint_seconds: Annotated[PositiveFloat, Field(description="Longest time between checkpoints.")] = 5.0
     checkpoint_records: Annotated[PositiveInt, Field(description="Most records between checkpoints.")] = 10_000
-    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
-    cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
-        10_000
-    )
-    breaker: Annotated[
-        NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
-    ] = 0
     batch_deadline_seconds: Annotated[
         PositiveFloat, Field(description="After a stop was asked, how long a batch may still try.")
     ] = 5.0

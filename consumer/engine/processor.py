@@ -23,7 +23,7 @@ from consumer.engine.repository import Change, Repository, Saved, Versioned
 E = TypeVar("E")
 S = TypeVar("S")
 
-ROUND = 400
+ROUND = 200
 """Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
 
 UNREADABLE = "UNREADABLE"

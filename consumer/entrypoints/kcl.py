@@ -16,11 +16,11 @@ from amazon_kclpy import kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
-from consumer import metrics
+from consumer import logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
 from consumer.engine.errors import ConsumerError
 from consumer.engine.patience import Backoff
-from consumer.engine.processor import BatchResult, Processor
+from consumer.engine.processor import Processor
 from consumer.engine.records import Position, Record
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import UntilStopped, World
@@ -127,31 +127,13 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         result = self._core.process((self._record(record) for record in batch.records), self._patience)
         for metric, value, labels in metrics.of_batch(result, self.world.clock() - start):
             self._measure(metric, value, *labels)
-        self._tell(result, batch.millis_behind_latest)
+        logs.tell_batch(log, result, behind_millis=batch.millis_behind_latest)
         self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
         self._cut_off = result.unsettled is not None
 
     def _record(self, record: Any) -> Record:
         position = Position(self._stream, self.shard, record.sequence_number, record.sub_sequence_number or 0)
         return Record.from_base64(position, record.data, record.timestamp_millis)
-
-    def _tell(self, result: BatchResult, behind: int | None) -> None:
-        for entry in result.quarantined:
-            position = str(entry.record.position)
-            log.warning("quarantined", extra={"position": position, "reason": entry.reason, "detail": entry.detail})
-        log.info(
-            "batch",
-            extra={
-                "shard": self.shard,
-                "first": result.records[0].position.sequence,
-                "last": result.records[-1].position.sequence,
-                "behind_millis": behind,
-                "unsettled": result.unsettled and str(result.unsettled),
-                **{str(outcome): count for outcome, count in result.outcomes.items()},
-                "warnings": result.warnings,
-                "seconds": result.seconds,
-            },
-        )
 
     def _checkpoint(self, checkpointer: Any, patience: float) -> None:
         """At what is settled. Failing is no harm here: the next one, or a replay, makes up for it."""

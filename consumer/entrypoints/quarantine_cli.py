@@ -11,7 +11,7 @@ from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.patience import NoPatience
 from consumer.engine.quarantine import Quarantine, Quarantined
 from consumer.entrypoints import screen
-from consumer.settings import Settings, load
+from consumer.settings import CoreSettings, load
 
 app = typer.Typer(help="Records that could not be applied: list, show, replay, drop.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def show(position: PositionText) -> None:
 @app.command()
 def replay(position: OptionalPosition = None) -> None:
     """Put records through the core again, safe at any age; what can be applied now leaves the quarantine."""
-    settings = load(Settings)
+    settings = load(CoreSettings)
     kept = _open()
     entries = [_find(kept, position)] if position else list(kept.entries())
     core = bootstrap.processor(settings)
@@ -63,8 +63,7 @@ def drop(position: PositionText) -> None:
 
 
 def _open() -> Quarantine:
-    settings = load(Settings)
-    return bootstrap.quarantine(settings, settings.quarantine, bootstrap.pool())
+    return bootstrap.quarantine(load(CoreSettings), bootstrap.pool())
 
 
 def _find(kept: Quarantine, position: str) -> Quarantined:

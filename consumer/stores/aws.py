@@ -17,6 +17,11 @@ CLIENT = Config(
 )
 """Short tries: waiting and trying again is the processor's business, which knows when to stop."""
 
+IMPATIENT = CLIENT.merge(
+    Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
+)
+"""For callers whose own time is short."""
+
 
 @contextmanager
 def unavailable(what: str) -> Iterator[None]:
