@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AliasChoices,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -69,7 +70,13 @@ class AwsSettings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, validate_by_name=True
     )
 
-    region: Annotated[str, Field(validation_alias="AWS_REGION", description="The AWS region.")]
+    region: Annotated[
+        str,
+        Field(
+            validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+            description="The AWS region; `AWS_DEFAULT_REGION` does as well.",
+        ),
+    ]
     endpoint: Annotated[
         Endpoint | None,
         Field(validation_alias="AWS_ENDPOINT_URL", description="One address for all of AWS: emulators, proxies."),
@@ -199,6 +206,8 @@ Loaded = TypeVar("Loaded", bound=AwsSettings)
 def variable(field: str) -> str:
     """The environment variable of a field."""
     alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
     return str(alias) if alias else f"{PREFIX}{field.upper()}"
 
 

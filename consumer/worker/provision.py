@@ -1,0 +1,309 @@
+"""Everything the service needs to exist before it starts: made where it is missing, never changed, never removed.
+
+KCL would make its own tables, but takes two minutes over it and then needs the right to. With the tables, the index
+and the first lease rows in place the first record comes within seconds, and the running task needs no CreateTable.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from botocore.exceptions import ClientError
+
+from consumer.engine.errors import SettingsError
+from consumer.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import ShardTypeDef
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+Kind = Literal["stream", "table", "leases", "bucket"]
+
+# What an emulator answers for a call it has not got. AWS itself never does.
+_UNSUPPORTED = frozenset(
+    {"UnknownOperationException", "NotImplemented", "NotImplementedException", "InvalidAction", "501", "404", "405"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """boto3's clients, all of one account and region."""
+
+    kinesis: "KinesisClient"
+    dynamodb: "DynamoDBClient"
+    s3: "S3Client"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall exist. `shards` None: the stream is somebody else's; `bucket` None: so is the quarantine's place;
+    `limits_table` None: the limits are kept in memory.
+
+    `lease_rows`: each shard gets its first lease row, which starts it at TRIM_HORIZON.
+    """
+
+    region: str
+    stream: str
+    application: str
+    limits_table: str | None
+    lease_rows: bool
+    shards: int | None = None
+    bucket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that shall exist. `str()` gives the line of the plan."""
+
+    what: Kind
+    name: str
+    exists: bool
+    make: Callable[[], None] = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{'exists' if self.exists else 'create'} {self.what} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table on demand; `keys` and the index's are string attributes: hash key, then range key if any."""
+
+    name: str
+    keys: tuple[str, ...]
+    index: str | None = None
+    index_keys: tuple[str, ...] = ()
+    recoverable: bool = False
+
+
+def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = False) -> Wanted:
+    """What these settings ask for. `bucket`: make the quarantine's, if it is in S3."""
+    place = settings.quarantine
+    return Wanted(
+        region=settings.region,
+        stream=settings.stream_name,
+        application=settings.application_name,
+        limits_table=settings.table_name if settings.enable_dynamo_db else None,
+        lease_rows=settings.start_at == "trim-horizon",
+        shards=shards,
+        bucket=place.removeprefix("s3://").partition("/")[0] if bucket and place.startswith("s3://") else None,
+    )
+
+
+def tables(wanted: Wanted) -> tuple[Table, ...]:
+    """The limits' table and the three of KCL 3.1: leases, worker metrics, coordinator state."""
+    application = wanted.application
+    index_keys = ("leaseOwner", "leaseKey")
+    limits = (Table(wanted.limits_table, ("userId", "userLimitId"), recoverable=True),) if wanted.limits_table else ()
+    return (
+        *limits,
+        Table(application, ("leaseKey",), "LeaseOwnerToLeaseKeyIndex", index_keys, recoverable=True),
+        Table(f"{application}-WorkerMetricStats", ("wid",)),
+        Table(f"{application}-CoordinatorState", ("key",)),
+    )
+
+
+def plan(clients: Clients, wanted: Wanted) -> list[Step]:
+    """What exists and what is to be made, in the order of making. Changes nothing.
+
+    Raises SettingsError when a name is taken by something else: a table with other keys, somebody's bucket; or when
+    there is no stream and none is to be made.
+    """
+    steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
+    steps += [_table_step(clients.dynamodb, table) for table in tables(wanted)]
+    if wanted.lease_rows:
+        steps.append(_lease_step(clients, wanted.stream, wanted.application))
+    if wanted.bucket:
+        steps.append(_bucket_step(clients.s3, wanted.bucket, wanted.region))
+    return steps
+
+
+def apply(steps: Iterable[Step], tell: Callable[[str], object] = lambda _: None) -> None:
+    """Makes what is missing, and waits until each can be used. Safe to run again, and by two at once."""
+    for step in steps:
+        tell(str(step))
+        if not step.exists:
+            step.make()
+
+
+def _unless(call: Callable[[], T], *codes: str) -> T | None:
+    """The answer, None when AWS answered with one of these error codes."""
+    try:
+        return call()
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in codes:
+            return None
+        raise
+
+
+def _wait(waiter: Any, **names: str) -> None:
+    waiter.wait(**names, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+
+
+# --- The stream ----------------------------------------------------------------------------------------------------
+
+
+def _stream_step(kinesis: "KinesisClient", name: str, shards: int | None) -> Step:
+    exists = _stream_exists(kinesis, name)
+    if not exists and shards is None:
+        raise SettingsError([f"stream {name} does not exist: make it, or say how many shards it shall have"])
+    return Step("stream", name, exists, lambda: _make_stream(kinesis, name, shards or 1))
+
+
+def _stream_exists(kinesis: "KinesisClient", name: str) -> bool:
+    found = _unless(lambda: kinesis.describe_stream_summary(StreamName=name), "ResourceNotFoundException")
+    return found is not None and found["StreamDescriptionSummary"]["StreamStatus"] != "CREATING"
+
+
+def _make_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
+    _unless(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), "ResourceInUseException")
+    _wait(kinesis.get_waiter("stream_exists"), StreamName=name)
+
+
+# --- Tables --------------------------------------------------------------------------------------------------------
+
+
+def _table_step(dynamodb: "DynamoDBClient", table: Table) -> Step:
+    return Step("table", table.name, _table_exists(dynamodb, table), lambda: _make_table(dynamodb, table))
+
+
+def _table_exists(dynamodb: "DynamoDBClient", table: Table) -> bool:
+    found = _unless(lambda: dynamodb.describe_table(TableName=table.name), "ResourceNotFoundException")
+    if found is None:
+        return False
+    _check_table(found["Table"], table)
+    return found["Table"]["TableStatus"] != "CREATING"
+
+
+def _check_table(found: "TableDescriptionTypeDef", table: Table) -> None:
+    # HASH sorts before RANGE.
+    keys = tuple(key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda key: key["KeyType"]))
+    if keys != table.keys:
+        raise SettingsError([f"table {table.name} has the keys {', '.join(keys)}, not {', '.join(table.keys)}"])
+    indexes = {index["IndexName"] for index in found.get("GlobalSecondaryIndexes", [])}
+    if table.index and table.index not in indexes:
+        raise SettingsError([f"table {table.name} has no index {table.index}"])
+
+
+def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
+    _unless(lambda: dynamodb.create_table(**_definition(table)), "ResourceInUseException")
+    _wait(dynamodb.get_waiter("table_exists"), TableName=table.name)
+    if table.recoverable:
+        _make_recoverable(dynamodb, table.name)
+
+
+def _definition(table: Table) -> Any:
+    names = dict.fromkeys(table.keys + table.index_keys)
+    index = {
+        "IndexName": table.index,
+        "KeySchema": _schema(table.index_keys),
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    return {
+        "TableName": table.name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
+        "KeySchema": _schema(table.keys),
+        **({"GlobalSecondaryIndexes": [index]} if table.index else {}),
+    }
+
+
+def _schema(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)]
+
+
+def _make_recoverable(dynamodb: "DynamoDBClient", name: str, tries: int = 30) -> None:
+    on: Any = {"PointInTimeRecoveryEnabled": True}
+    update = dynamodb.update_continuous_backups
+    try:
+        _unless(lambda: update(TableName=name, PointInTimeRecoverySpecification=on), *_UNSUPPORTED)
+    except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+        # AWS needs a moment after a table is made.
+        if tries == 1:
+            raise
+        time.sleep(1)
+        _make_recoverable(dynamodb, name, tries - 1)
+
+
+# --- The first leases ----------------------------------------------------------------------------------------------
+
+
+def roots(shards: Iterable["ShardTypeDef"]) -> list["ShardTypeDef"]:
+    """The shards KCL begins with at TRIM_HORIZON: those of which no parent is still in the stream."""
+    present = {shard["ShardId"]: shard for shard in shards}
+    parents = ("ParentShardId", "AdjacentParentShardId")
+    return [shard for shard in present.values() if not any(shard.get(parent) in present for parent in parents)]
+
+
+def lease_row(shard: "ShardTypeDef") -> dict[str, Any]:
+    """The row as KCL 3.1 writes it for a shard never read before."""
+    return {
+        "leaseKey": {"S": shard["ShardId"]},
+        "checkpoint": {"S": "TRIM_HORIZON"},
+        "checkpointSubSequenceNumber": {"N": "0"},
+        "leaseCounter": {"N": "0"},
+        "ownerSwitchesSinceCheckpoint": {"N": "0"},
+        "startingHashKey": {"S": shard["HashKeyRange"]["StartingHashKey"]},
+        "endingHashKey": {"S": shard["HashKeyRange"]["EndingHashKey"]},
+    }
+
+
+def _lease_step(clients: Clients, stream: str, table: str) -> Step:
+    # Rows beside those of a running application would be wrong: their checkpoints are KCL's business.
+    exists = _has_rows(clients.dynamodb, table)
+    return Step("leases", f"of stream {stream} in {table}", exists, lambda: _make_leases(clients, stream, table))
+
+
+def _has_rows(dynamodb: "DynamoDBClient", table: str) -> bool:
+    page = _unless(lambda: dynamodb.scan(TableName=table, Limit=1), "ResourceNotFoundException")
+    return page is not None and bool(page["Items"])
+
+
+def _make_leases(clients: Clients, stream: str, table: str) -> None:
+    pages = clients.kinesis.get_paginator("list_shards").paginate(StreamName=stream)
+    for shard in roots(shard for page in pages for shard in page["Shards"]):
+        _unless(partial(_put_row, clients.dynamodb, table, lease_row(shard)), "ConditionalCheckFailedException")
+
+
+def _put_row(dynamodb: "DynamoDBClient", table: str, row: Any) -> None:
+    dynamodb.put_item(TableName=table, Item=row, ConditionExpression="attribute_not_exists(leaseKey)")
+
+
+# --- The bucket ----------------------------------------------------------------------------------------------------
+
+
+def _bucket_step(s3: "S3Client", name: str, region: str) -> Step:
+    return Step("bucket", name, _bucket_exists(s3, name), lambda: _make_bucket(s3, name, region))
+
+
+def _bucket_exists(s3: "S3Client", name: str) -> bool:
+    return _unless(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
+
+
+def _make_bucket(s3: "S3Client", name: str, region: str) -> None:
+    place: Any = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    _unless(lambda: s3.create_bucket(Bucket=name, **place), "BucketAlreadyOwnedByYou")
+    _wait(s3.get_waiter("bucket_exists"), Bucket=name)
+    for harden in (_block_public_access, _encrypt, _keep_versions):
+        _unless(partial(harden, s3, name), *_UNSUPPORTED)
+
+
+def _block_public_access(s3: "S3Client", name: str) -> None:
+    kinds = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    everything: Any = dict.fromkeys(kinds, True)
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=everything)
+
+
+def _encrypt(s3: "S3Client", name: str) -> None:
+    rule: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+
+def _keep_versions(s3: "S3Client", name: str) -> None:
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
