@@ -1,0 +1,268 @@
+"""docs/events.md holds: its tables of refusals are tried, and its sequence of events is replayed, line by line."""
+
+import gzip
+import json
+import re
+import time
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from consumer.engine.aggregation import MAGIC
+from consumer.engine.errors import Reason, Unavailable
+from consumer.engine.folding import Outcome, Verdict
+from consumer.engine.processor import Processor
+from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.records import Position, Record
+from consumer.engine.repository import InMemoryRepository
+from consumer.limits import changes
+from consumer.limits.events import OUT_OF_SCOPE, LimitEvent
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from consumer.limits.view import view
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+EXAMPLES: list[dict[str, Any]] = json.loads((ROOT / "examples" / "events.json").read_text())
+SOUND = ("e-anna-02", "e-anna-06", "e-anna-08")
+"""A CREATED, a PROGRESS_CHANGED and a RESET of the examples."""
+
+WARNINGS = {
+    changes.VALUE_DRIFT,
+    changes.PROGRESS_DRIFT,
+    changes.RESET_DRIFT,
+    changes.NEGATIVE_AMOUNT,
+    changes.NEGATIVE_PROGRESS,
+    changes.OVER_LIMIT,
+    changes.SEQUENCE_CONFLICT,
+}
+
+
+class Impatient:
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> NoReturn:
+        raise AssertionError(f"{part}, {attempt}: memory does not fail: {cause}")
+
+
+@dataclass
+class Service:
+    """The core in memory, one record at a time."""
+
+    kept: InMemoryRepository[LimitState] = field(default_factory=lambda: InMemoryRepository(Limits()))
+    records: int = 0
+
+    def __post_init__(self) -> None:
+        self.core: Processor[LimitEvent, LimitState] = Processor(
+            Limits(), self.kept, InMemoryQuarantine(), time.monotonic
+        )
+
+    def take(self, data: bytes) -> Verdict:
+        return self.settle(Record(Position("stream", "shard", str(self.records)), data))
+
+    def settle(self, record: Record) -> Verdict:
+        self.records += 1
+        (verdict,) = self.core.process([record], Impatient()).verdicts
+        assert verdict
+        return verdict
+
+    def shown(self, event: dict[str, Any], now: int) -> dict[str, Any]:
+        key = (event["payload"]["userId"], event["payload"]["userLimitId"])
+        return view(self.kept.load([key])[key].state, now).to_json()
+
+
+def marks(verdict: Verdict) -> list[str]:
+    """The words by which the page tells what became of a record."""
+    reason = [str(verdict.rejected.reason)] if verdict.rejected else []
+    return [str(verdict.outcome), *verdict.warnings, *reason]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def table(name: str) -> list[list[str]]:
+    """The rows of the table between `<!-- name -->` and `<!-- end -->`, split into cells."""
+    (part,) = re.findall(rf"<!-- {name} -->\n(.*?)<!-- end -->", PAGE, re.DOTALL)
+    rows = part.strip().splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def first_column(heading: str) -> set[str]:
+    """What stands in the first column of the first table under the heading."""
+    (part,) = re.findall(rf"^### {heading}\n(.*?)(?=^##)", PAGE, re.DOTALL | re.MULTILINE)
+    return {words(row)[0] for row in re.findall(r"^\| `.*$", part.split("<!--")[0], re.MULTILINE)}
+
+
+def refused_records() -> list[Any]:
+    return [
+        pytest.param(data.encode(), words(reason)[0], id=data)
+        for records, reason in table("records")
+        for data in words(records)
+    ]
+
+
+def refused_fields() -> list[Any]:
+    return [
+        pytest.param(place, value, words(reason)[0], id=f"{place}={value}")
+        for places, values, reason in table("fields")
+        for place in words(places)
+        for value in [*(["absent"] if "absent" in values else []), *words(values)]
+    ]
+
+
+def sound_event(place: str) -> dict[str, Any]:
+    """An event that is sound and has a field at the place, or may have one."""
+    path = place.split(".")
+    if path[0] != "payload" or len(path) == 1:
+        return example(SOUND[0])
+    for event_id in SOUND:
+        event = example(event_id)
+        model = changes.EVENTS[event["type"]].model.model_fields["payload"].annotation
+        if path[1] in {known.alias for known in getattr(model, "model_fields", {}).values()}:
+            return event
+    raise AssertionError(f"no event has {place}")
+
+
+def example(event_id: str) -> dict[str, Any]:
+    return deepcopy(next(event for event in EXAMPLES if event["eventId"] == event_id))
+
+
+@pytest.mark.parametrize("event_id", SOUND)
+def test_the_events_that_the_refused_ones_are_made_of_are_sound(event_id: str) -> None:
+    assert Service().take(json.dumps(example(event_id)).encode()).outcome is Outcome.APPLIED
+
+
+@pytest.mark.parametrize(("data", "reason"), refused_records())
+def test_a_record_of_the_page_is_refused(data: bytes, reason: str) -> None:
+    assert marks(Service().take(data)) == ["quarantined", reason]
+
+
+@pytest.mark.parametrize(("place", "value", "reason"), refused_fields())
+def test_a_field_of_the_page_is_refused(place: str, value: str, reason: str) -> None:
+    event = sound_event(place)
+    *path, name = place.split(".")
+    part = event
+    for step in path:
+        part = part[step]
+    if value == "absent":
+        del part[name]
+    else:
+        part[name] = json.loads(value)
+    verdict = Service().take(json.dumps(event).encode())
+    assert marks(verdict) == ["quarantined", reason]
+    assert verdict.rejected
+    assert verdict.rejected.detail.startswith(f"{place}:")
+
+
+def test_every_field_of_every_event_is_in_the_table() -> None:
+    places = {place for row in table("fields") for place in words(row[0])}
+    for known in changes.EVENTS.values():
+        payload = known.model.model_fields["payload"].annotation
+        envelope = {str(one.alias) for one in known.model.model_fields.values()}
+        inside = {f"payload.{one.alias}" for one in getattr(payload, "model_fields", {}).values()}
+        assert envelope | inside <= places
+
+
+def test_every_code_is_told() -> None:
+    assert first_column("Reason codes") == set(Reason)
+    assert first_column("Warnings") == WARNINGS
+    assert {words(row)[0] for row in re.findall(r"^\| `[a-z]+` \| .*$", PAGE, re.MULTILINE)} >= set(Outcome)
+    assert set(words(PAGE)) >= OUT_OF_SCOPE | changes.EVENTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(b"", ["quarantined", "RECORD_DATA"], id="empty"),
+        pytest.param(b"x" * 262_145, ["quarantined", "TOO_LARGE"], id="one byte too large"),
+        pytest.param(b"x" * 262_144, ["quarantined", "JSON"], id="as large as may be"),
+        pytest.param(json.dumps(example(SOUND[0])).encode("utf-16"), ["quarantined", "ENCODING"], id="UTF-16"),
+        pytest.param(json.dumps(example(SOUND[0])).encode("utf-32-le"), ["quarantined", "ENCODING"], id="UTF-32"),
+        pytest.param(gzip.compress(b"{}"), ["quarantined", "ENCODING"], id="compressed"),
+        pytest.param(b'{"a": "\n"}', ["quarantined", "JSON"], id="a raw control character"),
+        pytest.param(b'{"a": ' + b"9" * 4301 + b"}", ["quarantined", "JSON"], id="4,301 digits"),
+        pytest.param(b'{"type": "NEW", "a": ' + b"9" * 4300 + b"}", ["ignored"], id="4,300 digits"),
+        pytest.param(b"[" * 100_000, ["quarantined", "JSON"], id="nested without end"),
+        pytest.param(MAGIC + b"\x00" * 16, ["quarantined", "AGGREGATE"], id="a broken aggregate"),
+        pytest.param(b"\xef\xbb\xbf" + json.dumps(example(SOUND[0])).encode(), ["applied"], id="a byte order mark"),
+        pytest.param(b'{"type": 1, "type": "NEW"}', ["ignored"], id="a name that stands twice"),
+        pytest.param(b'{"type": "LIMIT_USER_CREATED", "payload": 7}', ["ignored"], id="a type that is passed over"),
+    ],
+)
+def test_a_record_that_the_page_tells_of_in_words(data: bytes, expected: list[str]) -> None:
+    assert marks(Service().take(data)) == expected
+
+
+@pytest.mark.parametrize("text", [None, 7, "", "e30", "e30=\n", "e3 0=", "e30=e30=", "e30_"])
+def test_data_that_is_not_base64(text: object) -> None:
+    record = Record.from_base64(Position("stream", "shard", "1"), text, 0)
+    assert marks(Service().settle(record)) == ["quarantined", "RECORD_DATA"]
+
+
+def test_a_null_is_told_from_a_field_that_is_absent() -> None:
+    event = example(SOUND[0])
+    del event["payload"]["nextResetTime"]
+    assert Service().take(json.dumps(event).encode()).outcome is Outcome.APPLIED
+
+
+def test_the_sequence() -> None:
+    (chapter,) = re.findall(r"^## A sequence, event by event\n(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)
+    steps = re.findall(r"^### (\d+\. .*?)\n(.*?)(?=^### |\Z)", chapter, re.DOTALL | re.MULTILINE)
+    assert len(steps) == 12
+    service = Service()
+    for heading, text in steps:
+        event, *limits = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+        assert marks(service.take(json.dumps(event).encode())) == words(heading), heading
+        times = re.findall(r"read at `(\d+)`", text)
+        assert [service.shown(event, int(now)) for now in times] == limits, heading
+
+
+def test_the_example_file() -> None:
+    service = Service()
+    became = [[event["eventId"], *marks(service.take(json.dumps(event).encode()))] for event in EXAMPLES]
+    assert [[*words(name), *words(told)] for name, _, told in table("examples")] == became
+
+
+def numbered(event_id: str, sequence: int, name: str = "") -> dict[str, Any]:
+    """An example under another number, and under a name of its own."""
+    event = example(event_id)
+    return {**event, "sequenceNumber": sequence, "eventId": name or f"e-{sequence}"}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"), [(1_000_000, ["applied"]), (1_000_001, ["quarantined", "SEQUENCE_JUMP"])]
+)
+def test_how_far_ahead_a_number_may_be(ahead: int, expected: list[str]) -> None:
+    service = Service()
+    assert marks(service.take(json.dumps(numbered(SOUND[0], 2**40)).encode())) == ["applied"]
+    assert marks(service.take(json.dumps(numbered(SOUND[0], 2**40 + ahead)).encode())) == expected
+
+
+@pytest.mark.parametrize("names", [("e-a", "e-b"), ("e-b", "e-a")])
+def test_two_events_of_one_number(names: tuple[str, str]) -> None:
+    service = Service()
+    events = {name: numbered("e-dan-02", 7, name) for name in names}
+    events["e-b"]["payload"] |= {"amount": "5"}
+    first, second = (service.take(json.dumps(events[name]).encode()) for name in names)
+    assert first.warnings == ()
+    assert "sequence_conflict" in second.warnings
+    assert service.shown(events["e-b"], 0)["progress"] == "5"
+
+
+def test_a_newer_creation_leaves_the_progress() -> None:
+    service = Service()
+    newer = numbered("e-anna-02", 6)
+    newer["payload"]["progress"] = "7"
+    for event in (example("e-anna-02"), example("e-anna-05"), newer):
+        assert service.take(json.dumps(event).encode()).outcome is Outcome.APPLIED
+    assert service.shown(newer, 0)["progress"] == "200"
+
+
+def test_a_reset_is_overdue_again_when_the_next_one_it_announced_is_due() -> None:
+    service = Service()
+    event = example("e-anna-08")
+    service.take(json.dumps(event).encode())
+    due = event["payload"]["nextResetTime"]
+    assert [service.shown(event, now)["resetOverdue"] for now in (due - 1, due)] == [False, True]
