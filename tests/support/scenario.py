@@ -1,0 +1,89 @@
+"""Events through the whole service, and what must hold afterwards."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from consumer.entrypoints.put import outgoing, put
+from consumer.limits.projection import Limits
+from consumer.limits.sample import Sample, histories
+from consumer.limits.view import view
+from consumer.stores.directory import DirectoryQuarantine
+from tests.support import oracle
+from tests.support.emulators import session
+from tests.support.service import Service
+from tests.support.waiting import until
+
+NOW = 1_800_000_000_000
+"""The time, epoch milliseconds, at which limits are looked at."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a test plays: the service's environment, and from it the stream, the table, the quarantine."""
+
+    variables: Mapping[str, str]
+
+    def put(self, samples: Iterable[Sample]) -> None:
+        kinesis = session().client("kinesis", endpoint_url=self._endpoint("KINESIS"))
+        records = [outgoing(sample.data) for sample in samples]
+        put(kinesis, self.variables["CONSUMER_STREAM_NAME"], records, lambda _: None)
+
+    def limits(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Every limit in the table as its JSON, by key."""
+        dynamodb = session().client("dynamodb", endpoint_url=self._endpoint("DYNAMODB"))
+        pages = dynamodb.get_paginator("scan").paginate(TableName=self.variables["AWS_TABLE_NAME"], ConsistentRead=True)
+        items = [item for page in pages for item in page["Items"]]
+        read = TypeDeserializer().deserialize
+        states = [Limits().load({name: read(value) for name, value in item.items()}) for item in items]
+        return {(state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in states}
+
+    def quarantined(self) -> Counter[bytes]:
+        """The bytes of every record in the quarantine, a directory."""
+        place = Path(self.variables["CONSUMER_QUARANTINE"].removeprefix("dir:"))
+        return Counter(entry.record.data for entry in DirectoryQuarantine(place).entries())
+
+    def _endpoint(self, service: str) -> str:
+        return self.variables.get(f"AWS_ENDPOINT_URL_{service}") or self.variables["AWS_ENDPOINT_URL"]
+
+
+def samples(seed: int, count: int, users: int = 200) -> list[Sample]:
+    """`count` records, 2 % of them duplicates and 1 % poison."""
+    return list(histories(Random(seed), count, users, duplicates=0.02, poison=0.01))
+
+
+def expected(made: Sequence[Sample]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the oracle says the table must hold."""
+    return oracle.expected([sample.event for sample in made if sample.event], NOW)
+
+
+def poison(made: Iterable[Sample]) -> Counter[bytes]:
+    return Counter(sample.data for sample in made if sample.poison_reason)
+
+
+def until_received(running: Service, count: int, seconds: float = 120.0) -> None:
+    """Waits for `count` records to be settled, counting redelivered ones again."""
+    until(lambda: running.received() >= count, f"{count} records to be settled", seconds=seconds)
+
+
+def until_equal(stage: Stage, made: Sequence[Sample], seconds: float = 120.0) -> None:
+    """Waits for the table to be what the oracle says; on failure the message shows the first difference."""
+    wanted = expected(made)
+    try:
+        until(lambda: stage.limits() == wanted, "the table to equal the oracle", seconds=seconds, every=0.5)
+    except TimeoutError:
+        assert first_difference(stage.limits(), wanted) is None
+        raise
+
+
+def first_difference(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> str | None:
+    for key in sorted(found.keys() | wanted.keys()):
+        if found.get(key) != wanted.get(key):
+            return f"{key}: found {json.dumps(found.get(key))}, wanted {json.dumps(wanted.get(key))}"
+    return None
