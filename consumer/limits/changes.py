@@ -129,11 +129,11 @@ def _value_of(met: LimitState | None) -> Decimal | None:
 
 
 def _told_previous(event: UserLimitCreated) -> Register[Decimal] | None:
-    """The previous value the event itself tells: as if a CREATED with it had come just before."""
-    told = event.payload.previous_limit_value
+    """The previous value the event itself tells: as if a CREATED with it had come just before, and nothing between."""
+    told, stamp = event.payload.previous_limit_value, stamp_of(event)
     if told is None or told == event.payload.value:
         return None
-    return Register(Stamp(event.sequence_number, "", event.created_at), told)
+    return Register(stamp._replace(at=stamp.at - 1), told)
 
 
 def _value_after(event: UserLimitProgressChanged) -> Decimal | None:

@@ -43,9 +43,11 @@ class Limits:
         _refuse_other_identity(met, event)
         _refuse_jump(met.last, stamp)
         warnings = [SEQUENCE_CONFLICT] if _conflicts(met, stamp) else []
-        # an event older than the state cannot be held against it
         if stamp > met.last:
             warnings += doubts(event, met)
+        elif self.merge(met, self.change(event)) != met:
+            # older than the state, it cannot be held against it, only against itself
+            warnings += doubts(event, None)
         return Judgement(repeated=_repeats(met, stamp), warnings=tuple(warnings))
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
@@ -79,6 +81,4 @@ def _repeats(met: LimitState, stamp: Stamp) -> bool:
 
 
 def _conflicts(met: LimitState, stamp: Stamp) -> bool:
-    return any(
-        known.sequence == stamp.sequence and known.event_id not in ("", stamp.event_id) for known in met.stamps()
-    )
+    return any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in met.stamps())
