@@ -15,7 +15,9 @@ MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST = 16
 _RECORDS_FIELD = 3
 _DATA_FIELD = 3
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, _LENGTH = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""Wire types of numbers of so many bytes."""
 
 
 def deaggregate(record: Record) -> list[Record]:
@@ -68,13 +70,17 @@ def _value(message: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:
         return _varint(message, at)
     if wire_type == _LENGTH:
         length, at = _varint(message, at)
-    elif wire_type in (_FIXED64, _FIXED32):
-        length = 8 if wire_type == _FIXED64 else 4
-    else:
+        return _bytes(message, at, length), at + length
+    if wire_type not in _FIXED:
         raise _broken(f"wire type {wire_type} is unknown")
+    length = _FIXED[wire_type]
+    return int.from_bytes(_bytes(message, at, length), "little"), at + length
+
+
+def _bytes(message: bytes, at: int, length: int) -> bytes:
     if at + length > len(message):
         raise _broken("it is cut off")
-    return message[at : at + length], at + length
+    return message[at : at + length]
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
