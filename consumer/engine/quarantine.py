@@ -57,9 +57,14 @@ class Quarantine(Protocol):
 
 def path_of(position: Position) -> str:
     """`<stream>/<shard>/<sequence>[-<sub>].json`, safe as a file name and an object key whatever the parts hold."""
-    parts = (quote(part, safe="").replace(".", "%2E") for part in (position.stream, position.shard))
+    stream, shard, sequence = map(_segment, (position.stream, position.shard, position.sequence))
     sub = f"-{position.sub_sequence}" if position.sub_sequence else ""
-    return f"{'/'.join(parts)}/{quote(position.sequence, safe='').replace('.', '%2E')}{sub}.json"
+    return f"{stream}/{shard}/{sequence.replace('-', '%2D')}{sub}.json"
+
+
+def _segment(part: str) -> str:
+    """Neither empty nor a way up; `%` alone quotes nothing else."""
+    return quote(part, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
 
 
 class InMemoryQuarantine:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from consumer.engine.errors import Unavailable
@@ -17,18 +18,25 @@ class DirectoryQuarantine:
         self._root = root
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        try:
+        with self._unavailable():
             for entry in entries:
                 self._write(self._root / path_of(entry.record.position), json.dumps(entry.to_json()))
-        except OSError as error:
-            raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
 
     def entries(self) -> Iterator[Quarantined]:
-        for path in sorted(self._root.glob("*/*/*.json")):
-            yield Quarantined.from_json(json.loads(path.read_text(encoding="utf-8")))
+        with self._unavailable():
+            for path in sorted(self._root.glob("*/*/*.json"), key=str):
+                yield Quarantined.from_json(json.loads(path.read_text(encoding="utf-8")))
 
     def drop(self, position: Position) -> None:
-        (self._root / path_of(position)).unlink(missing_ok=True)
+        with self._unavailable():
+            (self._root / path_of(position)).unlink(missing_ok=True)
+
+    @contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
 
     def _write(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
