@@ -1,0 +1,151 @@
+"""The core with the in-memory parts that ship with it, and worlds in which those parts fail."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from consumer.engine.errors import GaveUp, Unavailable
+from consumer.engine.processor import BatchResult, Known, Processor
+from consumer.engine.projection import Key
+from consumer.engine.quarantine import InMemoryQuarantine, Quarantine, Quarantined
+from consumer.engine.records import Position, Record
+from consumer.engine.repository import Change, InMemoryRepository, Repository, Saved, Versioned
+from consumer.limits.events import LimitEvent
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from consumer.limits.view import view
+from tests.support.events import START, record
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def memory() -> InMemoryRepository[LimitState]:
+    return InMemoryRepository(Limits())
+
+
+@dataclass
+class Patient:
+    """Never waits; gives up at the wait after `most`. `waits` are the parts waited for, and what was wrong."""
+
+    most: int = 1_000
+    waits: list[tuple[str, str]] = field(default_factory=list)
+
+    def wait(self, part: str, _attempt: int, cause: Unavailable) -> None:
+        if len(self.waits) >= self.most:
+            raise GaveUp(part)
+        self.waits.append((part, str(cause)))
+
+
+@dataclass
+class Core:
+    """A processor and what it keeps. `deliver` numbers what it is given as a stream would."""
+
+    repository: Repository[LimitState] = field(default_factory=memory)
+    quarantine: Quarantine = field(default_factory=InMemoryQuarantine)
+    patience: Patient = field(default_factory=Patient)
+    record_cap: int = 262_144
+    breaker: int = 0
+    cached: int = 10_000
+    processor: Processor[LimitEvent, LimitState] = field(init=False)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        known: Known[LimitState] = Known(self.cached)
+        clock = map(float, count()).__next__
+        self.processor = Processor(
+            Limits(), self.repository, self.quarantine, clock, self.record_cap, self.breaker, known
+        )
+
+    def deliver(self, *data: object) -> BatchResult:
+        """One batch of events, bytes or whole records."""
+        numbered = [each if isinstance(each, Record) else record(each, next(self._numbers)) for each in data]
+        return self.processor.process(numbered, self.patience)
+
+    def limits(self, user: str, now: int = START) -> dict[str, dict[str, Any]]:
+        """The user's limits as readers see them, by id."""
+        return {state.user_limit_id: view(state, now).to_json() for state in self.repository.partition(user)}
+
+    def limit(self, user: str = "u-7Qd2", now: int = START) -> dict[str, Any]:
+        """The one limit of the user."""
+        (only,) = self.limits(user, now).values()
+        return only
+
+
+class Fate(Enum):
+    """What becomes of a write."""
+
+    STORED = "as asked"
+    REPLY_LOST = "stored, but nobody hears of it"
+    THROTTLED = "not stored"
+
+
+class UnsteadyRepository(Generic[S]):
+    """Each write fares as `fate` says, each read fails when `unreadable` says so.
+
+    `before_save` runs before a save: there, another writer may come first.
+    """
+
+    def __init__(
+        self,
+        kept: Repository[S],
+        fate: Callable[[Key], Fate] = lambda _key: Fate.STORED,
+        unreadable: Callable[[], bool] = lambda: False,
+        before_save: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.kept = kept
+        self.fate = fate
+        self.unreadable = unreadable
+        self.before_save = before_save
+        self.saves: list[list[Key]] = []
+        self.loads: list[list[Key]] = []
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        asked = list(keys)
+        self.loads.append(asked)
+        if self.unreadable():
+            raise Unavailable("reading failed")
+        return self.kept.load(asked)
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        self.saves.append(list(changes))
+        self.before_save()
+        fates = {key: self.fate(key) for key in changes}
+        saved = self.kept.save({key: change for key, change in changes.items() if fates[key] is not Fate.THROTTLED})
+        heard = {key for key, fate in fates.items() if fate is Fate.STORED}
+        unknown = {key: Unavailable(fate.value) for key, fate in fates.items() if fate is not Fate.STORED}
+        return Saved(_only(heard, saved.stored), _only(heard, saved.conflicts), unknown)
+
+    def partition(self, partition: str) -> list[S]:
+        return self.kept.partition(partition)
+
+
+def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
+    return {key: value for key, value in of.items() if key in keys}
+
+
+class UnsteadyQuarantine:
+    """Fails to take anything when `fails` says so."""
+
+    def __init__(self, fails: Callable[[], bool]) -> None:
+        self.kept = InMemoryQuarantine()
+        self._fails = fails
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        if self._fails():
+            raise Unavailable("the quarantine is down")
+        self.kept.put(entries)
+
+    def entries(self) -> Iterator[Quarantined]:
+        return self.kept.entries()
+
+    def drop(self, position: Position) -> None:
+        self.kept.drop(position)
+
+
+def times(number: int) -> Callable[[], bool]:
+    """True so many times, then False."""
+    left = iter(range(number))
+    return lambda: next(left, None) is not None

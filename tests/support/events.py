@@ -1,0 +1,75 @@
+"""Events as the platform sends them, ready to be combined or spoiled, and their way into records.
+
+Payload fields are given as they are called on the wire: created(3, value="1000").
+"""
+
+import json
+from typing import Any, TypeAlias
+
+from consumer.engine.records import Position, Record
+
+Event: TypeAlias = dict[str, Any]
+
+USER = "u-7Qd2"
+LIMIT = "l-day"
+BRAND = "000000000000000000000001"
+DAY = 86_400_000
+START = 1_767_225_600_000
+"""Epoch milliseconds; an event happens a second after the one with the sequence number below it."""
+_LAST = 10**9
+
+
+def created(sequence: int = 1, event_id: str | None = None, **payload: Any) -> Event:
+    """A limit of 1000 a day on deposits."""
+    limit = {"activeFrom": START, "period": "DAY", "status": "ACTIVE", "type": "DEPOSIT", "value": "1000"}
+    return _event("USER_LIMIT_CREATED", sequence, event_id, limit | payload)
+
+
+def progress_changed(sequence: int = 2, event_id: str | None = None, **payload: Any) -> Event:
+    """10 used, where nothing was used before."""
+    return _event(
+        "USER_LIMIT_PROGRESS_CHANGED", sequence, event_id, {"amount": "10", "previousProgress": "0"} | payload
+    )
+
+
+def reset(sequence: int = 3, event_id: str | None = None, **payload: Any) -> Event:
+    """A period in which 10 of 1000 were used."""
+    period = {"period": "DAY", "type": "DEPOSIT"}
+    amounts = {"resetAmount": "10", "resetPercentage": "1.00", "unusedAmount": "990"}
+    return _event("USER_LIMIT_RESET", sequence, event_id, period | amounts | payload)
+
+
+def foreign(kind: str, sequence: int = 4) -> Event:
+    """An event of a type that is none of ours, with a payload that would not do for ours."""
+    return _event(kind, sequence, None, {}) | {"payload": {"amount": 5, "userLimitId": None}}
+
+
+def encode(event: object) -> bytes:
+    return json.dumps(event).encode()
+
+
+def position(number: int = 1) -> Position:
+    return Position("limits", "shardId-000000000000", f"{number:056}")
+
+
+def record(data: object, number: int = 1) -> Record:
+    """`data` as it is when it is bytes, else as JSON."""
+    return Record(position(number), data if isinstance(data, bytes) else encode(data), START)
+
+
+def records(*data: object) -> list[Record]:
+    return [record(each, number) for number, each in enumerate(data, 1)]
+
+
+def _event(kind: str, sequence: int, event_id: str | None, payload: Event) -> Event:
+    about = {"brandId": BRAND, "currencyCode": "SEK", "userId": USER, "userLimitId": LIMIT} | payload
+    return {
+        "aggregateId": about["userId"],
+        "context": {"correlationId": "c-1"},
+        "createdAt": START + 1_000 * min(sequence, _LAST),
+        "eventId": event_id or f"e-{sequence:04}",
+        "payload": about,
+        "sequenceNumber": sequence,
+        "source": "limitUser",
+        "type": kind,
+    }

@@ -1,0 +1,115 @@
+"""What the limits must look like: worked out from the events by replaying them in order.
+
+Naive on purpose, and shares nothing with the service: it is written from the event contract alone.
+"""
+
+from collections.abc import Iterable
+from decimal import Context, Decimal
+from typing import Any, TypeAlias
+
+Event: TypeAlias = dict[str, Any]
+View: TypeAlias = dict[str, Any]
+Key: TypeAlias = tuple[str, str]
+
+OURS = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
+EXACT = Context(prec=200)
+
+
+def expected(events: Iterable[Event], now: int) -> dict[Key, View]:
+    """Each limit's JSON at `now`, epoch milliseconds, by (userId, userLimitId); the events in any order."""
+    limits: dict[Key, list[Event]] = {}
+    for event in events:
+        if event["type"] in OURS:
+            key = (event["payload"]["userId"], event["payload"]["userLimitId"])
+            limits.setdefault(key, []).append(event)
+    return {key: _replayed(of_limit, now) for key, of_limit in limits.items()}
+
+
+def _replayed(events: list[Event], now: int) -> View:
+    ordered = sorted(events, key=lambda event: (event["sequenceNumber"], event["eventId"]))
+    payloads = [event["payload"] for event in ordered]
+    created = [event for event in ordered if event["type"] == "USER_LIMIT_CREATED"]
+    first, last = payloads[0], ordered[-1]
+    limit: View = {name: first[name] for name in ("userId", "userLimitId", "brandId", "currencyCode")}
+    limit |= _defined(created) if created else _inferred(ordered)
+    limit["complete"] = bool(created)
+    limit["unit"] = "seconds" if limit.get("type") == "SESSION" else limit["currencyCode"]
+    used = _used(ordered, created)
+    limit["progress"] = _plain(used)
+    if "value" in limit:
+        limit["remaining"] = _plain(EXACT.subtract(Decimal(limit["value"]), used))
+    limit |= _next_reset(ordered, now)
+    limit["lastSequenceNumber"] = last["sequenceNumber"]
+    limit["lastEventAt"] = last["createdAt"]
+    return limit
+
+
+def _defined(created: list[Event]) -> View:
+    """What the last CREATED says, and what the value was before."""
+    event, payload = created[-1], created[-1]["payload"]
+    defined: View = {name: payload[name] for name in ("activeFrom", "status", "period", "type")}
+    if "activeUntil" in payload:
+        defined["activeUntil"] = payload["activeUntil"]
+    defined["createdAt"] = payload.get("createdAt", event["createdAt"])
+    defined["value"] = _plain(Decimal(payload["value"]))
+    before = [value for value in _values(created) if value != Decimal(payload["value"])]
+    if before:
+        defined["previousLimitValue"] = _plain(before[-1])
+    return defined
+
+
+def _values(created: list[Event]) -> list[Decimal]:
+    """Every value the limit is known to have had. A previousLimitValue was the value just before its event."""
+    payloads = [event["payload"] for event in created]
+    told = [(payload.get("previousLimitValue"), payload["value"]) for payload in payloads]
+    return [Decimal(value) for pair in told for value in pair if value is not None]
+
+
+def _inferred(ordered: list[Event]) -> View:
+    """What the others give away of a limit whose CREATED has not been seen."""
+    inferred: View = {}
+    for event in ordered:
+        payload = event["payload"]
+        if event["type"] == "USER_LIMIT_RESET":
+            inferred["type"], inferred["period"] = payload["type"], payload["period"]
+            inferred["value"] = _sum(payload["resetAmount"], payload["unusedAmount"])
+        elif "remainingAmount" in payload:
+            inferred["value"] = _sum(payload["previousProgress"], payload["amount"], payload["remainingAmount"])
+    return inferred
+
+
+def _used(ordered: list[Event], created: list[Event]) -> Decimal:
+    """The absolute progress after the last PROGRESS_CHANGED or RESET, else as the last CREATED gives it."""
+    used = Decimal(created[-1]["payload"].get("progress", "0")) if created else Decimal(0)
+    for event in ordered:
+        payload = event["payload"]
+        if event["type"] == "USER_LIMIT_PROGRESS_CHANGED":
+            used = EXACT.add(Decimal(payload["previousProgress"]), Decimal(payload["amount"]))
+        elif event["type"] == "USER_LIMIT_RESET":
+            used = Decimal(0)
+    return used
+
+
+def _next_reset(ordered: list[Event], now: int) -> View:
+    """The nextResetTime told last. It is overdue when it has passed and no RESET came after the event that told it."""
+    telling = [place for place, event in enumerate(ordered) if "nextResetTime" in event["payload"]]
+    if not telling:
+        return {"resetOverdue": False}
+    time = ordered[telling[-1]]["payload"]["nextResetTime"]
+    came = any(event["type"] == "USER_LIMIT_RESET" for event in ordered[telling[-1] + 1 :])
+    return {"nextResetTime": time, "resetOverdue": now >= time and not came}
+
+
+def _sum(*amounts: str) -> str:
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, Decimal(amount))
+    return _plain(total)
+
+
+def _plain(number: Decimal) -> str:
+    """Neither exponent, nor zeros at the end of the decimals, nor a minus before zero."""
+    text = f"{EXACT.plus(number):f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
