@@ -1,7 +1,6 @@
 """Limits and outcomes as a person likes to look at them."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from rich import box
@@ -14,7 +13,7 @@ from consumer.engine.quarantine import Quarantined
 from consumer.limits import money
 from consumer.limits.view import UserLimit
 
-BAR = 16
+BAR = 10
 
 _COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored": "dim", "quarantined": "red"}
 
@@ -25,20 +24,20 @@ def console(*, error: bool = False) -> Console:
 
 
 def limits_table(limits: Iterable[UserLimit]) -> Table:
-    """A row a limit, with a bar of what is used up; fits a terminal of 100 columns."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column("user", overflow="fold")
-    table.add_column("limit", overflow="fold")
-    table.add_column("of", no_wrap=True)
-    table.add_column("used", justify="right", overflow="fold")
+    """A row a limit, with a bar of what is used up; fits a terminal of 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("user", overflow="fold", min_width=6)
+    table.add_column("limit", overflow="fold", min_width=12)
+    table.add_column("of", min_width=8)
+    table.add_column("used", justify="right", overflow="fold", min_width=6)
     table.add_column("", width=BAR)
-    table.add_column("value", overflow="fold")
-    table.add_column("note")
+    table.add_column("value", overflow="fold", min_width=10)
+    table.add_column("note", min_width=14)
     for limit in limits:
         table.add_row(
             limit.user_id,
             limit.user_limit_id,
-            f"{limit.type or '?'} {limit.period or '?'}".lower(),
+            f"{limit.type or '?'} {limit.period or '?'}".lower().replace("_", " "),
             money.plain(limit.progress),
             bar(limit),
             f"{'?' if limit.value is None else money.plain(limit.value)} {limit.unit}",
@@ -66,13 +65,13 @@ def used_share(limit: UserLimit) -> Decimal | None:
 
 
 def note(limit: UserLimit) -> Text:
-    remarks = [limit.status.lower()] if limit.status and limit.status != "ACTIVE" else []
+    remarks = [limit.status.lower().replace("_", " ")] if limit.status and limit.status != "ACTIVE" else []
     if not limit.complete:
         remarks.append("creation not seen")
     if limit.value is not None and limit.progress > limit.value:
         remarks.append("over the limit")
-    if limit.reset_overdue and limit.next_reset_time is not None:
-        remarks.append(f"reset due {_date(limit.next_reset_time)}")
+    if limit.reset_overdue:
+        remarks.append("reset overdue")
     return Text(", ".join(remarks), style="yellow")
 
 
@@ -95,10 +94,3 @@ def quarantine_table(entries: Iterable[Quarantined]) -> Table:
     for entry in entries:
         table.add_row(str(entry.record.position), Text(entry.reason, style="red"), entry.detail)
     return table
-
-
-def _date(millis: int) -> str:
-    try:
-        return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d")
-    except (ValueError, OverflowError, OSError):
-        return f"{millis} ms"
