@@ -1,6 +1,6 @@
 """A limit's state as the attributes of an item, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -38,11 +38,13 @@ def state(*events: Event) -> LimitState:
 
 def through_dynamodb(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """As DynamoDB gives it back: numbers without their exponent, map keys in another order."""
-    stored = {name: TypeSerializer().serialize(attributes[name]) for name in sorted(attributes, reverse=True)}
-    return {name: TypeDeserializer().deserialize(rewritten(value)) for name, value in stored.items()}
+    serialize: Callable[[Any], Any] = TypeSerializer().serialize
+    deserialize: Callable[[Any], Any] = TypeDeserializer().deserialize
+    return {name: deserialize(rewritten(serialize(attributes[name]))) for name in sorted(attributes, reverse=True)}
 
 
 def rewritten(value: dict[str, Any]) -> dict[str, Any]:
+    """The same value, written as DynamoDB writes it."""
     if "N" in value:
         return {"N": f"{Decimal(value['N']):f}"}
     if "M" in value:

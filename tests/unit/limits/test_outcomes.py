@@ -151,7 +151,7 @@ def test_the_cap_is_256_kib() -> None:
 
 NO_STRING: tuple[object, ...] = (None, 5, 1.5, True, [], {})
 NO_ID = (*NO_STRING, "", "x" * 129, "a\x00b", "a\nb", "\t", "a\x7f", "\x9f", "\ud800", "a\udfffb")
-NO_TIME = (None, "1767225600000", True, False, 1.0, 1.5, 1e300, [], {}, 2**53, -(2**53))
+NO_TIME: tuple[object, ...] = (None, "1767225600000", True, False, 1.0, 1.5, 1e300, [], {}, 2**53, -(2**53))
 NO_SEQUENCE = (*NO_TIME, 0, -1)
 NO_AMOUNT = (
     *(*NO_STRING, "", " ", " 5", "5 ", "5\n", "\n5", "1_000", "1,000", "1.000,00", "1 000", "+5", "-", "--5", "-+5"),
