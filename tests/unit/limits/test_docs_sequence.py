@@ -266,3 +266,14 @@ def test_a_reset_is_overdue_again_when_the_next_one_it_announced_is_due() -> Non
     service.take(json.dumps(event).encode())
     due = event["payload"]["nextResetTime"]
     assert [service.shown(event, now)["resetOverdue"] for now in (due - 1, due)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"), [("e-dan-01", ["applied", "negative_amount"]), ("e-dan-02", ["stale"])]
+)
+def test_a_late_event_is_held_against_itself_alone_and_only_when_it_changes_the_limit(
+    before: str, expected: list[str]
+) -> None:
+    service = Service()
+    service.take(json.dumps(numbered(before, 9)).encode())
+    assert marks(service.take(json.dumps(numbered("e-dan-03", 3)).encode())) == expected

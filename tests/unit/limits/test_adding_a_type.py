@@ -1,0 +1,142 @@
+"""docs/adding-an-event-type.md holds: its code, run as it stands there, adds a type that the core keeps."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from consumer.engine.errors import Unavailable
+from consumer.engine.processor import Processor
+from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.records import Position, Record
+from consumer.engine.repository import InMemoryRepository
+from consumer.limits import changes, events, schema
+from consumer.limits.changes import EVENTS, EventType
+from consumer.limits.events import LimitEvent
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from consumer.limits.view import view
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "adding-an-event-type.md").read_text(encoding="utf-8")
+MODEL, CHANGE, DOUBTS, REGISTRATION, TRIAL, MEANING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+NAME = "USER_LIMIT_PROGRESS_CORRECTED"
+
+
+class Impatient:
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> NoReturn:
+        raise AssertionError(f"{part}, {attempt}: memory does not fail: {cause}")
+
+
+@pytest.fixture
+def corrected() -> EventType:
+    """The type of the page, made in copies of the modules that the page names."""
+    in_events = {**vars(events)}
+    exec(MODEL, in_events)
+    in_changes = {**vars(changes), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}
+    exec(CHANGE + DOUBTS, in_changes)
+    made: EventType = eval(f"{{{REGISTRATION}}}", in_changes)[NAME]
+    return made
+
+
+@pytest.fixture
+def limits(corrected: EventType) -> Limits:
+    names: dict[str, Any] = {"Limits": Limits, "EVENTS": EVENTS, "corrected": corrected}
+    exec(TRIAL, names)
+    made: Limits = names["limits"]
+    return made
+
+
+def payload(**more: object) -> dict[str, object]:
+    return {"userId": "u-1", "userLimitId": "l-1", "brandId": "b-1", "currencyCode": "EUR", **more}
+
+
+def event(kind: str, sequence: int, fields: dict[str, object]) -> dict[str, object]:
+    return {
+        "type": kind,
+        "aggregateId": "u-1",
+        "context": {},
+        "createdAt": 1767600000000 + sequence,
+        "eventId": f"e-{sequence}",
+        "sequenceNumber": sequence,
+        "source": "limitUser",
+        "payload": fields,
+    }
+
+
+CREATED = event("USER_LIMIT_CREATED", 1, payload(activeFrom=0, period="DAY", status="ACTIVE", type="LOSS", value="100"))
+CHANGED = event("USER_LIMIT_PROGRESS_CHANGED", 2, payload(previousProgress="0", amount="20", remainingAmount="80"))
+CORRECTED = event(NAME, 3, payload(progress="25.50"))
+
+
+class Trial:
+    """The core in memory with the types of `limits`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.kept: InMemoryRepository[LimitState] = InMemoryRepository(limits)
+        self.core: Processor[LimitEvent, LimitState] = Processor(
+            limits, self.kept, InMemoryQuarantine(), time.monotonic
+        )
+
+    def take(self, *stream: dict[str, object]) -> list[tuple[str, ...]]:
+        records = [Record(Position("s", "0", str(at)), json.dumps(one).encode()) for at, one in enumerate(stream)]
+        verdicts = [verdict for verdict in self.core.process(records, Impatient()).verdicts if verdict]
+        return [(verdict.outcome, *verdict.warnings) for verdict in verdicts]
+
+    def shown(self) -> dict[str, Any]:
+        (state,) = self.kept.partition("u-1")
+        return view(state, 0).to_json()
+
+
+def test_before_it_is_added_the_type_is_ignored() -> None:
+    assert Trial(Limits()).take(CREATED, CORRECTED) == [("applied",), ("ignored",)]
+
+
+def test_a_correction_is_applied(limits: Limits) -> None:
+    trial = Trial(limits)
+    assert trial.take(CREATED, CHANGED, CORRECTED, CORRECTED) == [
+        ("applied",),
+        ("applied",),
+        ("applied",),
+        ("duplicate",),
+    ]
+    shown = trial.shown()
+    assert (shown["progress"], shown["remaining"], shown["lastSequenceNumber"]) == ("25.5", "74.5", 3)
+
+
+def test_any_order_ends_in_the_same_limit(limits: Limits) -> None:
+    orders = [(CREATED, CHANGED, CORRECTED), (CORRECTED, CHANGED, CREATED), (CHANGED, CORRECTED, CREATED)]
+    shown = []
+    for order in orders:
+        trial = Trial(limits)
+        trial.take(*order)
+        shown.append(trial.shown())
+    assert shown == [shown[0]] * 3
+
+
+@pytest.mark.parametrize(("progress", "warning"), [("100.01", "over_limit"), ("-1", "negative_progress")])
+def test_its_warnings_are_counted(limits: Limits, progress: str, warning: str) -> None:
+    assert Trial(limits).take(CREATED, event(NAME, 3, payload(progress=progress)))[1] == ("applied", warning)
+
+
+@pytest.mark.parametrize("progress", [None, 25, "25,50"])
+def test_its_fields_are_checked(limits: Limits, progress: object) -> None:
+    assert Trial(limits).take(event(NAME, 3, payload(progress=progress))) == [("quarantined",)]
+
+
+def test_it_gets_a_schema_with_a_meaning_for_all_that_is_new(corrected: EventType) -> None:
+    made = schema.schemas({NAME: corrected})["user-limit-progress-corrected.json"]
+    Draft202012Validator(made).validate(CORRECTED)
+    assert not Draft202012Validator(made).is_valid({**CORRECTED, "payload": payload()})
+    told = eval(f"{{{MEANING}}}")
+    assert told.keys() == {
+        "UserLimitProgressCorrected",
+        "ProgressCorrectedPayload",
+        "ProgressCorrectedPayload.progress",
+    }
+    parts = {"UserLimitProgressCorrected": made, **made["$defs"]}
+    assert all(name.split(".")[0] in parts for name in told)
