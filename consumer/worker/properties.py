@@ -324,6 +324,7 @@ OWNED: Mapping[str, str | None] = {
     "maxRecords": "max_records",
     "idleTimeBetweenReadsInMillis": "idle_millis",
     "failoverTimeMillis": "failover_millis",
+    "workerMetricsReporterFreqInMillis": "failover_millis",
     "leaseAssignmentIntervalMillis": "lease_assignment_millis",
     "gracefulLeaseHandoffTimeoutMillis": "handoff_seconds",
     "shutdownGraceMillis": "shutdown_grace_seconds",
@@ -402,6 +403,8 @@ def _pace(settings: Settings) -> dict[str, str]:
         "maxRecords": settings.max_records,
         "idleTimeBetweenReadsInMillis": settings.idle_millis,
         "failoverTimeMillis": settings.failover_millis,
+        # A worker counts as alive for two reports: no longer than its leases, or they would be dealt to the dead.
+        "workerMetricsReporterFreqInMillis": settings.failover_millis / 2,
         "leaseAssignmentIntervalMillis": settings.lease_assignment_millis,
         "gracefulLeaseHandoffTimeoutMillis": settings.handoff_seconds * 1000,
         "shutdownGraceMillis": settings.shutdown_grace_seconds * 1000,

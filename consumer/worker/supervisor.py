@@ -1,0 +1,369 @@
+"""`consumer run`: the container's only process tree, supervisor -> JVM -> one record processor a shard.
+
+The supervisor may be process 1. It starts the daemon, starts it again under the same worker id when it ends unasked
+(a new id would wait two minutes for KCL's leader lock), passes the request to stop on to the JVM alone, and leaves no
+process behind. All waiting is done in one place, for a signal or for time.
+"""
+
+import logging
+import os
+import queue
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+
+from consumer.engine.errors import SettingsError
+from consumer.metrics import DAEMON_STARTS, DAEMON_UP, Sink
+from consumer.prometheus import PrometheusSink
+from consumer.settings import Settings, variable
+from consumer.worker import java, processes, properties
+from consumer.worker.exporter import Exporter, Health
+from consumer.worker.relay import Relay
+from consumer.worker.restarts import Restarts
+from consumer.worker.server import Server, listen
+
+STOPPING = "stopping"
+"""The file in the run directory that tells record processors that the worker is to end."""
+METRICS = "metrics"
+INITIALISED = b"Initialization complete. Starting worker loop."
+"""What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
+
+_TICK_SECONDS = 1.0
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+log = logging.getLogger("consumer.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided before the first start. `grace_seconds`: from asking the JVM to stop to killing it."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    directory: Path
+    restarts: Restarts
+    grace_seconds: float
+
+
+def run(
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    executable: str = properties.EXECUTABLE,
+    command: Sequence[str] | None = None,
+) -> int:
+    """Runs the worker until it is asked to stop (0) or cannot be kept alive (1). Call it on the main thread.
+
+    The JVM and the record processors get `environment` and what `daemon_environment` adds to it. `executable` is what
+    the daemon runs for each shard, split on blanks; `command` takes the daemon's place.
+    Raises SettingsError, a line for each problem, before anything is started.
+    """
+    with ExitStack() as stack:
+        inbox = stack.enter_context(signals())
+        check(settings, environment, executable, command)
+        listener = stack.enter_context(listen(settings.metrics_address))
+        directory = stack.enter_context(run_directory(settings.run_directory))
+        relay = stack.enter_context(stderr_relay())
+        plan = prepare(settings, directory, environment, executable, command)
+        figures = CollectorRegistry()
+        supervisor = Supervisor(plan, inbox, relay, PrometheusSink(figures))
+        own = figures.restricted_registry([DAEMON_STARTS.name, DAEMON_UP.name])
+        exporter = Exporter(directory / METRICS, own, lambda: supervisor.health, settings.hang_seconds)
+        stack.enter_context(serving(Server(listener, exporter.answer)))
+        return supervisor.run()
+
+
+# --- Before the start ----------------------------------------------------------------------------------------------
+
+
+def check(
+    settings: Settings, environment: Mapping[str, str], executable: str, command: Sequence[str] | None = None
+) -> None:
+    """Raises SettingsError with everything that would keep the worker from running, found without starting Java."""
+    checks: list[Callable[[], object]] = [
+        lambda: _rendered(settings, "unknown yet", executable),
+        lambda: _need(_on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"),
+        lambda: _need("PROMETHEUS_MULTIPROC_DIR" not in environment, "PROMETHEUS_MULTIPROC_DIR is the worker's to set"),
+    ]
+    if command is None:
+        log_file = settings.properties / "logback.xml"
+        checks += [
+            lambda: _need(log_file.is_file(), f"{variable('properties')}: {log_file} is not there"),
+            lambda: java.find_java(environment),
+            _check_jars,
+        ]
+    if problems := [line for one in checks for line in _problems(one)]:
+        raise SettingsError(problems)
+
+
+def _problems(check_one: Callable[[], object]) -> list[str]:
+    try:
+        check_one()
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+def _need(condition: object, problem: str) -> None:
+    if not condition:
+        raise SettingsError([problem])
+
+
+def _check_jars() -> None:
+    if problems := java.installed_problems():
+        raise SettingsError(problems)
+
+
+def _on_path(executable: str, environment: Mapping[str, str]) -> str | None:
+    return shutil.which(executable.split(maxsplit=1)[0], path=_path(environment))
+
+
+def _path(environment: Mapping[str, str]) -> str:
+    # The daemon splits `executableName` on blanks, so no path may stand there: ours is found first on the PATH.
+    return f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+
+
+def _rendered(settings: Settings, worker_id: str, executable: str) -> str:
+    shipped = properties.read(settings.properties / "consumer.properties")
+    return properties.render(shipped, settings, worker_id, executable)
+
+
+def prepare(
+    settings: Settings,
+    directory: Path,
+    environment: Mapping[str, str],
+    executable: str,
+    command: Sequence[str] | None = None,
+) -> Plan:
+    """Writes the effective properties into the run directory `directory`, and says what is to be started and how."""
+    worker_id = settings.worker_id or make_worker_id()
+    effective = directory / "consumer.properties"
+    effective.write_text(_rendered(settings, worker_id, executable), encoding="ascii")
+    log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
+    # Time for the JVM to end after its own limit, without coming near the container's.
+    margin = min(2.0, (settings.stop_timeout_seconds - settings.shutdown_grace_seconds) / 2)
+    return Plan(
+        command=command or _daemon(settings, environment, effective),
+        environment=daemon_environment(settings, environment, directory),
+        directory=directory,
+        restarts=Restarts(settings.restarts, settings.restart_window_seconds),
+        grace_seconds=settings.shutdown_grace_seconds + margin,
+    )
+
+
+def _daemon(settings: Settings, environment: Mapping[str, str], effective: Path) -> Sequence[str]:
+    options = settings.java_options.split()
+    log_file = settings.properties / "logback.xml"
+    return java.command(java.find_java(environment), java.jars_directory(), options, effective, log_file)
+
+
+def make_worker_id() -> str:
+    """No two workers ever share it, and it tells where to look."""
+    host = re.sub(r"[^a-zA-Z0-9_.-]", "-", socket.gethostname())[:64]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def daemon_environment(settings: Settings, given: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """The environment of the JVM and of every record processor."""
+    ours = {
+        "PATH": _path(given),
+        variable("run_directory"): str(directory),
+        "PROMETHEUS_MULTIPROC_DIR": str(directory / METRICS),
+    }
+    # No emulator speaks CBOR; AWS does, and it is cheaper.
+    plain = {} if _is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
+    return plain | dict(given) | ours
+
+
+def _is_aws(endpoint: str | None) -> bool:
+    host = urlsplit(endpoint).hostname if endpoint else None
+    return not endpoint or (host or "").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+@contextmanager
+def run_directory(wanted: Path | None) -> Iterator[Path]:
+    """A folder with an empty metrics folder and no sign of an earlier run; removed afterwards when it was not named."""
+    directory = wanted or Path(tempfile.mkdtemp(prefix="consumer-"))
+    try:
+        shutil.rmtree(directory / METRICS, ignore_errors=True)
+        (directory / METRICS).mkdir(parents=True)
+        (directory / STOPPING).unlink(missing_ok=True)
+        yield directory
+    except OSError as error:
+        raise SettingsError([f"{variable('run_directory')}: {error}"]) from None
+    finally:
+        if wanted is None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def stderr_relay() -> Iterator[Relay]:
+    """Everything that this process logs to stderr goes through the relay."""
+    relay = Relay(sys.stderr.fileno())
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
+    before = [(handler, handler.setStream(relay)) for handler in handlers]
+    try:
+        yield relay
+    finally:
+        relay.close()
+        for handler, stream in before:
+            handler.setStream(stream)
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[None]:
+    server.start()
+    log.info("serving metrics", extra={"port": server.port})
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+@contextmanager
+def signals() -> Iterator["queue.SimpleQueue[int]"]:
+    """Requests to stop and deaths of children, in the order they came.
+
+    Handlers, so that they reach process 1 too; all they do is queue, which is safe at any moment.
+    """
+    inbox: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def deliver(number: int, _: FrameType | None) -> None:
+        inbox.put(number)
+
+    before = {number: signal.signal(number, deliver) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
+    try:
+        yield inbox
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- At work -------------------------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """One daemon kept alive. `health` is what it last knew, to be read from any thread."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        inbox: "queue.SimpleQueue[int]",
+        relay: Relay,
+        measure: Sink,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._plan = plan
+        self._inbox = inbox
+        self._relay = relay
+        self._measure = measure
+        self._chance = chance
+        self._ends: list[float] = []
+        self.health = Health(time.monotonic())
+
+    def run(self) -> int:
+        """The exit code: 0 it was asked to stop, 1 the daemon would not stay alive."""
+        processes.adopt_orphans()
+        while not self.health.stopping:
+            daemon = self._start()
+            code = self._until_end(daemon)
+            if code is None:
+                return self._stop(daemon)
+            self._clean_up(daemon)
+            if not self._may_go_on(code):
+                return 1
+        return 0
+
+    def _start(self) -> int:
+        read, write = os.pipe()
+        try:
+            daemon = processes.start(self._plan.command, self._plan.environment, write)
+        finally:
+            os.close(write)
+        self._relay.follow(os.fdopen(read, "rb"), self._notice)
+        self._measure(DAEMON_STARTS, 1)
+        self._measure(DAEMON_UP, 1)
+        self._know(daemon_up=True)
+        log.info("daemon started", extra={"daemon": daemon})
+        return daemon
+
+    def _notice(self, line: bytes) -> None:
+        if INITIALISED in line:
+            self._know(initialised=True)
+
+    def _until_end(self, daemon: int) -> int | None:
+        """The daemon's exit code, None when a stop was asked for first."""
+        while not self.health.stopping:
+            if (code := processes.ended(daemon)) is not None:
+                return code
+            processes.reap(spare=daemon)
+            self._wait(_TICK_SECONDS)
+        return None
+
+    def _may_go_on(self, code: int) -> bool:
+        now = time.monotonic()
+        restarts = self._plan.restarts
+        self._ends = [*restarts.recent(self._ends, now), now]
+        delay = restarts.delay(len(self._ends), self._chance())
+        if delay is None:
+            log.error(
+                "giving up: the daemon ended more often than allowed",
+                extra={"code": code, "ends": len(self._ends), "window_seconds": restarts.window_seconds},
+            )
+            return False
+        log.warning("daemon ended unasked", extra={"code": code, "restart_in_seconds": round(delay, 1)})
+        self._rest(delay)
+        return True
+
+    def _rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self.health.stopping and (left := end - time.monotonic()) > 0:
+            self._wait(left)
+
+    def _stop(self, daemon: int) -> int:
+        # First the sign, so that no record processor begins another long wait; a full disk must not keep us.
+        with suppress(OSError):
+            (self._plan.directory / STOPPING).touch()
+        log.info("stopping", extra={"daemon": daemon, "grace_seconds": self._plan.grace_seconds})
+        begun = time.monotonic()
+        os.kill(daemon, signal.SIGTERM)
+        while (code := processes.ended(daemon)) is None and self._left(begun) > 0:
+            self._wait(self._left(begun))
+        if code is None:
+            log.warning("the daemon did not end in time and is killed: unfinished batches will be read again")
+        self._clean_up(daemon)
+        log.info("stopped", extra={"code": code, "seconds": round(time.monotonic() - begun, 1)})
+        return 0
+
+    def _left(self, begun: float) -> float:
+        return begun + self._plan.grace_seconds - time.monotonic()
+
+    def _clean_up(self, daemon: int) -> None:
+        if not processes.sweep(daemon):
+            log.error("processes of the daemon cannot be killed", extra={"processes": processes.children()})
+        self._measure(DAEMON_UP, 0)
+        self._know(daemon_up=False, initialised=False)
+
+    def _wait(self, seconds: float) -> None:
+        """Until a signal comes, a tick at most: the health must not grow old."""
+        with suppress(queue.Empty):
+            if self._inbox.get(timeout=min(seconds, _TICK_SECONDS)) in _STOP_SIGNALS:
+                self._know(stopping=True)
+        self._know()
+
+    def _know(self, **news: bool) -> None:
+        self.health = replace(self.health, beat=time.monotonic(), **news)
