@@ -152,7 +152,7 @@ class Settings(CoreSettings):
     max_records: Annotated[int, Field(ge=1, le=10_000, description="Most records a fetch.")] = 10_000
     idle_millis: Annotated[int, Field(ge=200, description="Pause between two fetches of a shard.")] = 1_000
     failover_millis: Annotated[int, Field(ge=1_000, description="A lease not renewed for this long may be taken.")] = (
-        10_000
+        5_000
     )
     lease_assignment_millis: Annotated[int, Field(ge=500, description="How often the leader deals out leases.")] = 2_000
     checkpoint_seconds: Annotated[PositiveFloat, Field(description="Longest time between checkpoints.")] = 5.0
