@@ -1,0 +1,116 @@
+"""Aggregates of the Kinesis Producer Library, sound and broken."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from consumer.engine.aggregation import deaggregate
+from consumer.engine.errors import Reason
+from consumer.engine.records import Record
+from tests.support import kpl
+from tests.support.events import position, record
+
+USER_RECORDS: dict[str, Sequence[bytes]] = {
+    "one": (b"{}",),
+    "two that are equal": (b"{}", b"{}"),
+    "an empty one": (b"", b"{}"),
+    "one whose length takes two bytes": (b"x" * 128,),
+    "one whose length takes three bytes": (b"x" * 20_000,),
+    "many": tuple(f'{{"number": {number}}}'.encode() for number in range(500)),
+    "one that looks like an aggregate": (kpl.aggregate(b"{}"),),
+}
+
+
+@pytest.mark.parametrize("data", USER_RECORDS.values(), ids=USER_RECORDS.keys())
+def test_the_records_come_out_in_their_order_each_at_its_own_place(data: Sequence[bytes]) -> None:
+    whole = record(kpl.aggregate(*data), 7)
+    parts = deaggregate(whole)
+    assert [part.data for part in parts] == list(data)
+    assert [part.position.sub_sequence for part in parts] == list(range(len(data)))
+    assert {(part.position.sequence, part.arrived_at, part.fault) for part in parts} == {
+        (position(7).sequence, whole.arrived_at, None)
+    }
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xf3\x89\x9a", b"\x00" + kpl.aggregate(b"{}")])
+def test_a_record_without_the_magic_is_left_alone(data: bytes) -> None:
+    whole = record(data)
+    assert deaggregate(whole) == [whole]
+
+
+def test_everything_else_in_the_message_is_passed_over() -> None:
+    tags = kpl.text(4, kpl.text(1, b"key") + kpl.text(2, b"value"))
+    packed = kpl.number(1, 0) + kpl.number(2, 2**64 - 1) + kpl.text(3, b"{}") + tags + kpl.fixed32(9, 1)
+    body = kpl.text(1, b"user") + kpl.text(2, b"123") + kpl.fixed64(7, 5) + kpl.text(3, packed) + kpl.text(100, b"new")
+    assert [part.data for part in deaggregate(record(kpl.sealed(body)))] == [b"{}"]
+
+
+def test_the_fields_of_a_record_may_come_in_any_order_and_the_last_one_counts() -> None:
+    packed = kpl.text(3, b"first") + kpl.text(3, b"last") + kpl.number(1, 0)
+    assert [part.data for part in deaggregate(record(kpl.sealed(kpl.text(3, packed))))] == [b"last"]
+
+
+def broken(data: bytes) -> bool:
+    """Whether the record comes back as a whole, marked as a broken aggregate."""
+    (part,) = deaggregate(record(data))
+    return part.data == data and part.fault is not None and part.fault.reason is Reason.AGGREGATE
+
+
+AGGREGATE = kpl.aggregate(b'{"a": 1}', b'{"b": 2}')
+BODY = kpl.message(b'{"a": 1}', b'{"b": 2}')
+
+
+@pytest.mark.parametrize("length", range(len(kpl.MAGIC), len(AGGREGATE)))
+def test_an_aggregate_that_is_cut_off(length: int) -> None:
+    assert broken(AGGREGATE[:length])
+
+
+@pytest.mark.parametrize("place", range(len(kpl.MAGIC), len(AGGREGATE)))
+def test_an_aggregate_with_one_bit_wrong(place: int) -> None:
+    spoiled = bytearray(AGGREGATE)
+    spoiled[place] ^= 0x10
+    assert broken(bytes(spoiled))
+
+
+@pytest.mark.parametrize("length", range(len(BODY)))
+def test_a_message_that_is_cut_off_under_a_right_checksum(length: int) -> None:
+    data = kpl.sealed(BODY[:length])
+    if BODY[:length] == kpl.message(b'{"a": 1}'):
+        assert [part.data for part in deaggregate(record(data))] == [b'{"a": 1}']
+    else:
+        assert broken(data)
+
+
+USER = kpl.text(1, b"user")
+WRONG_MESSAGES = {
+    "no records": USER,
+    "nothing": b"",
+    "a record without data": USER + kpl.text(3, kpl.number(1, 0)),
+    "an empty record": kpl.text(3, b""),
+    "one sound record and one without data": kpl.text(3, kpl.text(3, b"{}")) + kpl.text(3, kpl.number(1, 0)),
+    "a record that is a number": USER + kpl.number(3, 5),
+    "a record of fixed size": USER + kpl.fixed64(3, 5),
+    "a record of fixed size that spells a record": USER + kpl.tag(3, 1) + kpl.text(3, b"{}") + kpl.number(1, 0) * 2,
+    "data that is a number": kpl.text(3, kpl.number(3, 5)),
+    "data of fixed size": kpl.text(3, kpl.fixed64(3, 5)),
+    "data of fixed size, the smaller": kpl.text(3, kpl.fixed32(3, 5)),
+    "a group": USER + kpl.tag(3, 3),
+    "the end of a group": USER + kpl.tag(3, 4),
+    "wire type 6": USER + kpl.tag(3, 6),
+    "wire type 7": USER + kpl.tag(3, 7),
+    "a number without end": USER + b"\x80" * 20,
+    "a number that is cut off": USER + b"\x80",
+    "a length beyond the end": USER + kpl.tag(3, 2) + kpl.varint(2**40) + b"x",
+    "a fixed size beyond the end": USER + kpl.tag(9, 1) + b"x",
+    "a record cut off inside": kpl.text(3, kpl.text(3, b"{}")[:-1]),
+}
+
+
+@pytest.mark.parametrize("body", WRONG_MESSAGES.values(), ids=WRONG_MESSAGES.keys())
+def test_a_message_that_is_not_of_the_format(body: bytes) -> None:
+    assert broken(kpl.sealed(body))
+
+
+def test_what_was_unpacked_once_is_not_numbered_anew() -> None:
+    unpacked = Record(position(3), b"{}")
+    assert deaggregate(unpacked) == [unpacked]

@@ -1,0 +1,70 @@
+"""Trying again: how long between two tries, and until when."""
+
+from itertools import pairwise
+
+import pytest
+
+from consumer.engine.errors import GaveUp, Reason, Rejected, Unavailable
+from consumer.engine.patience import Backoff, NoPatience, persist
+from tests.support.core import Patient, times
+
+
+def test_the_waits_double_up_to_the_longest() -> None:
+    backoff = Backoff(first=0.1, longest=1.0)
+    waits = [backoff.seconds(attempt, chance=1) for attempt in range(1, 8)]
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 5, 40, 10**9])
+def test_chance_takes_off_at_most_half(attempt: int) -> None:
+    backoff = Backoff()
+    whole = backoff.seconds(attempt, chance=1)
+    spread = [backoff.seconds(attempt, chance) for chance in (0, 0.25, 0.5, 0.75, 1)]
+    assert spread[0] == whole / 2
+    assert all(low < high for low, high in pairwise(spread))
+    assert 0 < whole <= backoff.longest
+
+
+def test_what_succeeds_is_tried_once() -> None:
+    patience = Patient()
+    assert persist("store", patience, lambda: "done") == "done"
+    assert patience.waits == []
+
+
+def test_what_is_unavailable_is_tried_until_it_succeeds() -> None:
+    patience, fails = Patient(), times(3)
+
+    def attempt() -> str:
+        if fails():
+            raise Unavailable("throttled")
+        return "done"
+
+    assert persist("store", patience, attempt) == "done"
+    assert patience.waits == [("store", "throttled")] * 3
+
+
+def test_when_patience_ends_it_has_been_given_up() -> None:
+    patience = Patient(most=2)
+
+    def attempt() -> str:
+        raise Unavailable("throttled")
+
+    with pytest.raises(GaveUp):
+        persist("store", patience, attempt)
+    assert len(patience.waits) == 2
+
+
+def test_no_other_error_is_waited_for() -> None:
+    patience = Patient()
+
+    def attempt() -> str:
+        raise Rejected(Reason.SCHEMA, "a")
+
+    with pytest.raises(Rejected):
+        persist("store", patience, attempt)
+    assert patience.waits == []
+
+
+def test_no_patience_is_one_try() -> None:
+    with pytest.raises(GaveUp, match=r"store, try 1: throttled"):
+        NoPatience().wait("store", 1, Unavailable("throttled"))
