@@ -1,0 +1,86 @@
+"""Another projection for the same engine: the latest counted stock of each product in each warehouse.
+
+An event is a count, `{"sheet": "s-1", "warehouse": "north", "product": "p-7", "pieces": 12, "at": 1767600000000}`, and
+so is the state: the latest of the counts. The engine knows nothing of stock, and nothing here knows of limits.
+"""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import Reason, Rejected
+from consumer.engine.processor import Processor
+from consumer.engine.projection import Judgement, Key, Plain
+from consumer.engine.quarantine import Quarantine
+from consumer.engine.repository import Repository
+from consumer.engine.wire import parse_object
+from consumer.entrypoints.kcl import ShardConsumer, ShardRules
+from consumer.entrypoints.waiting import World
+from consumer.metrics import Sink
+from consumer.stores.dynamodb import DynamoRepository
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Count(BaseModel):
+    """`at` is in epoch milliseconds; `sheet` names the count and tells two of one moment apart."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    warehouse: Name
+    product: Name
+    at: Annotated[int, Field(ge=0)]
+    sheet: Name
+    pieces: Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class StockLevels:
+    """Implements engine.projection.Projection for Count, which is both event and state."""
+
+    key_names = ("warehouse", "product")
+
+    def decode(self, data: bytes) -> Count:
+        try:
+            return Count.model_validate(parse_object(data))
+        except ValidationError as invalid:
+            raise Rejected(Reason.SCHEMA, ", ".join(str(error["loc"][0]) for error in invalid.errors())) from None
+
+    def type_of(self, event: Count) -> str:  # noqa: ARG002 - there is but one
+        return "STOCK_COUNTED"
+
+    def key(self, event: Count) -> Key:
+        return (event.warehouse, event.product)
+
+    def change(self, event: Count) -> Count:
+        return event
+
+    def merge(self, left: Count, right: Count) -> Count:
+        return max(left, right, key=lambda count: (count.at, count.sheet, count.pieces))
+
+    def judge(self, met: Count | None, event: Count) -> Judgement:
+        return Judgement(repeated=met == event)
+
+    def dump(self, kept: Count) -> dict[str, Plain]:
+        return kept.model_dump()
+
+    def load(self, attributes: Mapping[str, Any]) -> Count:
+        numbers = {name: int(attributes[name]) for name in ("at", "pieces")}
+        return Count.model_validate({**attributes, **numbers})
+
+
+def in_dynamodb(client: Any, table: str, requests: Executor) -> Repository[Count]:
+    """A table whose partition key is `warehouse` and whose sort key is `product`."""
+    return DynamoRepository(client, table, StockLevels(), requests)
+
+
+def shard_consumer(
+    stream: str, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: World
+) -> ShardConsumer:
+    """What the daemon is to speak with: see consumer/entrypoints/child.py for the process around it."""
+    core = Processor(StockLevels(), kept, quarantine, time.monotonic)
+    rules = ShardRules(CheckpointPolicy(seconds=5, records=10_000), batch_deadline=5)
+    return ShardConsumer(core, stream, rules, measure, world)

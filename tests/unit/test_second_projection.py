@@ -1,0 +1,166 @@
+"""The engine keeps a projection that is not of limits: stock levels, in memory and through the record processor."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from random import Random
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.engine.errors import Reason
+from consumer.engine.folding import Outcome
+from consumer.engine.patience import NoPatience
+from consumer.engine.processor import Processor
+from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.records import Position, Record
+from consumer.engine.repository import InMemoryRepository
+from consumer.entrypoints.kcl import serve
+from consumer.entrypoints.pipes import Pipes
+from consumer.entrypoints.waiting import World
+from consumer.metrics import Metric
+from examples.second_projection import Count, StockLevels, shard_consumer
+
+LEVELS = StockLevels()
+MONDAY = 1767600000000
+
+counts = st.builds(
+    Count,
+    warehouse=st.just("north"),
+    product=st.just("p-7"),
+    at=st.integers(0, 3),
+    sheet=st.sampled_from(["s-1", "s-2"]),
+    pieces=st.integers(0, 3),
+)
+
+
+def count(sheet: str, pieces: int, at: int = MONDAY, product: str = "p-7") -> Count:
+    return Count(warehouse="north", product=product, at=at, sheet=sheet, pieces=pieces)
+
+
+def encode(event: Count) -> bytes:
+    return event.model_dump_json().encode()
+
+
+def records(*data: bytes) -> list[Record]:
+    return [Record(Position("counts", "shard-0", str(number)), each) for number, each in enumerate(data, 1)]
+
+
+class Shelf:
+    """A processor of stock levels in memory, and what it keeps."""
+
+    def __init__(self) -> None:
+        self.kept: InMemoryRepository[Count] = InMemoryRepository(LEVELS)
+        self.quarantine = InMemoryQuarantine()
+        self.core: Processor[Count, Count] = Processor(LEVELS, self.kept, self.quarantine, lambda: 0.0)
+
+    def take(self, *data: bytes) -> list[Outcome]:
+        verdicts = self.core.process(records(*data), NoPatience()).verdicts
+        return [verdict.outcome for verdict in verdicts if verdict]
+
+
+def test_the_latest_count_is_kept_for_each_product() -> None:
+    shelf = Shelf()
+    monday, tuesday, other = count("s-1", 12), count("s-2", 9, MONDAY + 86_400_000), count("s-3", 4, product="p-8")
+    outcomes = shelf.take(*map(encode, (tuesday, monday, tuesday, other)))
+    assert outcomes == [Outcome.APPLIED, Outcome.STALE, Outcome.DUPLICATE, Outcome.APPLIED]
+    assert shelf.kept.partition("north") == [tuesday, other]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"no JSON", Reason.JSON),
+        (encode(count("s-1", 1)).replace(b'"pieces":1', b'"pieces":-1'), Reason.SCHEMA),
+        (encode(count("s-1", 1)).replace(b'"s-1"', b'"\\ud800"'), Reason.SCHEMA),
+    ],
+)
+def test_what_is_no_count_is_quarantined_and_the_others_go_on(data: bytes, reason: Reason) -> None:
+    shelf = Shelf()
+    assert shelf.take(data, encode(count("s-1", 12))) == [Outcome.QUARANTINED, Outcome.APPLIED]
+    assert [entry.reason for entry in shelf.quarantine.entries()] == [reason]
+
+
+@given(counts, counts, counts)
+def test_merging_is_commutative_associative_and_idempotent(one: Count, two: Count, three: Count) -> None:
+    merge = LEVELS.merge
+    assert merge(one, two) == merge(two, one)
+    assert merge(merge(one, two), three) == merge(one, merge(two, three))
+    assert merge(one, one) == one
+
+
+@given(st.lists(counts, min_size=1), st.randoms(use_true_random=False), st.integers(1, 5))
+def test_any_order_and_any_batches_end_in_the_same_state(events: list[Count], random: Random, size: int) -> None:
+    shelf, shuffled = Shelf(), random.sample(events, len(events))
+    for start in range(0, len(events), size):
+        shelf.take(*map(encode, shuffled[start : start + size]))
+    assert shelf.kept.partition("north") == [max(events, key=lambda event: (event.at, event.sheet, event.pieces))]
+
+
+@given(counts)
+def test_a_stored_count_is_the_count_that_was_stored(kept: Count) -> None:
+    attributes = {
+        name: Decimal(value) if isinstance(value, int) else value for name, value in LEVELS.dump(kept).items()
+    }
+    assert LEVELS.load(attributes) == kept
+    assert set(LEVELS.key_names) <= attributes.keys()
+
+
+def test_the_record_processor_keeps_it_too() -> None:
+    shelf, monday = Shelf(), count("s-1", 12)
+    spoken = spoken_with(
+        shelf,
+        {"action": "initialize", "shardId": "shard-0", "sequenceNumber": "TRIM_HORIZON", "subSequenceNumber": 0},
+        {"action": "processRecords", "millisBehindLatest": 0, "records": delivered(encode(monday), b"poison")},
+        {"action": "shutdownRequested"},
+        {"action": "checkpoint", "sequenceNumber": "2", "subSequenceNumber": 0, "error": None},
+    )
+    assert spoken == [
+        {"action": "status", "responseFor": "initialize"},
+        {"action": "status", "responseFor": "processRecords"},
+        {"action": "checkpoint", "sequenceNumber": "2", "subSequenceNumber": 0},
+        {"action": "status", "responseFor": "shutdownRequested"},
+    ]
+    assert shelf.kept.partition("north") == [monday]
+    assert [entry.record.data for entry in shelf.quarantine.entries()] == [b"poison"]
+
+
+def delivered(*data: bytes) -> list[dict[str, object]]:
+    """Records as the daemon writes them."""
+    return [
+        {
+            "action": "record",
+            "data": base64.b64encode(each).decode(),
+            "partitionKey": "north",
+            "sequenceNumber": str(number),
+            "subSequenceNumber": 0,
+            "approximateArrivalTimestamp": MONDAY,
+        }
+        for number, each in enumerate(data, 1)
+    ]
+
+
+def spoken_with(shelf: Shelf, *messages: dict[str, object]) -> Sequence[object]:
+    """What the record processor answers to the daemon's messages."""
+    said = io.StringIO("".join(f"{json.dumps(message)}\n" for message in messages))
+    answers = io.StringIO()
+    consumer = shard_consumer("counts", shelf.kept, shelf.quarantine, unmeasured, unmoved())
+    serve(consumer, Pipes(said, answers))
+    return [json.loads(line) for line in answers.getvalue().splitlines() if line]
+
+
+def unmeasured(metric: Metric, value: float, *labels: str) -> None:
+    """Metrics are not what is tested here."""
+
+
+def unmoved() -> World:
+    """A world in which no time passes and nothing is asked to stop."""
+
+    def leave(code: int) -> NoReturn:
+        raise AssertionError(f"the record processor left with {code}")
+
+    return World(lambda: 0.0, lambda: 0.0, lambda _: None, lambda: 0.0, lambda: False, leave)
