@@ -1,0 +1,430 @@
+"""What the processor settles, what it leaves unsettled, and what it never does, in a world that fails."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from consumer.engine.errors import BreakerOpen, Reason
+from consumer.engine.folding import Outcome
+from consumer.engine.patience import NoPatience
+from consumer.engine.processor import ROUND, BatchResult, Known, Processor
+from consumer.engine.projection import Key
+from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.repository import InMemoryRepository, Versioned
+from consumer.limits.state import LimitState
+from tests.support.core import Core, Fate, Patient, UnsteadyQuarantine, UnsteadyRepository, memory, times
+from tests.support.events import USER, Event, created, foreign, position, progress_changed, records
+from tests.support.tiny import Peak, Peaks, Reading
+
+APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
+IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
+POISON = b"poison"
+
+
+def outcomes(delivered: BatchResult) -> list[Outcome | None]:
+    return [verdict.outcome if verdict else None for verdict in delivered.verdicts]
+
+
+def numbers(settled: object) -> str:
+    return str(settled).rpartition("/")[2].lstrip("0")
+
+
+def of_limit(limit: str, sequence: int = 1, **payload: Any) -> Event:
+    return created(sequence, userLimitId=limit, **payload)
+
+
+# batches
+
+
+def test_an_empty_batch_is_settled_and_touches_nothing() -> None:
+    repository = UnsteadyRepository(memory())
+    delivered = Core(repository).deliver()
+    assert (delivered.settled, delivered.unsettled, delivered.outcomes.total()) == (None, None, 0)
+    assert (repository.loads, repository.saves) == ([], [])
+
+
+def test_a_settled_batch_is_settled_to_its_last_record() -> None:
+    delivered = Core().deliver(created(1), foreign("NEW"), POISON)
+    assert (numbers(delivered.settled), delivered.unsettled) == ("3", None)
+
+
+def test_all_events_of_a_limit_are_one_write() -> None:
+    repository = UnsteadyRepository(memory())
+    delivered = Core(repository).deliver(*(progress_changed(n, amount=f"{n}") for n in range(1, 101)))
+    assert (delivered.writes, len(repository.saves)) == (1, 1)
+    assert delivered.outcomes == {APPLIED: 100}
+
+
+def test_what_changes_nothing_is_not_written() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1), progress_changed(2))
+    repository.saves.clear()
+    assert outcomes(core.deliver(created(1), progress_changed(2))) == [DUPLICATE, DUPLICATE]
+    assert outcomes(core.deliver(POISON, foreign("NEW"))) == [QUARANTINED, IGNORED]
+    assert repository.saves == []
+
+
+def test_many_limits_are_saved_in_rounds_and_all_are_settled() -> None:
+    repository = UnsteadyRepository(memory())
+    delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(2 * ROUND + 1)))
+    assert delivered.outcomes == {APPLIED: 2 * ROUND + 1}
+    assert [len(save) for save in repository.saves] == [ROUND, ROUND, 1]
+
+
+def test_the_time_of_each_phase_is_told() -> None:
+    clock = iter([0.0, 1.0, 10.0, 30.0, 100.0, 400.0])
+    kept = InMemoryRepository(Peaks())
+    processor = Processor(Peaks(), kept, InMemoryQuarantine(), lambda: next(clock))
+    result = processor.process(records({"place": "hill", "number": 5}), NoPatience())
+    assert result.seconds == {"decode": 1.0, "store": 20.0, "quarantine": 300.0}
+
+
+def test_any_projection_will_do() -> None:
+    kept = InMemoryRepository(Peaks())
+    processor: Processor[Reading, Peak] = Processor(Peaks(), kept, InMemoryQuarantine(), map(float, count()).__next__)
+    batch = records(*({"place": place, "number": number} for place in ("hill", "dale") for number in (3, 9, -1, 7)))
+    result = processor.process(batch, NoPatience())
+    assert result.by_type == {("READING", APPLIED): 4, ("READING", QUARANTINED): 2, ("READING", STALE): 2}
+    assert kept.partition("north") == [Peak("dale", 9), Peak("hill", 9)]
+
+
+# another writer
+
+
+def test_a_writer_that_came_first_is_not_overwritten() -> None:
+    table = memory()
+    other, ours = Core(table), Core(UnsteadyRepository(table))
+    ours.deliver(created(1))
+    other.deliver(progress_changed(3, amount="30"))
+    delivered = ours.deliver(progress_changed(2, amount="20"), created(4, value="400"))
+    assert (delivered.conflicts, outcomes(delivered)) == (1, [STALE, APPLIED])
+    assert (ours.limit()["progress"], ours.limit()["value"]) == ("30", "400")
+
+
+def test_a_writer_that_came_between_reading_and_writing_is_merged_with() -> None:
+    table = memory()
+    other, first = Core(table), times(1)
+    repository = UnsteadyRepository(
+        table, before_save=lambda: first() and other.deliver(progress_changed(3, amount="30"))
+    )
+    delivered = Core(repository).deliver(created(1))
+    assert (delivered.conflicts, outcomes(delivered)) == (1, [APPLIED])
+    assert (other.limit()["progress"], other.limit()["value"]) == ("30", "1000")
+
+
+def test_a_writer_that_was_faster_with_the_same_events_leaves_duplicates() -> None:
+    table = memory()
+    other = Core(table)
+    repository = UnsteadyRepository(table, before_save=lambda: other.deliver(created(1), progress_changed(2)))
+    delivered = Core(repository).deliver(created(1), progress_changed(3))
+    assert outcomes(delivered) == [DUPLICATE, APPLIED]
+
+
+def test_a_writer_that_is_always_faster_delays_but_loses_nothing() -> None:
+    table, sequence, again = memory(), count(100), times(50)
+    other = Core(table)
+    repository = UnsteadyRepository(
+        table, before_save=lambda: again() and other.deliver(progress_changed(next(sequence), amount="5"))
+    )
+    delivered = Core(repository).deliver(created(1))
+    assert (delivered.conflicts, outcomes(delivered)) == (50, [APPLIED])
+    assert (other.limit()["complete"], other.limit()["lastSequenceNumber"]) == (True, 149)
+
+
+def test_an_item_that_vanished_is_made_again() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1))
+    repository.kept = memory()
+    assert outcomes(core.deliver(progress_changed(2))) == [APPLIED]
+    assert (core.limit()["complete"], core.limit()["progress"]) == (False, "10")
+
+
+def test_another_writers_brand_counts_when_it_came_first() -> None:
+    table = memory()
+    other = Core(table)
+    repository = UnsteadyRepository(table, before_save=lambda: other.deliver(created(1, brandId="theirs")))
+    delivered = Core(repository).deliver(progress_changed(2, brandId="ours"))
+    assert (outcomes(delivered), delivered.reasons) == ([QUARANTINED], {Reason.IDENTITY: 1})
+    assert other.limit()["brandId"] == "theirs"
+
+
+# what the processor knows
+
+
+def test_what_was_stored_last_need_not_be_read() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1))
+    core.deliver(progress_changed(2))
+    core.deliver(progress_changed(3, previousProgress="10"))
+    assert repository.loads == [[(USER, "l-day")]]
+    assert core.limit()["progress"] == "20"
+
+
+def test_what_was_forgotten_is_read_again() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1))
+    core.processor.known.forget()
+    core.deliver(progress_changed(2))
+    assert len(repository.loads) == 2
+
+
+def test_the_least_recently_used_is_forgotten_first() -> None:
+    known: Known[str] = Known(2)
+    states = {("u", name): Versioned(name, name) for name in "abc"}
+    known.learn({("u", "a"): states["u", "a"], ("u", "b"): states["u", "b"]})
+    known.get([("u", "a")])
+    known.learn({("u", "c"): states["u", "c"]})
+    assert known.get(states) == {key: state for key, state in states.items() if key != ("u", "b")}
+
+
+def test_without_room_to_know_anything_all_is_read() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository, cached=0)
+    core.deliver(created(1))
+    core.deliver(progress_changed(2))
+    assert len(repository.loads) == 2
+    assert core.limit()["progress"] == "10"
+
+
+def test_stale_knowledge_rejects_nothing() -> None:
+    table = memory()
+    ours, other = Core(table), Core(table)
+    ours.deliver(created(1))
+    other.deliver(progress_changed(900_000))
+    assert outcomes(ours.deliver(progress_changed(1_500_000, amount="15"))) == [APPLIED]
+    assert ours.limit()["progress"] == "15"
+
+
+def test_a_brand_is_not_held_against_one_that_is_only_remembered() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1, brandId="before"))
+    repository.kept = memory()
+    assert outcomes(core.deliver(created(2, brandId="after"))) == [APPLIED]
+    assert core.limit()["brandId"] == "after"
+
+
+def test_what_is_still_wrong_when_read_anew_is_rejected() -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1))
+    repository.loads.clear()
+    assert outcomes(core.deliver(progress_changed(2_000_000), created(2, userLimitId="l-2"))) == [QUARANTINED, APPLIED]
+    assert repository.loads == [[(USER, "l-2")], [(USER, "l-day")]]
+
+
+# writes that fail
+
+
+def fates(*of_first_write: Fate) -> Callable[[Key], Fate]:
+    """The fates of the first writes; every later one is stored."""
+    left = iter(of_first_write)
+    return lambda _key: next(left, Fate.STORED)
+
+
+@pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.THROTTLED])
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_write_of_unknown_outcome_is_made_again(fate: Fate, failures: int) -> None:
+    core = Core(UnsteadyRepository(memory(), fates(*[fate] * failures)))
+    delivered = core.deliver(created(1), progress_changed(2))
+    assert outcomes(delivered) == [APPLIED, APPLIED]
+    assert core.patience.waits == [("store", fate.value)] * failures
+    assert core.limit()["progress"] == "10"
+
+
+@pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.THROTTLED])
+def test_an_update_of_unknown_outcome_is_made_again(fate: Fate) -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+    core.deliver(created(1))
+    repository.fate = fates(fate)
+    assert outcomes(core.deliver(progress_changed(2))) == [APPLIED]
+    assert core.limit()["progress"] == "10"
+
+
+def test_a_lost_reply_and_then_another_writer_leave_both_in_place() -> None:
+    table, second = memory(), iter([False, True])
+    other = Core(table)
+    repository = UnsteadyRepository(
+        table,
+        fates(Fate.REPLY_LOST),
+        before_save=lambda: next(second, False) and other.deliver(progress_changed(3, amount="30")),
+    )
+    delivered = Core(repository).deliver(created(1), progress_changed(2))
+    assert delivered.unsettled is None
+    assert (other.limit()["progress"], other.limit()["value"]) == ("30", "1000")
+
+
+def test_only_what_was_throttled_is_written_again() -> None:
+    throttled = {(USER, f"l-{number}"): iter([Fate.THROTTLED]) for number in (2, 3)}
+    repository = UnsteadyRepository(memory(), lambda key: next(throttled.get(key, iter(())), Fate.STORED))
+    delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(5)))
+    assert delivered.outcomes == {APPLIED: 5}
+    assert [len(save) for save in repository.saves] == [5, 2]
+    assert set(repository.saves[1]) == set(throttled)
+
+
+def test_a_read_that_fails_is_made_again() -> None:
+    core = Core(UnsteadyRepository(memory(), unreadable=times(3)))
+    assert outcomes(core.deliver(created(1))) == [APPLIED]
+    assert core.patience.waits == [("load", "reading failed")] * 3
+
+
+def test_waits_count_anew_after_a_success() -> None:
+    attempts: list[int] = []
+    repository = UnsteadyRepository(memory(), fates(Fate.THROTTLED, Fate.THROTTLED))
+    core = Core(repository)
+    patience = Counting(attempts)
+    core.processor.process(records(created(1)), patience)
+    repository.fate = fates(Fate.THROTTLED)
+    core.processor.process(records(progress_changed(2)), patience)
+    assert attempts == [1, 2, 1]
+
+
+class Counting:
+    """Writes down which try it was asked to wait after."""
+
+    def __init__(self, attempts: list[int]) -> None:
+        self._attempts = attempts
+
+    def wait(self, _part: str, attempt: int, _cause: Exception) -> None:
+        self._attempts.append(attempt)
+
+
+# giving up
+
+
+def impatient(repository: UnsteadyRepository[LimitState]) -> Core:
+    return Core(repository, patience=Patient(most=2))
+
+
+def test_giving_up_on_one_limit_leaves_its_first_record_unsettled() -> None:
+    stuck = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-stuck" else Fate.STORED))
+    delivered = stuck.deliver(of_limit("l-1"), foreign("NEW"), of_limit("l-stuck"), of_limit("l-2"), of_limit("l-1", 2))
+    assert outcomes(delivered) == [APPLIED, IGNORED, None, APPLIED, APPLIED]
+    assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("2", "3")
+
+
+def test_giving_up_on_the_first_record_settles_nothing() -> None:
+    stuck = impatient(UnsteadyRepository(memory(), lambda _key: Fate.REPLY_LOST))
+    delivered = stuck.deliver(created(1), foreign("NEW"))
+    assert outcomes(delivered) == [None, IGNORED]
+    assert (delivered.settled, numbers(delivered.unsettled)) == (None, "1")
+
+
+def test_giving_up_while_reading_leaves_all_but_the_ignored_unsettled() -> None:
+    stuck = impatient(UnsteadyRepository(memory(), unreadable=lambda: True))
+    delivered = stuck.deliver(foreign("NEW"), created(1), POISON)
+    assert outcomes(delivered) == [IGNORED, None, None]
+    assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
+    assert list(stuck.quarantine.entries()) == []
+
+
+def test_giving_up_in_a_later_round_keeps_the_earlier_ones() -> None:
+    late = f"l-{ROUND}"
+    stuck = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == late else Fate.STORED))
+    delivered = stuck.deliver(*(of_limit(f"l-{number}") for number in range(ROUND + 2)))
+    assert numbers(delivered.unsettled) == str(ROUND + 1)
+    assert delivered.outcomes == {APPLIED: ROUND + 1}
+
+
+def test_what_was_unsettled_is_settled_when_it_comes_again() -> None:
+    repository = UnsteadyRepository(memory(), lambda _key: Fate.REPLY_LOST)
+    core = impatient(repository)
+    assert outcomes(core.deliver(created(1), progress_changed(2))) == [None, None]
+    repository.fate = lambda _key: Fate.STORED
+    assert core.deliver(created(1), progress_changed(2)).unsettled is None
+    assert (core.limit()["value"], core.limit()["progress"]) == ("1000", "10")
+
+
+def test_records_after_the_first_unsettled_one_do_not_count_as_settled() -> None:
+    batch = records(created(1), created(2), created(3))
+    one = Core().deliver(created(1)).verdicts[0]
+    assert BatchResult(batch, [one, None, one]).settled == position(1)
+    assert BatchResult(batch, [None, one, one]).settled is None
+    assert BatchResult(batch, [one, one, None]).unsettled == position(3)
+
+
+# the quarantine
+
+
+def test_a_quarantine_that_is_down_is_waited_for() -> None:
+    core = Core(quarantine=UnsteadyQuarantine(times(3)))
+    delivered = core.deliver(created(1), POISON)
+    assert outcomes(delivered) == [APPLIED, QUARANTINED]
+    assert core.patience.waits == [("quarantine", "the quarantine is down")] * 3
+    assert [entry.record.data for entry in core.quarantine.entries()] == [POISON]
+
+
+def test_while_the_quarantine_is_down_poison_stays_unsettled_and_the_rest_is_applied() -> None:
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True), patience=Patient(most=2))
+    delivered = core.deliver(created(1), POISON, progress_changed(2))
+    assert outcomes(delivered) == [APPLIED, None, APPLIED]
+    assert numbers(delivered.unsettled) == "2"
+    assert core.limit()["progress"] == "10"
+
+
+def test_nothing_is_both_applied_and_quarantined() -> None:
+    core = Core()
+    core.deliver(created(1), progress_changed(2, brandId="other"), progress_changed(3))
+    (entry,) = core.quarantine.entries()
+    assert numbers(entry.record.position) == "2"
+    assert core.limit()["lastSequenceNumber"] == 3
+
+
+def test_poison_that_comes_again_is_kept_once() -> None:
+    core = Core()
+    for _ in range(3):
+        core.deliver(*records(POISON, created(1)))
+    assert len(list(core.quarantine.entries())) == 1
+
+
+# the breaker
+
+
+@pytest.fixture
+def guarded() -> Core:
+    return Core(breaker=3)
+
+
+def test_the_breaker_opens_before_the_run_reaches_the_quarantine(guarded: Core) -> None:
+    with pytest.raises(BreakerOpen, match="3 records in a row"):
+        guarded.deliver(created(1), POISON, POISON, POISON, progress_changed(2))
+    assert list(guarded.quarantine.entries()) == []
+
+
+def test_the_breaker_counts_over_batches(guarded: Core) -> None:
+    guarded.deliver(created(1), POISON)
+    guarded.deliver(POISON)
+    with pytest.raises(BreakerOpen):
+        guarded.deliver(POISON)
+    assert len(list(guarded.quarantine.entries())) == 2
+
+
+@pytest.mark.parametrize("between", [created(1), foreign("NEW")], ids=["applied", "ignored"])
+def test_any_sound_record_starts_the_count_anew(guarded: Core, between: Event) -> None:
+    delivered = guarded.deliver(POISON, POISON, between, POISON, POISON)
+    assert delivered.outcomes[QUARANTINED] == 4
+
+
+def test_what_only_the_stored_state_condemns_counts_too(guarded: Core) -> None:
+    guarded.deliver(created(1))
+    with pytest.raises(BreakerOpen, match="brandId"):
+        guarded.deliver(*(progress_changed(sequence, brandId="other") for sequence in (2, 3, 4)))
+
+
+def test_an_empty_batch_does_not_reset_the_breaker(guarded: Core) -> None:
+    guarded.deliver(POISON, POISON)
+    guarded.deliver()
+    with pytest.raises(BreakerOpen):
+        guarded.deliver(POISON)
+
+
+def test_without_a_breaker_poison_goes_on_for_ever() -> None:
+    assert Core(breaker=0).deliver(*[POISON] * 1_000).outcomes == {QUARANTINED: 1_000}
