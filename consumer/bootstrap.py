@@ -1,9 +1,12 @@
 """Puts the core and its stores together, as the settings say: the one place that names every implementation."""
 
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -22,6 +25,9 @@ from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 REQUESTS = 8
 """Requests of one process under way at once."""
 
@@ -31,8 +37,15 @@ def client(settings: AwsSettings, service: Literal["kinesis", "dynamodb", "s3"],
     return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
 
 
+class _Pool(ThreadPoolExecutor):
+    """Threads that know what their caller knows: what they log has the caller's fields (logs.fields)."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        return super().submit(copy_context().run, partial(fn, *args, **kwargs))
+
+
 def pool() -> Executor:
-    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="store")
+    return _Pool(REQUESTS, thread_name_prefix="store")
 
 
 def repository(settings: AwsSettings, requests: Executor, config: Config = CLIENT) -> Repository[LimitState]:

@@ -8,90 +8,105 @@ Without the setting AWS ignores the answer, and the records named in it are lost
 import functools
 import logging
 import random
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from consumer import bootstrap, logs, metrics
 from consumer.emf import EmfSink
-from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
-from consumer.engine.patience import Backoff
-from consumer.engine.processor import Processor
+from consumer.engine.errors import ConsumerError
+from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record
+from consumer.entrypoints.deadline import Context, Deadline, TimedQuarantine, TimedRepository, UntilTimeRunsOut
 from consumer.settings import CoreSettings, load
 from consumer.stores.aws import IMPATIENT
 
 log = logging.getLogger("consumer.lambda")
 
+Answer: TypeAlias = dict[str, list[dict[str, str]]]
+
 SOURCE = "aws:kinesis"
-BACKOFF = Backoff(longest=1.0)
-ANSWER_SECONDS = 5.0
-"""What is kept of an invocation's time to finish a request under way, and to answer."""
+SEQUENCE = re.compile(r"[0-9]{1,128}")
+STREAM = re.compile(r":stream/([^/]+)")
+"""In the ARN of a stream, and in that of an enhanced fan-out consumer: `...:stream/NAME/consumer/...`."""
+LATEST = 1e11
+"""Seconds since 1970: more is no time (nor are negative numbers, NaN and infinity)."""
+UNKNOWN = "unknown"
+"""Stands for a stream or shard that the event does not tell."""
 
 
 class MalformedInvocation(ConsumerError):
     """The event is no batch of a Kinesis mapping. Caught by Lambda, which calls the invocation failed."""
 
 
-class Context(Protocol):
-    """What of Lambda's context object is used."""
-
-    aws_request_id: str
-
-    def get_remaining_time_in_millis(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class UntilTimeRunsOut:
-    """Implements engine.patience.Patience for one invocation."""
-
-    context: Context
-    sleep: Callable[[float], None]
-    measure: metrics.Sink
-
-    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
-        self.measure(metrics.RETRIES, 1, part)
-        pause = BACKOFF.seconds(attempt, random.random())
-        if self.context.get_remaining_time_in_millis() / 1000 - pause < ANSWER_SECONDS:
-            raise GaveUp(f"the invocation's time is up while waiting for {part}: {cause}")
-        log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
-        self.sleep(pause)
+def write_line(line: str) -> None:
+    """To standard output, whence CloudWatch Logs has it; in one piece, whatever else is written at the time."""
+    sys.stdout.write(f"{line}\n")
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaConsumer:
-    """One a container: clients, and what is known of the limits, outlive an invocation."""
+    """One a container: clients, and what is known of the limits, outlive an invocation.
+
+    write   takes the metrics, a line each
+    sleep   for so many seconds
+    clock   monotonic seconds
+    chance  a number in 0..1
+    """
 
     core: Processor[Any, Any]
-    write: Callable[[str], object] = print
+    write: Callable[[str], object] = write_line
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
 
-    def handle(self, event: object, context: Context) -> dict[str, list[dict[str, str]]]:
-        """Lambda's answer: no failure, or the first record that is not settled. Raises MalformedInvocation."""
+    def handle(self, event: object, context: Context) -> Answer:
+        """Lambda's answer: no failure, or the first record that is not settled.
+
+        Raises MalformedInvocation before anything is done, and BreakerOpen.
+        """
         records = read(event)
         if not records:
             return {"batchItemFailures": []}
         sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
-        start = self.clock()
-        result = self.core.process(records, UntilTimeRunsOut(context, self.sleep, sink))
-        for metric, value, labels in metrics.of_batch(result, self.clock() - start):
-            sink(metric, value, *labels)
-        sink.flush()
+        try:
+            result = self._settle(records, Deadline.of(context), sink)
+        finally:
+            sink.flush()
         logs.tell_batch(log, result)
         failed = result.unsettled
         return {"batchItemFailures": [{"itemIdentifier": failed.sequence}] if failed else []}
 
+    def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> BatchResult:
+        start = self.clock()
+        core = replace(
+            self.core,
+            repository=TimedRepository(self.core.repository, deadline),
+            quarantine=TimedQuarantine(self.core.quarantine, deadline),
+        )
+        patience = UntilTimeRunsOut(deadline, self.sleep, self.chance, lambda part: measure(metrics.RETRIES, 1, part))
+        result = core.process(records, patience)
+        for metric, value, labels in metrics.of_batch(result, self.clock() - start):
+            measure(metric, value, *labels)
+        return result
 
-def handler(event: object, context: Context) -> dict[str, list[dict[str, str]]]:
+
+def handler(event: object, context: Context) -> Answer:
     """The function's entry point: `consumer.entrypoints.awslambda.handler`."""
     with logs.fields(request_id=context.aws_request_id):
-        return _container().handle(event, context)
+        try:
+            return container().handle(event, context)
+        except Exception:
+            log.exception("invocation failed")
+            raise
 
 
 @functools.cache
-def _container() -> LambdaConsumer:
+def container() -> LambdaConsumer:
+    """What is made once, by the first invocation. Raises SettingsError."""
     settings = load(CoreSettings)
     logs.configure(settings.log_level)
     return LambdaConsumer(bootstrap.processor(settings, IMPATIENT))
@@ -110,13 +125,21 @@ def _record(index: int, entry: object) -> Record:
         raise MalformedInvocation(f"Records[{index}].eventSource is not {SOURCE}")
     kinesis = entry.get("kinesis")
     sequence = kinesis.get("sequenceNumber") if isinstance(kinesis, Mapping) else None
-    if not isinstance(kinesis, Mapping) or not isinstance(sequence, str) or not sequence:
-        raise MalformedInvocation(f"Records[{index}].kinesis.sequenceNumber is missing")
-    stream = str(entry.get("eventSourceARN", "")).rpartition("/")[2]
-    shard = str(entry.get("eventID", "")).partition(":")[0]
-    return Record.from_base64(Position(stream, shard, sequence), kinesis.get("data"), _arrival(kinesis))
+    if not isinstance(kinesis, Mapping) or not isinstance(sequence, str) or not SEQUENCE.fullmatch(sequence):
+        raise MalformedInvocation(f"Records[{index}].kinesis.sequenceNumber is not a sequence number")
+    return Record.from_base64(Position(*_origin(entry), sequence), kinesis.get("data"), _arrival(kinesis))
+
+
+def _origin(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Stream and shard. They only say where a record was: one that does not tell is processed all the same."""
+    stream = STREAM.search(str(entry.get("eventSourceARN")))
+    shard, separator, _ = str(entry.get("eventID")).partition(":")
+    return stream[1] if stream else UNKNOWN, shard if shard and separator else UNKNOWN
 
 
 def _arrival(kinesis: Mapping[str, Any]) -> int:
+    """Epoch milliseconds, 0 when it is not told."""
     seconds = kinesis.get("approximateArrivalTimestamp")
-    return int(seconds * 1000) if isinstance(seconds, int | float) else 0
+    if isinstance(seconds, int | float) and 0 <= seconds < LATEST:
+        return round(seconds * 1000)
+    return 0

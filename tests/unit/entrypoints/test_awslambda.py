@@ -1,0 +1,487 @@
+"""The Lambda handler: what it answers a Kinesis event source mapping, and when."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer import bootstrap, logs
+from consumer.engine.errors import BreakerOpen, Reason, SettingsError
+from consumer.engine.projection import Key
+from consumer.engine.records import Position, Record
+from consumer.entrypoints import awslambda
+from consumer.entrypoints.awslambda import MalformedInvocation
+from consumer.entrypoints.deadline import ANSWER_SECONDS
+from consumer.stores.aws import IMPATIENT
+from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, times
+from tests.support.events import START, USER, created, position, progress_changed, record, records
+from tests.support.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
+from tests.support.kpl import aggregate
+
+REQUEST_SECONDS = 4.0
+"""How long a request to AWS may hang, see stores.aws.IMPATIENT."""
+
+
+def failed(number: int) -> dict[str, list[dict[str, str]]]:
+    return {"batchItemFailures": [{"itemIdentifier": position(number).sequence}]}
+
+
+def throttled(*limits: str) -> Callable[[Key], Fate]:
+    """Writes to these limits are throttled for ever."""
+    return lambda key: Fate.THROTTLED if key[1] in limits else Fate.STORED
+
+
+# What is settled, and what is not
+
+
+def test_a_good_batch_is_stored_and_a_success() -> None:
+    core = Core()
+    answer = Function(core.processor).invoke(event(records(created(1), progress_changed(2))))
+
+    assert answer == SUCCESS
+    assert core.limit()["progress"] == "10"
+
+
+def test_no_records_are_a_success() -> None:
+    assert Function(Core().processor).invoke({"Records": []}) == SUCCESS
+
+
+def test_a_batch_that_comes_again_is_a_success_and_written_once() -> None:
+    repository = UnsteadyRepository(memory())
+    function = Function(Core(repository).processor)
+    batch = event(records(created(1), progress_changed(2)))
+
+    assert [function.invoke(batch), function.invoke(batch)] == [SUCCESS, SUCCESS]
+    assert len(repository.saves) == 1
+
+
+def test_records_are_processed_in_order() -> None:
+    core = Core()
+    function = Function(core.processor)
+    function.invoke(event(records(*(progress_changed(n, previousProgress=str(n), amount="1") for n in range(2, 50)))))
+
+    assert core.limit()["progress"] == "50"
+    # each continues where the one before it ended: no drift was seen
+    assert not [line for line in function.lines if "consumer_warnings_total" in line]
+
+
+def test_poison_is_set_aside_whole_and_a_success() -> None:
+    core = Core()
+    answer = Function(core.processor).invoke(event(records(created(1), b"\x00poison", progress_changed(2))))
+    (kept,) = core.quarantine.entries()
+
+    assert answer == SUCCESS
+    assert (kept.record.data, kept.record.position, kept.record.arrived_at) == (b"\x00poison", position(2), START)
+    assert core.limit()["progress"] == "10"
+
+
+def test_the_first_record_that_could_not_be_stored_is_the_one_identifier() -> None:
+    core = Core(UnsteadyRepository(memory(), throttled("l-throttled")))
+    batch = [
+        created(1),
+        created(2, userLimitId="l-throttled"),
+        progress_changed(3),
+        progress_changed(4, userLimitId="l-throttled"),
+    ]
+
+    assert Function(core.processor).invoke(event(records(*batch))) == failed(2)
+    assert set(core.limits(USER)) == {"l-day"}
+
+
+def test_a_store_that_is_down_fails_the_batch_from_its_first_record_on() -> None:
+    core = Core(UnsteadyRepository(memory(), unreadable=lambda: True))
+
+    assert Function(core.processor).invoke(event(records(created(1), progress_changed(2)))) == failed(1)
+
+
+def test_what_was_not_settled_is_when_it_comes_again() -> None:
+    repository = UnsteadyRepository(memory(), throttled("l-day"))
+    function = Function(Core(repository).processor)
+    batch = records(created(1, userLimitId="l-other"), created(2), progress_changed(3))
+    assert function.invoke(event(batch)) == failed(2)
+
+    repository.fate = lambda _: Fate.STORED
+    assert function.invoke(event(batch[1:])) == SUCCESS
+    stored = {state.user_limit_id: state.used for state in repository.partition(USER)}
+    assert stored == {"l-other": 0, "l-day": 10}
+
+
+def test_a_write_whose_reply_was_lost_is_found_and_a_success() -> None:
+    lost = times(1)
+    core = Core(UnsteadyRepository(memory(), lambda _: Fate.REPLY_LOST if lost() else Fate.STORED))
+
+    assert Function(core.processor).invoke(event(records(created(1)))) == SUCCESS
+    assert core.limit()["value"] == "1000"
+
+
+def test_poison_that_cannot_be_set_aside_is_a_failure_and_not_dropped() -> None:
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True))
+    answer = Function(core.processor).invoke(event(records(created(1), b"poison", progress_changed(2))))
+
+    assert answer == failed(2)
+    assert list(core.quarantine.entries()) == []
+    assert core.limit()["progress"] == "10"
+
+
+# Aggregates of the Kinesis Producer Library
+
+
+def test_the_records_of_an_aggregate_are_applied_one_by_one() -> None:
+    core = Core()
+    parts = [json.dumps(each).encode() for each in (created(1), progress_changed(2))]
+    answer = Function(core.processor).invoke(event(records(aggregate(*parts, b"poison"))))
+    (kept,) = core.quarantine.entries()
+
+    assert answer == SUCCESS
+    assert core.limit()["progress"] == "10"
+    assert kept.record.position == Position("limits", "shardId-000000000000", position(1).sequence, 2)
+
+
+def test_a_broken_aggregate_is_poison() -> None:
+    core = Core()
+    broken = aggregate(json.dumps(created(1)).encode())[:-1] + b"\x00"
+    answer = Function(core.processor).invoke(event(records(broken)))
+    (kept,) = core.quarantine.entries()
+
+    assert answer == SUCCESS
+    assert (kept.reason, kept.record.data) == (Reason.AGGREGATE, broken)
+
+
+def test_an_aggregate_with_an_unsettled_record_in_its_middle_fails_under_its_own_number() -> None:
+    repository = UnsteadyRepository(memory(), throttled("l-2"))
+    core = Core(repository)
+    parts = [json.dumps(created(n, userLimitId=f"l-{n}")).encode() for n in (1, 2, 3)]
+    batch = event(records(created(9, userLimitId="l-before"), aggregate(*parts), created(10, userLimitId="l-after")))
+
+    assert Function(core.processor).invoke(batch) == failed(2)
+    assert set(core.limits(USER)) == {"l-before", "l-1", "l-3", "l-after"}
+
+    repository.fate = lambda _: Fate.STORED
+    assert Function(core.processor).invoke({"Records": batch["Records"][1:]}) == SUCCESS
+    assert set(core.limits(USER)) == {"l-before", "l-1", "l-2", "l-3", "l-after"}
+
+
+# The time of an invocation
+
+
+def test_a_fault_that_passes_is_waited_for() -> None:
+    core = Core(UnsteadyRepository(memory(), unreadable=times(5)))
+    function = Function(core.processor)
+
+    assert function.invoke(event(records(created(1)))) == SUCCESS
+    assert 0 < function.clock.now < 3
+    assert [line["consumer_environment_retries_total"] for line in retries(function)] == [5]
+
+
+def test_the_client_of_a_container_lets_go_in_time_for_an_answer() -> None:
+    waits: dict[str, Any] = IMPATIENT.__dict__
+    request = (waits["connect_timeout"] + waits["read_timeout"]) * waits["retries"]["total_max_attempts"]
+
+    assert request == REQUEST_SECONDS
+    # a refused write is followed by a read
+    assert 2 * request + 1 <= ANSWER_SECONDS
+
+
+@pytest.mark.parametrize("timeout", [900.0, 60.0, 30.0, 21.0])
+def test_it_gives_up_early_enough_to_answer(timeout: float) -> None:
+    clock = Clock()
+    core = Core(UnsteadyRepository(memory(), throttled("l-day"), before_save=lambda: clock.sleep(REQUEST_SECONDS)))
+    answer = Function(core.processor, clock).invoke(event(records(created(1))), timeout)
+
+    assert answer == failed(1)
+    assert timeout - ANSWER_SECONDS - REQUEST_SECONDS <= clock.now <= timeout - 1
+
+
+@pytest.mark.parametrize("timeout", [3.0, 1.0, 0.1])
+def test_a_function_with_a_short_time_out_tries_at_least_once(timeout: float) -> None:
+    down = UnsteadyRepository(memory(), unreadable=lambda: True)
+    function = Function(Core(down).processor)
+
+    assert function.invoke(event(records(created(1))), timeout) == failed(1)
+    assert down.loads
+    assert function.clock.now < timeout
+    assert Function(Core().processor).invoke(event(records(created(1))), timeout) == SUCCESS
+
+
+def test_a_slow_store_is_answered_for_in_time_and_gets_further_with_every_invocation() -> None:
+    clock = Clock()
+    repository = UnsteadyRepository(memory(), before_save=lambda: clock.sleep(REQUEST_SECONDS))
+    core = Core(repository)
+    batch = records(*(created(n, userLimitId=f"l-{n}") for n in range(1, 2_501)))
+    left, invocations = batch, 0
+    while left:
+        function = Function(core.processor, clock)
+        before = clock.now
+        answer = function.invoke(event(left), timeout=30.0)
+        assert clock.now - before <= 29
+        invocations += 1
+        numbers = [each.position.sequence for each in left]
+        identifiers = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        rest = left[numbers.index(identifiers[0]) :] if identifiers else []
+        assert len(rest) < len(left)
+        left = rest
+
+    assert invocations > 1
+    assert len(core.limits(USER)) == 2_500
+
+
+# Invocations that are none of a Kinesis mapping
+
+
+def without(*path: str) -> LambdaEvent:
+    """A sound entry that lacks something."""
+    made = entry(record(created(1)))
+    place = made
+    for name in path[:-1]:
+        place = place[name]
+    del place[path[-1]]
+    return made
+
+
+SOUND = entry(record(created(1), 1))
+MALFORMED: dict[str, object] = {
+    "nothing": None,
+    "a list": [SOUND],
+    "no Records": {"records": [SOUND]},
+    "a scheduled event": {"source": "aws.events", "detail-type": "Scheduled Event"},
+    "Records is null": {"Records": None},
+    "Records is an object": {"Records": SOUND},
+    "Records is text": {"Records": "[]"},
+    "an entry is null": {"Records": [SOUND, None]},
+    "an entry is text": {"Records": [SOUND, "record"]},
+    "an entry is empty": {"Records": [SOUND, {}]},
+    "of SQS": {"Records": [SOUND | {"eventSource": "aws:sqs"}]},
+    "of DynamoDB, among others": {"Records": [SOUND, SOUND | {"eventSource": "aws:dynamodb"}]},
+    "no event source": {"Records": [SOUND, without("eventSource")]},
+    "no kinesis part": {"Records": [SOUND, without("kinesis")]},
+    "the kinesis part is a list": {"Records": [SOUND, SOUND | {"kinesis": []}]},
+    "no sequence number": {"Records": [SOUND, without("kinesis", "sequenceNumber")]},
+    "an empty sequence number": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": ""}}]},
+    "a sequence number that is a number": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": 1}}]},
+    "a sequence number that is none": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": "12 "}}]},
+}
+
+
+@pytest.mark.parametrize("invocation", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_invocation_is_an_error_before_anything_is_done(invocation: object) -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+
+    with pytest.raises(MalformedInvocation, match=r"Records"):
+        Function(core.processor).invoke(invocation)
+    assert (repository.loads, repository.saves, list(core.quarantine.entries())) == ([], [], [])
+
+
+def test_the_error_names_the_place_and_says_nothing_of_the_data() -> None:
+    with pytest.raises(MalformedInvocation) as malformed:
+        awslambda.read({"Records": [SOUND, SOUND | {"eventSource": "secret"}]})
+
+    assert str(malformed.value) == "Records[1].eventSource is not aws:kinesis"
+
+
+# What a record need not tell
+
+
+@pytest.mark.parametrize("missing", [("eventSourceARN",), ("eventID",), ("kinesis", "approximateArrivalTimestamp")])
+def test_a_record_that_does_not_tell_where_it_was_is_processed_all_the_same(missing: tuple[str, ...]) -> None:
+    core = Core()
+
+    assert Function(core.processor).invoke({"Records": [without(*missing)]}) == SUCCESS
+    assert core.limit()["value"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ({}, ("limits", "shardId-000000000000")),
+        ({"eventSourceARN": "arn:aws:kinesis:eu-west-1:1:stream/limits/consumer/app:17"}, ("limits", None)),
+        ({"eventSourceARN": "arn:aws-cn:kinesis:cn-north-1:1:stream/limits"}, ("limits", None)),
+        ({"eventSourceARN": 5}, ("unknown", None)),
+        ({"eventSourceARN": ""}, ("unknown", None)),
+        ({"eventID": None}, (None, "unknown")),
+        ({"eventID": ":1"}, (None, "unknown")),
+        ({"eventID": "no separator"}, (None, "unknown")),
+    ],
+)
+def test_stream_and_shard_of_a_record(given: LambdaEvent, origin: tuple[str | None, str | None]) -> None:
+    (read,) = awslambda.read({"Records": [SOUND | given]})
+    stream, shard = origin
+
+    assert read.position.stream == (stream or "limits")
+    assert read.position.shard == (shard or "shardId-000000000000")
+
+
+@pytest.mark.parametrize(
+    ("told", "millis"),
+    [
+        (1545084650.987, 1_545_084_650_987),
+        (1545084650, 1_545_084_650_000),
+        ("1545084650", 0),
+        (None, 0),
+        (float("nan"), 0),
+        (float("inf"), 0),
+        (-1, 0),
+        (10**400, 0),
+    ],
+)
+def test_the_arrival_time_of_a_record(told: object, millis: int) -> None:
+    kinesis = SOUND["kinesis"] | {"approximateArrivalTimestamp": told}
+    (read,) = awslambda.read({"Records": [SOUND | {"kinesis": kinesis}]})
+
+    assert read.arrived_at == millis
+
+
+@pytest.mark.parametrize("data", [None, 5, "", "e30", "e30=\n", "é", "{}", ["e30="]])
+def test_data_that_is_no_base64_is_poison(data: object) -> None:
+    core = Core()
+    kinesis = SOUND["kinesis"] | {"data": data}
+    answer = Function(core.processor).invoke({"Records": [SOUND | {"kinesis": kinesis}]})
+    (kept,) = core.quarantine.entries()
+
+    assert answer == SUCCESS
+    assert kept.reason is Reason.RECORD_DATA
+
+
+# Metrics and logs
+
+
+def told(function: Function) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in function.lines]
+
+
+def retries(function: Function) -> list[dict[str, Any]]:
+    return [line for line in told(function) if "consumer_environment_retries_total" in line]
+
+
+def test_a_batch_is_told_in_metrics_of_its_stream() -> None:
+    function = Function(Core().processor)
+    function.invoke(event(records(created(1), created(1), b"poison")))
+    outcomes = {line["outcome"]: line["consumer_records_total"] for line in told(function) if "outcome" in line}
+    (reason,) = [line for line in told(function) if "reason" in line]
+
+    assert outcomes == {"applied": 1, "duplicate": 1, "quarantined": 1}
+    assert (reason["reason"], reason["consumer_quarantined_records_total"]) == ("JSON", 1)
+    assert {line["stream"] for line in told(function)} == {"limits"}
+
+
+def test_metrics_of_a_record_from_nowhere_have_no_blank_dimension() -> None:
+    function = Function(Core().processor)
+    function.invoke({"Records": [without("eventSourceARN")]})
+
+    assert {line["stream"] for line in told(function)} == {"unknown"}
+
+
+def test_an_invocation_has_its_own_metrics() -> None:
+    function = Function(Core().processor)
+    for number in (1, 2):
+        function.lines.clear()
+        function.invoke(event([record(progress_changed(number), number)]))
+        (line,) = [line for line in told(function) if "consumer_batch_records" in line]
+        assert line["consumer_batch_records"] == 1
+
+
+def test_waits_are_counted_also_when_they_were_in_vain() -> None:
+    function = Function(Core(UnsteadyRepository(memory(), unreadable=lambda: True)).processor)
+    function.invoke(event(records(created(1))))
+    (line,) = retries(function)
+
+    assert line["part"] == "load"
+    assert line["consumer_environment_retries_total"] > 20
+
+
+def test_a_run_of_poison_over_the_breaker_fails_the_invocation_and_reaches_no_quarantine() -> None:
+    core = Core(breaker=3)
+    function = Function(core.processor)
+
+    with pytest.raises(BreakerOpen):
+        function.invoke(event(records(b"1", b"2", b"3")))
+    assert list(core.quarantine.entries()) == []
+
+
+def test_the_breaker_counts_a_batch_that_comes_again_anew() -> None:
+    down = times(1)
+    core = Core(quarantine=UnsteadyQuarantine(down), breaker=3)
+    function = Function(core.processor)
+
+    assert function.invoke(event(records(b"1", b"2")), timeout=0.02) == failed(1)
+    assert function.invoke(event(records(b"1", b"2"))) == SUCCESS
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("consumer").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_logging: None) -> Iterator[pytest.MonkeyPatch]:
+    """The environment of a function without AWS; every test has a new container."""
+    del own_logging
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("ENABLE_DYNAMO_DB", "false")
+    monkeypatch.setenv("CONSUMER_QUARANTINE", f"dir:{tmp_path}")
+    awslambda.container.cache_clear()
+    yield monkeypatch
+    awslambda.container.cache_clear()
+
+
+def handled(request_id: str, *batch: Record) -> object:
+    return awslambda.handler(event(batch), Invocation(Clock(), aws_request_id=request_id))
+
+
+@pytest.mark.usefixtures("variables")
+def test_every_line_of_an_invocation_has_its_request_id(capsys: pytest.CaptureFixture[str]) -> None:
+    handled("r-1", record(created(1), 1), record(b"poison", 2))
+    handled("r-2", record(progress_changed(2), 3))
+    with pytest.raises(MalformedInvocation):
+        awslambda.handler({}, Invocation(Clock(), aws_request_id="r-3"))
+    out, err = capsys.readouterr()
+    told = [json.loads(line) for line in err.splitlines()]
+
+    assert [(line["request_id"], line["message"]) for line in told] == [
+        ("r-1", "quarantined"),
+        ("r-1", "batch"),
+        ("r-2", "batch"),
+        ("r-3", "invocation failed"),
+    ]
+    assert all("_aws" in json.loads(line) for line in out.splitlines())
+
+
+def test_what_a_request_thread_logs_has_the_request_id() -> None:
+    def logged() -> str:
+        return logs.JsonLines().format(logging.makeLogRecord({}))
+
+    requests = bootstrap.pool()
+    with logs.fields(request_id="r-1"):
+        first = requests.submit(logged).result()
+    with logs.fields(request_id="r-2"):
+        (second,) = requests.map(lambda _: logged(), [0])
+
+    assert [json.loads(line)["request_id"] for line in (first, second)] == ["r-1", "r-2"]
+
+
+@pytest.mark.usefixtures("variables")
+def test_a_container_is_made_once() -> None:
+    handled("r-1", record(created(1)))
+    first = awslambda.container()
+    handled("r-2", record(progress_changed(2)))
+
+    assert awslambda.container() is first
+    (state,) = first.core.repository.partition(USER)
+    assert state.used == 10
+
+
+def test_wrong_settings_are_told_and_looked_at_again(variables: pytest.MonkeyPatch) -> None:
+    variables.delenv("CONSUMER_QUARANTINE")
+    with pytest.raises(SettingsError, match="CONSUMER_QUARANTINE is not set"):
+        handled("r-1", record(created(1)))
+
+    variables.setenv("CONSUMER_QUARANTINE", "s3://quarantine/limits")
+    assert handled("r-2", record(created(1))) == SUCCESS
