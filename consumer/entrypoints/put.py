@@ -37,13 +37,19 @@ def outgoing(data: bytes) -> Outgoing:
     return Outgoing(user if usable else hashlib.sha256(data).hexdigest(), data)
 
 
-def put(client: "KinesisClient", stream: str, records: Iterable[Outgoing], progress: Callable[[int], None]) -> int:
+def put(
+    client: "KinesisClient",
+    stream: str,
+    records: Iterable[Outgoing],
+    progress: Callable[[int], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
     """Puts the records, in order but for those sent again, and returns how many.
 
-    Calls `progress` with the number of each request's records that were taken. Raises Unavailable when some are
-    rejected ten times.
+    Calls `progress` with the number of records that each request took, `pause` with seconds between tries.
+    Raises Unavailable when some are rejected ten times.
     """
-    return sum(_put(client, stream, part, progress) for part in _requests(records))
+    return sum(_put(client, stream, part, progress, pause) for part in _requests(records))
 
 
 def _requests(records: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -60,7 +66,13 @@ def _requests(records: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
         yield part
 
 
-def _put(client: "KinesisClient", stream: str, records: list[Outgoing], progress: Callable[[int], None]) -> int:
+def _put(
+    client: "KinesisClient",
+    stream: str,
+    records: list[Outgoing],
+    progress: Callable[[int], None],
+    pause: Callable[[float], None],
+) -> int:
     left, backoff = records, Backoff()
     for attempt in range(1, TRIES + 1):
         entries: list[PutRecordsRequestEntryTypeDef] = [
@@ -73,5 +85,5 @@ def _put(client: "KinesisClient", stream: str, records: list[Outgoing], progress
         if not rejected:
             return len(records)
         left = rejected
-        time.sleep(backoff.seconds(attempt, 1.0))
+        pause(backoff.seconds(attempt, 1.0))
     raise Unavailable(f"put to stream {stream}: {len(left)} records rejected {TRIES} times")
