@@ -1,0 +1,439 @@
+"""The life of a shard, as the MultiLangDaemon drives it: what is stored, what is checkpointed, and how it ends."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NoReturn, TextIO, cast
+
+import pytest
+
+from consumer import metrics
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.processor import Known
+from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
+from consumer.entrypoints.pipes import Pipes
+from consumer.entrypoints.waiting import STEP, World
+from consumer.limits.state import LimitState
+from consumer.metrics import Metric
+from tests.support import kpl
+from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
+from tests.support.daemon import (
+    HANG_UP,
+    INITIALIZE,
+    LEASE_LOST,
+    MADE,
+    SHARD_ENDED,
+    SHUTDOWN_REQUESTED,
+    Answer,
+    Daemon,
+    Message,
+    Step,
+    batch,
+    delivered,
+    raw,
+)
+from tests.support.events import created, encode, foreign, progress_changed
+
+EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
+SELDOM = CheckpointPolicy(seconds=60, records=1_000)
+EPOCH = 1e9
+"""What the wall clock is ahead of the monotonic one."""
+DEADLINE, PATIENCE, SHARD_END = 5.0, 2.0, 60.0
+
+THROTTLED, DEPENDENCY = "ThrottlingException", "KinesisClientLibDependencyException"
+LEASE_GONE, INVALID, ARGUMENT = "ShutdownException", "InvalidStateException", "IllegalArgumentException"
+BUSY = (THROTTLED, DEPENDENCY)
+FATAL = (INVALID, ARGUMENT, "NullPointerException", HANG_UP, INITIALIZE)
+"""Answers after which nothing but leaving is safe: also no answer at all, and one that is none."""
+
+
+@dataclass
+class Clockwork:
+    """A world in which time passes only while somebody sleeps; and breaks, from then on, when it is told to."""
+
+    time: float = 1_000.0
+    stop_at: float = float("inf")
+    left: int | None = None
+    broken: BaseException | None = None
+
+    def world(self) -> World:
+        return World(
+            clock=lambda: self.time,
+            now=self.now,
+            sleep=self.pass_time,
+            chance=lambda: 1.0,
+            stopping=lambda: self.time >= self.stop_at,
+            leave=self.leave,
+        )
+
+    def now(self) -> float:
+        if self.broken:
+            raise self.broken
+        return self.time + EPOCH
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += seconds
+
+    def leave(self, code: int) -> NoReturn:
+        self.left = code
+        raise SystemExit(code)
+
+
+@dataclass
+class Life:
+    """A shard's life at one worker."""
+
+    core: Core = field(default_factory=Core)
+    policy: CheckpointPolicy = EVERY_BATCH
+    clockwork: Clockwork = field(default_factory=Clockwork)
+    measured: dict[Metric, list[tuple[float, float, tuple[str, ...]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Measurements by metric: when, value, labels."""
+
+    def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,)) -> Daemon:
+        """The shard is given to the worker, then the steps follow; until the daemon closes the pipe or it leaves."""
+        rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END)
+        world = self.clockwork.world()
+        daemon = Daemon((INITIALIZE, *steps), answers)
+        pipe = cast("TextIO", daemon)
+        with suppress(SystemExit):
+            serve(ShardConsumer(self.core.processor, "limits", rules, self._measure, world), Pipes(pipe, pipe))
+        return daemon
+
+    def _measure(self, metric: Metric, value: float, *labels: str) -> None:
+        self.measured[metric].append((self.clockwork.time, value, labels))
+
+    def counted(self, metric: Metric) -> dict[tuple[str, ...], float]:
+        totals: dict[tuple[str, ...], float] = defaultdict(float)
+        for _, value, labels in self.measured[metric]:
+            totals[labels] += value
+        return totals
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+FIRST = batch(delivered(101, created(1)), delivered(102, progress_changed(2)))
+SECOND = batch(delivered(103, progress_changed(3, previousProgress="10")))
+
+
+# a life without trouble
+
+
+def test_a_whole_life(life: Life) -> None:
+    daemon = life.live(FIRST, SECOND, SHUTDOWN_REQUESTED, LEASE_LOST)
+    assert daemon.done == ["initialize", "processRecords", "processRecords", "shutdownRequested", "leaseLost"]
+    assert daemon.made == [("102", 0), ("103", 0)]
+    assert (life.core.limit()["progress"], life.clockwork.left) == ("20", None)
+
+
+def test_what_it_measures(life: Life) -> None:
+    life.live(batch(delivered(101, created(1)), delivered(102, b"poison"), behind=5_000), LEASE_LOST)
+    assert life.counted(metrics.RECORDS) == {("USER_LIMIT_CREATED", "applied"): 1, ("UNREADABLE", "quarantined"): 1}
+    assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
+    assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 5_000}
+
+
+def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:
+    assert life.live(batch(delivered(101, created(1)), behind=None)).made == [("101", 0)]
+    assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 0}
+
+
+def test_positions_and_times_are_those_of_the_stream(life: Life) -> None:
+    life.live(batch(delivered(101, b"poison", sub=3)))
+    (entry,) = life.core.quarantine.entries()
+    assert str(entry.record.position) == "limits/shardId-000000000000/101-3"
+    assert entry.record.arrived_at == 1_767_225_600_000
+
+
+def test_within_an_aggregate_the_checkpoint_names_the_place(life: Life) -> None:
+    daemon = life.live(batch(delivered(101, created(1), sub=0), delivered(101, progress_changed(2), sub=1)))
+    assert daemon.made == [("101", 1)]
+
+
+def test_broken_base64_is_quarantined_and_checkpointed_past(life: Life) -> None:
+    daemon = life.live(
+        batch(delivered(101, created(1)), raw(102, "e30#"), raw(103, None), delivered(104, progress_changed(2)))
+    )
+    assert [entry.record.data for entry in life.core.quarantine.entries()] == [b"e30#", b""]
+    assert (daemon.made, life.core.limit()["progress"]) == ([("104", 0)], "10")
+
+
+def test_a_broken_aggregate_is_quarantined(life: Life) -> None:
+    life.live(batch(delivered(101, kpl.aggregate(encode(created(1)))[:-1])))
+    assert [entry.reason for entry in life.core.quarantine.entries()] == ["AGGREGATE"]
+
+
+def test_a_replayed_batch_changes_nothing(life: Life) -> None:
+    assert life.live(FIRST, FIRST, SECOND, FIRST).made[-1] == ("102", 0)
+    assert life.core.limit()["progress"] == "20"
+
+
+# when to checkpoint
+
+
+def test_a_checkpoint_is_made_after_so_many_records() -> None:
+    life = Life(policy=CheckpointPolicy(seconds=1_000, records=3))
+    assert life.live(FIRST, SECOND, batch(delivered(104, foreign("NEW")))).made == [("103", 0)]
+
+
+def test_a_checkpoint_is_made_after_some_time() -> None:
+    life = Life(policy=SELDOM)
+    pause = life.clockwork.pass_time
+    steps: Sequence[Step] = (FIRST, lambda: pause(59.9), SECOND, lambda: pause(0.1), batch(), batch())
+    assert life.live(*steps).made == [("103", 0)]
+
+
+def test_the_time_counts_from_the_last_checkpoint() -> None:
+    life = Life(policy=SELDOM)
+    pause = life.clockwork.pass_time
+    steps: Sequence[Step] = (lambda: pause(60), FIRST, lambda: pause(59), SECOND, lambda: pause(1), batch())
+    assert life.live(*steps).made == [("102", 0), ("103", 0)]
+
+
+def test_empty_batches_show_life_and_are_not_checkpointed() -> None:
+    life = Life(policy=CheckpointPolicy(seconds=1, records=1))
+    daemon = life.live(batch(), lambda: life.clockwork.pass_time(100), batch(behind=7))
+    assert (daemon.asked, daemon.done.count("processRecords")) == ([], 2)
+    assert life.measured[metrics.HEARTBEAT][-1][:2] == (1_100.0, EPOCH + 1_100.0)
+
+
+# the answers to a checkpoint
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_checkpoint_refused_for_the_moment_is_tried_again(life: Life, answer: str) -> None:
+    daemon = life.live(FIRST, answers=[answer, answer, MADE])
+    assert (daemon.asked, daemon.made) == ([("102", 0)] * 3, [("102", 0)])
+    assert life.counted(metrics.CHECKPOINTS) == {(answer,): 2, ("made",): 1}
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_checkpoint_refused_for_long_is_left_to_the_next_batch(life: Life, answer: str) -> None:
+    start = life.clockwork.time
+    daemon = life.live(FIRST, answers=[answer])
+    assert daemon.done == ["initialize", "processRecords"]
+    assert PATIENCE <= life.clockwork.time - start <= 2 * PATIENCE
+    daemon = life.live(FIRST, SECOND, answers=[*[answer] * (len(daemon.asked)), MADE])
+    assert daemon.made == [("103", 0)]
+
+
+@pytest.mark.parametrize("ending", [(), (LEASE_LOST,)], ids=["the pipe closes", "it is told"])
+def test_once_the_lease_is_gone_a_checkpoint_is_not_tried_again(life: Life, ending: Sequence[Message]) -> None:
+    daemon = life.live(FIRST, *ending, answers=[LEASE_GONE])
+    assert (daemon.asked, life.clockwork.left) == ([("102", 0)], None)
+    assert daemon.done[-1] == (ending[0]["action"] if ending else "processRecords")
+
+
+@pytest.mark.parametrize("answer", FATAL, ids=str)
+@pytest.mark.parametrize("ending", [batch(), SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_any_other_answer_ends_the_process_and_nothing_is_reported_done(answer: Answer, ending: Message) -> None:
+    life = Life(policy=SELDOM)
+    steps: Sequence[Step] = (FIRST, lambda: life.clockwork.pass_time(60), ending)
+    daemon = life.live(*steps, answers=[answer])
+    assert (life.clockwork.left, len(daemon.asked)) == (1, 1)
+    assert daemon.done == ["initialize", "processRecords"]
+
+
+# the end of a shard
+
+
+def test_the_end_of_a_shard_is_checkpointed_as_such(life: Life) -> None:
+    daemon = life.live(FIRST, SHARD_ENDED)
+    assert daemon.made == [("102", 0), (None, None)]
+    assert daemon.done[-1] == "shardEnded"
+
+
+def test_the_end_of_a_shard_without_records_is_checkpointed_too(life: Life) -> None:
+    assert life.live(SHARD_ENDED).made == [(None, None)]
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_the_checkpoint_at_the_end_of_a_shard_is_tried_for_long(life: Life, answer: str) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[*[answer] * 20, MADE])
+    assert daemon.made == [(None, None)]
+    assert PATIENCE < life.clockwork.time - 1_000 < SHARD_END
+    assert daemon.done[-1] == "shardEnded"
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_shard_whose_end_cannot_be_checkpointed_ends_the_process(life: Life, answer: str) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[answer])
+    assert (life.clockwork.left, daemon.done) == (1, ["initialize"])
+    assert life.clockwork.time - 1_000 >= SHARD_END
+
+
+def test_the_end_of_a_shard_whose_lease_is_gone_is_somebody_elses(life: Life) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[LEASE_GONE])
+    assert (life.clockwork.left, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
+
+
+# a lost lease, a stop
+
+
+def test_a_lost_lease_is_not_checkpointed_and_what_was_known_is_forgotten() -> None:
+    repository = UnsteadyRepository(memory())
+    life = Life(Core(repository), SELDOM)
+    assert life.live(FIRST, LEASE_LOST).asked == []
+    repository.loads.clear()
+    life.live(SECOND)
+    assert repository.loads == [[("u-7Qd2", "l-day")]]
+
+
+def test_a_stop_checkpoints_what_is_settled() -> None:
+    assert Life(policy=SELDOM).live(FIRST, SECOND, SHUTDOWN_REQUESTED).made == [("103", 0)]
+
+
+def test_a_stop_with_nothing_new_checkpoints_nothing(life: Life) -> None:
+    assert life.live(SHUTDOWN_REQUESTED).asked == []
+    assert life.live(FIRST, SHUTDOWN_REQUESTED).asked == [("102", 0)]
+
+
+def test_a_stop_does_not_wait_for_a_checkpoint_for_ever() -> None:
+    life = Life(policy=SELDOM)
+    daemon = life.live(FIRST, SHUTDOWN_REQUESTED, answers=[THROTTLED])
+    assert (daemon.made, daemon.done[-1], life.clockwork.left) == ([], "shutdownRequested", None)
+    assert DEADLINE <= life.clockwork.time - 1_000 <= 2 * DEADLINE
+
+
+# outages
+
+
+def failing(clockwork: Clockwork, until: float, limit: str = "") -> UnsteadyRepository[LimitState]:
+    """Throttles every write to the limit, to all limits when none is named, until that time."""
+    return UnsteadyRepository(
+        memory(),
+        lambda key: Fate.THROTTLED if clockwork.time < until and limit in ("", key[1]) else Fate.STORED,
+    )
+
+
+def test_an_outage_is_waited_for_and_life_is_shown() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
+    daemon = life.live(FIRST)
+    assert (daemon.made, life.core.limit()["progress"]) == ([("102", 0)], "10")
+    beats = [when for when, _, _ in life.measured[metrics.HEARTBEAT]]
+    assert beats[-1] >= 1_000 + 3_600 - STEP
+    assert max(later - sooner for sooner, later in pairwise(beats)) == pytest.approx(STEP)
+    assert life.counted(metrics.RETRIES)["store",] > 3_600 / 10
+
+
+def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
+    clockwork = Clockwork(stop_at=1_100)
+    life = Life(Core(failing(clockwork, until=float("inf"))), clockwork=clockwork)
+    daemon = life.live(FIRST, SHUTDOWN_REQUESTED)
+    assert 1_100 + DEADLINE <= clockwork.time <= 1_100 + DEADLINE + STEP
+    assert (daemon.asked, daemon.done[-1], clockwork.left) == ([], "shutdownRequested", None)
+
+
+def test_an_outage_that_ends_before_the_deadline_costs_nothing() -> None:
+    clockwork = Clockwork(stop_at=1_100)
+    life = Life(Core(failing(clockwork, until=1_101)), clockwork=clockwork)
+    assert life.live(FIRST, SHUTDOWN_REQUESTED).made == [("102", 0)]
+
+
+CUT_OFF = batch(
+    delivered(101, created(1)),
+    delivered(102, created(2, userLimitId="l-stuck")),
+    delivered(103, created(3, userLimitId="l-other")),
+)
+
+
+def cut_off() -> Life:
+    """A life in which a batch is cut off at its second record."""
+    clockwork = Clockwork(stop_at=1_000)
+    return Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), clockwork=clockwork)
+
+
+def test_a_batch_that_is_cut_off_is_checkpointed_to_its_first_unsettled_record() -> None:
+    assert cut_off().live(CUT_OFF, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+
+
+def test_nothing_that_comes_after_a_batch_was_cut_off_is_processed_or_checkpointed() -> None:
+    life = cut_off()
+    later: Callable[[], object] = lambda: life.clockwork.pass_time(2_000)  # noqa: E731 - the outage is over
+    daemon = life.live(
+        CUT_OFF, later, batch(delivered(104, created(4, userLimitId="l-late"))), batch(), SHUTDOWN_REQUESTED
+    )
+    assert daemon.asked == [("101", 0)]
+    assert life.core.limits("u-7Qd2").keys() == {"l-day", "l-other"}
+    assert daemon.done[-1] == "shutdownRequested"
+
+
+def test_a_shard_that_ends_with_records_unsettled_ends_the_process() -> None:
+    life = cut_off()
+    daemon = life.live(CUT_OFF, SHARD_ENDED)
+    assert (life.clockwork.left, daemon.asked) == (1, [("101", 0)])
+
+
+def test_what_was_cut_off_is_settled_by_the_next_life() -> None:
+    before = cut_off()
+    before.live(CUT_OFF, SHUTDOWN_REQUESTED)
+    after = Life(Core(before.core.repository))
+    after.clockwork.time = before.clockwork.time = 3_000
+    assert after.live(CUT_OFF, SHUTDOWN_REQUESTED).made == [("103", 0)]
+    assert after.core.limits("u-7Qd2").keys() == {"l-day", "l-other", "l-stuck"}
+
+
+def test_poison_is_not_checkpointed_past_while_the_quarantine_is_down() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    poisoned = batch(delivered(101, created(1)), delivered(102, b"poison"), delivered(103, progress_changed(2)))
+    assert life.live(poisoned, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+
+
+# nothing leaves a callback
+
+
+class Bug(BaseException):
+    """Not even an Exception."""
+
+
+class Broken(Known[LimitState]):
+    """Knows nothing, and fails to forget it."""
+
+    def forget(self) -> None:
+        raise Bug
+
+
+ERRORS = (RuntimeError("a bug"), KeyboardInterrupt(), SystemExit(0), Bug())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "action",
+    [INITIALIZE, batch(), SHARD_ENDED, SHUTDOWN_REQUESTED],
+    ids=lambda message: message["action"],
+)
+def test_whatever_a_callback_raises_ends_the_process(error: BaseException, action: Message) -> None:
+    life = Life(policy=SELDOM)
+
+    def spoil() -> None:
+        life.clockwork.broken = error
+
+    daemon = life.live(FIRST, spoil, action, answers=[THROTTLED])
+    assert (life.clockwork.left, daemon.done) == (1, ["initialize", "processRecords"])
+
+
+def test_an_error_when_the_lease_is_lost_ends_the_process(life: Life) -> None:
+    life.core.processor.known = Broken(10)
+    assert life.live(FIRST, LEASE_LOST).done == ["initialize", "processRecords"]
+    assert life.clockwork.left == 1
+
+
+def test_a_bug_in_the_core_ends_the_process_before_anything_is_checkpointed() -> None:
+    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: 1 // 0)))
+    daemon = life.live(FIRST)
+    assert (life.clockwork.left, daemon.asked, daemon.done) == (1, [], ["initialize"])
+
+
+def test_too_much_poison_in_a_row_ends_the_process_before_it_is_checkpointed() -> None:
+    life = Life(Core(breaker=3))
+    daemon = life.live(FIRST, batch(*(delivered(200 + number, b"poison") for number in range(3))))
+    assert (life.clockwork.left, daemon.made) == (1, [("102", 0)])
+    assert list(life.core.quarantine.entries()) == []
