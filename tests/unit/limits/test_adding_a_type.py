@@ -1,18 +1,16 @@
 """docs/adding-an-event-type.md holds: its code, run as it stands there, adds a type that the core keeps."""
 
-import json
 import re
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from consumer.engine.errors import Unavailable
+from consumer.engine.patience import NoPatience
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
-from consumer.engine.records import Position, Record
 from consumer.engine.repository import InMemoryRepository
 from consumer.limits import changes, events, schema
 from consumer.limits.changes import EVENTS, EventType
@@ -20,16 +18,12 @@ from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
+from tests.support.events import Event, created, progress_changed, records
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "adding-an-event-type.md").read_text(encoding="utf-8")
 MODEL, CHANGE, DOUBTS, REGISTRATION, TRIAL, MEANING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NAME = "USER_LIMIT_PROGRESS_CORRECTED"
-
-
-class Impatient:
-    def wait(self, part: str, attempt: int, cause: Unavailable) -> NoReturn:
-        raise AssertionError(f"{part}, {attempt}: memory does not fail: {cause}")
 
 
 @pytest.fixture
@@ -51,26 +45,13 @@ def limits(corrected: EventType) -> Limits:
     return made
 
 
-def payload(**more: object) -> dict[str, object]:
-    return {"userId": "u-1", "userLimitId": "l-1", "brandId": "b-1", "currencyCode": "EUR", **more}
+def correction(progress: object, sequence: int = 3) -> Event:
+    event = progress_changed(sequence)
+    kept = {name: event["payload"][name] for name in ("brandId", "currencyCode", "userId", "userLimitId")}
+    return {**event, "type": NAME, "payload": {**kept, "progress": progress}}
 
 
-def event(kind: str, sequence: int, fields: dict[str, object]) -> dict[str, object]:
-    return {
-        "type": kind,
-        "aggregateId": "u-1",
-        "context": {},
-        "createdAt": 1767600000000 + sequence,
-        "eventId": f"e-{sequence}",
-        "sequenceNumber": sequence,
-        "source": "limitUser",
-        "payload": fields,
-    }
-
-
-CREATED = event("USER_LIMIT_CREATED", 1, payload(activeFrom=0, period="DAY", status="ACTIVE", type="LOSS", value="100"))
-CHANGED = event("USER_LIMIT_PROGRESS_CHANGED", 2, payload(previousProgress="0", amount="20", remainingAmount="80"))
-CORRECTED = event(NAME, 3, payload(progress="25.50"))
+CREATED, CHANGED, CORRECTED = created(1, value="100"), progress_changed(2), correction("25.50")
 
 
 class Trial:
@@ -82,13 +63,12 @@ class Trial:
             limits, self.kept, InMemoryQuarantine(), time.monotonic
         )
 
-    def take(self, *stream: dict[str, object]) -> list[tuple[str, ...]]:
-        records = [Record(Position("s", "0", str(at)), json.dumps(one).encode()) for at, one in enumerate(stream)]
-        verdicts = [verdict for verdict in self.core.process(records, Impatient()).verdicts if verdict]
+    def take(self, *stream: Event) -> list[tuple[str, ...]]:
+        verdicts = [verdict for verdict in self.core.process(records(*stream), NoPatience()).verdicts if verdict]
         return [(verdict.outcome, *verdict.warnings) for verdict in verdicts]
 
     def shown(self) -> dict[str, Any]:
-        (state,) = self.kept.partition("u-1")
+        (state,) = self.kept.states()
         return view(state, 0).to_json()
 
 
@@ -120,18 +100,18 @@ def test_any_order_ends_in_the_same_limit(limits: Limits) -> None:
 
 @pytest.mark.parametrize(("progress", "warning"), [("100.01", "over_limit"), ("-1", "negative_progress")])
 def test_its_warnings_are_counted(limits: Limits, progress: str, warning: str) -> None:
-    assert Trial(limits).take(CREATED, event(NAME, 3, payload(progress=progress)))[1] == ("applied", warning)
+    assert Trial(limits).take(CREATED, correction(progress))[1] == ("applied", warning)
 
 
 @pytest.mark.parametrize("progress", [None, 25, "25,50"])
 def test_its_fields_are_checked(limits: Limits, progress: object) -> None:
-    assert Trial(limits).take(event(NAME, 3, payload(progress=progress))) == [("quarantined",)]
+    assert Trial(limits).take(correction(progress)) == [("quarantined",)]
 
 
 def test_it_gets_a_schema_with_a_meaning_for_all_that_is_new(corrected: EventType) -> None:
     made = schema.schemas({NAME: corrected})["user-limit-progress-corrected.json"]
     Draft202012Validator(made).validate(CORRECTED)
-    assert not Draft202012Validator(made).is_valid({**CORRECTED, "payload": payload()})
+    assert not Draft202012Validator(made).is_valid(correction(None))
     told = eval(f"{{{MEANING}}}")
     assert told.keys() == {
         "UserLimitProgressCorrected",

@@ -3,26 +3,19 @@
 import gzip
 import json
 import re
-import time
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from consumer.engine.aggregation import MAGIC
-from consumer.engine.errors import Reason, Unavailable
+from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome, Verdict
-from consumer.engine.processor import Processor
-from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.records import Position, Record
-from consumer.engine.repository import InMemoryRepository
 from consumer.limits import changes
-from consumer.limits.events import OUT_OF_SCOPE, LimitEvent
-from consumer.limits.projection import Limits
-from consumer.limits.state import LimitState
-from consumer.limits.view import view
+from consumer.limits.events import OUT_OF_SCOPE
+from tests.support.core import Core
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
@@ -41,35 +34,16 @@ WARNINGS = {
 }
 
 
-class Impatient:
-    def wait(self, part: str, attempt: int, cause: Unavailable) -> NoReturn:
-        raise AssertionError(f"{part}, {attempt}: memory does not fail: {cause}")
+def became(core: Core, data: object) -> list[str]:
+    """What became of one more record (an event, bytes or a whole record), in the words of the page."""
+    (verdict,) = core.deliver(data).verdicts
+    assert verdict
+    return marks(verdict)
 
 
-@dataclass
-class Service:
-    """The core in memory, one record at a time."""
-
-    kept: InMemoryRepository[LimitState] = field(default_factory=lambda: InMemoryRepository(Limits()))
-    records: int = 0
-
-    def __post_init__(self) -> None:
-        self.core: Processor[LimitEvent, LimitState] = Processor(
-            Limits(), self.kept, InMemoryQuarantine(), time.monotonic
-        )
-
-    def take(self, data: bytes) -> Verdict:
-        return self.settle(Record(Position("stream", "shard", str(self.records)), data))
-
-    def settle(self, record: Record) -> Verdict:
-        self.records += 1
-        (verdict,) = self.core.process([record], Impatient()).verdicts
-        assert verdict
-        return verdict
-
-    def shown(self, event: dict[str, Any], now: int) -> dict[str, Any]:
-        key = (event["payload"]["userId"], event["payload"]["userLimitId"])
-        return view(self.kept.load([key])[key].state, now).to_json()
+def shown(core: Core, event: dict[str, Any], now: int) -> dict[str, Any]:
+    """The event's limit as readers see it."""
+    return core.limits(event["payload"]["userId"], now)[event["payload"]["userLimitId"]]
 
 
 def marks(verdict: Verdict) -> list[str]:
@@ -131,12 +105,12 @@ def example(event_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event_id", SOUND)
 def test_the_events_that_the_refused_ones_are_made_of_are_sound(event_id: str) -> None:
-    assert Service().take(json.dumps(example(event_id)).encode()).outcome is Outcome.APPLIED
+    assert became(Core(), example(event_id)) == ["applied"]
 
 
 @pytest.mark.parametrize(("data", "reason"), refused_records())
 def test_a_record_of_the_page_is_refused(data: bytes, reason: str) -> None:
-    assert marks(Service().take(data)) == ["quarantined", reason]
+    assert became(Core(), data) == ["quarantined", reason]
 
 
 @pytest.mark.parametrize(("place", "value", "reason"), refused_fields())
@@ -150,10 +124,10 @@ def test_a_field_of_the_page_is_refused(place: str, value: str, reason: str) -> 
         del part[name]
     else:
         part[name] = json.loads(value)
-    verdict = Service().take(json.dumps(event).encode())
-    assert marks(verdict) == ["quarantined", reason]
-    assert verdict.rejected
-    assert verdict.rejected.detail.startswith(f"{place}:")
+    core = Core()
+    assert became(core, event) == ["quarantined", reason]
+    (entry,) = core.quarantine.entries()
+    assert entry.detail.startswith(f"{place}:")
 
 
 def test_every_field_of_every_event_is_in_the_table() -> None:
@@ -192,37 +166,37 @@ def test_every_code_is_told() -> None:
     ],
 )
 def test_a_record_that_the_page_tells_of_in_words(data: bytes, expected: list[str]) -> None:
-    assert marks(Service().take(data)) == expected
+    assert became(Core(), data) == expected
 
 
 @pytest.mark.parametrize("text", [None, 7, "", "e30", "e30=\n", "e3 0=", "e30=e30=", "e30_"])
 def test_data_that_is_not_base64(text: object) -> None:
     record = Record.from_base64(Position("stream", "shard", "1"), text, 0)
-    assert marks(Service().settle(record)) == ["quarantined", "RECORD_DATA"]
+    assert became(Core(), record) == ["quarantined", "RECORD_DATA"]
 
 
 def test_a_null_is_told_from_a_field_that_is_absent() -> None:
     event = example(SOUND[0])
     del event["payload"]["nextResetTime"]
-    assert Service().take(json.dumps(event).encode()).outcome is Outcome.APPLIED
+    assert became(Core(), event) == ["applied"]
 
 
 def test_the_sequence() -> None:
     (chapter,) = re.findall(r"^## A sequence, event by event\n(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)
     steps = re.findall(r"^### (\d+\. .*?)\n(.*?)(?=^### |\Z)", chapter, re.DOTALL | re.MULTILINE)
     assert len(steps) == 12
-    service = Service()
+    core = Core()
     for heading, text in steps:
         event, *limits = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
-        assert marks(service.take(json.dumps(event).encode())) == words(heading), heading
+        assert became(core, event) == words(heading), heading
         times = re.findall(r"read at `(\d+)`", text)
-        assert [service.shown(event, int(now)) for now in times] == limits, heading
+        assert [shown(core, event, int(now)) for now in times] == limits, heading
 
 
 def test_the_example_file() -> None:
-    service = Service()
-    became = [[event["eventId"], *marks(service.take(json.dumps(event).encode()))] for event in EXAMPLES]
-    assert [[*words(name), *words(told)] for name, _, told in table("examples")] == became
+    core = Core()
+    outcomes = [[event["eventId"], *became(core, event)] for event in EXAMPLES]
+    assert [[*words(name), *words(told)] for name, _, told in table("examples")] == outcomes
 
 
 def numbered(event_id: str, sequence: int, name: str = "") -> dict[str, Any]:
@@ -235,37 +209,37 @@ def numbered(event_id: str, sequence: int, name: str = "") -> dict[str, Any]:
     ("ahead", "expected"), [(1_000_000, ["applied"]), (1_000_001, ["quarantined", "SEQUENCE_JUMP"])]
 )
 def test_how_far_ahead_a_number_may_be(ahead: int, expected: list[str]) -> None:
-    service = Service()
-    assert marks(service.take(json.dumps(numbered(SOUND[0], 2**40)).encode())) == ["applied"]
-    assert marks(service.take(json.dumps(numbered(SOUND[0], 2**40 + ahead)).encode())) == expected
+    core = Core()
+    assert became(core, numbered(SOUND[0], 2**40)) == ["applied"]
+    assert became(core, numbered(SOUND[0], 2**40 + ahead)) == expected
 
 
 @pytest.mark.parametrize("names", [("e-a", "e-b"), ("e-b", "e-a")])
 def test_two_events_of_one_number(names: tuple[str, str]) -> None:
-    service = Service()
+    core = Core()
     events = {name: numbered("e-dan-02", 7, name) for name in names}
     events["e-b"]["payload"] |= {"amount": "5"}
-    first, second = (service.take(json.dumps(events[name]).encode()) for name in names)
-    assert first.warnings == ()
-    assert "sequence_conflict" in second.warnings
-    assert service.shown(events["e-b"], 0)["progress"] == "5"
+    first, second = (became(core, events[name]) for name in names)
+    assert first == ["applied"]
+    assert "sequence_conflict" in second
+    assert shown(core, events["e-b"], 0)["progress"] == "5"
 
 
 def test_a_newer_creation_leaves_the_progress() -> None:
-    service = Service()
+    core = Core()
     newer = numbered("e-anna-02", 6)
     newer["payload"]["progress"] = "7"
     for event in (example("e-anna-02"), example("e-anna-05"), newer):
-        assert service.take(json.dumps(event).encode()).outcome is Outcome.APPLIED
-    assert service.shown(newer, 0)["progress"] == "200"
+        assert became(core, event) == ["applied"]
+    assert shown(core, newer, 0)["progress"] == "200"
 
 
 def test_a_reset_is_overdue_again_when_the_next_one_it_announced_is_due() -> None:
-    service = Service()
+    core = Core()
     event = example("e-anna-08")
-    service.take(json.dumps(event).encode())
+    core.deliver(event)
     due = event["payload"]["nextResetTime"]
-    assert [service.shown(event, now)["resetOverdue"] for now in (due - 1, due)] == [False, True]
+    assert [shown(core, event, now)["resetOverdue"] for now in (due - 1, due)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +248,6 @@ def test_a_reset_is_overdue_again_when_the_next_one_it_announced_is_due() -> Non
 def test_a_late_event_is_held_against_itself_alone_and_only_when_it_changes_the_limit(
     before: str, expected: list[str]
 ) -> None:
-    service = Service()
-    service.take(json.dumps(numbered(before, 9)).encode())
-    assert marks(service.take(json.dumps(numbered("e-dan-03", 3)).encode())) == expected
+    core = Core()
+    core.deliver(numbered(before, 9))
+    assert became(core, numbered("e-dan-03", 3)) == expected
