@@ -60,6 +60,10 @@ conformance: env ## the tests against DynamoDB Local and kinesis-mock (needs mvn
 schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
+.PHONY: lambda-zip
+lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64)
+	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH))
+
 .PHONY: lock
 lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)
 	@echo "Locking requirements/*.txt"
@@ -68,6 +72,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
 	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
+	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB Local's anew

