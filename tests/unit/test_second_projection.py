@@ -1,12 +1,8 @@
 """The engine keeps a projection that is not of limits: stock levels, in memory and through the record processor."""
 
-import base64
-import io
-import json
-from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import pytest
 from hypothesis import given
@@ -17,13 +13,14 @@ from consumer.engine.folding import Outcome
 from consumer.engine.patience import NoPatience
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
-from consumer.engine.records import Position, Record
 from consumer.engine.repository import InMemoryRepository
 from consumer.entrypoints.kcl import serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
 from consumer.metrics import Metric
 from examples.second_projection import Count, StockLevels, shard_consumer
+from tests.support.daemon import INITIALIZE, SHUTDOWN_REQUESTED, Daemon, batch, delivered
+from tests.support.events import records
 
 LEVELS = StockLevels()
 MONDAY = 1767600000000
@@ -44,10 +41,6 @@ def count(sheet: str, pieces: int, at: int = MONDAY, product: str = "p-7") -> Co
 
 def encode(event: Count) -> bytes:
     return event.model_dump_json().encode()
-
-
-def records(*data: bytes) -> list[Record]:
-    return [Record(Position("counts", "shard-0", str(number)), each) for number, each in enumerate(data, 1)]
 
 
 class Shelf:
@@ -112,45 +105,14 @@ def test_a_stored_count_is_the_count_that_was_stored(kept: Count) -> None:
 
 def test_the_record_processor_keeps_it_too() -> None:
     shelf, monday = Shelf(), count("s-1", 12)
-    spoken = spoken_with(
-        shelf,
-        {"action": "initialize", "shardId": "shard-0", "sequenceNumber": "TRIM_HORIZON", "subSequenceNumber": 0},
-        {"action": "processRecords", "millisBehindLatest": 0, "records": delivered(encode(monday), b"poison")},
-        {"action": "shutdownRequested"},
-        {"action": "checkpoint", "sequenceNumber": "2", "subSequenceNumber": 0, "error": None},
-    )
-    assert spoken == [
-        {"action": "status", "responseFor": "initialize"},
-        {"action": "status", "responseFor": "processRecords"},
-        {"action": "checkpoint", "sequenceNumber": "2", "subSequenceNumber": 0},
-        {"action": "status", "responseFor": "shutdownRequested"},
-    ]
+    delivery = batch(delivered(1, encode(monday)), delivered(2, b"poison"))
+    daemon = Daemon([INITIALIZE, delivery, SHUTDOWN_REQUESTED])
+    pipe = cast("TextIO", daemon)
+    serve(shard_consumer("counts", shelf.kept, shelf.quarantine, unmeasured, unmoved()), Pipes(pipe, pipe))
+    assert daemon.done == ["initialize", "processRecords", "shutdownRequested"]
+    assert daemon.made == [("2", 0)]
     assert shelf.kept.partition("north") == [monday]
     assert [entry.record.data for entry in shelf.quarantine.entries()] == [b"poison"]
-
-
-def delivered(*data: bytes) -> list[dict[str, object]]:
-    """Records as the daemon writes them."""
-    return [
-        {
-            "action": "record",
-            "data": base64.b64encode(each).decode(),
-            "partitionKey": "north",
-            "sequenceNumber": str(number),
-            "subSequenceNumber": 0,
-            "approximateArrivalTimestamp": MONDAY,
-        }
-        for number, each in enumerate(data, 1)
-    ]
-
-
-def spoken_with(shelf: Shelf, *messages: dict[str, object]) -> Sequence[object]:
-    """What the record processor answers to the daemon's messages."""
-    said = io.StringIO("".join(f"{json.dumps(message)}\n" for message in messages))
-    answers = io.StringIO()
-    consumer = shard_consumer("counts", shelf.kept, shelf.quarantine, unmeasured, unmoved())
-    serve(consumer, Pipes(said, answers))
-    return [json.loads(line) for line in answers.getvalue().splitlines() if line]
 
 
 def unmeasured(metric: Metric, value: float, *labels: str) -> None:
