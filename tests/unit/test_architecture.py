@@ -1,0 +1,170 @@
+"""Arrows point one way: what each room of the package may import, of the package and of others'."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ENGINE, LIMITS, STORES = "consumer.engine", "consumer.limits", "consumer.stores"
+METRICS, LOGS, SETTINGS = "consumer.metrics", "consumer.logs", "consumer.settings"
+KCL, WAITING, PIPES = (f"consumer.entrypoints.{name}" for name in ("kcl", "waiting", "pipes"))
+ANYTHING = ("consumer",)
+
+OURS: Mapping[str, Sequence[str]] = {
+    ENGINE: (ENGINE,),
+    LIMITS: (ENGINE, LIMITS),
+    STORES: (ENGINE, STORES),
+    METRICS: (ENGINE,),
+    LOGS: (ENGINE,),
+    SETTINGS: (ENGINE,),
+    "consumer.prometheus": (METRICS,),
+    "consumer.emf": (METRICS,),
+    "consumer.bootstrap": (ENGINE, LIMITS, STORES, SETTINGS),
+    "consumer.worker": (ENGINE, METRICS, SETTINGS, "consumer.prometheus", "consumer.worker"),
+    KCL: (ENGINE, METRICS, LOGS, PIPES, WAITING),
+    WAITING: (ENGINE,),
+    PIPES: (),
+    "consumer.entrypoints": ANYTHING,
+    "consumer.__main__": ANYTHING,
+    "consumer": (),
+}
+"""What of the package each room may import; the longest name that fits a module counts."""
+
+THEIRS: Mapping[str, Sequence[str]] = {
+    ENGINE: (),
+    LIMITS: ("pydantic", "pydantic_core"),
+    STORES: ("boto3", "botocore", "mypy_boto3_dynamodb", "mypy_boto3_s3"),
+    METRICS: (),
+    PIPES: (),
+    WAITING: (),
+    KCL: ("amazon_kclpy",),
+}
+"""What, apart from Python's own, the rooms may import that are to stay light."""
+
+WORLDLY = ("time", "datetime", "os", "socket", "subprocess", "threading", "asyncio", "logging")
+"""Ways to the clock, the environment and other processes: not for what is pure."""
+
+
+def modules() -> Iterator[tuple[str, str]]:
+    """Names and sources of the package's modules."""
+    for path in sorted((ROOT / "consumer").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path.read_text(encoding="utf-8")
+
+
+def imports(source: str) -> set[str]:
+    """Every module imported, wherever in the source; `from a import b` counts as a.b, which may be one."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "imports are absolute here"
+            assert not node.level, "imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(name: str, rooms: Sequence[str]) -> bool:
+    return any(f"{name}.".startswith(f"{room}.") for room in rooms)
+
+
+def room(module: str) -> str:
+    return max((name for name in OURS if within(module, [name])), key=len)
+
+
+def upward(module: str, source: str) -> list[str]:
+    """The imports of the package's own that the module's room has no right to."""
+    ours = (name for name in imports(source) if within(name, ANYTHING))
+    return sorted(name for name in ours if not within(name, OURS[room(module)]))
+
+
+def foreign(module: str, source: str) -> list[str]:
+    """The imports of others' that the module's room has no right to."""
+    tops = {name.partition(".")[0] for name in imports(source)} - {"consumer"} - sys.stdlib_module_names
+    allowed = THEIRS.get(room(module))
+    return [] if allowed is None else sorted(tops - set(allowed))
+
+
+MODULES = dict(modules())
+
+
+def test_the_walk_finds_the_package() -> None:
+    assert {"consumer.engine.processor", "consumer.limits", "consumer.entrypoints.kcl"} <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_arrow_points_upward(module: str) -> None:
+    assert upward(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_light_rooms_stay_light(module: str) -> None:
+    assert foreign(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if within(name, (ENGINE, LIMITS))])
+def test_what_is_pure_knows_no_clock_and_no_environment(module: str) -> None:
+    assert [name for name in imports(MODULES[module]) if within(name, WORLDLY)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("consumer.engine.new", "from consumer.limits import state", ["consumer.limits.state"]),
+        ("consumer.engine.new", "def f():\n    import consumer.stores.aws", ["consumer.stores.aws"]),
+        ("consumer.limits.new", "from consumer import metrics", ["consumer.metrics"]),
+        ("consumer.stores.new", "from consumer.limits.state import LimitState", ["consumer.limits.state.LimitState"]),
+        ("consumer.bootstrap", "from consumer.worker import java", ["consumer.worker.java"]),
+        ("consumer.entrypoints.kcl", "from consumer.limits import view", ["consumer.limits.view"]),
+        ("consumer.new", "import consumer.engine.errors", ["consumer.engine.errors"]),
+        ("consumer.engine.new", "from consumer.engine.errors import Reason", []),
+        ("consumer.entrypoints.cli", "from consumer.worker import java", []),
+    ],
+)
+def test_an_upward_arrow_would_be_found(module: str, source: str, found: list[str]) -> None:
+    assert upward(module, source) == found
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("consumer.engine.new", "import boto3", ["boto3"]),
+        ("consumer.limits.new", "if TYPE_CHECKING:\n    from botocore.config import Config", ["botocore"]),
+        ("consumer.limits.new", "from amazon_kclpy import kcl", ["amazon_kclpy"]),
+        ("consumer.stores.new", "import prometheus_client.core", ["prometheus_client"]),
+        ("consumer.limits.new", "import json, pydantic", []),
+    ],
+)
+def test_a_heavy_import_would_be_found(module: str, source: str, found: list[str]) -> None:
+    assert foreign(module, source) == found
+
+
+HEAVY = ("boto3", "botocore", "amazon_kclpy", "prometheus_client", "rich", "typer")
+
+
+def loaded_by(modules: str) -> set[str]:
+    """The top names loaded after an import in a process of its own."""
+    code = f"import {modules}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(run.stdout.split())
+
+
+def test_the_core_loads_nothing_heavy() -> None:
+    loaded = loaded_by("consumer.engine.processor, consumer.limits.projection")
+    assert "pydantic" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_taking_over_the_pipes_loads_nothing_but_pythons_own() -> None:
+    assert loaded_by("consumer.entrypoints.pipes") - sys.stdlib_module_names <= {"consumer", "__main__", *site()}
+
+
+def site() -> set[str]:
+    """What the interpreter loads by itself, for instance for editable installs."""
+    return loaded_by("sys")
