@@ -10,12 +10,12 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
@@ -74,12 +74,11 @@ class Exporter:
     def __init__(self, directory: Path, own: Collector, health: Callable[[], Health], hang_seconds: float) -> None:
         self._directory = directory
         self._registry = CollectorRegistry()
+        self._registry.register(Everything(own, directory))
         self._health = health
         self._hang_seconds = hang_seconds
         self._texts: dict[tuple[str, bool], bytes] = {}
         self._texts_made = 0.0
-        self._registry.register(own)
-        MultiProcessCollector(self._registry, path=str(directory))  # type: ignore[no-untyped-call]
 
     def answer(self, request: Request) -> Response:
         match request.path:
@@ -114,6 +113,21 @@ class Exporter:
     def _heartbeats(self) -> dict[str, float]:
         bury_dead(self._directory)
         return heartbeats(self._directory.glob("gauge_live*.db"))
+
+
+class Everything:
+    """Collects `own`, and from the metrics folder what `own` has not: a record processor's files name every metric."""
+
+    def __init__(self, own: Collector, directory: Path) -> None:
+        self._own = own
+        self._shared = MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterator[Metric]:
+        own = list(self._own.collect())
+        names = {metric.name for metric in own}
+        yield from own
+        shared: Iterable[Metric] = self._shared.collect()  # type: ignore[no-untyped-call]
+        yield from (metric for metric in shared if metric.name not in names)
 
 
 def _verdict(reasons: list[str]) -> Response:

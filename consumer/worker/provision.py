@@ -5,7 +5,7 @@ and the first lease rows in place the first record comes within seconds, and the
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Kind = Literal["stream", "table", "leases", "bucket"]
+Kind = Literal["stream", "table", "index", "leases", "bucket"]
 
 # What an emulator answers for a call it has not got. AWS itself never does.
 _UNSUPPORTED = frozenset(
@@ -112,11 +112,10 @@ def tables(wanted: Wanted) -> tuple[Table, ...]:
 def plan(clients: Clients, wanted: Wanted) -> list[Step]:
     """What exists and what is to be made, in the order of making. Changes nothing.
 
-    Raises SettingsError when a name is taken by something else: a table with other keys, somebody's bucket; or when
-    there is no stream and none is to be made.
+    Raises SettingsError when a table of that name has other keys, or there is no stream and none is to be made.
     """
     steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
-    steps += [_table_step(clients.dynamodb, table) for table in tables(wanted)]
+    steps += [step for table in tables(wanted) for step in _table_steps(clients.dynamodb, table)]
     if wanted.lease_rows:
         steps.append(_lease_step(clients, wanted.stream, wanted.application))
     if wanted.bucket:
@@ -169,26 +168,32 @@ def _make_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
 # --- Tables --------------------------------------------------------------------------------------------------------
 
 
-def _table_step(dynamodb: "DynamoDBClient", table: Table) -> Step:
-    return Step("table", table.name, _table_exists(dynamodb, table), lambda: _make_table(dynamodb, table))
+def _table_steps(dynamodb: "DynamoDBClient", table: Table) -> Iterator[Step]:
+    found = _described(dynamodb, table.name)
+    if found:
+        _check_keys(found, table)
+    exists = found is not None and found["TableStatus"] != "CREATING"
+    yield Step("table", table.name, exists, lambda: _make_table(dynamodb, table))
+    if found and table.index and not _index_status(found, table.index):
+        # KCL makes its lease table without it, and the index later.
+        yield Step("index", f"{table.index} of {table.name}", exists=False, make=lambda: _add_index(dynamodb, table))
 
 
-def _table_exists(dynamodb: "DynamoDBClient", table: Table) -> bool:
-    found = _unless(lambda: dynamodb.describe_table(TableName=table.name), "ResourceNotFoundException")
-    if found is None:
-        return False
-    _check_table(found["Table"], table)
-    return found["Table"]["TableStatus"] != "CREATING"
+def _described(dynamodb: "DynamoDBClient", name: str) -> "TableDescriptionTypeDef | None":
+    found = _unless(lambda: dynamodb.describe_table(TableName=name), "ResourceNotFoundException")
+    return found and found["Table"]
 
 
-def _check_table(found: "TableDescriptionTypeDef", table: Table) -> None:
+def _check_keys(found: "TableDescriptionTypeDef", table: Table) -> None:
     # HASH sorts before RANGE.
     keys = tuple(key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda key: key["KeyType"]))
     if keys != table.keys:
         raise SettingsError([f"table {table.name} has the keys {', '.join(keys)}, not {', '.join(table.keys)}"])
-    indexes = {index["IndexName"] for index in found.get("GlobalSecondaryIndexes", [])}
-    if table.index and table.index not in indexes:
-        raise SettingsError([f"table {table.name} has no index {table.index}"])
+
+
+def _index_status(found: "TableDescriptionTypeDef | None", index: str) -> str | None:
+    indexes = found.get("GlobalSecondaryIndexes", []) if found else []
+    return next((each["IndexStatus"] for each in indexes if each["IndexName"] == index), None)
 
 
 def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
@@ -198,20 +203,36 @@ def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
         _make_recoverable(dynamodb, table.name)
 
 
+def _add_index(dynamodb: "DynamoDBClient", table: Table) -> None:
+    create: Any = {"Create": _index(table)}
+    dynamodb.update_table(
+        TableName=table.name, AttributeDefinitions=_attributes(table), GlobalSecondaryIndexUpdates=[create]
+    )
+    while _index_status(_described(dynamodb, table.name), str(table.index)) != "ACTIVE":
+        time.sleep(1)
+
+
 def _definition(table: Table) -> Any:
-    names = dict.fromkeys(table.keys + table.index_keys)
-    index = {
+    return {
+        "TableName": table.name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": _attributes(table),
+        "KeySchema": _schema(table.keys),
+        **({"GlobalSecondaryIndexes": [_index(table)]} if table.index else {}),
+    }
+
+
+def _index(table: Table) -> dict[str, Any]:
+    return {
         "IndexName": table.index,
         "KeySchema": _schema(table.index_keys),
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
-    return {
-        "TableName": table.name,
-        "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
-        "KeySchema": _schema(table.keys),
-        **({"GlobalSecondaryIndexes": [index]} if table.index else {}),
-    }
+
+
+def _attributes(table: Table) -> Any:
+    names = dict.fromkeys(table.keys + table.index_keys)
+    return [{"AttributeName": name, "AttributeType": "S"} for name in names]
 
 
 def _schema(keys: tuple[str, ...]) -> list[dict[str, str]]:
