@@ -1,0 +1,132 @@
+"""The simulated event source mapping keeps AWS's rules: what the property tests build on is tested itself."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from consumer.engine.records import Record
+from tests.support.events import position, records
+from tests.support.invocations import Clock, LambdaEvent
+from tests.support.mapping import FunctionFailed, Mapping, Settings
+
+FIVE = records(*(str(n).encode() for n in range(1, 6)))
+NUMBERS = [1, 2, 3, 4, 5]
+
+Answers = Callable[[LambdaEvent], object]
+
+
+def numbers(of: Sequence[Record]) -> list[int]:
+    return [int(record.position.sequence) for record in of]
+
+
+def failures(*identifiers: object) -> object:
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
+
+
+def sequence(number: int) -> str:
+    return position(number).sequence
+
+
+def in_turn(*answers: object) -> Answers:
+    """Each answer once, then success; an exception is raised."""
+    left = iter(answers)
+
+    def invoke(_: LambdaEvent) -> object:
+        answer = next(left, None)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return invoke
+
+
+def drained(invoke: Answers, **settings: object) -> Mapping:
+    mapping = Mapping(invoke, Clock(FIVE[0].arrived_at / 1000), Settings(**settings))  # type: ignore[arg-type]
+    mapping.drain(FIVE)
+    assert sorted(numbers([*mapping.done, *mapping.discarded])) == NUMBERS
+    return mapping
+
+
+def delivered(mapping: Mapping) -> list[list[int]]:
+    return [numbers(batch) for batch in mapping.batches]
+
+
+def broken(numbers_of_broken: set[int]) -> Answers:
+    """Fails whenever one of these is in the batch."""
+    sequences = {sequence(number) for number in numbers_of_broken}
+
+    def invoke(event: LambdaEvent) -> object:
+        if sequences & {entry["kinesis"]["sequenceNumber"] for entry in event["Records"]}:
+            raise FunctionFailed
+        return None
+
+    return invoke
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"batchItemFailures": []}, {"batchItemFailures": None}])
+def test_these_answers_are_successes(answer: object) -> None:
+    assert delivered(drained(in_turn(answer))) == [NUMBERS]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failures(""),
+        failures(None),
+        failures("no such record"),
+        failures(sequence(4), "no such record"),
+        {"batchItemFailures": [{"itemidentifier": sequence(4)}]},
+    ],
+)
+def test_these_answers_fail_the_whole_batch(answer: object) -> None:
+    mapping = drained(in_turn(answer), bisect_batch_on_function_error=False)
+    assert delivered(mapping) == [NUMBERS, NUMBERS]
+
+
+def test_everything_from_the_lowest_identifier_on_comes_again() -> None:
+    mapping = drained(in_turn(failures(sequence(5), sequence(3), sequence(4))))
+    assert delivered(mapping) == [NUMBERS, [3, 4, 5]]
+
+
+def test_a_mapping_that_is_not_told_to_look_at_answers_loses_what_they_name() -> None:
+    mapping = drained(in_turn(failures(sequence(3))), report_batch_item_failures=False)
+    assert (delivered(mapping), numbers(mapping.done), mapping.discarded) == ([NUMBERS], NUMBERS, [])
+
+
+def test_an_error_has_the_batch_halved_and_tried_again_in_order() -> None:
+    mapping = drained(in_turn(FunctionFailed(), FunctionFailed()))
+    assert delivered(mapping) == [NUMBERS, [1, 2], [1], [2], [3, 4, 5]]
+
+
+def test_an_error_without_bisection_has_the_whole_batch_tried_again() -> None:
+    mapping = drained(in_turn(FunctionFailed()), bisect_batch_on_function_error=False)
+    assert delivered(mapping) == [NUMBERS, NUMBERS]
+
+
+def test_tries_are_counted_and_the_rest_is_discarded_whole() -> None:
+    mapping = drained(broken({2}), bisect_batch_on_function_error=False, maximum_retry_attempts=2)
+    assert delivered(mapping) == [NUMBERS] * 3
+    assert numbers(mapping.discarded) == NUMBERS
+
+
+def test_halving_uses_up_no_try_and_isolates_the_record() -> None:
+    mapping = drained(broken({2}), maximum_retry_attempts=1)
+    assert delivered(mapping) == [NUMBERS, [1, 2], [1], [2], [2], [3, 4, 5]]
+    assert numbers(mapping.discarded) == [2]
+
+
+def test_partial_failures_use_up_tries() -> None:
+    answers = in_turn(failures(sequence(2)), failures(sequence(3)), failures(sequence(3)))
+    mapping = drained(answers, maximum_retry_attempts=2, bisect_batch_on_function_error=False)
+    assert delivered(mapping) == [NUMBERS, [2, 3, 4, 5], [3, 4, 5]]
+    assert numbers(mapping.discarded) == [3, 4, 5]
+
+
+def test_records_that_are_too_old_are_discarded() -> None:
+    mapping = drained(broken({1}), bisect_batch_on_function_error=False, maximum_record_age=2.5)
+    assert delivered(mapping) == [NUMBERS] * 3
+    assert numbers(mapping.discarded) == NUMBERS
+
+
+def test_batches_follow_one_another() -> None:
+    assert delivered(drained(in_turn(failures(sequence(2))), batch_size=2)) == [[1, 2], [2], [3, 4], [5]]
