@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,12 +123,15 @@ class Service:
         return self.process.wait(within)
 
 
+RUN: Sequence[str] = ("consumer", "run")
+
+
 @contextmanager
-def service(environment: Mapping[str, str], log: Path) -> Iterator[Service]:
-    """The service inside the block; whatever is left of it afterwards is killed."""
+def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> Iterator[Service]:
+    """The service inside the block; whatever is left of it afterwards is killed. `command`: a module, arguments."""
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", "consumer", "run"],
+            [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,

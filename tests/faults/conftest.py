@@ -1,0 +1,59 @@
+"""Every fault test: one MiniStack, a stage of its own, the seed of the run, and the figures it measured, told at the end.
+
+The seed is the environment's CONSUMER_TEST_SEED, else drawn. What a test draws from it is the same again.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.emulators import Emulator, ministack
+from tests.support.scenario import Stage
+from tests.support.service import consumer, environment
+
+SEED = pytest.StashKey[int]()
+FIGURES = pytest.StashKey[list[str]]()
+
+Tell = Callable[[str], None]
+"""Takes a line that is shown when all tests are over, whatever became of them."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if SEED in config.stash:
+        terminalreporter.write_line(f"repeat with CONSUMER_TEST_SEED={config.stash[SEED]}")
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """What everything random in this run is drawn from."""
+    chosen = int(os.environ.get("CONSUMER_TEST_SEED") or secrets.randbelow(2**32))
+    return request.config.stash.setdefault(SEED, chosen)
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    figures = request.config.stash.setdefault(FIGURES, [])
+    return lambda line: figures.append(f"{request.node.name}: {line}")
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Emulator]:
+    with ministack() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
+    """A provisioned stream of two shards and empty tables."""
+    variables = environment(_name(request), tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", "2")
+    return Stage(variables)
+
+
+def _name(request: pytest.FixtureRequest) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name.removeprefix("test_"))[:40]
