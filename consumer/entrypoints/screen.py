@@ -13,7 +13,7 @@ from consumer.engine.quarantine import Quarantined
 from consumer.limits import money
 from consumer.limits.view import UserLimit
 
-BAR = 10
+BAR = 8
 
 _COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored": "dim", "quarantined": "red"}
 
@@ -27,12 +27,12 @@ def limits_table(limits: Iterable[UserLimit]) -> Table:
     """A row a limit, with a bar of what is used up; fits a terminal of 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("user", overflow="fold", min_width=6)
-    table.add_column("limit", overflow="fold", min_width=13)
+    table.add_column("limit", overflow="fold", min_width=12)
     table.add_column("of", min_width=8)
     table.add_column("used", justify="right", overflow="fold", min_width=6)
     table.add_column("", width=BAR)
     table.add_column("value", overflow="fold", min_width=10)
-    table.add_column("note", min_width=15)
+    table.add_column("note", min_width=14)
     for limit in limits:
         table.add_row(
             limit.user_id,
