@@ -1,0 +1,134 @@
+"""Events and histories of every kind, small enough that their sequence numbers, ids and amounts meet often."""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, TypeVar, get_args
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from consumer.limits.events import LimitEvent, LimitType, Period, Status
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from tests.support.events import START, Event, created, encode, progress_changed, reset
+
+T = TypeVar("T")
+
+LIMITS = Limits()
+NOW = START + 500
+
+SEQUENCES = st.integers(1, 6)
+EVENT_IDS = st.sampled_from(["e-a", "e-b", "E-b", "e-\U0001f3b2"])
+TIMES = st.integers(START, START + 1_000)
+TYPES = st.sampled_from(get_args(LimitType))
+PERIODS = st.sampled_from(get_args(Period))
+STATUSES = st.sampled_from(get_args(Status))
+
+
+@st.composite
+def amounts(draw: st.DrawFn, *, negative: bool = True) -> str:
+    """A number of few or of many digits, written with or without zeros at its end."""
+    whole = draw(st.one_of(st.integers(0, 3), st.integers(0, 10**18)))
+    decimals = draw(st.one_of(st.just(""), st.text("05", max_size=2), st.text("0123456789", max_size=18)))
+    sign = draw(st.sampled_from(["", "-"])) if negative else ""
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def maybe(**fields: SearchStrategy[Any]) -> SearchStrategy[Event]:
+    """Some of the fields, or all, or none."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+CREATED_FIELDS = st.fixed_dictionaries(
+    {
+        "activeFrom": TIMES,
+        "period": PERIODS,
+        "status": STATUSES,
+        "type": TYPES,
+        "value": amounts(negative=False),
+    },
+    optional={
+        "activeUntil": TIMES,
+        "createdAt": TIMES,
+        "nextResetTime": TIMES,
+        "previousLimitValue": amounts(),
+        "progress": amounts(),
+    },
+)
+PROGRESS_FIELDS = st.fixed_dictionaries(
+    {"amount": amounts(), "previousProgress": amounts()},
+    optional={"nextResetTime": TIMES, "remainingAmount": amounts()},
+)
+RESET_FIELDS = st.fixed_dictionaries(
+    {
+        "period": PERIODS,
+        "resetAmount": amounts(),
+        "resetPercentage": amounts(),
+        "type": TYPES,
+        "unusedAmount": amounts(),
+    },
+    optional={"nextResetTime": TIMES},
+)
+
+
+@st.composite
+def events(draw: st.DrawFn, users: Sequence[str] = ("u-1",), limits: Sequence[str] = ("l-1",)) -> Event:
+    make, fields = draw(
+        st.sampled_from([(created, CREATED_FIELDS), (progress_changed, PROGRESS_FIELDS), (reset, RESET_FIELDS)])
+    )
+    payload: Event = draw(fields) | {
+        "userId": draw(st.sampled_from(users)),
+        "userLimitId": draw(st.sampled_from(limits)),
+    }
+    event: Event = make(draw(SEQUENCES), draw(EVENT_IDS), **payload)
+    event["createdAt"] = draw(TIMES)
+    return event
+
+
+@st.composite
+def odd_events(draw: st.DrawFn) -> Event:
+    """Events of one limit that agree in nothing else, not even in their brand."""
+    event = draw(events())
+    event["payload"] |= draw(
+        maybe(brandId=st.sampled_from(["one", "other"]), currencyCode=st.sampled_from(["EUR", "SEK"]))
+    )
+    return event
+
+
+def identity(event: Event) -> tuple[str, str, int, str]:
+    """What makes two events the same event."""
+    payload = event["payload"]
+    return (payload["userId"], payload["userLimitId"], event["sequenceNumber"], event["eventId"])
+
+
+def histories(size: int = 12) -> SearchStrategy[list[Event]]:
+    """Different events of a few limits, in any order, some of them at one sequence number."""
+    some = events(users=("u-1", "u-2"), limits=("l-1", "l-2"))
+    return st.lists(some, min_size=1, max_size=size, unique_by=identity)
+
+
+def change(event: Event) -> LimitState:
+    decoded = LIMITS.decode(encode(event))
+    assert isinstance(decoded, LimitEvent)
+    return LIMITS.change(decoded)
+
+
+def states() -> SearchStrategy[LimitState]:
+    """States of one limit as they come of any events, of one event with two contents too."""
+    return st.lists(odd_events(), min_size=1, max_size=5).map(lambda some: reduce(LIMITS.merge, map(change, some)))
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, what: Sequence[T]) -> list[list[T]]:
+    """All of it at least once, in any order, split into batches anywhere."""
+    again = draw(st.lists(st.sampled_from(what), max_size=len(what)))
+    order = draw(st.permutations([*what, *again]))
+    cuts = sorted(draw(st.sets(st.integers(0, len(order)), max_size=4)))
+    return [order[start:end] for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
