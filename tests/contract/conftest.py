@@ -1,0 +1,154 @@
+"""The stores in all their kinds, each empty: in memory, on MiniStack, on DynamoDB Local, in a directory."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from consumer.engine.projection import Codec
+from consumer.engine.quarantine import InMemoryQuarantine, Quarantine
+from consumer.engine.repository import InMemoryRepository, Repository
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from consumer.stores.aws import CLIENT
+from consumer.stores.directory import DirectoryQuarantine
+from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.s3 import S3Quarantine
+from tests.support.emulators import Emulator, dynamodb_local, ministack, session
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+S = TypeVar("S")
+
+LAUNCHERS: dict[str, Callable[[], AbstractContextManager[Emulator]]] = {
+    "ministack": ministack,
+    "dynamodb-local": dynamodb_local,
+}
+DYNAMODB = [pytest.param("ministack"), pytest.param("dynamodb-local", marks=pytest.mark.conformance)]
+
+
+@dataclass
+class Emulators:
+    """Each is started when it is first asked for, and serves the whole session."""
+
+    stack: ExitStack
+    running: dict[str, Emulator] = field(default_factory=dict)
+
+    def endpoint(self, name: str) -> str:
+        if name not in self.running:
+            self.running[name] = self.stack.enter_context(LAUNCHERS[name]())
+        return self.running[name].endpoint
+
+
+class Place(Protocol):
+    """Where states are kept: every repository asked for is another way to the same ones."""
+
+    def limits(self) -> Repository[LimitState]: ...
+
+
+class Memory:
+    def __init__(self) -> None:
+        self._kept = InMemoryRepository(Limits())
+
+    def limits(self) -> Repository[LimitState]:
+        return self._kept
+
+
+@dataclass
+class Dynamo:
+    """A table; each repository has a client of its own."""
+
+    endpoint: str
+    pool: Executor
+    stack: ExitStack
+    name: str = field(default_factory=lambda: f"table-{uuid4()}")
+
+    def client(self) -> "DynamoDBClient":
+        return self.stack.enter_context(
+            closing(session().client("dynamodb", endpoint_url=self.endpoint, config=CLIENT))
+        )
+
+    def create(self, key_names: tuple[str, str]) -> None:
+        partition, sort = key_names
+        self.client().create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key_names],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+    def limits(self) -> Repository[LimitState]:
+        return self.repository(Limits())
+
+    def repository(self, codec: Codec[S], client: Any = None) -> DynamoRepository[S]:
+        return DynamoRepository(client or self.client(), self.name, codec, self.pool)
+
+
+@dataclass
+class Bucket:
+    """An S3 bucket, and the ways to it."""
+
+    client: "S3Client"
+    pool: Executor
+    name: str = field(default_factory=lambda: f"bucket-{uuid4()}")
+
+    def quarantine(self, prefix: str = "quarantine") -> S3Quarantine:
+        return S3Quarantine(self.client, self.name, prefix, self.pool)
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[Emulators]:
+    with ExitStack() as stack:
+        yield Emulators(stack)
+
+
+@pytest.fixture
+def pool() -> Iterator[Executor]:
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+@pytest.fixture(params=DYNAMODB)
+def dynamo(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Dynamo]:
+    """An empty table of limits."""
+    with ExitStack() as stack:
+        table = Dynamo(emulators.endpoint(request.param), pool, stack)
+        table.create(Limits().key_names)
+        yield table
+
+
+@pytest.fixture(params=["memory", *DYNAMODB])
+def place(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Place]:
+    if request.param == "memory":
+        yield Memory()
+        return
+    with ExitStack() as stack:
+        table = Dynamo(emulators.endpoint(request.param), pool, stack)
+        table.create(Limits().key_names)
+        yield table
+
+
+@pytest.fixture
+def bucket(emulators: Emulators, pool: Executor) -> Iterator[Bucket]:
+    client = session().client("s3", endpoint_url=emulators.endpoint("ministack"), config=CLIENT)
+    with closing(client):
+        made = Bucket(client, pool)
+        client.create_bucket(Bucket=made.name)
+        yield made
+
+
+@pytest.fixture(params=["memory", "directory", "s3"])
+def quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> Quarantine:
+    if request.param == "memory":
+        return InMemoryQuarantine()
+    if request.param == "directory":
+        return DirectoryQuarantine(tmp_path / "quarantine")
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.quarantine()

@@ -1,0 +1,340 @@
+"""What is DynamoDB's alone: its limits a request, its half answers, its lost ones, and two writers at a time."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from consumer.engine.errors import Unavailable
+from consumer.engine.projection import Key
+from consumer.engine.repository import Change, Versioned
+from consumer.limits.projection import Limits
+from consumer.stores.dynamodb import DynamoRepository
+from tests.contract.conftest import Dynamo
+from tests.support import oracle
+from tests.support.core import Core
+from tests.support.events import START, USER, Event, created, progress_changed
+from tests.support.processes import free_port
+from tests.support.tiny import Peak, Peaks
+
+Answer = dict[str, Any]
+Call = Callable[..., Answer]
+Write = Callable[[Call, list[Answer]], Answer]
+Read = Callable[[Call, str, list[Answer]], Answer]
+
+
+class Relay:
+    """A client whose batch calls go through functions that may spoil them; `sizes` are those of the requests."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.write: Write = lambda call, statements: call(Statements=statements)
+        self.read: Read = read_all
+        self.sizes: list[int] = []
+
+    def batch_execute_statement(self, **request: Any) -> Answer:
+        self.sizes.append(len(request["Statements"]))
+        return self.write(self._client.batch_execute_statement, request["Statements"])
+
+    def batch_get_item(self, **request: Any) -> Answer:
+        ((table, asked),) = request["RequestItems"].items()
+        assert asked["ConsistentRead"]
+        self.sizes.append(len(asked["Keys"]))
+        return self.read(self._client.batch_get_item, table, asked["Keys"])
+
+    def query(self, **request: Any) -> Answer:
+        """A page of a few items, where DynamoDB's would be of a megabyte."""
+        assert request["ConsistentRead"]
+        page: Answer = self._client.query(**request, Limit=PAGE)
+        self.sizes.append(len(page["Items"]))
+        return page
+
+
+PAGE = 3
+
+
+def in_turn(*writes: Write) -> Write:
+    """The first request goes through the first, the second through the second."""
+    left = iter(writes)
+
+    def write(call: Call, statements: list[Answer]) -> Answer:
+        return next(left)(call, statements)
+
+    return write
+
+
+def read_all(call: Call, table: str, keys: list[Answer]) -> Answer:
+    return call(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+
+
+def peaks(number: int, highest: int = 1) -> dict[Key, Peak]:
+    return {("north", f"p-{count:03}"): Peak(f"p-{count:03}", highest) for count in range(number)}
+
+
+def inserts(wanted: dict[Key, Peak]) -> dict[Key, Change[Peak]]:
+    return {key: Change(None, peak) for key, peak in wanted.items()}
+
+
+@pytest.fixture
+def peak_table(dynamo: Dynamo) -> Dynamo:
+    """A second, empty table: of another projection."""
+    table = Dynamo(dynamo.endpoint, dynamo.pool, dynamo.stack)
+    table.create(Peaks().key_names)
+    return table
+
+
+@pytest.fixture
+def relay(peak_table: Dynamo) -> Relay:
+    return Relay(peak_table.client())
+
+
+@pytest.fixture
+def repository(peak_table: Dynamo, relay: Relay) -> DynamoRepository[Peak]:
+    return peak_table.repository(Peaks(), relay)
+
+
+# how much a request holds
+
+
+def test_at_most_25_statements_and_100_keys_a_request(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    wanted = peaks(230)
+    repository.save(inserts(wanted))
+    assert sorted(relay.sizes) == [5, *[25] * 9]
+    relay.sizes.clear()
+    repository.load(wanted)
+    assert sorted(relay.sizes) == [30, 100, 100]
+
+
+def test_all_pages_of_a_partition_are_read(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    wanted = peaks(3 * PAGE + 1)
+    repository.save(inserts(wanted))
+    relay.sizes.clear()
+    assert repository.partition("north") == list(wanted.values())
+    assert relay.sizes == [PAGE, PAGE, PAGE, 1]
+
+
+# attributes
+
+
+def test_an_attribute_that_vanishes_is_removed(repository: DynamoRepository[Peak]) -> None:
+    key, noted = ("north", "hill"), Peak("hill", 1, "steep")
+    there = repository.save({key: Change(None, noted)}).stored[key]
+    plain = repository.save({key: Change(there, Peak("hill", 2))}).stored[key]
+    assert repository.load([key]) == {key: plain}
+    assert repository.load([key])[key].state.note is None
+    again = repository.save({key: Change(plain, Peak("hill", 3, "steep"))}).stored[key]
+    assert repository.load([key]) == {key: again}
+
+
+def test_an_attribute_nobody_here_knows_is_kept(peak_table: Dynamo, repository: DynamoRepository[Peak]) -> None:
+    key, item = ("north", "hill"), {"region": {"S": "north"}, "place": {"S": "hill"}}
+    there = repository.save({key: Change(None, Peak("hill", 1))}).stored[key]
+    peak_table.client().update_item(
+        TableName=peak_table.name,
+        Key=item,
+        UpdateExpression="SET newer = :newer",
+        ExpressionAttributeValues={":newer": {"S": "release"}},
+    )
+    repository.save({key: Change(there, Peak("hill", 2))})
+    found = peak_table.client().get_item(TableName=peak_table.name, Key=item, ConsistentRead=True)["Item"]
+    assert (found["newer"], found["highest"]) == ({"S": "release"}, {"N": "2"})
+
+
+# answers that say no for the moment
+
+
+def throttling(places: Sequence[int]) -> Write:
+    """The statements at these places of a request are refused, the others carried out."""
+
+    def write(call: Call, statements: list[Answer]) -> Answer:
+        through = [statement for place, statement in enumerate(statements) if place not in places]
+        answers = iter(call(Statements=through)["Responses"])
+        refused = {"Error": {"Code": "ThrottlingError", "Message": "slow down"}}
+        return {"Responses": [refused if place in places else next(answers) for place in range(len(statements))]}
+
+    return write
+
+
+def test_statements_that_are_throttled_are_unknown_and_the_others_stored(
+    relay: Relay, repository: DynamoRepository[Peak]
+) -> None:
+    relay.write, wanted = throttling([0, 7]), peaks(10)
+    saved = repository.save(inserts(wanted))
+    assert saved.unknown.keys() == {("north", "p-000"), ("north", "p-007")}
+    assert all("ThrottlingError" in str(cause) for cause in saved.unknown.values())
+    assert repository.load(wanted).keys() == saved.stored.keys() == wanted.keys() - saved.unknown.keys()
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError", "AccessDenied"]
+)
+def test_whatever_else_a_statement_answers_is_unknown(
+    relay: Relay, repository: DynamoRepository[Peak], code: str
+) -> None:
+    relay.write = lambda _call, statements: {"Responses": [{"Error": {"Code": code}} for _ in statements]}
+    saved = repository.save(inserts(peaks(3)))
+    assert (saved.stored, saved.conflicts, saved.unknown.keys()) == ({}, {}, peaks(3).keys())
+
+
+def test_a_processor_writes_throttled_statements_again(dynamo: Dynamo) -> None:
+    relay = Relay(dynamo.client())
+    relay.write = in_turn(throttling([0, 3]), throttling([1]), throttling([]))
+    core = Core(dynamo.repository(Limits(), relay))
+    delivered = core.deliver(*(created(1, userLimitId=f"l-{count}") for count in range(5)))
+    assert delivered.unsettled is None
+    assert relay.sizes[-3:] == [5, 2, 1]
+    assert [part for part, _ in core.patience.waits] == ["store", "store"]
+    assert len(Core(dynamo.limits()).limits(USER)) == 5
+
+
+def half_read(call: Call, table: str, keys: list[Answer]) -> Answer:
+    """All but the last key of a request for several are read."""
+    if len(keys) == 1:
+        return read_all(call, table, keys)
+    return {**read_all(call, table, keys[:-1]), "UnprocessedKeys": {table: {"Keys": keys[-1:]}}}
+
+
+def test_keys_that_are_left_unprocessed_are_asked_for_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    repository.save(inserts(peaks(5)))
+    relay.read = half_read
+    relay.sizes.clear()
+    assert {key: found.state for key, found in repository.load(peaks(5)).items()} == peaks(5)
+    assert relay.sizes == [5, 1]
+
+
+def test_a_read_that_processes_no_key_is_unavailable(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    relay.read = lambda _call, table, keys: {"Responses": {}, "UnprocessedKeys": {table: {"Keys": keys}}}
+    with pytest.raises(Unavailable, match="throttled"):
+        repository.load(peaks(5))
+
+
+# answers that are lost
+
+
+def lost(call: Call, statements: list[Answer]) -> Answer:
+    """The statements are carried out, and nobody hears of it."""
+    call(Statements=statements)
+    raise ReadTimeoutError(endpoint_url="there")
+
+
+def test_writes_whose_answer_is_lost_are_unknown_and_met_when_made_again(
+    relay: Relay, repository: DynamoRepository[Peak]
+) -> None:
+    wanted = inserts(peaks(30))
+    carry_out, relay.write = relay.write, lost
+    assert repository.save(wanted).unknown.keys() == wanted.keys()
+    relay.write = carry_out
+    saved = repository.save(wanted)
+    assert (saved.stored.keys(), saved.conflicts, saved.unknown) == (wanted.keys(), {}, {})
+
+
+def test_updates_whose_answer_is_lost_are_met_when_made_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    there = repository.save(inserts(peaks(30))).stored
+    changes = {key: Change(there[key], peak) for key, peak in peaks(30, highest=2).items()}
+    carry_out, relay.write = relay.write, lost
+    assert repository.save(changes).unknown.keys() == changes.keys()
+    relay.write = carry_out
+    assert {key: found.state for key, found in repository.save(changes).stored.items()} == peaks(30, highest=2)
+
+
+def test_a_processor_settles_writes_whose_answer_was_lost_without_a_second_effect(dynamo: Dynamo) -> None:
+    relay = Relay(dynamo.client())
+    carry_out = relay.write
+    relay.write = in_turn(lost, carry_out, lost, lost, carry_out)
+    core = Core(dynamo.repository(Limits(), relay))
+    assert core.deliver(created(1), progress_changed(2)).unsettled is None
+    assert core.deliver(progress_changed(3, previousProgress="10")).unsettled is None
+    assert len(core.patience.waits) == 3
+    assert Core(dynamo.limits()).limit()["progress"] == "20"
+
+
+def test_a_refused_insert_whose_item_cannot_be_read_is_unknown(
+    relay: Relay, repository: DynamoRepository[Peak]
+) -> None:
+    repository.save(inserts(peaks(3)))
+    relay.read = lambda _call, table, keys: {"Responses": {}, "UnprocessedKeys": {table: {"Keys": keys}}}
+    saved = repository.save(inserts(peaks(3, highest=2)))
+    assert (saved.stored, saved.conflicts, saved.unknown.keys()) == ({}, {}, peaks(3).keys())
+
+
+def test_an_item_that_vanished_after_it_refused_an_insert_is_a_conflict_with_nothing(
+    relay: Relay, repository: DynamoRepository[Peak]
+) -> None:
+    repository.save(inserts(peaks(1)))
+    relay.read = lambda _call, table, _keys: {"Responses": {table: []}, "UnprocessedKeys": {}}
+    assert repository.save(inserts(peaks(1, highest=2))).conflicts == {("north", "p-000"): None}
+
+
+# an environment that is not there
+
+
+def test_without_a_server_nothing_is_known(peak_table: Dynamo) -> None:
+    peak_table.endpoint = f"http://127.0.0.1:{free_port()}"
+    repository = peak_table.repository(Peaks())
+    with pytest.raises(Unavailable, match=EndpointConnectionError.__name__):
+        repository.load(peaks(1))
+    with pytest.raises(Unavailable, match=EndpointConnectionError.__name__):
+        repository.partition("north")
+    assert repository.save(inserts(peaks(30))).unknown.keys() == peaks(30).keys()
+
+
+def test_without_its_table_nothing_is_known(peak_table: Dynamo, repository: DynamoRepository[Peak]) -> None:
+    there = repository.save(inserts(peaks(1))).stored
+    peak_table.client().delete_table(TableName=peak_table.name)
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        peak_table.repository(Peaks()).partition("north")
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        repository.load(there)
+    assert repository.save({key: Change(found, Peak("p-000", 2)) for key, found in there.items()}).unknown
+    assert repository.save(inserts(peaks(3))).unknown.keys() == peaks(3).keys()
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ExpiredTokenException", "ProvisionedThroughputExceededException"]
+)
+def test_a_call_that_is_refused_as_a_whole_is_unknown(
+    relay: Relay, repository: DynamoRepository[Peak], code: str
+) -> None:
+    def refuse(*_: object) -> Answer:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Batch")
+
+    relay.write = relay.read = refuse
+    assert all(code in str(cause) for cause in repository.save(inserts(peaks(3))).unknown.values())
+    with pytest.raises(Unavailable, match=code):
+        repository.load(peaks(3))
+
+
+# two writers
+
+
+def test_two_writers_racing_a_thousand_times_lose_nothing(dynamo: Dynamo) -> None:
+    rounds, limits = 1_000, 100
+    ready = Barrier(2)
+    definitions = [created(2 * n + 1, userLimitId=f"l-{n % limits}", value=f"{n}") for n in range(rounds)]
+    progress = [progress_changed(2 * n + 2, userLimitId=f"l-{n % limits}", amount=f"{n}") for n in range(rounds)]
+
+    def write(events: Sequence[Event]) -> int:
+        core, conflicts = Core(dynamo.limits()), 0
+        for event in events:
+            ready.wait(60)
+            delivered = core.deliver(event)
+            assert delivered.unsettled is None
+            conflicts += delivered.conflicts
+        return conflicts
+
+    with ThreadPoolExecutor(2) as writers:
+        conflicts = sum(writers.map(write, (definitions, progress)))
+    assert conflicts >= rounds / 2
+    found = Core(dynamo.limits()).limits(USER)
+    assert {(USER, name): limit for name, limit in found.items()} == oracle.expected([*definitions, *progress], START)
+
+
+def test_the_versions_of_two_writers_of_one_state_are_one(dynamo: Dynamo) -> None:
+    one, other = dynamo.limits(), dynamo.limits()
+    Core(one).deliver(created(1), progress_changed(2))
+    key = (USER, "l-day")
+    there: Versioned[Any] = one.load([key])[key]
+    assert other.save({key: Change(None, there.state)}).stored == {key: there}
