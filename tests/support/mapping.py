@@ -7,8 +7,8 @@ What it does with an answer:
 - without ReportBatchItemFailures the answer is not looked at, and the batch is done;
 - an error or a time-out of the function: the whole batch failed.
 
-A failed batch comes again, halved first if so set, which does not use up a retry; records that are too old, or tried
-too often, go to the on-failure destination.
+A batch that failed as a whole is halved first, if so set, which does not use up a retry. Records that are too old, or
+tried too often, go to the on-failure destination.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -86,12 +86,12 @@ class Mapping:
     def _try(self, batch: Batch) -> list[Batch]:
         """What of the batch has to come again, in order."""
         settled = self._settled(batch.records)
-        self.done += batch.records[:settled]
-        left = batch.records[settled:]
+        self.done += batch.records[: settled or 0]
+        left = batch.records[settled or 0 :]
         if not left:
             return []
         self.clock.sleep(BETWEEN_TRIES)
-        if self.settings.bisect_batch_on_function_error and not settled and len(left) > 1:
+        if self.settings.bisect_batch_on_function_error and settled is None and len(left) > 1:
             middle = len(left) // 2
             return [Batch(left[:middle], batch.tries), Batch(left[middle:], batch.tries)]
         if 0 <= self.settings.maximum_retry_attempts <= batch.tries:
@@ -99,24 +99,24 @@ class Mapping:
             return []
         return [Batch(left, batch.tries + 1)]
 
-    def _settled(self, records: Sequence[Record]) -> int:
-        """How many records, from the first on, an invocation settles."""
+    def _settled(self, records: Sequence[Record]) -> int | None:
+        """How many records, from the first on, an invocation settles; None when the whole batch failed."""
         self.batches.append(records)
         try:
             answer = self.invoke(event(records))
         except FunctionFailed:
-            return 0
+            return None
         if not self.settings.report_batch_item_failures:
             return len(records)
         return checkpoint(answer, [record.position.sequence for record in records])
 
 
-def checkpoint(answer: Any, sequences: Sequence[str]) -> int:
-    """The index of the first record that is to come again, by the function's answer; all of them when none is."""
+def checkpoint(answer: Any, sequences: Sequence[str]) -> int | None:
+    """How many records the function's answer says are settled, from the first on; None when the whole batch failed."""
     failures = (answer or {}).get("batchItemFailures") or []
     identifiers = [failure.get("itemIdentifier") for failure in failures]
     if not identifiers:
         return len(sequences)
     if not all(identifier in sequences for identifier in identifiers):
-        return 0
+        return None
     return min(sequences.index(identifier) for identifier in identifiers)

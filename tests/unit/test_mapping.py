@@ -88,6 +88,11 @@ def test_everything_from_the_lowest_identifier_on_comes_again() -> None:
     assert delivered(mapping) == [NUMBERS, [3, 4, 5]]
 
 
+def test_a_failure_of_the_first_record_alone_halves_nothing() -> None:
+    mapping = drained(in_turn(failures(sequence(1))))
+    assert delivered(mapping) == [NUMBERS, NUMBERS]
+
+
 def test_a_mapping_that_is_not_told_to_look_at_answers_loses_what_they_name() -> None:
     mapping = drained(in_turn(failures(sequence(3))), report_batch_item_failures=False)
     assert (delivered(mapping), numbers(mapping.done), mapping.discarded) == ([NUMBERS], NUMBERS, [])

@@ -1,0 +1,83 @@
+"""The packed function behind MiniStack's Kinesis event source mapping: 5,000 events, and the table is the oracle's.
+
+MiniStack runs the function in a process of its own, from the archive, and tries a batch again when the function
+raises. It does not look at `batchItemFailures`, nor at retries, record age, bisection, parallelization factor and
+failure destination of a stream: those are for the simulated mapping (tests/property/test_lambda_mapping.py,
+tests/e2e/test_lambda_runtime.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.support import lambda_stage
+from tests.support.emulators import Emulator, session
+from tests.support.lambda_zip import HERE, archive
+from tests.support.runtime_api import HANDLER
+from tests.support.scenario import Stage, poison, samples, until_equal
+from tests.support.waiting import until
+
+STREAM = "lambda-events"
+FUNCTION = "limits"
+
+
+@pytest.fixture
+def stage(aws: Emulator, request: pytest.FixtureRequest) -> Stage:
+    """A stream of two shards, a table and a bucket."""
+    variables = lambda_stage.variables(request.node.name, aws)
+    lambda_stage.make_table(variables)
+    lambda_stage.make_bucket(variables)
+    kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
+    kinesis.create_stream(StreamName=STREAM, ShardCount=2)
+    kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    return Stage({**variables, "CONSUMER_STREAM_NAME": STREAM})
+
+
+def create_function(client: Any, variables: Mapping[str, str]) -> None:
+    client.create_function(
+        FunctionName=FUNCTION,
+        Runtime=f"python{HERE.python}",
+        Handler=HANDLER,
+        Role="arn:aws:iam::000000000000:role/limits",
+        Code={"ZipFile": archive()},
+        Timeout=60,
+        MemorySize=512,
+        Environment={"Variables": dict(variables)},
+    )
+
+
+def create_mapping(client: Any, aws: Emulator) -> str:
+    kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
+    stream = kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]
+    mapping = client.create_event_source_mapping(
+        EventSourceArn=stream["StreamARN"],
+        FunctionName=FUNCTION,
+        StartingPosition="TRIM_HORIZON",
+        BatchSize=500,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        BisectBatchOnFunctionError=True,
+    )
+    return str(mapping["UUID"])
+
+
+def test_5000_events_with_duplicates_and_poison_end_as_the_oracle_says(aws: Emulator, stage: Stage) -> None:
+    made = samples(seed=6, count=5_000)
+    client: Any = session().client("lambda", endpoint_url=aws.endpoint)
+    quarantine = stage.variables["CONSUMER_QUARANTINE"]
+    create_function(client, {**stage.variables, "CONSUMER_QUARANTINE": "nowhere"})
+    mapping = create_mapping(client, aws)
+    stage.put(made[:100])
+    until(lambda: result(client, mapping) == "FAILED", "the first batch to fail: the function is set up wrongly")
+    assert stage.limits() == {}
+
+    client.update_function_configuration(
+        FunctionName=FUNCTION, Environment={"Variables": {**stage.variables, "CONSUMER_QUARANTINE": quarantine}}
+    )
+    stage.put(made[100:])
+    until_equal(stage, made)
+    until(lambda: lambda_stage.set_aside(stage.variables) == poison(made), "the poison to be set aside")
+
+
+def result(client: Any, mapping: str) -> str:
+    return str(client.get_event_source_mapping(UUID=mapping)["LastProcessingResult"])
