@@ -32,7 +32,7 @@ def limits_table(limits: Iterable[UserLimit]) -> Table:
     table.add_column("used", justify="right", overflow="fold", min_width=6)
     table.add_column("", width=BAR)
     table.add_column("value", overflow="fold", min_width=10)
-    table.add_column("note", min_width=14)
+    table.add_column("note", min_width=15)
     for limit in limits:
         table.add_row(
             limit.user_id,
