@@ -28,11 +28,11 @@ def limits_table(limits: Iterable[UserLimit]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("user", overflow="fold", min_width=6)
     table.add_column("limit", overflow="fold", min_width=12)
-    table.add_column("of", min_width=8)
+    table.add_column("of", min_width=8, max_width=14)
     table.add_column("used", justify="right", overflow="fold", min_width=6)
     table.add_column("", width=BAR)
-    table.add_column("value", overflow="fold", min_width=10)
-    table.add_column("note", min_width=15)
+    table.add_column("value", overflow="fold", min_width=8, max_width=12)
+    table.add_column("note", overflow="fold", width=15)
     for limit in limits:
         table.add_row(
             limit.user_id,
@@ -72,7 +72,7 @@ def note(limit: UserLimit) -> Text:
         remarks.append("over the limit")
     if limit.reset_overdue:
         remarks.append("reset overdue")
-    return Text(", ".join(remarks), style="yellow")
+    return Text("\n".join(remarks), style="yellow")
 
 
 def outcomes_table(outcomes: Mapping[str, int], warnings: Mapping[str, int]) -> Table:
