@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -60,11 +60,14 @@ def _reap_one(child: int) -> None:
         return
 
 
-def sweep(leader: int, seconds: float = 5.0) -> bool:
-    """Kills what is left of the session of `leader` and every orphan that came to us; True when none is left."""
+def sweep(leader: int, spared: Collection[int], seconds: float = 5.0) -> bool:
+    """Kills what is left of the session of `leader` and every orphan that came to us; True when none is left.
+
+    `spared`: children that are none of the daemon's.
+    """
     deadline = time.monotonic() + seconds
     _kill_group(leader)
-    while left := children():
+    while left := children() - set(spared):
         for child in left:
             _kill(child)
             _reap_one(child)
@@ -74,10 +77,10 @@ def sweep(leader: int, seconds: float = 5.0) -> bool:
     return True
 
 
-def children() -> list[int]:
-    """Our children, dead ones included. We only ever start the daemon: any other is an orphan of its."""
+def children() -> set[int]:
+    """Our children, dead ones included."""
     me = str(os.getpid())
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == me]
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == me}
 
 
 def _parent(process: Path) -> str | None:

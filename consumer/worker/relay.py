@@ -64,7 +64,7 @@ class Relay:
     def _pass_on(self, line: bytes) -> None:
         if _is_json(line):
             self._put(line if line.endswith(b"\n") else line + b"\n")
-        elif text := line.decode(errors="replace").strip():
+        elif text := line.decode(errors="replace").rstrip():
             _foreign.warning("%s", text)
 
     def _write_all(self) -> None:

@@ -5,12 +5,13 @@ The supervisor may be process 1. It starts the daemon, starts it again under the
 process behind. All waiting is done in one place, for a signal or for time.
 """
 
+import fcntl
 import logging
 import os
-import queue
 import random
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -21,7 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
+from threading import Lock, Thread
+from typing import IO
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -196,18 +198,35 @@ def _is_aws(endpoint: str | None) -> bool:
 
 @contextmanager
 def run_directory(wanted: Path | None) -> Iterator[Path]:
-    """A folder with an empty metrics folder and no sign of an earlier run; removed afterwards when it was not named."""
-    directory = wanted or Path(tempfile.mkdtemp(prefix="consumer-"))
+    """A folder with an empty metrics folder and no sign of an earlier run; removed afterwards when it was not named.
+
+    Raises SettingsError when it cannot be made, or another worker uses it.
+    """
     try:
-        shutil.rmtree(directory / METRICS, ignore_errors=True)
-        (directory / METRICS).mkdir(parents=True)
-        (directory / STOPPING).unlink(missing_ok=True)
-        yield directory
+        directory = wanted or Path(tempfile.mkdtemp(prefix="consumer-"))
+        claim = _claim(directory)
     except OSError as error:
-        raise SettingsError([f"{variable('run_directory')}: {error}"]) from None
-    finally:
-        if wanted is None:
-            shutil.rmtree(directory, ignore_errors=True)
+        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {error.filename}"]) from None
+    with claim:
+        try:
+            yield directory
+        finally:
+            if wanted is None:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _claim(directory: Path) -> IO[str]:
+    directory.mkdir(parents=True, exist_ok=True)
+    claim = (directory / "lock").open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        raise SettingsError([f"{variable('run_directory')}: another worker uses {directory}"]) from None
+    shutil.rmtree(directory / METRICS, ignore_errors=True)
+    (directory / METRICS).mkdir()
+    (directory / STOPPING).unlink(missing_ok=True)
+    return claim
 
 
 @contextmanager
@@ -234,23 +253,36 @@ def serving(server: Server) -> Iterator[None]:
         server.stop()
 
 
+class Inbox:
+    """Requests to stop and deaths of children, as they come through the descriptor `source`."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+
+    def wait(self, seconds: float) -> Sequence[int]:
+        """The numbers of the signals that have come, none after so many seconds without."""
+        ready, _, _ = select.select([self._source], [], [], max(0.0, seconds))
+        return os.read(self._source, 4096) if ready else b""
+
+
 @contextmanager
-def signals() -> Iterator["queue.SimpleQueue[int]"]:
-    """Requests to stop and deaths of children, in the order they came.
+def signals() -> Iterator[Inbox]:
+    """Signals come as bytes of a pipe, so none is missed between looking and waiting.
 
-    Handlers, so that they reach process 1 too; all they do is queue, which is safe at any moment.
+    There are handlers, if empty ones, so that signals reach process 1 too.
     """
-    inbox: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def deliver(number: int, _: FrameType | None) -> None:
-        inbox.put(number)
-
-    before = {number: signal.signal(number, deliver) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    pipe_before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
     try:
-        yield inbox
+        yield Inbox(read)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(pipe_before)
+        os.close(read)
+        os.close(write)
 
 
 # --- At work -------------------------------------------------------------------------------------------------------
@@ -262,7 +294,7 @@ class Supervisor:
     def __init__(
         self,
         plan: Plan,
-        inbox: "queue.SimpleQueue[int]",
+        inbox: Inbox,
         relay: Relay,
         measure: Sink,
         chance: Callable[[], float] = random.random,
@@ -273,6 +305,10 @@ class Supervisor:
         self._measure = measure
         self._chance = chance
         self._ends: list[float] = []
+        # A wrapper that became this process may have left children of its own.
+        self._strangers = processes.children()
+        self._output: Thread | None = None
+        self._knowing = Lock()
         self.health = Health(time.monotonic())
 
     def run(self) -> int:
@@ -294,7 +330,7 @@ class Supervisor:
             daemon = processes.start(self._plan.command, self._plan.environment, write)
         finally:
             os.close(write)
-        self._relay.follow(os.fdopen(read, "rb"), self._notice)
+        self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
         self._measure(DAEMON_STARTS, 1)
         self._measure(DAEMON_UP, 1)
         self._know(daemon_up=True)
@@ -353,17 +389,22 @@ class Supervisor:
         return begun + self._plan.grace_seconds - time.monotonic()
 
     def _clean_up(self, daemon: int) -> None:
-        if not processes.sweep(daemon):
-            log.error("processes of the daemon cannot be killed", extra={"processes": processes.children()})
+        if not processes.sweep(daemon, self._strangers):
+            log.error("processes of the daemon cannot be killed", extra={"daemon": daemon})
+        if self._output:
+            # Its last words come before ours, and say nothing of its successor.
+            self._output.join(_TICK_SECONDS)
         self._measure(DAEMON_UP, 0)
         self._know(daemon_up=False, initialised=False)
 
     def _wait(self, seconds: float) -> None:
         """Until a signal comes, a tick at most: the health must not grow old."""
-        with suppress(queue.Empty):
-            if self._inbox.get(timeout=min(seconds, _TICK_SECONDS)) in _STOP_SIGNALS:
-                self._know(stopping=True)
+        came = self._inbox.wait(min(seconds, _TICK_SECONDS))
+        if not _STOP_SIGNALS.isdisjoint(came):
+            self._know(stopping=True)
         self._know()
 
     def _know(self, **news: bool) -> None:
-        self.health = replace(self.health, beat=time.monotonic(), **news)
+        # The thread that reads the daemon's output knows things too.
+        with self._knowing:
+            self.health = replace(self.health, beat=time.monotonic(), **news)

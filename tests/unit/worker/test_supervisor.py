@@ -1,0 +1,439 @@
+"""The supervisor with small programs in the daemon's place: real processes, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.engine.errors import SettingsError
+from consumer.settings import Settings, load
+from consumer.worker import supervisor
+from tests.support.waiting import until
+
+WORKER = """
+import os, sys
+from consumer import logs
+from consumer.settings import Settings, load
+from consumer.worker import supervisor
+
+logs.configure("INFO")
+command = [sys.executable, "-c", sys.argv[1]]
+sys.exit(supervisor.run(load(Settings), os.environ, executable="true", command=command))
+"""
+QUICK: Mapping[str, str] = {
+    "CONSUMER_BATCH_DEADLINE_SECONDS": "0.1",
+    "CONSUMER_HANDOFF_SECONDS": "0.2",
+    "CONSUMER_SHUTDOWN_GRACE_SECONDS": "0.3",
+    "CONSUMER_STOP_TIMEOUT_SECONDS": "0.5",
+}
+"""Time-outs for a daemon that is to be cut off."""
+
+SAY = """
+import json, os, signal, subprocess, sys
+def say(**it):
+    os.write(1, json.dumps(it).encode() + b"\\n")  # print must not be called in a handler
+"""
+WAITS = f"{SAY}say(message='up', pid=os.getpid())\nsignal.pause()\n"
+ENDS_WELL = f"""{SAY}
+def end(*_):
+    say(message='asked', stopping=os.path.exists(os.environ['CONSUMER_RUN_DIRECTORY'] + '/stopping'))
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+say(message='up', pid=os.getpid())
+while True:
+    signal.pause()
+"""
+STUBBORN = f"{SAY}signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{WAITS}while True: signal.pause()\n"
+LEAVES_CHILDREN = f"""{SAY}
+child = '''
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if sys.argv[1] == "away":
+    os.setsid()
+print("here", flush=True)
+while True:
+    signal.pause()
+'''
+def leave(how):
+    process = subprocess.Popen([sys.executable, "-c", child, how], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process.pid
+say(message='up', pid=os.getpid(), children=[leave("here"), leave("away")])
+"""
+
+
+@dataclass(frozen=True)
+class Worker:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; a line that is no JSON object fails here."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def said(self, message: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line["message"] == message]
+
+    def first(self, message: str) -> dict[str, Any]:
+        return until(lambda: self.said(message), message, every=0.02)[0]
+
+    def get(self, path: str) -> int:
+        port = self.first("serving metrics")["port"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+Start = Callable[..., Worker]
+
+
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(directory),
+        "AWS_REGION": "eu-north-1",
+        "CONSUMER_STREAM_NAME": "events",
+        "CONSUMER_QUARANTINE": "dir:/tmp",
+        "CONSUMER_METRICS_ADDRESS": "127.0.0.1:0",
+        **more,
+    }
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker whose daemon is this program."""
+    started: list[Worker] = []
+
+    def start(program: str, before: str = "", **more: str) -> Worker:
+        log = tmp_path / "log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-c", before + WORKER, program]
+            process = subprocess.Popen(command, env=environment(tmp_path, **more), stderr=file, stdout=file)
+        started.append(Worker(process, log))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def gone(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return False
+    return True
+
+
+# --- Ends that nobody asked for ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("sys.exit(0)", 0), ("sys.exit(1)", 1), ("os.kill(os.getpid(), signal.SIGKILL)", 137)]
+)
+def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, end: str, code: int) -> None:
+    worker = start(f"{SAY}{end}", CONSUMER_RESTARTS="1")
+    assert worker.process.wait(60) == 1
+    assert [line["code"] for line in worker.said("daemon ended unasked")] == [code]
+    (line,) = worker.said("giving up: the daemon ended more often than allowed")
+    assert (line["level"], line["code"], line["ends"]) == ("ERROR", code, 2)
+
+
+def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
+    worker = start(WAITS)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    first, second = worker.said("up")
+    assert first["pid"] != second["pid"]
+    worker.stop()
+
+
+def test_it_comes_back_under_the_same_worker_id(start: Start) -> None:
+    directory = "os.environ['CONSUMER_RUN_DIRECTORY']"
+    worker = start(
+        f"{SAY}say(message='up', properties=open({directory} + '/consumer.properties').read())", CONSUMER_RESTARTS="1"
+    )
+    worker.process.wait(60)
+    first, second = (line["properties"] for line in worker.said("up"))
+    assert first == second
+    assert "workerId=" in first
+
+
+def test_no_process_of_a_dead_daemon_stays(start: Start) -> None:
+    worker = start(LEAVES_CHILDREN, CONSUMER_RESTARTS="0")
+    assert worker.process.wait(60) == 1
+    assert all(gone(child) for child in worker.first("up")["children"])
+
+
+def test_the_dead_are_buried_before_the_next_start(start: Start) -> None:
+    worker = start(LEAVES_CHILDREN + "\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()")
+    first = worker.first("up")
+    os.kill(first["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    assert all(gone(child) for child in first["children"])
+    worker.stop()
+
+
+def test_a_child_that_is_none_of_the_daemons_is_left_alone(start: Start) -> None:
+    before = f"""{SAY}
+other = subprocess.Popen(["sleep", "3600"])
+say(message="other", pid=other.pid)
+"""
+    worker = start(WAITS, before=before)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    other = worker.first("other")["pid"]
+    assert not gone(other)
+    worker.stop()
+    assert not gone(other)
+    os.kill(other, signal.SIGKILL)
+
+
+# --- Being asked to stop -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_passed_on_after_the_sign_for_record_processors(start: Start, number: signal.Signals) -> None:
+    worker = start(ENDS_WELL)
+    worker.first("up")
+    worker.process.send_signal(number)
+    assert worker.process.wait(60) == 0
+    assert worker.first("asked")["stopping"] is True
+    assert worker.first("stopped")["code"] == 143
+
+
+def test_only_the_daemon_itself_is_asked(start: Start) -> None:
+    child = f"""{SAY}
+signal.signal(signal.SIGTERM, lambda *_: say(message='child asked'))
+say(message='child up')
+signal.pause()
+"""
+    worker = start(
+        f"""{SAY}
+child = subprocess.Popen([sys.executable, '-c', {child!r}])
+def end(*_):
+    child.kill()
+    child.wait()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+say(message='up')
+signal.pause()
+"""
+    )
+    worker.first("child up")
+    worker.first("up")
+    assert worker.stop() == 0
+    assert not worker.said("child asked")
+
+
+def test_a_daemon_that_will_not_end_is_cut_off_and_that_is_no_failure(start: Start) -> None:
+    worker = start(STUBBORN, **QUICK)
+    daemon = worker.first("up")["pid"]
+    assert worker.stop() == 0
+    assert gone(daemon)
+    (line,) = worker.said("the daemon did not end in time and is killed: unfinished batches will be read again")
+    assert line["level"] == "WARNING"
+
+
+def test_a_second_signal_changes_nothing(start: Start) -> None:
+    worker = start(STUBBORN, **QUICK)
+    worker.first("up")
+    worker.process.terminate()
+    worker.first("stopping")
+    worker.process.send_signal(signal.SIGINT)
+    worker.process.terminate()
+    assert worker.process.wait(60) == 0
+
+
+def test_a_stop_while_the_next_start_is_waited_for_is_heeded(start: Start) -> None:
+    worker = start(f"{SAY}sys.exit(1)")
+    until(lambda: len(worker.said("daemon ended unasked")) >= 4, "a long wait")
+    assert worker.stop() == 0
+
+
+def test_a_supervisor_that_is_killed_takes_the_daemon_along(start: Start) -> None:
+    worker = start(STUBBORN)
+    daemon = worker.first("up")["pid"]
+    worker.process.kill()
+    until(lambda: gone(daemon), "the daemon's end", every=0.02)
+
+
+# --- What the daemon gets, and what is heard of it -----------------------------------------------------------------
+
+
+def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
+    worker = start(
+        f"{SAY}say(message='up', **os.environ)", AWS_ENDPOINT_URL="http://127.0.0.1:9", CONSUMER_RESTARTS="0"
+    )
+    worker.process.wait(60)
+    found = worker.first("up")
+    directory = Path(found["CONSUMER_RUN_DIRECTORY"])
+    assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert found["PROMETHEUS_MULTIPROC_DIR"] == str(directory / "metrics")
+    assert found["CBOR_ENABLED"] == "false"
+    assert directory.parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    "endpoint", [None, "https://kinesis.eu-north-1.amazonaws.com", "https://kinesis.cn-north-1.amazonaws.com.cn"]
+)
+def test_aws_itself_is_spoken_to_in_cbor(endpoint: str | None, tmp_path: Path) -> None:
+    assert "CBOR_ENABLED" not in supervisor.daemon_environment(settings(kinesis_endpoint=endpoint), {}, tmp_path)
+
+
+def test_a_folder_of_our_own_making_is_removed(start: Start) -> None:
+    worker = start(ENDS_WELL)
+    worker.first("up")
+    worker.stop()
+    assert not Path(worker.first("worker")["run_directory"]).exists()
+
+
+def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_path: Path) -> None:
+    named = tmp_path / "run"
+    (named / "metrics").mkdir(parents=True)
+    (named / "metrics" / "counter_1.db").touch()
+    (named / "stopping").touch()
+    look = "os.listdir(os.environ['CONSUMER_RUN_DIRECTORY']), os.listdir(os.environ['PROMETHEUS_MULTIPROC_DIR'])"
+    worker = start(f"{SAY}say(message='up', found=[{look}])", CONSUMER_RUN_DIRECTORY=str(named), CONSUMER_RESTARTS="0")
+    worker.process.wait(60)
+    files, metrics = worker.first("up")["found"]
+    assert (sorted(files), metrics) == (["consumer.properties", "lock", "metrics"], [])
+    assert named.exists()
+
+
+def test_two_workers_cannot_have_one_folder(tmp_path: Path) -> None:
+    with (
+        supervisor.run_directory(tmp_path / "run"),
+        pytest.raises(SettingsError, match="another worker uses"),
+        supervisor.run_directory(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(SettingsError, match="CONSUMER_RUN_DIRECTORY: Not a directory"),
+        supervisor.run_directory(tmp_path / "file" / "run"),
+    ):
+        pass
+
+
+def test_ready_follows_what_the_daemon_says(start: Start) -> None:
+    sign = supervisor.INITIALISED.decode()
+    worker = start(
+        f"{SAY}say(message='up', pid=os.getpid())\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"signal.signal(signal.SIGUSR1, lambda *_: say(message={sign!r}))\nwhile True: signal.pause()",
+        CONSUMER_SHUTDOWN_GRACE_SECONDS="20",
+    )
+    daemon = worker.first("up")["pid"]
+    assert (worker.get("/readyz"), worker.get("/livez")) == (503, 200)
+    os.kill(daemon, signal.SIGUSR1)
+    until(lambda: worker.get("/readyz") == 200, "the worker to be ready", every=0.02)
+    worker.process.terminate()
+    until(lambda: worker.get("/readyz") == 503, "the worker to be ready no more", every=0.02)
+    os.kill(daemon, signal.SIGKILL)
+    assert worker.process.wait(60) == 0
+
+
+def test_starts_are_counted(start: Start) -> None:
+    worker = start(WAITS)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    port = worker.first("serving metrics")["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert "consumer_daemon_starts_total 2.0\n" in text
+    assert "consumer_daemon_up 1.0\n" in text
+    worker.stop()
+
+
+def test_what_is_no_json_is_told_as_a_line_of_ours(start: Start) -> None:
+    worker = start(f"{SAY}print('Error: could not create the JVM'); sys.exit(1)", CONSUMER_RESTARTS="0")
+    worker.process.wait(60)
+    (line,) = worker.said("Error: could not create the JVM")
+    assert line["logger"] == "consumer.worker.java"
+
+
+def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    flood = (
+        f"{SAY}n = 0\nwhile True:\n say(message='x' * 10_000)\n n += 1\n n == 100 and open({str(up)!r}, 'w').close()"
+    )
+    command = [sys.executable, "-c", WORKER, flood]
+    process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE)
+    until(up.exists, "a megabyte of log that nobody reads")
+    process.terminate()
+    assert process.wait(60) == 0
+    assert process.stderr
+    process.stderr.close()
+
+
+# --- Before anything is started ------------------------------------------------------------------------------------
+
+
+def settings(**more: Any) -> Settings:
+    given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "dir:/tmp"}
+    return load(Settings, **given | more)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.worker.java.installed_problems", lambda: ["one-1.0.jar: missing"])
+    (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
+    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
+    with pytest.raises(SettingsError) as refused:
+        supervisor.check(settings(properties=tmp_path), environment, "no-such-program process")
+    words = ("AwsCredentialsProvider", "did you mean", "PATH", "PROMETHEUS", "logback.xml", "JAVA_HOME", "one-1.0.jar")
+    assert len(refused.value.problems) == len(words)
+    for word, line in zip(words, refused.value.problems, strict=True):
+        assert word in line
+
+
+def test_a_sound_set_up_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.worker.java.installed_problems", list)
+    supervisor.check(settings(), {"PATH": os.environ["PATH"]}, "true")
+
+
+def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path) -> None:
+    first = start(WAITS)
+    port = first.first("serving metrics")["port"]
+    command = [sys.executable, "-c", WORKER, WAITS]
+    second = subprocess.run(
+        command,
+        env=environment(tmp_path, CONSUMER_METRICS_ADDRESS=f"127.0.0.1:{port}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "CONSUMER_METRICS_ADDRESS: cannot listen" in second.stderr
+    assert "daemon started" not in second.stderr
+
+
+def test_worker_ids_are_never_the_same() -> None:
+    assert len({supervisor.make_worker_id() for _ in range(100)}) == 100
+
+
+def test_the_worker_is_killed_before_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.worker.supervisor.make_worker_id", lambda: "worker-1")
+    tight = settings(shutdown_grace_seconds=15, stop_timeout_seconds=16)
+    plan = supervisor.prepare(tight, tmp_path, {}, "true", ["true"])
+    assert 15 < plan.grace_seconds < 16
