@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from consumer import bootstrap, logs
-from consumer.engine.errors import SettingsError, Unavailable
+from consumer.engine.errors import BreakerOpen, SettingsError, Unavailable
 from consumer.entrypoints import quarantine_cli, screen
 from consumer.entrypoints.files import read_records
-from consumer.settings import AwsSettings, Settings, load
+from consumer.settings import AwsSettings, CoreSettings, Settings, load
 from consumer.stores.aws import unavailable
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(quarantine_cli.app, name="quarantine")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 EventFile = Annotated[str, typer.Argument(metavar="FILE", help="A JSON array, or one record a line; - is stdin.")]
+InvocationFile = Annotated[str, typer.Argument(metavar="FILE", help="A Lambda event, or events as for `apply`.")]
 
 
 @app.command()
@@ -145,6 +146,26 @@ def apply(file: EventFile, as_json: Json = False) -> None:
     console.print(screen.outcomes_table(applied.to_json()["outcomes"], applied.warnings))
     if applied.quarantined:
         console.print(screen.quarantine_table(applied.quarantined))
+
+
+@app.command("lambda-invoke")
+def lambda_invoke(file: InvocationFile) -> None:
+    """Run the Lambda handler here, on a file of events or on a captured Lambda event; print its answer."""
+    from consumer.entrypoints.awslambda import MalformedInvocation
+    from consumer.entrypoints.invoke import event_of, invoke
+
+    records = read_records(file)
+    settings = load(CoreSettings)
+    logs.configure(settings.log_level)
+    try:
+        answer = invoke(settings, event_of(records, file))
+    except MalformedInvocation as malformed:
+        raise SettingsError([f"{file}: {malformed}"]) from None
+    except BreakerOpen as stop:
+        _complain([str(stop)])
+        raise typer.Exit(1) from None
+    print(json.dumps(answer))
+    raise typer.Exit(bool(answer["batchItemFailures"]))
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ BACKOFF = Backoff(longest=1.0)
 class Context(Protocol):
     """What of Lambda's context object is used."""
 
-    aws_request_id: str
+    @property
+    def aws_request_id(self) -> str: ...
 
     def get_remaining_time_in_millis(self) -> int: ...
 

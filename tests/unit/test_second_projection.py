@@ -1,4 +1,4 @@
-"""The engine keeps a projection that is not of limits: stock levels, in memory and through the record processor."""
+"""The engine keeps a projection that is not of limits: stock levels, in memory, through KCL's way and Lambda's."""
 
 from decimal import Decimal
 from random import Random
@@ -21,6 +21,7 @@ from consumer.metrics import Metric
 from examples.second_projection import Count, StockLevels, shard_consumer
 from tests.support.daemon import INITIALIZE, SHUTDOWN_REQUESTED, Daemon, batch, delivered
 from tests.support.events import records
+from tests.support.invocations import SUCCESS, Function, event
 
 LEVELS = StockLevels()
 MONDAY = 1767600000000
@@ -113,6 +114,15 @@ def test_the_record_processor_keeps_it_too() -> None:
     assert daemon.made == [("2", 0)]
     assert shelf.kept.partition("north") == [monday]
     assert [entry.record.data for entry in shelf.quarantine.entries()] == [b"poison"]
+
+
+def test_the_lambda_handler_keeps_it_too() -> None:
+    shelf, monday = Shelf(), count("s-1", 12)
+    function = Function(shelf.core)
+    assert function.invoke(event(records(encode(monday), b"poison"))) == SUCCESS
+    assert shelf.kept.partition("north") == [monday]
+    assert [entry.record.data for entry in shelf.quarantine.entries()] == [b"poison"]
+    assert any('"STOCK_COUNTED"' in line for line in function.lines)
 
 
 def unmeasured(metric: Metric, value: float, *labels: str) -> None:
