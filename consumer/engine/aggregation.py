@@ -7,62 +7,75 @@ sees them; Lambda unpacks none, and KCL hands broken ones through as they are.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.records import Record
+from consumer.engine.records import Position, Record
 
 MAGIC = b"\xf3\x89\x9a\xc2"
+RECORDS = 500
+"""User records in one aggregate. In 51,200 bytes, the KPL's most, there is room for 150 events; in the 1 MiB of a
+record for 262,000 empty ones."""
 _DIGEST = 16
 _RECORDS_FIELD = 3
 _DATA_FIELD = 3
+_FIELDS = 16
+"""Fields of a user record, and of the aggregate for each user record: the KPL writes up to three of either."""
 _VARINT, _LENGTH = 0, 2
 _FIXED = {1: 8, 5: 4}
 """Wire types of numbers of so many bytes."""
 
 
-def deaggregate(record: Record) -> list[Record]:
+def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     """The user records inside, at their sub-sequence numbers; the record itself when it is no aggregate.
 
-    A broken aggregate comes back whole, with its fault.
+    An aggregate that is broken, or holds more than `most` records, comes back whole, with its fault.
     """
     if not record.data.startswith(MAGIC):
         return [record]
     try:
-        parts = _user_records(record.data)
+        parts = _user_records(record.data, most)
     except Rejected as fault:
         return [replace(record, fault=fault)]
+    stream, shard, sequence = record.position.stream, record.position.shard, record.position.sequence
     return [
-        replace(record, data=data, position=replace(record.position, sub_sequence=index))
-        for index, data in enumerate(parts)
+        Record(Position(stream, shard, sequence, index), data, record.arrived_at) for index, data in enumerate(parts)
     ]
 
 
-def _user_records(data: bytes) -> list[bytes]:
+def _user_records(data: bytes, most: int) -> list[bytes]:
     message, digest = data[len(MAGIC) : -_DIGEST], data[-_DIGEST:]
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise _broken("its checksum is wrong")
-    parts = [_data_of(value) for field, value in _fields(message) if field == _RECORDS_FIELD]
+    found = (value for field, value in _fields(message, _FIELDS * most) if field == _RECORDS_FIELD)
+    parts = [_data_of(value) for value in islice(found, most + 1)]
     if not parts:
         raise _broken("it holds no record")
+    if len(parts) > most:
+        raise Rejected(Reason.AGGREGATE, f"an aggregate of more than {most} records")
     return parts
 
 
 def _data_of(message: object) -> bytes:
     if not isinstance(message, bytes):
         raise _broken("a record is not a message")
-    found = [value for field, value in _fields(message) if field == _DATA_FIELD]
+    found = [value for field, value in _fields(message, _FIELDS) if field == _DATA_FIELD]
     if not found or not isinstance(found[-1], bytes):
         raise _broken("a record has no data")
     return found[-1]
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: bytes, most: int) -> Iterator[tuple[int, int | bytes]]:
     """Field numbers and values of a protobuf message: the bytes of length-delimited fields, else the number."""
     at = 0
-    while at < len(message):
+    for _ in range(most):
+        if at == len(message):
+            return
         tag, at = _varint(message, at)
         value, at = _value(message, at, tag & 7)
         yield tag >> 3, value
+    if at < len(message):
+        raise _broken(f"a message of more than {most} fields")
 
 
 def _value(message: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from consumer.engine.aggregation import deaggregate
+from consumer.engine.aggregation import RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, Verdict, fold
 from consumer.engine.patience import Patience, persist
@@ -132,9 +132,10 @@ class _Batch(Generic[E]):
 class Processor(Generic[E, S]):
     """Keeps a projection up to date. One a shard; not for threads.
 
-    clock       monotonic seconds
-    record_cap  bytes; a larger record is rejected unread
-    breaker     rejected records in a row that end the worker; 0: none do
+    clock          monotonic seconds
+    record_cap     bytes; a larger record is rejected unread
+    breaker        rejected records in a row that end the worker; 0: none do
+    aggregate_cap  user records; an aggregate of more is rejected whole
     """
 
     projection: Projection[E, S]
@@ -144,6 +145,7 @@ class Processor(Generic[E, S]):
     record_cap: int = 262_144
     breaker: int = 0
     known: Known[S] = field(default_factory=lambda: Known(10_000))
+    aggregate_cap: int = RECORDS
     _rejected_in_a_row: int = 0
 
     def process(self, records: Iterable[Record], patience: Patience) -> BatchResult:
@@ -151,7 +153,7 @@ class Processor(Generic[E, S]):
 
         Raises BreakerOpen before a run of rejected records that is too long reaches the quarantine.
         """
-        flat = [part for record in records for part in deaggregate(record)]
+        flat = [part for record in records for part in deaggregate(record, self.aggregate_cap)]
         batch: _Batch[E] = _Batch(flat, [None] * len(flat))
         with self._timed(batch, "decode"):
             self._decode(batch)

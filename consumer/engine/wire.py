@@ -2,9 +2,18 @@
 
 import binascii
 import json
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from consumer.engine.errors import Reason, Rejected
+
+VALUES = 50_000
+"""Values in one record, counted by what opens and parts them, in strings too: more cost too much time to read."""
+DEPTH = 100
+"""Objects and arrays inside each other. The interpreter's own limit differs between versions and callers."""
+DIGITS = 1_000
+"""Characters of an integer: reading one costs the square of its length."""
 
 
 def from_base64(text: object) -> bytes:
@@ -20,7 +29,7 @@ def from_base64(text: object) -> bytes:
 def parse_object(data: bytes) -> dict[str, Any]:
     """The JSON object in `data` (UTF-8, a leading byte order mark is dropped).
 
-    Raises Rejected with ENCODING, JSON or NOT_OBJECT.
+    A number with a point or an exponent becomes a Decimal. Raises Rejected with ENCODING, JSON or NOT_OBJECT.
     """
     value = _parse(_text(data))
     if not isinstance(value, dict):
@@ -39,19 +48,54 @@ def _text(data: bytes) -> str:
 
 
 def _parse(text: str) -> object:
+    openers = text.count("[") + text.count("{")
+    if len(text) > VALUES and openers + text.count(",") >= VALUES:
+        raise Rejected(Reason.JSON, f"more than {VALUES} values")
+    value = _decode(text)
+    if openers > DEPTH and _is_deeper(value, DEPTH):
+        raise _too_deep()
+    return value
+
+
+def _decode(text: str) -> object:
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Rejected(Reason.JSON, f"{error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise Rejected(Reason.JSON, "nested too deeply") from None
+        raise _too_deep() from None
+    except InvalidOperation:
+        raise Rejected(Reason.JSON, "an exponent out of range") from None
     except ValueError as error:
         raise Rejected(Reason.JSON, str(error).partition(";")[0]) from None
     return value
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, (dict, list))]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _too_deep() -> Rejected:
+    return Rejected(Reason.JSON, "nested too deeply")
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"an integer of more than {DIGITS} digits")
+    return int(text)
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=Decimal, parse_constant=_refuse)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.engine.aggregation import deaggregate
+from consumer.engine.aggregation import RECORDS, deaggregate
 from consumer.engine.errors import Reason
 from consumer.engine.records import Record
 from tests.support import kpl
@@ -114,3 +114,34 @@ def test_a_message_that_is_not_of_the_format(body: bytes) -> None:
 def test_what_was_unpacked_once_is_not_numbered_anew() -> None:
     unpacked = Record(position(3), b"{}")
     assert deaggregate(unpacked) == [unpacked]
+
+
+def test_an_aggregate_of_as_many_records_as_are_taken() -> None:
+    assert len(deaggregate(record(kpl.aggregate(*[b"{}"] * RECORDS)))) == RECORDS
+    assert broken(kpl.aggregate(*[b"{}"] * (RECORDS + 1)))
+
+
+def test_how_many_records_are_taken_can_be_told() -> None:
+    assert len(deaggregate(record(kpl.aggregate(b"{}", b"{}", b"{}")), 3)) == 3
+    (refused,) = deaggregate(record(kpl.aggregate(b"{}", b"{}", b"{}")), 2)
+    assert refused.fault
+    assert refused.fault.detail == "an aggregate of more than 2 records"
+
+
+FLOODS = {
+    "of keys": kpl.text(1, b"") * 10_000 + kpl.text(3, kpl.text(3, b"{}")),
+    "of numbers": kpl.number(9, 1) * 10_000 + kpl.text(3, kpl.text(3, b"{}")),
+    "inside a record": kpl.text(3, kpl.number(9, 1) * 100 + kpl.text(3, b"{}")),
+    "of data": kpl.text(3, kpl.text(3, b"{}") * 100),
+}
+
+
+@pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS.keys())
+def test_a_flood_of_fields(body: bytes) -> None:
+    assert broken(kpl.sealed(body))
+
+
+def test_every_record_may_have_keys_of_its_own() -> None:
+    keys = kpl.text(1, b"key") * RECORDS + kpl.text(2, b"170141183460469231731687303715884105728") * RECORDS
+    packed = kpl.text(3, kpl.number(1, 300) + kpl.number(2, 300) + kpl.text(3, b"{}"))
+    assert len(deaggregate(record(kpl.sealed(keys + packed * RECORDS)))) == RECORDS

@@ -3,11 +3,12 @@
 import base64
 import json
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.wire import from_base64, parse_object
+from consumer.engine.wire import DEPTH, VALUES, from_base64, parse_object
 
 
 def refusal(read: Callable[[], object]) -> Reason:
@@ -65,8 +66,8 @@ def test_nesting_does_not_exhaust_the_stack(depth: int) -> None:
 
 
 def test_an_integer_of_many_digits_is_refused_before_it_costs_time() -> None:
-    assert parse_object(b'{"a":' + b"9" * 4_300 + b"}")["a"] > 0
-    assert refusal(lambda: parse_object(b'{"a":' + b"9" * 4_301 + b"}")) is Reason.JSON
+    assert parse_object(b'{"a":' + b"9" * 1_000 + b"}")["a"] > 0
+    assert refusal(lambda: parse_object(b'{"a":' + b"9" * 1_001 + b"}")) is Reason.JSON
 
 
 @pytest.mark.parametrize("data", [b'{"a": secret}', b'{"secret": "\n"}', b'{"a": 1} secret', b'{"secret": NaN}'])
@@ -74,3 +75,35 @@ def test_the_refusal_does_not_repeat_the_record(data: bytes) -> None:
     with pytest.raises(Rejected) as refused:
         parse_object(data)
     assert "secret" not in refused.value.detail
+
+
+def test_no_number_becomes_a_float() -> None:
+    assert parse_object(b'{"a": 0.1, "b": 1e400}') == {"a": Decimal("0.1"), "b": Decimal("1E+400")}
+
+
+@pytest.mark.parametrize("number", [b"1e9999999999999999999", b"-1.5E-9999999999999999999"])
+def test_an_exponent_that_no_number_has(number: bytes) -> None:
+    assert refusal(lambda: parse_object(b'{"a": ' + number + b"}")) is Reason.JSON
+
+
+def objects(depth: int) -> bytes:
+    return b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
+
+
+def arrays(depth: int) -> bytes:
+    return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize("nested", [objects, arrays])
+def test_the_depth_allowed_is_the_same_wherever_it_is_asked(nested: Callable[[int], bytes]) -> None:
+    assert parse_object(nested(DEPTH))
+    assert refusal(lambda: parse_object(nested(DEPTH + 1))) is Reason.JSON
+
+
+def test_many_objects_beside_each_other_are_not_deep() -> None:
+    assert parse_object(b'{"a": [' + b",".join([b"[{}]"] * 1_000) + b"]}")
+
+
+def test_the_marks_of_values_count_in_strings_too() -> None:
+    assert parse_object(b'{"a": "' + b"," * (VALUES - 2) + b'"}')
+    assert refusal(lambda: parse_object(b'{"a": "' + b"," * (VALUES - 1) + b'"}')) is Reason.JSON

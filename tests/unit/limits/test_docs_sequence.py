@@ -15,6 +15,7 @@ from consumer.engine.folding import Outcome, Verdict
 from consumer.engine.records import Position, Record
 from consumer.limits import changes
 from consumer.limits.events import OUT_OF_SCOPE
+from tests.support import kpl
 from tests.support.core import Core
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,6 +147,16 @@ def test_every_code_is_told() -> None:
     assert set(words(PAGE)) >= OUT_OF_SCOPE | changes.EVENTS.keys()
 
 
+def nested(depth: int) -> bytes:
+    """So many objects and arrays inside each other."""
+    return b'{"type": "NEW", "a": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def listed(values: int) -> bytes:
+    """So many values in all: the object, two in it, and those of the list."""
+    return b'{"type": "NEW", "a": [0' + b",0" * (values - 4) + b"]}"
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -156,9 +167,16 @@ def test_every_code_is_told() -> None:
         pytest.param(json.dumps(example(SOUND[0])).encode("utf-32-le"), ["quarantined", "ENCODING"], id="UTF-32"),
         pytest.param(gzip.compress(b"{}"), ["quarantined", "ENCODING"], id="compressed"),
         pytest.param(b'{"a": "\n"}', ["quarantined", "JSON"], id="a raw control character"),
-        pytest.param(b'{"a": ' + b"9" * 4301 + b"}", ["quarantined", "JSON"], id="4,301 digits"),
-        pytest.param(b'{"type": "NEW", "a": ' + b"9" * 4300 + b"}", ["ignored"], id="4,300 digits"),
+        pytest.param(b'{"a": ' + b"9" * 1_001 + b"}", ["quarantined", "JSON"], id="1,001 digits"),
+        pytest.param(b'{"type": "NEW", "a": ' + b"9" * 1_000 + b"}", ["ignored"], id="1,000 digits"),
+        pytest.param(b'{"type": "NEW", "a": 1e' + b"9" * 19 + b"}", ["quarantined", "JSON"], id="a vast exponent"),
+        pytest.param(b'{"type": "NEW", "a": 1e' + b"9" * 17 + b"}", ["ignored"], id="a large exponent"),
         pytest.param(b"[" * 100_000, ["quarantined", "JSON"], id="nested without end"),
+        pytest.param(nested(101), ["quarantined", "JSON"], id="101 inside each other"),
+        pytest.param(nested(100), ["ignored"], id="100 inside each other"),
+        pytest.param(listed(50_001), ["quarantined", "JSON"], id="50,001 values"),
+        pytest.param(listed(50_000), ["ignored"], id="50,000 values"),
+        pytest.param(kpl.aggregate(*[b"{}"] * 501), ["quarantined", "AGGREGATE"], id="501 records in one"),
         pytest.param(MAGIC + b"\x00" * 16, ["quarantined", "AGGREGATE"], id="a broken aggregate"),
         pytest.param(b"\xef\xbb\xbf" + json.dumps(example(SOUND[0])).encode(), ["applied"], id="a byte order mark"),
         pytest.param(b'{"type": 1, "type": "NEW"}', ["ignored"], id="a name that stands twice"),
