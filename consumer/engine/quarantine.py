@@ -1,6 +1,7 @@
 """Where records that can never be applied are kept, whole, until somebody has looked at them."""
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -8,6 +9,9 @@ from urllib.parse import quote
 
 from consumer.engine.errors import Reason
 from consumer.engine.records import Position, Record
+
+LONGEST = 200
+"""Characters of a part of a path: file systems take 255 bytes, S3 1,024 for all parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,20 @@ def path_of(position: Position) -> str:
     """`<stream>/<shard>/<sequence>[-<sub>].json`, safe as a file name and an object key whatever the parts hold."""
     stream, shard, sequence = map(_segment, (position.stream, position.shard, position.sequence))
     sub = f"-{position.sub_sequence}" if position.sub_sequence else ""
-    return f"{stream}/{shard}/{sequence.replace('-', '%2D')}{sub}.json"
+    return f"{_short(stream)}/{_short(shard)}/{_short(sequence.replace('-', '%2D'))}{sub}.json"
 
 
 def _segment(part: str) -> str:
     """Neither empty nor a way up; `%` alone quotes nothing else."""
     return quote(part, safe="", errors="surrogatepass").replace(".", "%2E") or "%"
+
+
+def _short(segment: str) -> str:
+    """No longer than LONGEST; what stands for the rest follows `%~`, which quotes nothing."""
+    if len(segment) <= LONGEST:
+        return segment
+    rest = f"%~{hashlib.blake2b(segment.encode(), digest_size=16).hexdigest()}"
+    return segment[: LONGEST - len(rest)] + rest
 
 
 class InMemoryQuarantine:

@@ -14,7 +14,7 @@ from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
 from tests.contract.conftest import Bucket
 
-HOSTILE = ("", ".", "..", "../..", "/", "a/b", "%2F", "\0", "\n", "\u00e9", "\ud800", "a-1", "a.json", "~")
+HOSTILE = ("", ".", "..", "../..", "/", "a/b", "%2F", "\0", "\n", "\u00e9", "\ud800", "a-1", "a.json", "~", "x" * 5_000)
 
 
 def entry(

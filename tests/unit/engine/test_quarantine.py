@@ -10,7 +10,10 @@ from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined, path_of
 from consumer.engine.records import Position, Record
 
-HOSTILE = ("", ".", "..", "../..", "/", "a/b", "a.json", "a b", "%", "%2E", "\0", "\n", "\u00e9", "\ud800", "1-1", "\\")
+HOSTILE = (
+    *("", ".", "..", "../..", "/", "a/b", "a.json", "a b", "%", "%2E", "\0", "\n", "\u00e9", "\ud800", "1-1", "\\"),
+    *("a" * 200, "a" * 201, "a" * 5_000, "a" * 5_001, "/" * 300, "-" * 100, "\U0001f3b2" * 300),
+)
 
 
 def test_the_path_shows_stream_shard_and_sequence_number() -> None:
@@ -18,12 +21,13 @@ def test_the_path_shows_stream_shard_and_sequence_number() -> None:
     assert path_of(Position("limits", "shardId-000000000001", "4965", 2)) == "limits/shardId-000000000001/4965-2.json"
 
 
-@pytest.mark.parametrize("part", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("part", HOSTILE, ids=lambda part: ascii(part)[:20])
 def test_no_part_leads_anywhere_else(part: str) -> None:
     path = PurePosixPath("root", path_of(Position(part, part, part)))
     assert len(path.parts) == 4
     assert path.parts[0] == "root"
     assert not {"", ".", ".."} & set(path.parts)
+    assert max(map(len, path.parts)) <= 205
     assert str(path).isascii()
     assert str(path).isprintable()
 
