@@ -61,8 +61,8 @@ schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: lambda-zip
-lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64)
-	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH))
+lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
+	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
 
 .PHONY: lock
 lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)
