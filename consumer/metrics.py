@@ -70,7 +70,7 @@ RETRIES = Metric(
 CHECKPOINTS = Metric("consumer_checkpoints_total", "Checkpoints tried, by KCL's answer.", labels=("result",))
 BEHIND = Metric(
     "consumer_shard_behind_latest_milliseconds",
-    "How far the shard's last batch lay behind the tip of the stream.",
+    "How far the shard's last batch lay behind the tip of the stream; grows for as long as the batch is not settled.",
     Kind.GAUGE,
     ("shard",),
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate
@@ -25,6 +26,9 @@ S = TypeVar("S")
 
 ROUND = 200
 """Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
+
+ASIDE = 40
+"""Records put into the quarantine together: each may be a request of its own."""
 
 UNREADABLE = "UNREADABLE"
 """The event type of a record that could not be decoded."""
@@ -254,8 +258,8 @@ class Processor(Generic[E, S]):
             for index, verdict in sorted(batch.rejected.items())
             if verdict.rejected
         ]
-        if entries:
-            persist("quarantine", patience, lambda: self.quarantine.put(entries))
+        for start in range(0, len(entries), ASIDE):
+            persist("quarantine", patience, partial(self.quarantine.put, entries[start : start + ASIDE]))
         for index, verdict in batch.rejected.items():
             batch.verdicts[index] = verdict
 

@@ -44,7 +44,9 @@ def process(pipes: Pipes) -> None:
 
 def shard_consumer(settings: Settings) -> ShardConsumer:
     rules = ShardRules(
-        CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records), settings.batch_deadline_seconds
+        CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records),
+        settings.batch_deadline_seconds,
+        keep_alive=min(30.0, settings.hang_seconds / 4),
     )
     return ShardConsumer(bootstrap.processor(settings), settings.stream_name, rules, PrometheusSink(), world(settings))
 

@@ -9,7 +9,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec
 
 from amazon_kclpy import kcl
@@ -18,12 +18,12 @@ from amazon_kclpy.v3 import processor as v3
 
 from consumer import logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
-from consumer.engine.errors import ConsumerError
+from consumer.engine.errors import ConsumerError, GaveUp
 from consumer.engine.patience import Backoff
 from consumer.engine.processor import Processor
 from consumer.engine.records import Position, Record
 from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import UntilStopped, World
+from consumer.entrypoints.waiting import LivelyQuarantine, LivelyRepository, UntilStopped, World
 
 log = logging.getLogger("consumer.kcl")
 
@@ -42,12 +42,24 @@ class ShardRules:
     batch_deadline  how long a batch may still try once a stop was asked for
     patience        how long a checkpoint is tried that may wait for the next batch
     shard_end       how long the checkpoint at the end of a shard is tried, which may not
+    keep_alive      how long the daemon hears nothing during a batch
     """
 
     checkpoints: CheckpointPolicy
     batch_deadline: float
     patience: float = 2.0
     shard_end: float = 60.0
+    keep_alive: float = 30.0
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A batch under way. `heard`: when the daemon last heard of it; times are of the monotonic clock."""
+
+    checkpointer: Any
+    behind_millis: int
+    since: float
+    heard: float
 
 
 class NotCheckpointed(ConsumerError):
@@ -78,19 +90,27 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     ) -> None:
         self.world = world
         self.shard = ""
-        self._core = core
+        self._core = replace(
+            core,
+            repository=LivelyRepository(core.repository, self._show_life),
+            quarantine=LivelyQuarantine(core.quarantine, self._show_life),
+        )
         self._stream = stream
         self._rules = rules
         self._measure = measure
         self._checkpoints = CheckpointState(last=world.clock())
+        self._checkpointed: Position | None = None
+        self._delivery: Delivery | None = None
         self._cut_off = False
         self._patience = UntilStopped(world, rules.batch_deadline, self._show_life, self._count_wait)
 
     @guarded
     def initialize(self, initialize_input: Any) -> None:
         self.shard = initialize_input.shard_id
+        after = initialize_input.sequence_number
+        self._checkpointed = Position(self._stream, self.shard, after, initialize_input.sub_sequence_number or 0)
         self._show_life()
-        log.info("shard started", extra={"shard": self.shard, "after": initialize_input.sequence_number})
+        log.info("shard started", extra={"shard": self.shard, "after": after})
 
     @guarded
     def process_records(self, process_records_input: Any) -> None:
@@ -124,7 +144,9 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     def _settle(self, batch: Any) -> None:
         start = self.world.clock()
+        self._delivery = Delivery(batch.checkpointer, batch.millis_behind_latest or 0, since=start, heard=start)
         result = self._core.process((self._record(record) for record in batch.records), self._patience)
+        self._delivery = None
         for metric, value, labels in metrics.of_batch(result, self.world.clock() - start):
             self._measure(metric, value, *labels)
         logs.tell_batch(log, result, behind_millis=batch.millis_behind_latest)
@@ -142,7 +164,11 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         except NotCheckpointed as failed:
             log.warning("not checkpointed", extra={"shard": self.shard, "cause": str(failed)})
         else:
-            self._checkpoints = self._checkpoints.done(self.world.clock())
+            self._made(self._checkpoints.settled)
+
+    def _made(self, position: Position | None) -> None:
+        self._checkpointed = position
+        self._checkpoints = self._checkpoints.done(self.world.clock())
 
     def _try(self, checkpointer: Any, position: Position | None, patience: float) -> None:
         """Checkpoints at the position, None for the end of the shard, within `patience` seconds.
@@ -161,7 +187,29 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self.world.sleep(backoff.seconds(attempt, self.world.chance()))
 
     def _show_life(self) -> None:
+        """Raises GaveUp when the daemon says that the lease of a batch under way is gone."""
         self._measure(metrics.HEARTBEAT, self.world.now(), self.shard)
+        if self._delivery:
+            now = self.world.clock()
+            behind = self._delivery.behind_millis + round(1000 * (now - self._delivery.since))
+            self._measure(metrics.BEHIND, behind, self.shard)
+            if now - self._delivery.heard >= self._rules.keep_alive:
+                self._keep_alive(self._delivery)
+
+    def _keep_alive(self, delivery: Delivery) -> None:
+        """Lets the daemon hear of us: it ends itself when a record processor is silent for too long.
+
+        A checkpoint is all that can be said during a batch. At what is checkpointed already, KCL takes it for done.
+        """
+        settled = self._checkpoints.settled
+        answer = _ask(delivery.checkpointer, settled or self._checkpointed)
+        delivery.heard = self.world.clock()
+        if answer == LEASE_GONE:
+            log.warning("batch given up: the lease is gone", extra={"shard": self.shard})
+            raise GaveUp("the lease is gone")
+        if answer == MADE and settled:
+            self._measure(metrics.CHECKPOINTS, 1, answer)
+            self._made(settled)
 
     def _count_wait(self, part: str) -> None:
         self._measure(metrics.RETRIES, 1, part)

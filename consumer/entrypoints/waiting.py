@@ -1,12 +1,18 @@
 """How a record processor waits: in small steps, showing life, until a stop was asked for and its time is up."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Generic, NoReturn, TypeVar
 
 from consumer.engine.errors import GaveUp, Unavailable
 from consumer.engine.patience import Backoff
+from consumer.engine.projection import Key
+from consumer.engine.quarantine import Quarantine, Quarantined
+from consumer.engine.records import Position
+from consumer.engine.repository import Change, Repository, Saved, Versioned
+
+S = TypeVar("S")
 
 log = logging.getLogger("consumer.kcl")
 
@@ -64,3 +70,41 @@ class UntilStopped:
         if self._stop_seen is None:
             self._stop_seen = now
         return now - self._stop_seen >= self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class LivelyRepository(Generic[S]):
+    """Implements engine.repository.Repository over another; shows life before each call: a slow store is no hang."""
+
+    kept: Repository[S]
+    show_life: Callable[[], None]
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        self.show_life()
+        return self.kept.load(keys)
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        self.show_life()
+        return self.kept.save(changes)
+
+    def partition(self, partition: str) -> list[S]:
+        self.show_life()
+        return self.kept.partition(partition)
+
+
+@dataclass(frozen=True, slots=True)
+class LivelyQuarantine:
+    """Implements engine.quarantine.Quarantine over another; shows life before records are put there."""
+
+    kept: Quarantine
+    show_life: Callable[[], None]
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        self.show_life()
+        self.kept.put(entries)
+
+    def entries(self) -> Iterator[Quarantined]:
+        return self.kept.entries()
+
+    def drop(self, position: Position) -> None:
+        self.kept.drop(position)

@@ -58,17 +58,20 @@ class Daemon:
     answers  to the checkpoints in their order; the last one is given again and again
     asked    the checkpoints asked for: sequence number and sub-sequence number
     made     those of them that were made
+    vain     how often a checkpoint was asked for where the last one is, which KCL takes for done without writing it
     done     the actions that the child has reported done
     """
 
     def __init__(self, steps: Iterable[Step], answers: Sequence[Answer] = (MADE,)) -> None:
         self.asked: list[Place] = []
         self.made: list[Place] = []
+        self.vain = 0
         self.done: list[str] = []
         self._steps = deque(steps)
         self._answers = deque(answers)
         self._reply: str | None = None
         self._under_way = ""
+        self._last: Place = (INITIALIZE["sequenceNumber"], INITIALIZE["subSequenceNumber"])
 
     def readline(self) -> str:
         """The next message; empty, as at the end of a file, when all are sent."""
@@ -98,18 +101,23 @@ class Daemon:
         """What was written was understood at once."""
 
     def _checkpoint(self, place: Place) -> None:
+        if place == self._last:
+            self.vain += 1
+            self._reply = _line(_answer(place, None))
+            return
         self.asked.append(place)
         answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
-        if answer == HANG_UP:
-            self._reply = ""
-        elif isinstance(answer, dict):
+        if isinstance(answer, dict):
             self._reply = _line(answer)
         else:
-            self._reply = _line(
-                {"action": "checkpoint", "sequenceNumber": place[0], "subSequenceNumber": place[1], "error": answer}
-            )
+            self._reply = "" if answer == HANG_UP else _line(_answer(place, answer))
         if answer is MADE:
             self.made.append(place)
+            self._last = place
+
+
+def _answer(place: Place, error: str | None) -> Message:
+    return {"action": "checkpoint", "sequenceNumber": place[0], "subSequenceNumber": place[1], "error": error}
 
 
 def _line(message: Message) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from consumer import metrics
 from consumer.engine.checkpoints import CheckpointPolicy
-from consumer.engine.processor import Known
+from consumer.engine.processor import ASIDE, ROUND, Known
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import STEP, World
@@ -40,7 +40,7 @@ EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
 EPOCH = 1e9
 """What the wall clock is ahead of the monotonic one."""
-DEADLINE, PATIENCE, SHARD_END = 5.0, 2.0, 60.0
+DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
 
 THROTTLED, DEPENDENCY = "ThrottlingException", "KinesisClientLibDependencyException"
 LEASE_GONE, INVALID, ARGUMENT = "ShutdownException", "InvalidStateException", "IllegalArgumentException"
@@ -95,7 +95,7 @@ class Life:
 
     def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,)) -> Daemon:
         """The shard is given to the worker, then the steps follow; until the daemon closes the pipe or it leaves."""
-        rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END)
+        rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE)
         world = self.clockwork.world()
         daemon = Daemon((INITIALIZE, *steps), answers)
         pipe = cast("TextIO", daemon)
@@ -136,7 +136,7 @@ def test_what_it_measures(life: Life) -> None:
     life.live(batch(delivered(101, created(1)), delivered(102, b"poison"), behind=5_000), LEASE_LOST)
     assert life.counted(metrics.RECORDS) == {("USER_LIMIT_CREATED", "applied"): 1, ("UNREADABLE", "quarantined"): 1}
     assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
-    assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 5_000}
+    assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5_000}
 
 
 def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:
@@ -321,6 +321,84 @@ def test_an_outage_is_waited_for_and_life_is_shown() -> None:
     assert beats[-1] >= 1_000 + 3_600 - STEP
     assert max(later - sooner for sooner, later in pairwise(beats)) == pytest.approx(STEP)
     assert life.counted(metrics.RETRIES)["store",] > 3_600 / 10
+
+
+def test_an_outage_shows_in_the_lag_and_is_over_with_it() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
+    life.live(batch(delivered(101, created(1)), behind=5_000), batch(behind=0))
+    lags = [value for _, value, _ in life.measured[metrics.BEHIND]]
+    assert lags[:-1] == sorted(lags[:-1])
+    assert lags[-2] >= 5_000 + 1_000 * (600 - STEP)
+    assert lags[-1] == 0
+
+
+def test_in_an_outage_the_daemon_hears_of_us_without_a_checkpoint_being_made() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
+    daemon = life.live(FIRST)
+    assert (daemon.asked, daemon.made) == ([("102", 0)], [("102", 0)])
+    assert 3_600 / (KEEP_ALIVE + STEP) - 1 <= daemon.vain <= 3_600 / KEEP_ALIVE
+    assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
+
+
+def test_in_an_outage_what_was_settled_before_is_checkpointed() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED)
+    assert daemon.made == [("102", 0), ("103", 0)]
+    first = life.measured[metrics.CHECKPOINTS][0]
+    assert first[0] == pytest.approx(1_000 + KEEP_ALIVE, abs=STEP), "in the outage, not after it"
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_in_an_outage_a_checkpoint_that_is_refused_for_the_moment_is_heard_all_the_same(answer: str) -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED, answers=[answer, answer, MADE])
+    assert daemon.asked[:3] == [("102", 0)] * 3
+    assert (daemon.made, life.clockwork.left) == ([("102", 0), ("103", 0)], None)
+
+
+def test_a_batch_is_given_up_when_its_lease_is_gone() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=float("inf"), limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    late = batch(delivered(104, created(4, userLimitId="l-late")))
+    daemon = life.live(FIRST, stuck, late, LEASE_LOST, answers=[LEASE_GONE])
+    assert (daemon.asked, daemon.made, life.clockwork.left) == ([("102", 0)], [], None)
+    assert daemon.done[-3:] == ["processRecords", "processRecords", "leaseLost"]
+    assert life.core.limits("u-7Qd2").keys() == {"l-day"}
+
+
+def test_a_store_that_is_slow_is_no_hang() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
+    daemon = life.live(batch(*(delivered(100 + n, created(n, userLimitId=f"l-{n}")) for n in range(1, 1_001))))
+    rounds = 1_000 / ROUND
+    assert clockwork.time == 1_000 + 20 * rounds
+    assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
+    assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
+    assert daemon.made == [("1100", 0)]
+
+
+def test_a_quarantine_that_is_slow_is_no_hang() -> None:
+    clockwork = Clockwork()
+
+    def slowly() -> bool:
+        clockwork.pass_time(20)
+        return False
+
+    life = Life(Core(quarantine=UnsteadyQuarantine(slowly)), clockwork=clockwork)
+    daemon = life.live(batch(*(delivered(100 + n, b"poison") for n in range(1, 1_001))))
+    rounds = 1_000 / ASIDE
+    assert len(list(life.core.quarantine.entries())) == 1_000
+    assert clockwork.time == 1_000 + 20 * rounds
+    assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
+    assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
+    assert daemon.made == [("1100", 0)]
 
 
 def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
