@@ -76,6 +76,7 @@ def processor(settings: CoreSettings, config: Config = CLIENT) -> Processor[Limi
         settings.record_cap_bytes,
         settings.breaker,
         Known(settings.cache_limits),
+        settings.aggregate_records,
     )
 
 

@@ -5,11 +5,14 @@ Credentials are not here: boto3 and the Java SDK find them by their own chains.
 
 import re
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -17,11 +20,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from consumer.engine.aggregation import RECORDS
 from consumer.engine.errors import SettingsError
 
 PREFIX = "CONSUMER_"
@@ -53,8 +58,31 @@ def _form(pattern: str, advice: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can be meant: `localhost`, 127.0.0.0/8, ::1; no other name is trusted."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _secure(value: str, info: ValidationInfo) -> str:
+    place = urlsplit(value)
+    if place.scheme == "https" or is_loopback(place.hostname or "") or info.data.get("allow_insecure_endpoints"):
+        return value
+    raise ValueError(f"plain http leaves this machine: use https, or set {PREFIX}ALLOW_INSECURE_ENDPOINTS=true")
+
+
+_HOST = r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])"
+
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
-Endpoint = Annotated[str, _form(r"https?://[^/\s]+/?", "use http://host:port or https://host:port")]
+Endpoint = Annotated[
+    str,
+    # last first: a refused address is not repeated, as a password may stand in it
+    AfterValidator(_secure),
+    _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?/?", "use https://host:port, without user, password, path or query"),
+]
+Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as eu-north-1")]
 AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
 QuarantinePlace = Annotated[
     str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")
@@ -71,12 +99,15 @@ class AwsSettings(BaseSettings):
     )
 
     region: Annotated[
-        str,
+        Region,
         Field(
             validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
             description="The AWS region; `AWS_DEFAULT_REGION` does as well.",
         ),
     ]
+    allow_insecure_endpoints: Annotated[
+        bool, Field(description="Lets endpoints be plain http although they are not on this machine.")
+    ] = False
     endpoint: Annotated[
         Endpoint | None,
         Field(validation_alias="AWS_ENDPOINT_URL", description="One address for all of AWS: emulators, proxies."),
@@ -126,6 +157,9 @@ class CoreSettings(AwsSettings):
     cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
         10_000
     )
+    aggregate_records: Annotated[
+        PositiveInt, Field(description="An aggregate of more records is quarantined whole.")
+    ] = RECORDS
     breaker: Annotated[
         NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
     ] = 0
@@ -190,6 +224,11 @@ class Settings(CoreSettings):
         Path | None,
         Field(description="Rendered properties and metrics files. A new one in TMPDIR when unset."),
     ] = None
+
+    @property
+    def metrics_leave_the_machine(self) -> bool:
+        """Whether others than this machine can ask for the metrics, which nothing protects."""
+        return not is_loopback(self.metrics_address.rpartition(":")[0])
 
     @model_validator(mode="after")
     def _time_outs_in_order(self) -> Self:

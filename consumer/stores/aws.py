@@ -8,14 +8,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer.engine.errors import Unavailable
 
-CLIENT = Config(
+CLIENT = Config(  # type: ignore[call-arg] # the stubs do not know ignore_configured_endpoint_urls
     connect_timeout=3,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
     max_pool_connections=16,
+    ignore_configured_endpoint_urls=True,
 )
-"""Short tries: waiting and trying again is the processor's business, which knows when to stop."""
+"""Short tries: waiting and trying again is the processor's business, which knows when to stop. And no endpoint but
+those that settings.py has checked: boto3 would look for more in the environment and in profiles."""
 
 IMPATIENT = CLIENT.merge(
     Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})

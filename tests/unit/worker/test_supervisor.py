@@ -340,9 +340,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
     worker = start(
-        f"{SAY}say(message='up', pid=os.getpid())\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        f"signal.signal(signal.SIGUSR1, lambda *_: say(message={sign!r}))\nwhile True: signal.pause()",
+        f"{SAY}signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"signal.signal(signal.SIGUSR1, lambda *_: say(message={sign!r}))\n"
+        "say(message='up', pid=os.getpid())\nwhile True: signal.pause()",
         CONSUMER_SHUTDOWN_GRACE_SECONDS="20",
     )
     daemon = worker.first("up")["pid"]
@@ -411,6 +411,13 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.M
 def test_a_sound_set_up_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.worker.java.installed_problems", list)
     supervisor.check(settings(), {"PATH": os.environ["PATH"]}, "true")
+
+
+@pytest.mark.parametrize(("address", "warnings"), [("127.0.0.1:0", 0), ("0.0.0.0:0", 1)])
+def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str, warnings: int) -> None:
+    worker = start(WAITS, CONSUMER_METRICS_ADDRESS=address)
+    worker.first("daemon started")
+    assert [line["level"] for line in worker.said("metrics leave this machine unprotected")] == ["WARNING"] * warnings
 
 
 def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Settings: what an address may be, where a secret may not stand, and that every fault is told at once."""
+
+from collections.abc import Callable
+
+import pytest
+from botocore.config import Config
+
+from consumer.engine.errors import SettingsError
+from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load
+from consumer.stores.aws import CLIENT, IMPATIENT
+
+SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
+ENDPOINTS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_KINESIS",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
+    "AWS_ENDPOINT_URL_S3",
+)
+INSECURE = "CONSUMER_ALLOW_INSECURE_ENDPOINTS"
+
+Given = Callable[..., None]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Adds variables to sound ones."""
+    for name in ("AWS_DEFAULT_REGION", *ENDPOINTS, INSECURE):
+        monkeypatch.delenv(name, raising=False)
+
+    def add(**variables: str) -> None:
+        for name, value in (SOUND | variables).items():
+            monkeypatch.setenv(name, value)
+
+    return add
+
+
+def problems(kind: type[AwsSettings] = Settings) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load(kind)
+    return refused.value.problems
+
+
+# endpoints
+
+
+@pytest.mark.parametrize("variable", ENDPOINTS)
+@pytest.mark.parametrize("address", ["http://10.0.0.5:4566", "http://kinesis.internal", "http://[2001:db8::1]:80/"])
+def test_plain_http_to_another_machine_is_refused(given: Given, variable: str, address: str) -> None:
+    given(**{variable: address})
+    (line,) = problems()
+    assert line == f"{variable}: plain http leaves this machine: use https, or set {INSECURE}=true"
+
+
+@pytest.mark.parametrize("kind", [AwsSettings, CoreSettings, Settings])
+def test_whoever_asks_for_the_settings(given: Given, kind: type[AwsSettings]) -> None:
+    given(AWS_ENDPOINT_URL="http://10.0.0.5:4566")
+    assert len(problems(kind)) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:4566", "http://127.0.0.1:1", "http://127.8.9.1", "http://[::1]:4566/", "https://10.0.0.5"],
+)
+def test_what_stays_on_this_machine_and_what_is_encrypted_is_taken(given: Given, address: str) -> None:
+    given(AWS_ENDPOINT_URL=address)
+    assert load(Settings).endpoint_of("kinesis") == address
+
+
+def test_plain_http_can_be_asked_for(given: Given) -> None:
+    given(AWS_ENDPOINT_URL="http://10.0.0.5:4566", CONSUMER_ALLOW_INSECURE_ENDPOINTS="true")
+    assert load(Settings).endpoint_of("dynamodb") == "http://10.0.0.5:4566"
+
+
+@pytest.mark.parametrize("word", ["false", "no", "0"])
+def test_not_asking_for_it_is_not_asking(given: Given, word: str) -> None:
+    given(AWS_ENDPOINT_URL="http://10.0.0.5:4566", CONSUMER_ALLOW_INSECURE_ENDPOINTS=word)
+    assert len(problems()) == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost.example.com", "127.0.0.1.example.com", "localhost.", "LOCALHOST", "example.com", "0.0.0.0"),
+        *("::", "::ffff:10.0.0.5", "0x7f000001", "2130706433", "127.1", "", "[", "fe80::1%lo"),
+    ],
+)
+def test_what_only_looks_like_this_machine(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:s3cr3t@kinesis.internal",
+        "https://s3cr3t@kinesis.internal",
+        "http://user:s3cr3t@127.0.0.1:4566",
+        "https://kinesis.internal@s3cr3t.example.com",
+        "https://kinesis.internal/?token=s3cr3t",
+        "https://kinesis.internal/s3cr3t",
+        "https://kinesis.internal#s3cr3t",
+        "https://kinesis.internal\\@s3cr3t",
+        "https://kinesis.internal:443:s3cr3t",
+        "https://[s3cr3t]",
+        "ftp://s3cr3t",
+        "s3cr3t",
+    ],
+)
+@pytest.mark.parametrize("insecure", ["false", "true"])
+def test_an_address_of_another_form_is_refused_and_not_repeated(given: Given, address: str, insecure: str) -> None:
+    given(AWS_ENDPOINT_URL_S3=address, CONSUMER_ALLOW_INSECURE_ENDPOINTS=insecure)
+    (line,) = problems()
+    assert line.startswith("AWS_ENDPOINT_URL_S3: use https://host:port")
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.parametrize("config", [CLIENT, IMPATIENT], ids=["service", "function"])
+def test_no_client_finds_an_endpoint_that_was_not_checked(config: Config) -> None:
+    assert config.__dict__["ignore_configured_endpoint_urls"] is True
+
+
+@pytest.mark.parametrize("region", ["eu-north-1.example.com", "eu north", "eu-north-1/", "#", "EU-NORTH-1"])
+def test_a_region_is_no_way_to_another_host(given: Given, region: str) -> None:
+    given(AWS_REGION=region)
+    assert problems() == ["AWS_REGION: use a region such as eu-north-1"]
+
+
+# the rest
+
+
+def test_everything_wrong_is_told_at_once_and_nothing_is_repeated(given: Given) -> None:
+    wrong = {
+        "AWS_REGION": "s3cr3t region",
+        "AWS_ENDPOINT_URL": "http://user:s3cr3t@x",
+        "AWS_ENDPOINT_URL_KINESIS": "http://s3cr3t.example.com",
+        "AWS_TABLE_NAME": "s3cr3t table",
+        "CONSUMER_ALLOW_INSECURE_ENDPOINTS": "s3cr3t",
+        "CONSUMER_AGGREGATE_RECORDS": "s3cr3t",
+        "CONSUMER_BREAKER": "-1",
+        "CONSUMER_LOG_LEVEL": "s3cr3t",
+        "CONSUMER_METRICS_ADDRESS": "s3cr3t",
+        "CONSUMER_QUARANTINE": "ftp://s3cr3t",
+        "CONSUMER_START_AT": "s3cr3t",
+        "CONSUMER_WORKER_ID": "s3cr3t worker",
+    }
+    given(**wrong)
+    told = problems()
+    assert sorted(line.partition(":")[0] for line in told) == sorted(wrong)
+    assert not [line for line in told if "s3cr3t" in line]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:0", "[::1]:9464"])
+def test_metrics_stay_on_this_machine(given: Given, address: str) -> None:
+    given(CONSUMER_METRICS_ADDRESS=address)
+    assert not load(Settings).metrics_leave_the_machine
+
+
+def test_by_default_metrics_stay_on_this_machine(given: Given) -> None:
+    given()
+    assert not load(Settings).metrics_leave_the_machine
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.5:9464", "worker:9464"])
+def test_metrics_for_others_are_noticed(given: Given, address: str) -> None:
+    given(CONSUMER_METRICS_ADDRESS=address)
+    assert load(Settings).metrics_leave_the_machine
+
+
+@pytest.mark.parametrize(("given_records", "taken"), [({}, 500), ({"CONSUMER_AGGREGATE_RECORDS": "3000"}, 3_000)])
+def test_how_many_records_an_aggregate_may_hold(given: Given, given_records: dict[str, str], taken: int) -> None:
+    given(**given_records)
+    assert load(CoreSettings).aggregate_records == taken
