@@ -253,15 +253,17 @@ class Processor(Generic[E, S]):
 
     def _set_aside(self, batch: _Batch[E], patience: Patience) -> None:
         self._mind_the_breaker(batch)
-        entries = [
-            Quarantined(batch.records[index], verdict.rejected.reason, verdict.rejected.detail)
-            for index, verdict in sorted(batch.rejected.items())
-            if verdict.rejected
-        ]
-        for start in range(0, len(entries), ASIDE):
-            persist("quarantine", patience, partial(self.quarantine.put, entries[start : start + ASIDE]))
-        for index, verdict in batch.rejected.items():
-            batch.verdicts[index] = verdict
+        rejected = sorted(batch.rejected.items())
+        for start in range(0, len(rejected), ASIDE):
+            part = rejected[start : start + ASIDE]
+            entries = [
+                Quarantined(batch.records[index], verdict.rejected.reason, verdict.rejected.detail)
+                for index, verdict in part
+                if verdict.rejected
+            ]
+            persist("quarantine", patience, partial(self.quarantine.put, entries))
+            for index, verdict in part:
+                batch.verdicts[index] = verdict
 
     def _mind_the_breaker(self, batch: _Batch[E]) -> None:
         for index in range(len(batch.records)):
