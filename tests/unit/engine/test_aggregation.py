@@ -129,8 +129,8 @@ def test_how_many_records_are_taken_can_be_told() -> None:
 
 
 FLOODS = {
-    "of keys": kpl.text(1, b"") * 10_000 + kpl.text(3, kpl.text(3, b"{}")),
-    "of numbers": kpl.number(9, 1) * 10_000 + kpl.text(3, kpl.text(3, b"{}")),
+    "of keys": kpl.text(1, b"") * 30_000 + kpl.text(3, kpl.text(3, b"{}")),
+    "of numbers": kpl.number(9, 1) * 30_000 + kpl.text(3, kpl.text(3, b"{}")),
     "inside a record": kpl.text(3, kpl.number(9, 1) * 100 + kpl.text(3, b"{}")),
     "of data": kpl.text(3, kpl.text(3, b"{}") * 100),
 }

@@ -176,7 +176,7 @@ def listed(values: int) -> bytes:
         pytest.param(nested(100), ["ignored"], id="100 inside each other"),
         pytest.param(listed(50_001), ["quarantined", "JSON"], id="50,001 values"),
         pytest.param(listed(50_000), ["ignored"], id="50,000 values"),
-        pytest.param(kpl.aggregate(*[b"{}"] * 501), ["quarantined", "AGGREGATE"], id="501 records in one"),
+        pytest.param(kpl.aggregate(*[b"{}"] * 5_001), ["quarantined", "AGGREGATE"], id="5,001 records in one"),
         pytest.param(MAGIC + b"\x00" * 16, ["quarantined", "AGGREGATE"], id="a broken aggregate"),
         pytest.param(b"\xef\xbb\xbf" + json.dumps(example(SOUND[0])).encode(), ["applied"], id="a byte order mark"),
         pytest.param(b'{"type": 1, "type": "NEW"}', ["ignored"], id="a name that stands twice"),
