@@ -43,8 +43,13 @@ STOPPING = "stopping"
 METRICS = "metrics"
 INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
+ENDING = b"Process terminated, will initiate shutdown."
+"""What the MultiLangDaemon logs at INFO as it begins to end, also when a record processor has died."""
 
 _TICK_SECONDS = 1.0
+# A daemon whose record processor has died spends all of shutdownGraceMillis on waiting for it. The others are done,
+# checkpoints included, within two seconds.
+_ENDING_SECONDS = 2.0
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 log = logging.getLogger("consumer.worker")
@@ -310,6 +315,7 @@ class Supervisor:
         # A wrapper that became this process may have left children of its own.
         self._strangers = processes.children()
         self._output: Thread | None = None
+        self._ending: float | None = None
         self._knowing = Lock()
         self.health = Health(time.monotonic())
 
@@ -332,6 +338,7 @@ class Supervisor:
             daemon = processes.start(self._plan.command, self._plan.environment, write)
         finally:
             os.close(write)
+        self._ending = None
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
         self._measure(DAEMON_STARTS, 1)
         self._measure(DAEMON_UP, 1)
@@ -342,12 +349,16 @@ class Supervisor:
     def _notice(self, line: bytes) -> None:
         if INITIALISED in line:
             self._know(initialised=True)
+        if ENDING in line:
+            self._ending = time.monotonic()
 
     def _until_end(self, daemon: int) -> int | None:
         """The daemon's exit code, None when a stop was asked for first."""
         while not self.health.stopping:
             if (code := processes.ended(daemon)) is not None:
                 return code
+            if self._ending and time.monotonic() - self._ending > _ENDING_SECONDS:
+                os.kill(daemon, signal.SIGKILL)
             processes.reap(spare=daemon)
             self._wait(_TICK_SECONDS)
         return None

@@ -166,6 +166,14 @@ def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
     worker.stop()
 
 
+def test_a_daemon_that_ends_unasked_is_not_waited_for(start: Start) -> None:
+    """As the MultiLangDaemon does when a record processor has died: it waits for it."""
+    worker = start(f"{SAY}say(message='Process terminated, will initiate shutdown.')\n{STUBBORN}")
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    assert worker.first("daemon ended unasked")["code"] == 137
+    worker.process.kill()
+
+
 def test_it_comes_back_under_the_same_worker_id(start: Start) -> None:
     directory = "os.environ['CONSUMER_RUN_DIRECTORY']"
     worker = start(
