@@ -17,6 +17,7 @@ from tests.support.scenario import (
 )
 from tests.support.service import Service, alive, children, gone, service
 from tests.support.waiting import until
+from tests.support.workers import until_at_work
 
 RECOVERY_SECONDS = 30.0
 """Within this the service works again after a record processor or the JVM was killed."""
@@ -49,10 +50,10 @@ def test_a_killed_record_processor_loses_nothing(stage: Stage, tmp_path: Path) -
         until_received(running, 1_000)
         processors = running.record_processors()
         os.kill(processors[0], signal.SIGKILL)
-        killed = time.monotonic()
+        killed = time.time()
         stage.put(made[2_000:])
         gone(processors)
-        _until_working_again(running, processors, killed)
+        _until_working_again(running, killed)
         until_equal(stage, made)
         assert stage.quarantined() == poison(made)
         assert running.stop() == 0
@@ -66,10 +67,10 @@ def test_a_killed_jvm_loses_nothing_and_leaves_no_orphan(stage: Stage, tmp_path:
         jvm, processors = running.jvm(), running.record_processors()
         assert jvm is not None
         os.kill(jvm, signal.SIGKILL)
-        killed = time.monotonic()
+        killed = time.time()
         stage.put(made[2_000:])
         gone([jvm, *processors], seconds=5)
-        _until_working_again(running, processors, killed)
+        _until_working_again(running, killed)
         until_equal(stage, made)
         assert stage.quarantined() == poison(made)
         assert running.stop() == 0
@@ -132,11 +133,7 @@ def _shards_alive(running: Service) -> set[str]:
     return {sample.labels["shard"] for sample in running.samples() if sample.name == name}
 
 
-def _until_working_again(running: Service, before: list[int], since: float) -> None:
-    """Until records are settled by record processors that were not there before."""
-    until(lambda: set(running.record_processors()) - set(before), "new record processors", seconds=RECOVERY_SECONDS)
-    count = running.received()
-    until(lambda: running.received() > count, "records to be settled again", seconds=RECOVERY_SECONDS)
-    seconds = time.monotonic() - since
+def _until_working_again(running: Service, killed: float) -> None:
+    seconds = until_at_work(running, shards=2, since=killed)
     print(f"working again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS

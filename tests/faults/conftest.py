@@ -1,4 +1,4 @@
-"""Every fault test: one MiniStack, a stage of its own, the seed of the run, and the figures it measured, told at the end.
+"""Every fault test: one MiniStack, a stage of its own, the seed of the run, and its figures, told at the end.
 
 The seed is the environment's CONSUMER_TEST_SEED, else drawn. What a test draws from it is the same again.
 """

@@ -6,19 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
 from consumer.entrypoints.put import outgoing, put
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
+from consumer.limits.state import LimitState
 from consumer.limits.view import view
 from consumer.stores.directory import DirectoryQuarantine
 from tests.support import oracle
 from tests.support.emulators import session
 from tests.support.service import Service
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
 
 NOW = 1_800_000_000_000
 """The time, epoch milliseconds, at which limits are looked at."""
@@ -31,18 +36,30 @@ class Stage:
     variables: Mapping[str, str]
 
     def put(self, samples: Iterable[Sample]) -> None:
-        kinesis = session().client("kinesis", endpoint_url=self._endpoint("KINESIS"))
         records = [outgoing(sample.data) for sample in samples]
-        put(kinesis, self.variables["CONSUMER_STREAM_NAME"], records, lambda _: None)
+        put(self.kinesis(), self.variables["CONSUMER_STREAM_NAME"], records, lambda _: None)
 
     def limits(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Every limit in the table as its JSON, by key."""
-        dynamodb = session().client("dynamodb", endpoint_url=self._endpoint("DYNAMODB"))
-        pages = dynamodb.get_paginator("scan").paginate(TableName=self.variables["AWS_TABLE_NAME"], ConsistentRead=True)
-        items = [item for page in pages for item in page["Items"]]
+        return {key: view(state, NOW).to_json() for key, state in self.states().items()}
+
+    def states(self) -> dict[tuple[str, str], LimitState]:
+        """Every limit in the table with all that its registers remember, by key."""
         read = TypeDeserializer().deserialize
+        items = self.items(self.variables["AWS_TABLE_NAME"])
         states = [Limits().load({name: read(value) for name, value in item.items()}) for item in items]
-        return {(state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in states}
+        return {(state.user_id, state.user_limit_id): state for state in states}
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """A whole table, as DynamoDB spells it."""
+        pages = self.dynamodb().get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [item for page in pages for item in page["Items"]]
+
+    def kinesis(self) -> "KinesisClient":
+        return session().client("kinesis", endpoint_url=self._endpoint("KINESIS"))
+
+    def dynamodb(self) -> "DynamoDBClient":
+        return session().client("dynamodb", endpoint_url=self._endpoint("DYNAMODB"))
 
     def quarantined(self) -> Counter[bytes]:
         """The bytes of every record in the quarantine, a directory."""

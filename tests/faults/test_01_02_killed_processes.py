@@ -1,0 +1,139 @@
+"""Rows 1 and 2: `kill -9` of a record processor, of the JVM; and a daemon that will not stay alive.
+
+Nothing is lost, nothing happens twice, and the same worker is at work on every shard again within 30 s.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support.holds import Holds, Point
+from tests.support.leases import lost, owed
+from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.service import Service, gone, service
+from tests.support.waiting import until
+from tests.support.workers import held_worker, processes, until_at_work
+
+RECOVERY_SECONDS = 30.0
+ORPHAN_SECONDS = 5.0
+SHARDS = 2
+
+
+@dataclass(frozen=True)
+class Play:
+    """A history in three parts, put before, during and after the deed. The second fits a request: one batch a shard."""
+
+    stage: Stage
+    running: Service
+    holds: Holds
+    before: list[Sample]
+    meanwhile: list[Sample]
+    afterwards: list[Sample]
+
+    @property
+    def so_far(self) -> list[Sample]:
+        return self.before + self.meanwhile
+
+    def stand_still(self, point: Point) -> None:
+        """Both record processors are held at the point, with the second part; the first is done with."""
+        self.stage.put(self.before)
+        until_received(self.running, len(self.before))
+        until(lambda: owed(self.stage) == 0, "the checkpoints after the first part")
+        self.holds.at(point)
+        self.stage.put(self.meanwhile)
+        until(lambda: len(self.holds.held(point)) == SHARDS, f"both record processors to be held {point}")
+
+    def recover(self, killed: float) -> float:
+        """The same worker goes on, and the table is what it would have been. Seconds until then, from `killed`."""
+        self.stage.put(self.afterwards)
+        seconds = until_at_work(self.running, SHARDS, killed)
+        made = self.so_far + self.afterwards
+        until_equal(self.stage, made)
+        until(lambda: owed(self.stage) == 0, "the last checkpoints")
+
+        assert lost(self.stage) == []
+        assert self.stage.quarantined() == poison(made)
+        assert self.running.received() >= len(made)
+        assert self.running.stop() == 0
+        assert sum(line["message"] == "daemon started" for line in self.running.lines()) == 2
+        return seconds
+
+
+@pytest.fixture
+def play(stage: Stage, seed: int, tmp_path: Path) -> Iterator[Play]:
+    made = samples(seed, count=1_900, users=40)
+    with held_worker(stage, tmp_path, "worker") as (running, holds):
+        yield Play(stage, running, holds, made[:1_000], made[1_000:1_400], made[1_400:])
+
+
+def test_01_kill_before_write(play: Play, tell: Tell) -> None:
+    def is_so() -> bool:
+        return play.stage.limits() == expected(play.before) and owed(play.stage) == len(play.meanwhile)
+
+    kill_a_record_processor(play, Point.BEFORE_WRITE, is_so, tell)
+
+
+def test_01_kill_mid_batch(play: Play, tell: Tell) -> None:
+    def is_so() -> bool:
+        return play.stage.limits() not in (expected(play.before), expected(play.so_far))
+
+    kill_a_record_processor(play, Point.MID_BATCH, is_so, tell)
+
+
+def test_01_kill_after_write(play: Play, tell: Tell) -> None:
+    def is_so() -> bool:
+        return play.stage.limits() == expected(play.so_far) and owed(play.stage) == len(play.meanwhile)
+
+    kill_a_record_processor(play, Point.AFTER_WRITE, is_so, tell)
+
+
+def test_01_kill_after_checkpoint(play: Play, tell: Tell) -> None:
+    def is_so() -> bool:
+        return play.stage.limits() == expected(play.so_far) and owed(play.stage) == 0
+
+    kill_a_record_processor(play, Point.AFTER_CHECKPOINT, is_so, tell)
+
+
+def kill_a_record_processor(play: Play, point: Point, is_so: Callable[[], bool], tell: Tell) -> None:
+    """`is_so`: that the two stand where they are said to stand."""
+    play.stand_still(point)
+    assert is_so()
+    os.kill(play.running.record_processors()[0], signal.SIGKILL)
+    killed = time.time()
+    play.holds.release(point)
+    seconds = play.recover(killed)
+    tell(f"every shard at work again after {seconds:.1f} s")
+    assert seconds < RECOVERY_SECONDS
+
+
+def test_02_kill_jvm(play: Play, tell: Tell) -> None:
+    """In the middle of a batch, when no record processor reads its pipe."""
+    play.stand_still(Point.BEFORE_WRITE)
+    _, jvm, *processors = processes(play.running)
+    os.kill(jvm, signal.SIGKILL)
+    killed = time.time()
+    gone([jvm, *processors], seconds=ORPHAN_SECONDS)
+    orphans = time.time() - killed
+    play.holds.release(Point.BEFORE_WRITE)
+    seconds = play.recover(killed)
+    tell(f"no orphan after {orphans:.1f} s, every shard at work again after {seconds:.1f} s")
+    assert seconds < RECOVERY_SECONDS
+
+
+def test_02_a_crash_loop_ends_after_its_budget(stage: Stage, tmp_path: Path, tell: Tell) -> None:
+    """Record processors that die as they start."""
+    variables, begun = {**stage.variables, "CONSUMER_RESTARTS": "2"}, time.monotonic()
+    with service(variables, tmp_path / "log", ("tests.support.worker", "false")) as running:
+        assert running.process.wait(180) == 1
+        tell(f"given up after {time.monotonic() - begun:.0f} s")
+        (last,) = [line for line in running.lines() if line["message"].startswith("giving up")]
+
+    assert last["level"] == "ERROR"
+    assert last["ends"] == 3

@@ -1,0 +1,132 @@
+"""Rows 3 and 4: a worker with all its processes is killed, and another one takes over. Within three minutes.
+
+KCL's leader lock is leased for two minutes, and who does not hold it deals out no leases. Both rows wait for just that,
+so they wait together.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support.emulators import Emulator
+from tests.support.leases import leader, lost, owed, owners
+from tests.support.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.service import Service, consumer, environment, gone
+from tests.support.waiting import until
+from tests.support.watch import Watch
+from tests.support.workers import LIVELY, processes, until_at_work, with_properties, worker
+
+TAKE_OVER_SECONDS = 180.0
+SHARDS = 2
+
+
+@pytest.fixture(scope="module")
+def takeovers(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[float]]]:
+    """Both rows on their way: seconds from the kill to progress of every shard."""
+    with ThreadPoolExecutor() as together:
+        yield {
+            play.__name__: together.submit(play, aws, seed, tmp_path_factory.mktemp(play.__name__))
+            for play in (a_new_container, the_leader_of_two)
+        }
+
+
+def test_03_kill_whole_worker(takeovers: dict[str, Future[float]], tell: Tell) -> None:
+    seconds = takeovers["a_new_container"].result()
+    tell(f"a new container was at work on every shard after {seconds:.0f} s")
+    assert seconds < TAKE_OVER_SECONDS
+
+
+def test_04_kill_the_leader_of_two(takeovers: dict[str, Future[float]], tell: Tell) -> None:
+    seconds = takeovers["the_leader_of_two"].result()
+    tell(f"the other worker was at work on every shard after {seconds:.0f} s")
+    assert seconds < TAKE_OVER_SECONDS
+
+
+def a_new_container(aws: Emulator, seed: int, directory: Path) -> float:
+    """Nothing is left of the old one but its leases; the new one has another worker id."""
+    stage = provisioned("new-container", aws, directory)
+    made = samples(seed, count=2_000, users=40)
+    with Watch(stage) as watch:
+        with worker(stage, directory, "old") as old:
+            stage.put(made[:1_000])
+            until_received(old, 500)
+            killed = kill(old)
+        (before,) = owners(stage)
+        with worker(stage, directory, "new") as new:
+            stage.put(made[1_000:])
+            seconds = until_at_work(new, SHARDS, killed)
+            until_equal(stage, made)
+            until(lambda: owed(stage) == 0, "the last checkpoints")
+            (after,) = owners(stage)
+            settled(stage, watch, made)
+            assert new.stop() == 0
+    assert before != after
+    return seconds
+
+
+def the_leader_of_two(aws: Emulator, seed: int, directory: Path) -> float:
+    stage = provisioned("leader-of-two", aws, directory)
+    made = iter(samples(seed, count=20_000, users=40))
+    put: list[Sample] = []
+
+    def load(count: int) -> None:
+        part = [next(made) for _ in range(count)]
+        put.extend(part)
+        stage.put(part)
+
+    def shared() -> bool:
+        load(50)
+        return set(owners(stage)) == {"leader", "other"}
+
+    settings = with_properties(directory, **LIVELY)
+    with (
+        Watch(stage) as watch,
+        worker(stage, directory, "leader", CONSUMER_WORKER_ID="leader", **settings) as first,
+    ):
+        load(500)
+        until_received(first, 500)
+        with worker(stage, directory, "other", CONSUMER_WORKER_ID="other", **settings) as other:
+            until(shared, "the second worker to get its share", every=0.5)
+            assert leader(stage) == "leader"
+            killed = kill(first)
+            load(500)
+            until(lambda: owners(stage) == {"other": SHARDS}, "the take-over", seconds=TAKE_OVER_SECONDS)
+            load(500)
+            seconds = until_at_work(other, SHARDS, killed)
+            until_equal(stage, put)
+            until(lambda: owed(stage) == 0, "the last checkpoints")
+            settled(stage, watch, put)
+            assert leader(stage) == "other"
+            assert other.stop() == 0
+    return seconds
+
+
+def provisioned(name: str, aws: Emulator, directory: Path) -> Stage:
+    variables = environment(name, directory, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", str(SHARDS))
+    return Stage(variables)
+
+
+def kill(running: Service) -> float:
+    """The whole process group, at once: the time, Unix seconds."""
+    everything = processes(running)
+    for process in everything:
+        os.kill(process, signal.SIGKILL)
+    killed = time.time()
+    running.process.wait()
+    gone(everything)
+    return killed
+
+
+def settled(stage: Stage, watch: Watch, made: Sequence[Sample]) -> None:
+    assert lost(stage) == []
+    assert stage.quarantined() == poison(made)
+    assert watch.looks
+    assert watch.went_back == []

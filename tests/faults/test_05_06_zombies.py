@@ -1,0 +1,125 @@
+"""Rows 5 and 6: a worker goes on writing after its lease has gone to another. The newest state wins, whoever writes it.
+
+The writes of the one who has lost the lease are old by then and change nothing, its checkpoint is refused, and it goes
+on with what it still has: no process ends.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support.holds import Point
+from tests.support.leases import lost, owed, owners
+from tests.support.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.service import Service
+from tests.support.waiting import until
+from tests.support.watch import Watch
+from tests.support.workers import LIVELY, held_worker, with_properties, worker
+
+SHARDS = 2
+
+
+class Producer:
+    """Puts one history bit by bit; `put` is what has been put."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.put: list[Sample] = []
+        self._stage = stage
+        self._left: Iterator[Sample] = iter(samples(seed, count=50_000, users=40))
+
+    def __call__(self, count: int) -> bool:
+        part = list(islice(self._left, count))
+        self.put += part
+        self._stage.put(part)
+        return True
+
+
+@pytest.fixture
+def produce(stage: Stage, seed: int) -> Producer:
+    return Producer(stage, seed)
+
+
+def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Path, tell: Tell) -> None:
+    """The JVM is stopped while its record processor is held before the write: to the others it looks dead."""
+    settings = {**with_properties(tmp_path, **LIVELY), "CONSUMER_FAILOVER_MILLIS": "2000"}
+    with (
+        Watch(stage) as watch,
+        worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir,
+    ):
+        produce(500)
+        until_received(heir, 500)
+        with held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds):
+            until(lambda: produce(50) and owners(stage)["zombie"], "the second worker to get its share", every=0.5)
+            until(lambda: produce(50) and zombie.received(), "its first batch", every=0.5)
+            holds.at(Point.BEFORE_WRITE)
+            until(lambda: produce(50) and holds.held(Point.BEFORE_WRITE), "its next batch", every=0.5)
+            jvm = zombie.jvm()
+            assert jvm
+            os.kill(jvm, signal.SIGSTOP)
+            until(lambda: owners(stage) == {"heir": SHARDS}, "the lease to be taken")
+            produce(500)
+            until_equal(stage, produce.put)
+            written = conflicts(zombie)
+            os.kill(jvm, signal.SIGCONT)
+            holds.release(Point.BEFORE_WRITE)
+            until_put_out(zombie)
+            until_equal(stage, produce.put)
+            tell(f"{conflicts(zombie) - written:.0f} late writes were refused")
+
+            assert conflicts(zombie) > written
+            unharmed(stage, watch, produce, zombie, heir)
+            assert zombie.jvm() == jvm
+
+
+def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path) -> None:
+    """The leader gives a lease away, and its record processor's batch takes longer than it waits for that."""
+    settings = {
+        **with_properties(tmp_path, **LIVELY),
+        "CONSUMER_HANDOFF_SECONDS": "2",
+        "CONSUMER_BATCH_DEADLINE_SECONDS": "1",
+    }
+    with (
+        Watch(stage) as watch,
+        held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds),
+    ):
+        produce(500)
+        until_received(zombie, 500)
+        holds.at(Point.BEFORE_WRITE, seconds=6)
+        with worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir:
+            until(lambda: produce(50) and owners(stage)["heir"], "a lease to be given away", every=0.5)
+            until_put_out(zombie)
+            holds.release(Point.BEFORE_WRITE)
+            produce(500)
+            until_equal(stage, produce.put)
+            unharmed(stage, watch, produce, zombie, heir)
+
+
+def until_put_out(zombie: Service) -> None:
+    """Waits until it has been told that a lease is gone: its checkpoint was refused, and the shard let go."""
+    until(lambda: checkpoints(zombie, "ShutdownException"), "the checkpoint to be refused")
+    until(lambda: any(line["message"] == "lease lost" for line in zombie.lines()), "the shard to be let go")
+
+
+def checkpoints(running: Service, answer: str) -> float:
+    name = "consumer_checkpoints_total"
+    return sum(each.value for each in running.samples() if each.name == name and each.labels["result"] == answer)
+
+
+def conflicts(running: Service) -> float:
+    return sum(each.value for each in running.samples() if each.name == "consumer_write_conflicts_total")
+
+
+def unharmed(stage: Stage, watch: Watch, produce: Producer, *workers: Service) -> None:
+    until(lambda: owed(stage) == 0, "the last checkpoints")
+    assert lost(stage) == []
+    assert stage.quarantined() == poison(produce.put)
+    assert watch.looks
+    assert watch.went_back == []
+    for running in workers:
+        assert sum(line["message"] == "daemon started" for line in running.lines()) == 1

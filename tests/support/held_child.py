@@ -1,0 +1,79 @@
+"""The record processor as it ships, but it can be held up (holds.py): `python -m tests.support.held_child process`.
+
+The folder of the orders is the environment's TEST_HOLDS.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from botocore.config import Config
+
+from consumer.engine.projection import Key
+from consumer.engine.records import Position
+from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.entrypoints.pipes import take_over
+from consumer.limits.state import LimitState
+from consumer.settings import AwsSettings
+from tests.support.holds import Holds, Point
+
+S = TypeVar("S")
+
+EXECUTABLE = "python -m tests.support.held_child process"
+
+
+class HeldRepository(Generic[S]):
+    """Writes in two halves; before, between and after them it can be held."""
+
+    def __init__(self, kept: Repository[S], reach: Callable[[Point], None]) -> None:
+        self._kept = kept
+        self._reach = reach
+
+    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+        return self._kept.load(keys)
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        half = len(changes) // 2
+        self._reach(Point.BEFORE_WRITE)
+        first = self._kept.save(dict(islice(changes.items(), half)))
+        self._reach(Point.MID_BATCH)
+        second = self._kept.save(dict(islice(changes.items(), half, None)))
+        self._reach(Point.AFTER_WRITE)
+        return Saved(
+            {**first.stored, **second.stored},
+            {**first.conflicts, **second.conflicts},
+            {**first.unknown, **second.unknown},
+        )
+
+    def partition(self, partition: str) -> list[S]:
+        return self._kept.partition(partition)
+
+
+def main() -> None:
+    # as in `consumer process`, all else comes after
+    pipes = take_over()
+    from consumer import bootstrap
+    from consumer.entrypoints import child, kcl
+
+    reach = Holds(Path(os.environ["TEST_HOLDS"])).reach
+    repository, ask = bootstrap.repository, kcl._ask
+
+    def held_repository(settings: AwsSettings, requests: Executor, config: Config) -> HeldRepository[LimitState]:
+        return HeldRepository(repository(settings, requests, config), reach)
+
+    def held_ask(checkpointer: Any, position: Position | None) -> str:
+        reach(Point.BEFORE_CHECKPOINT)
+        answer = ask(checkpointer, position)
+        reach(Point.AFTER_CHECKPOINT)
+        return answer
+
+    bootstrap.repository = held_repository  # type: ignore[assignment]
+    kcl._ask = held_ask
+    child.process(pipes)
+
+
+if __name__ == "__main__":
+    main()
