@@ -165,6 +165,15 @@ def test_what_was_stored_last_need_not_be_read() -> None:
     assert core.limit()["progress"] == "20"
 
 
+def test_what_was_only_read_need_not_be_read_again_either() -> None:
+    repository = UnsteadyRepository(memory())
+    Core(repository.kept).deliver(created(1))
+    core = Core(repository)
+    core.deliver(created(1))
+    core.deliver(created(1))
+    assert (len(repository.loads), repository.saves) == (1, [])
+
+
 def test_what_was_forgotten_is_read_again() -> None:
     repository = UnsteadyRepository(memory())
     core = Core(repository)
@@ -174,13 +183,21 @@ def test_what_was_forgotten_is_read_again() -> None:
     assert len(repository.loads) == 2
 
 
-def test_the_least_recently_used_is_forgotten_first() -> None:
+STATES = {("u", name): Versioned(name, name) for name in "abc"}
+A, B, C = STATES
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda known: known.get([A]), lambda known: known.learn({A: STATES[A]})],
+    ids=["asked for", "learnt again"],
+)
+def test_the_least_recently_used_is_forgotten_first(use: Callable[[Known[str]], object]) -> None:
     known: Known[str] = Known(2)
-    states = {("u", name): Versioned(name, name) for name in "abc"}
-    known.learn({("u", "a"): states["u", "a"], ("u", "b"): states["u", "b"]})
-    known.get([("u", "a")])
-    known.learn({("u", "c"): states["u", "c"]})
-    assert known.get(states) == {key: state for key, state in states.items() if key != ("u", "b")}
+    known.learn({A: STATES[A], B: STATES[B]})
+    use(known)
+    known.learn({C: STATES[C]})
+    assert known.get(STATES) == {A: STATES[A], C: STATES[C]}
 
 
 def test_without_room_to_know_anything_all_is_read() -> None:
@@ -360,6 +377,12 @@ def test_a_quarantine_that_is_down_is_waited_for() -> None:
     assert outcomes(delivered) == [APPLIED, QUARANTINED]
     assert core.patience.waits == [("quarantine", "the quarantine is down")] * 3
     assert [entry.record.data for entry in core.quarantine.entries()] == [POISON]
+
+
+def test_a_quarantine_that_is_down_does_not_matter_to_a_batch_without_poison() -> None:
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True))
+    assert outcomes(core.deliver(created(1), foreign("NEW"))) == [APPLIED, IGNORED]
+    assert core.patience.waits == []
 
 
 def test_while_the_quarantine_is_down_poison_stays_unsettled_and_the_rest_is_applied() -> None:

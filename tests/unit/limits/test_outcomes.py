@@ -11,12 +11,26 @@ import pytest
 
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
-from consumer.engine.processor import BatchResult
+from consumer.engine.patience import NoPatience
+from consumer.engine.processor import BatchResult, Processor
+from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.records import Record
 from consumer.limits import changes
+from consumer.limits.projection import Limits
 from tests.support import kpl
-from tests.support.core import Core
-from tests.support.events import LIMIT, START, Event, created, encode, foreign, position, progress_changed, reset
+from tests.support.core import Core, memory
+from tests.support.events import (
+    LIMIT,
+    START,
+    Event,
+    created,
+    encode,
+    foreign,
+    position,
+    progress_changed,
+    records,
+    reset,
+)
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
@@ -142,9 +156,10 @@ def test_a_record_as_large_as_the_cap_is_taken() -> None:
     assert Core(record_cap=1_000).deliver(encode(created()).ljust(1_000)).outcomes == {APPLIED: 1}
 
 
-def test_the_cap_is_256_kib() -> None:
-    delivered = Core().deliver(encode(created()).ljust(262_144), encode(created()).ljust(262_145))
-    assert delivered.outcomes == {APPLIED: 1, QUARANTINED: 1}
+def test_the_cap_is_256_kib_if_nobody_says_otherwise() -> None:
+    processor = Processor(Limits(), memory(), InMemoryQuarantine(), lambda: 0.0)
+    largest, larger = (encode(created()).ljust(length) for length in (262_144, 262_145))
+    assert processor.process(records(largest, larger), NoPatience()).reasons == {Reason.TOO_LARGE: 1}
 
 
 # fields: for each kind, what must not be there
@@ -470,6 +485,18 @@ def test_a_negative_amount_is_warned_of_also_when_the_event_comes_late() -> None
     delivered = core.deliver(progress_changed(4, amount="-1"))
     assert delivered.outcomes == {APPLIED: 1}
     assert delivered.warnings == {changes.NEGATIVE_AMOUNT: 1, changes.NEGATIVE_PROGRESS: 1}
+
+
+@pytest.mark.parametrize("amount", ["0", "-0.00", "0.01"])
+def test_an_amount_that_is_not_negative_is_no_cause_for_a_warning(amount: str) -> None:
+    assert Core().deliver(created(1), progress_changed(2, amount=amount)).warnings == Counter()
+
+
+def test_an_event_that_comes_again_is_not_warned_of_again() -> None:
+    core = Core()
+    odd = created(1), progress_changed(2, amount="-1"), progress_changed(3, previousProgress="5", amount="-6")
+    assert core.deliver(*odd).warnings[changes.NEGATIVE_AMOUNT] == 2
+    assert core.deliver(*odd).warnings == Counter()
 
 
 def test_sound_events_are_applied_without_a_warning() -> None:

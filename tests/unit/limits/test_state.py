@@ -187,6 +187,13 @@ def test_one_event_with_two_contents_ends_in_one_of_them_in_any_order() -> None:
     assert used(state) in ("9", "10")
 
 
+def test_one_event_with_many_contents_leaves_one_previous_value_in_any_order() -> None:
+    contents = [created(5, "e", value=told) for told in ("9", "10", "11")]
+    state = after(*contents, created(6, value="11"))
+    assert state.previous_value
+    assert plain(state.previous_value.value) == "10"
+
+
 def test_the_latest_event_is_remembered_whatever_its_type() -> None:
     assert after(created(9), progress_changed(3), was_reset(4)).last[:2] == (9, "e-0009")
     assert after(created(2), progress_changed(3), was_reset(4)).last[:2] == (4, "e-0004")
