@@ -59,8 +59,9 @@ def owed(stage: Stage) -> int:
 
 def lost(stage: Stage) -> list[str]:
     """Sequence numbers before a checkpoint of records whose effect is neither in the table nor in the quarantine."""
-    states, quarantined = stage.states(), stage.quarantined()
+    # the checkpoints first: what is settled meanwhile may be past them, and not yet seen
     done = [(number, data) for done, number, data in _records(stage) if done]
+    states, quarantined = stage.states(), stage.quarantined()
     return [number for number, data in done if data not in quarantined and not _in(states, data)]
 
 

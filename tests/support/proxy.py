@@ -169,6 +169,10 @@ def lose_reply(exchange: Exchange) -> None:
     exchange.forward(exchange.request)
 
 
+def hang_up(_exchange: Exchange) -> None:
+    """Neither passed on nor answered: the connection is closed at once."""
+
+
 def swallow(exchange: Exchange) -> None:
     """A black hole: neither passed on nor answered, for as long as the fault lasts."""
     exchange.wait()

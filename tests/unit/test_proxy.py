@@ -30,6 +30,7 @@ from tests.support.proxy import (
     FaultProxy,
     delay,
     fault_proxy,
+    hang_up,
     hold,
     leave_unread,
     lose_reply,
@@ -157,6 +158,12 @@ def test_a_lost_reply_was_carried_out(proxy: FaultProxy, upstream: Upstream) -> 
     with proxy.fault(lose_reply) as fault, pytest.raises(ConnectionClosedError):
         names(proxy)
     assert (len(upstream.asked), fault.hits) == (1, {"ListTables": 1})
+
+
+def test_a_connection_is_closed_at_once(proxy: FaultProxy, upstream: Upstream) -> None:
+    with proxy.fault(hang_up), pytest.raises(ConnectionClosedError):
+        names(proxy)
+    assert upstream.asked == []
 
 
 def test_what_is_swallowed_is_neither_answered_nor_passed_on(proxy: FaultProxy, upstream: Upstream) -> None:
