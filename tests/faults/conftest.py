@@ -15,7 +15,7 @@ from tests.support.scenario import Stage
 from tests.support.service import consumer, environment
 
 SEED = pytest.StashKey[int]()
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
 
 Tell = Callable[[str], None]
 """Takes a line that is shown when all tests are over, whatever became of them."""
@@ -24,8 +24,10 @@ Tell = Callable[[str], None]
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if SEED in config.stash:
         terminalreporter.write_line(f"repeat with CONSUMER_TEST_SEED={config.stash[SEED]}")
-    for line in config.stash.get(FIGURES, []):
-        terminalreporter.write_line(line)
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    for report in (each for each in reports if isinstance(each, pytest.TestReport) and each.when == "call"):
+        for line in (value for name, value in report.user_properties if name == FIGURE):
+            terminalreporter.write_line(f"{report.location[2]}: {line}")
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +38,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Tell:
-    figures = request.config.stash.setdefault(FIGURES, [])
-    return lambda line: figures.append(f"{request.node.name}: {line}")
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    return lambda line: record_property(FIGURE, line)
 
 
 @pytest.fixture(scope="session")

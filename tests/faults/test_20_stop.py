@@ -1,0 +1,129 @@
+"""Row 20: SIGTERM. What is under way is flushed and checkpointed, and the exit code is 0 within the stop window.
+
+A batch that does not end is cut off, and read again by the next worker.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from consumer.settings import Settings
+from tests.faults.conftest import Tell
+from tests.support.holds import Holds, Point
+from tests.support.leases import lost, owed
+from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.service import Service, consumer, gone
+from tests.support.waiting import until
+from tests.support.workers import held_worker, processes, worker
+
+STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
+"""When the container would be killed."""
+SHARDS = 2
+
+Recipients = Callable[[Service], list[int]]
+Stop = Callable[[Service, Recipients], None]
+
+
+def supervisor(running: Service) -> list[int]:
+    return [running.process.pid]
+
+
+@pytest.fixture
+def made(seed: int) -> list[Sample]:
+    """The second part fits a request, so each shard has it in one batch."""
+    return samples(seed, count=900, users=40)
+
+
+@pytest.fixture
+def stop(tell: Tell) -> Stop:
+    """Sends SIGTERM; all ends in time and well."""
+
+    def stop(running: Service, recipients: Recipients) -> None:
+        everything, begun = processes(running), time.monotonic()
+        for process in recipients(running):
+            os.kill(process, signal.SIGTERM)
+        assert running.process.wait(STOP_SECONDS) == 0
+        tell(f"stopped within {time.monotonic() - begun:.1f} s")
+        gone(everything)
+
+    return stop
+
+
+def test_20_sigterm_idle(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
+    with worker(stage, tmp_path, "worker") as running:
+        stage.put(made)
+        until_received(running, len(made))
+        stop(running, supervisor)
+    flushed(stage, made)
+
+
+def test_20_sigterm_in_a_small_batch_to_every_process(
+    stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop
+) -> None:
+    with held_worker(stage, tmp_path, "worker") as (running, holds):
+        into_a_batch(stage, made, running, holds, seconds=1)
+        stop(running, processes)
+    flushed(stage, made)
+
+
+def test_20_sigterm_in_a_batch_of_10_seconds(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
+    with held_worker(stage, tmp_path, "worker") as (running, holds):
+        into_a_batch(stage, made, running, holds, seconds=10)
+        stop(running, supervisor)
+    flushed(stage, made)
+
+
+def test_20_sigterm_in_an_endless_batch(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
+    with held_worker(stage, tmp_path, "worker", CONSUMER_WORKER_ID="worker") as (running, holds):
+        into_a_batch(stage, made, running, holds, seconds=None)
+        stop(running, supervisor)
+
+    assert stage.limits() == expected(made[:500]), "the batch was cut off"
+    assert owed(stage) == len(made[500:]), "and is still to be read"
+    with worker(stage, tmp_path, "next", CONSUMER_WORKER_ID="worker") as running:
+        until_equal(stage, made)
+        assert running.stop() == 0
+    flushed(stage, made)
+
+
+def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
+    """A batch that waits for its environment gives up in time, so the worker needs not be cut off."""
+    stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
+    with worker(stage, tmp_path, "worker") as running:
+        stage.put(made)
+        until(lambda: waits(running), "a record processor to wait for the table")
+        stop(running, supervisor)
+        ends = [line["cut_off"] for line in running.lines() if line["message"] == "shutdown requested"]
+        assert ends == [True] * SHARDS
+        assert owed(stage) == len(made)
+    consumer(stage.variables, "provision")
+    with worker(stage, tmp_path, "next") as running:
+        until_equal(stage, made)
+        assert running.stop() == 0
+    flushed(stage, made)
+
+
+def into_a_batch(stage: Stage, made: list[Sample], running: Service, holds: Holds, seconds: float | None) -> None:
+    """Both record processors are in a batch that takes so long, None: for ever."""
+    stage.put(made[:500])
+    until_received(running, 500)
+    until(lambda: owed(stage) == 0, "the checkpoints after the first part")
+    holds.at(Point.BEFORE_WRITE, seconds)
+    stage.put(made[500:])
+    until(lambda: len(holds.held(Point.BEFORE_WRITE)) == SHARDS, "both record processors to be in the batch")
+
+
+def flushed(stage: Stage, made: list[Sample]) -> None:
+    assert stage.limits() == expected(made)
+    assert stage.quarantined() == poison(made)
+    assert owed(stage) == 0
+    assert lost(stage) == []
+
+
+def waits(running: Service) -> float:
+    return sum(each.value for each in running.samples() if each.name == "consumer_environment_retries_total")

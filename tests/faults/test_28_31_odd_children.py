@@ -1,0 +1,71 @@
+"""Rows 28 and 31: a record processor that hangs, and one whose libraries print to stdout and read stdin."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support.emulators import ROOT
+from tests.support.holds import Point
+from tests.support.leases import lost, owed
+from tests.support.noisy import NOISE
+from tests.support.noisy_child import EXECUTABLE
+from tests.support.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.service import gone, service
+from tests.support.waiting import until
+from tests.support.workers import held_worker, until_at_work
+
+SHARDS = 2
+HANG_SECONDS = 6
+
+
+@pytest.fixture
+def made(seed: int) -> list[Sample]:
+    return samples(seed, count=1_400, users=40)
+
+
+def test_28_hung_child(stage: Stage, made: list[Sample], tmp_path: Path, tell: Tell) -> None:
+    """Stopped in the middle of a batch: the daemon hears nothing for too long and ends itself; all begins anew."""
+    with held_worker(stage, tmp_path, "worker", CONSUMER_HANG_SECONDS=str(HANG_SECONDS)) as (running, holds):
+        stage.put(made[:500])
+        until_received(running, 500)
+        holds.at(Point.BEFORE_WRITE)
+        stage.put(made[500:900])
+        hung = holds.until_held(Point.BEFORE_WRITE)
+        os.kill(hung, signal.SIGSTOP)
+        stopped = time.time()
+        holds.release(Point.BEFORE_WRITE)
+        gone([hung], seconds=60)
+        ended = time.time() - stopped
+        stage.put(made[900:])
+        seconds = until_at_work(running, SHARDS, stopped + ended)
+        tell(f"ended {ended:.1f} s after it hung, every shard at work again {seconds:.1f} s later")
+        settled(stage, made)
+        assert ended > HANG_SECONDS - 1, "nothing else ended it"
+        assert running.stop() == 0
+        assert sum(line["message"] == "daemon started" for line in running.lines()) == 2
+
+
+def test_31_library_talks(stage: Stage, made: list[Sample], tmp_path: Path) -> None:
+    """What it prints would be taken for messages, what it reads would be the daemon's."""
+    variables = {**stage.variables, "PYTHONPATH": str(ROOT)}
+    with service(variables, tmp_path / "log", ("tests.support.worker", *EXECUTABLE.split())) as running:
+        stage.put(made)
+        settled(stage, made)
+        said = running.log.read_text()
+        until_received(running, len(made))
+        assert running.received() == len(made), "no record came twice"
+        assert running.stop() == 0
+    assert said.count(NOISE) > 3
+    assert "read: '' b''" in said, "and there was nothing to read"
+
+
+def settled(stage: Stage, made: list[Sample]) -> None:
+    until_equal(stage, made)
+    until(lambda: owed(stage) == 0, "the last checkpoints")
+    assert stage.quarantined() == poison(made)
+    assert lost(stage) == []
