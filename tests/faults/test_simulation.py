@@ -1,0 +1,284 @@
+"""Ten thousand made-up lives of an application: a seed is one of them, and can be lived again.
+
+The record processors are the real ones. Every request of theirs may be throttled, or may be done and not heard of;
+another record processor may come before it, steal the lease under it, or write what is long done; the process may be
+killed before it or after it. Shards split and merge, records come twice, out of order, spoilt, packed together.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from random import Random
+
+import pytest
+
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.entrypoints.kcl import ShardRules
+from consumer.limits.sample import Sample, histories
+from tests.faults.conftest import Tell
+from tests.support.core import Fate
+from tests.support.fleet import Fleet, Killed, Shard, Tenancy
+
+RUNS = 10_000
+PART = 250
+HAPPENINGS = frozenset(
+    {
+        *("throttled", "reply_lost", "killed", "crashed", "interludes", "stolen", "zombie batches"),
+        *("stopped in a batch", "outages", "split", "merged"),
+    }
+)
+"""What ten thousand lives must have seen to be worth anything."""
+STEPS = 5_000
+"""More than any life takes that goes on."""
+
+
+class RandomTrouble:
+    """Implements fleet.Trouble: what happens to one worker's requests is drawn, until `ends` says that it is enough."""
+
+    def __init__(self, life: "Life") -> None:
+        self.life = life
+        random = life.random
+        self.failing = random.choice((0.0, 0.1, 0.5))
+        self.rivalry = random.choice((0.0, 0.1, 0.3))
+        self.killing = random.choice((0.0, 0.02))
+
+    def request(self) -> Fate:
+        self.life.interlude(self.rivalry)
+        return self._fate()
+
+    def write(self) -> Fate:
+        self.life.interlude(self.rivalry / 2)
+        return self._fate()
+
+    def answered(self) -> None:
+        self._maybe_killed()
+
+    def _fate(self) -> Fate:
+        self._maybe_killed()
+        if self.life.fleet.time < self.life.outage_ends:
+            return self.life.tell(Fate.THROTTLED)
+        if not self.life.happens(self.failing):
+            return Fate.STORED
+        return self.life.tell(self.life.random.choice((Fate.THROTTLED, Fate.REPLY_LOST)))
+
+    def _maybe_killed(self) -> None:
+        if self.life.happens(self.killing):
+            self.life.seen["killed"] += 1
+            raise Killed
+
+
+class Life:
+    """One life of an application, from its first record to its last checkpoint."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.seen: Counter[str] = Counter()
+        self.depth = 0
+        self.outage_ends = 0.0
+        self.troubles = self.random.choice((0, 10, 60))
+        self.samples = self._in_disorder()
+        policy = CheckpointPolicy(self.random.choice((0.5, 60.0)), self.random.choice((1, 7, 1_000)))
+        self.fleet = Fleet(self.random.randint(1, 2), ShardRules(policy, batch_deadline=2.0))
+        self.tenancies: list[Tenancy] = []
+        self.acts = (
+            *(self._put, self._work, self._work, self._work, self._take),
+            *(self._reshard, self._crash, self._stop, self._outage),
+        )
+
+    def _in_disorder(self) -> list[Sample]:
+        """Records come at most so many places away from where they belong."""
+        size, users = self.random.randint(5, 30), self.random.randint(1, 4)
+        samples = list(histories(self.random, size, users, duplicates=0.1, poison=0.06))
+        reach = self.random.choice((0, 3, size))
+        places = sorted(range(size), key=lambda place: place + self.random.uniform(0, reach))
+        return [samples[place] for place in places]
+
+    def live(self) -> None:
+        """Until everything is put, read and checkpointed, whatever happens meanwhile."""
+        for _ in range(STEPS):
+            if not self.samples and self.fleet.finished:
+                return
+            self.fleet.pass_time(self.random.choice((0.0, 1.0, 60.0)))
+            self.random.choice(self.acts)()
+        raise AssertionError("this life does not come to its end")
+
+    def happens(self, chance: float) -> bool:
+        """Whether something bad happens: so many times in a life, and then no more."""
+        if self.troubles <= 0 or self.random.random() >= chance:
+            return False
+        self.troubles -= 1
+        return True
+
+    def tell(self, fate: Fate) -> Fate:
+        self.seen[fate.name.lower()] += 1
+        return fate
+
+    def interlude(self, chance: float) -> None:
+        """While a request is on its way, others act."""
+        if self.depth < 3 and self.happens(chance):
+            self.depth += 1
+            self.seen["interludes"] += 1
+            self.random.choice(self.acts)()
+            self.depth -= 1
+
+    # what may happen
+
+    def _put(self) -> None:
+        """A record, or, packed into one, several of a user's that follow each other."""
+        packed: list[Sample] = []
+        most = self.random.choice((1, 1, 1, 3))
+        while self.samples and len(packed) < most and _same_user([*packed, self.samples[0]]):
+            packed.append(self.samples.pop(0))
+        if packed:
+            self.fleet.put(*packed)
+
+    def _take(self) -> None:
+        """A free shard is taken; a held one is stolen, now and then."""
+        shards = [shard for shard in self.fleet.shards if shard.open_for_reading]
+        if not shards:
+            return
+        shard = self.random.choice(shards)
+        if shard.holder is None or self.happens(0.3):
+            self.seen["stolen"] += shard.holder is not None
+            self._start(shard)
+
+    def _start(self, shard: Shard) -> None:
+        cached = self.random.choice((0, 2, 1_000))
+        self.tenancies.append(self.fleet.take(shard, RandomTrouble(self), cached))
+
+    def _idle(self) -> list[Tenancy]:
+        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
+        return [tenancy for tenancy in self.tenancies if not tenancy.busy]
+
+    def _work(self) -> None:
+        """A batch for somebody: also for one that has lost its lease, or is to stop, and has not heard of it."""
+        idle = self._idle()
+        if not idle:
+            return self._take()
+        tenancy = self.random.choice(idle)
+        if tenancy.stopping and self.random.random() < 0.5:
+            tenancy.stop()
+        elif tenancy.holds_the_lease or self.happens(0.7):
+            self.seen["zombie batches"] += not tenancy.holds_the_lease
+            tenancy.work(self.random.randint(1, 12))
+        else:
+            tenancy.hear_of_the_loss()
+        return None
+
+    def _crash(self) -> None:
+        """Between two batches: what was known is forgotten, what was not checkpointed comes again."""
+        idle = self._idle()
+        if idle and self.happens(0.3):
+            self.random.choice(idle).end()
+            self.seen["crashed"] += 1
+
+    def _stop(self) -> None:
+        """Somebody is asked to stop, in the middle of a batch too."""
+        if self.tenancies and self.happens(0.2):
+            tenancy = self.random.choice(self.tenancies)
+            tenancy.stopping = True
+            self.seen["stopped in a batch"] += tenancy.busy
+
+    def _outage(self) -> None:
+        """Nothing is answered for a while; and who waits for that may be asked to stop."""
+        if self.happens(0.2):
+            self.outage_ends = self.fleet.time + self.random.choice((1.0, 30.0, 90.0))
+            self.seen["outages"] += 1
+            for tenancy in self.tenancies:
+                tenancy.stopping |= tenancy.busy and self.random.random() < 0.5
+
+    def _reshard(self) -> None:
+        """A shard is split in two, or two are merged."""
+        shards = self.fleet.open_shards()
+        if len(self.fleet.shards) > 6 or not self.happens(0.2):
+            return
+        if len(shards) > 1 and self.random.random() < 0.5:
+            self.fleet.reshard(self.random.sample(shards, 2), 1)
+            self.seen["merged"] += 1
+        else:
+            self.fleet.reshard([self.random.choice(shards)], 2)
+            self.seen["split"] += 1
+
+
+def _same_user(samples: Sequence[Sample]) -> bool:
+    return len({sample.partition_key for sample in samples}) == 1
+
+
+def lived(seed: int, make: Callable[[int], Life] = Life) -> Life:
+    """Raises what went wrong, with the seed and the first difference."""
+    life = make(seed)
+    try:
+        life.live()
+        problems = life.fleet.problems()
+        assert not problems, f"{problems[0]} (and {len(problems) - 1} more)"
+    except BaseException as wrong:
+        wrong.add_note(f"seed {seed}: to live it again, CONSUMER_TEST_SEED={seed}")
+        raise
+    return life
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What happened in some lives; `failed` is the seed of the first that went wrong."""
+
+    seen: Counter[str]
+    failed: int | None = None
+
+
+def lives(seeds: Iterable[int]) -> Lives:
+    logging.disable()  # ten thousand lives have more to log than anybody reads
+    seen: Counter[str] = Counter()
+    try:
+        for seed in seeds:
+            try:
+                seen += lived(seed).seen
+            except AssertionError:
+                return Lives(seen, seed)
+    finally:
+        logging.disable(logging.NOTSET)
+    return Lives(seen)
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Executor]:
+    """A process for each core, with hashes, and so orders of sets, of its own."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield pool
+
+
+def test_every_life_ends_well(seed: int, tell: Tell, others: Executor) -> None:
+    if os.environ.get("CONSUMER_TEST_SEED"):
+        lived(seed)
+        return
+    parts = [range(first, first + PART) for first in range(seed, seed + RUNS, PART)]
+    seen: Counter[str] = Counter()
+    for part in others.map(lives, parts):
+        if part.failed is not None:
+            lived(part.failed)
+            raise AssertionError(f"seed {part.failed} went wrong, but not a second time")
+        seen += part.seen
+    tell(f"{RUNS} lives from seed {seed}: {dict(sorted(seen.items()))}")
+    assert seen.keys() >= HAPPENINGS
+
+
+def test_a_seed_is_one_and_the_same_life_everywhere(seed: int, others: Executor) -> None:
+    seeds = range(seed, seed + 20)
+    assert lives(seeds) == others.submit(lives, seeds).result()
+
+
+class Forgetful(Life):
+    """An application whose table loses what is in it."""
+
+    def live(self) -> None:
+        super().live()
+        self.fleet.table.lose_everything()
+
+
+def test_a_life_that_ends_badly_tells_its_seed_and_the_first_difference() -> None:
+    with pytest.raises(AssertionError, match=r"found None, wanted .* \(and [0-9]+ more\)") as wrong:
+        lived(7, Forgetful)
+    assert wrong.value.__notes__ == ["seed 7: to live it again, CONSUMER_TEST_SEED=7"]
