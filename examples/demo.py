@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from consumer.limits.sample import histories
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -24,6 +23,7 @@ from consumer.engine.folding import Outcome
 from consumer.entrypoints import screen
 from consumer.entrypoints.files import read_records
 from consumer.entrypoints.put import Outgoing, outgoing, put
+from consumer.limits.sample import histories
 from consumer.limits.view import UserLimit
 from tests.support.emulators import Emulator, ministack, session
 from tests.support.service import Service, consumer, environment, service
@@ -104,7 +104,7 @@ def _consume(
                 bars.update(received, completed=count, note=f"lag {_lag(running):,.0f} ms")
             return count >= len(records)
 
-        until(lambda: running.received(), "the first record", every=LOOK)
+        until(running.received, "the first record", every=LOOK)
         first = time.monotonic() - start
         until(look, "all records to be consumed", seconds=120, every=LOOK)
     console.print(f"first records {first:.1f} s after the start")
