@@ -31,8 +31,11 @@ Input = ParamSpec("Input")
 
 MADE = "made"
 LEASE_GONE = "ShutdownException"
-RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException"})
-"""Answers to a checkpoint, as KCL's exception classes. Any other is a reason to leave."""
+RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"})
+"""Answers to a checkpoint, as KCL's exception classes. Any other is a reason to leave.
+
+A bare RuntimeException is what KCL makes of a DynamoDB that cannot be reached, or of credentials it cannot get.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,9 @@ EPOCH = 1e9
 """What the wall clock is ahead of the monotonic one."""
 DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
 
-THROTTLED, DEPENDENCY = "ThrottlingException", "KinesisClientLibDependencyException"
+THROTTLED, DEPENDENCY, UNREACHABLE = "ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"
 LEASE_GONE, INVALID, ARGUMENT = "ShutdownException", "InvalidStateException", "IllegalArgumentException"
-BUSY = (THROTTLED, DEPENDENCY)
+BUSY = (THROTTLED, DEPENDENCY, UNREACHABLE)
 FATAL = (INVALID, ARGUMENT, "NullPointerException", HANG_UP, INITIALIZE)
 """Answers after which nothing but leaving is safe: also no answer at all, and one that is none."""
 
