@@ -3,7 +3,9 @@
 Credentials are not here: boto3 and the Java SDK find them by their own chains.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import pairwise
@@ -248,6 +250,20 @@ def variable(field: str) -> str:
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return str(alias) if alias else f"{PREFIX}{field.upper()}"
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """A line for each environment variable that begins as ours do and is none: misspelt, it would change nothing."""
+    known = [variable(field) for field in Settings.model_fields]
+    strange = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
+    return [f"{name} is not a setting{did_you_mean(name, known)}" for name in strange]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a complaint about an unknown word; empty when nothing is near."""
+    lowered = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.7)
+    return f": did you mean {lowered[near[0]]}?" if near else ""
 
 
 def load(kind: type[Loaded], **given: Any) -> Loaded:

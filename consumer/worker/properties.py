@@ -4,7 +4,6 @@ The Java loader ignores a key it does not know, takes a number it cannot read fo
 of a primitive `false` or `0`; it says so nowhere. So nothing reaches it that has not been checked here.
 """
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from consumer.engine.errors import SettingsError
-from consumer.settings import Settings, variable
+from consumer.settings import Settings, did_you_mean, variable
 
 Check = Callable[[str], str | None]
 
@@ -291,17 +290,11 @@ def wrong_entries(properties: Mapping[str, str]) -> list[str]:
 def _complaint(key: str, value: str) -> str | None:
     check = KEYS.get(key)
     if check is None:
-        return f"is not a property of the daemon{_hint(key)}"
+        return f"is not a property of the daemon{did_you_mean(key, KEYS)}"
     if _SECRET.search(value):
         return "holds an AWS access key: credentials never stand in properties"
     wrong = check(value)
     return f"= {value!r} {wrong}" if wrong else None
-
-
-def _hint(key: str) -> str:
-    lowered = {known.lower(): known for known in KEYS}
-    near = difflib.get_close_matches(key.lower(), lowered, n=1, cutoff=0.7)
-    return f": did you mean {lowered[near[0]]}?" if near else ""
 
 
 # --- From the settings ---------------------------------------------------------------------------------------------
@@ -348,8 +341,8 @@ def render(shipped: Mapping[str, str], settings: Settings, worker_id: str, execu
     Raises SettingsError with a line for each entry that the daemon would not take, or that a setting contradicts.
     """
     ours = decided(settings, worker_id, executable)
-    effective = dict(shipped) | ours
-    if found := _contradictions(shipped, ours) or problems(effective):
+    effective = {key: value for key, value in shipped.items() if _ALIASES.get(key, key) not in OWNED} | ours
+    if found := _contradictions(shipped, ours) + problems(effective):
         raise SettingsError([f"consumer.properties: {line}" for line in found])
     return f"{_HEADER}{write(effective)}"
 

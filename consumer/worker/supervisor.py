@@ -31,7 +31,7 @@ from prometheus_client import CollectorRegistry
 from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_STARTS, DAEMON_UP, Sink
 from consumer.prometheus import PrometheusSink
-from consumer.settings import Settings, variable
+from consumer.settings import Settings, unknown, variable
 from consumer.worker import java, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
@@ -105,15 +105,18 @@ def check(
     """Raises SettingsError with everything that would keep the worker from running, found without starting Java."""
     checks: list[Callable[[], object]] = [
         lambda: _rendered(settings, "unknown yet", executable),
+        lambda: _none(unknown(environment)),
         lambda: _need(_on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"),
         lambda: _need("PROMETHEUS_MULTIPROC_DIR" not in environment, "PROMETHEUS_MULTIPROC_DIR is the worker's to set"),
     ]
     if command is None:
         log_file = settings.properties / "logback.xml"
         checks += [
-            lambda: _need(log_file.is_file(), f"{variable('properties')}: {log_file} is not there"),
+            lambda: _need(
+                log_file.is_file() or not log_file.parent.is_dir(), f"{variable('properties')}: {log_file} is not there"
+            ),
             lambda: java.find_java(environment),
-            _check_jars,
+            lambda: _none(java.installed_problems()),
         ]
     if problems := [line for one in checks for line in _problems(one)]:
         raise SettingsError(problems)
@@ -132,8 +135,8 @@ def _need(condition: object, problem: str) -> None:
         raise SettingsError([problem])
 
 
-def _check_jars() -> None:
-    if problems := java.installed_problems():
+def _none(problems: list[str]) -> None:
+    if problems:
         raise SettingsError(problems)
 
 

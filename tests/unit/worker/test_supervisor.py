@@ -407,10 +407,19 @@ def settings(**more: Any) -> Settings:
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.worker.java.installed_problems", lambda: ["one-1.0.jar: missing"])
     (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
-    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
+    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path), "CONSUMER_RESTART": "1"}
     with pytest.raises(SettingsError) as refused:
         supervisor.check(settings(properties=tmp_path), environment, "no-such-program process")
-    words = ("AwsCredentialsProvider", "did you mean", "PATH", "PROMETHEUS", "logback.xml", "JAVA_HOME", "one-1.0.jar")
+    words = (
+        "AwsCredentialsProvider",
+        "Milis",
+        "CONSUMER_RESTARTS?",
+        "PATH",
+        "PROMETHEUS",
+        "logback.xml",
+        "JAVA_HOME",
+        "one-1.0.jar",
+    )
     assert len(refused.value.problems) == len(words)
     for word, line in zip(words, refused.value.problems, strict=True):
         assert word in line

@@ -1,0 +1,231 @@
+"""Row 30: a set-up that cannot work is told before Java starts: one clear line for each fault, exit code 2.
+
+In Java's place stands a program that leaves a mark when it is started.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from tests.support.emulators import ROOT
+from tests.support.processes import LOOPBACK
+from tests.support.service import environment
+
+SHIPPED = ROOT / "properties"
+STARTED = "java-was-started"
+
+UNSET = ""
+"""An empty variable counts as none."""
+PROPERTIES = "consumer.properties"
+
+
+class Told(Enum):
+    """When a fault is told: with all others that are told then, or by itself."""
+
+    WITH_THE_SETTINGS = "with the settings"
+    BEFORE_THE_START = "before the start"
+    ALONE = "alone"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is changed in a sound set-up, and words of the one line that tells it.
+
+    `variables` are set, `appended` stands at the end of consumer.properties, `spoil` is done to its folder.
+    """
+
+    said: Sequence[str]
+    told: Told = Told.ALONE
+    variables: Mapping[str, str] = field(default_factory=dict)
+    appended: str = ""
+    spoil: Callable[[Path], object] = lambda _: None
+
+    @property
+    def touched(self) -> set[str]:
+        """The variables and properties that can be wrong only once at a time."""
+        return {*self.variables, self.appended.partition(" ")[0]} - {""}
+
+
+Sheet = Sequence[str]
+"""Names of faults that are tried together."""
+
+
+def setting(name: str, value: str, *said: str) -> Fault:
+    return Fault((name, *said), Told.WITH_THE_SETTINGS, {name: value})
+
+
+def variable(name: str, value: str, *said: str, told: Told = Told.BEFORE_THE_START) -> Fault:
+    return Fault((name, *said), told, {name: value})
+
+
+def property_(line: str, *said: str, told: Told = Told.BEFORE_THE_START) -> Fault:
+    return Fault((PROPERTIES, *said), told, appended=line)
+
+
+def without_file(name: str) -> Fault:
+    return Fault((name,), spoil=lambda folder: (folder / name).unlink())
+
+
+def without_credentials(folder: Path) -> None:
+    file = folder / PROPERTIES
+    file.write_text(file.read_text().replace("AwsCredentialsProvider", "# AwsCredentialsProvider"))
+
+
+FAULTS: Mapping[str, Fault] = {
+    "no stream": setting("CONSUMER_STREAM_NAME", UNSET, "not set"),
+    "no quarantine": setting("CONSUMER_QUARANTINE", UNSET, "not set"),
+    "no region": Fault(
+        ("AWS_REGION", "not set"), Told.WITH_THE_SETTINGS, {"AWS_REGION": UNSET, "AWS_DEFAULT_REGION": UNSET}
+    ),
+    "stream with a blank": setting("CONSUMER_STREAM_NAME", "my stream", "1-128"),
+    "application too long": setting("CONSUMER_APPLICATION_NAME", "a" * 129, "1-128"),
+    "table with a slash": setting("AWS_TABLE_NAME", "user/limits", "1-128"),
+    "worker id with a blank": setting("CONSUMER_WORKER_ID", "worker 1", "1-128"),
+    "start that is no time": setting("CONSUMER_START_AT", "yesterday", "trim-horizon"),
+    "start without a time zone": setting("CONSUMER_START_AT", "2026-01-31T00:00:00", "trim-horizon"),
+    "unknown retrieval mode": setting("CONSUMER_RETRIEVAL_MODE", "push", "fanout"),
+    "no records a fetch": setting("CONSUMER_MAX_RECORDS", "0", "greater than or equal to 1"),
+    "too many records a fetch": setting("CONSUMER_MAX_RECORDS", "10001", "less than or equal to 10000"),
+    "a word for a number": setting("CONSUMER_MAX_RECORDS", "ten", "integer"),
+    "pause too short": setting("CONSUMER_IDLE_MILLIS", "199", "200"),
+    "failover too short": setting("CONSUMER_FAILOVER_MILLIS", "999", "1000"),
+    "leases dealt out too often": setting("CONSUMER_LEASE_ASSIGNMENT_MILLIS", "499", "500"),
+    "no time between checkpoints": setting("CONSUMER_CHECKPOINT_SECONDS", "0", "greater than 0"),
+    "checkpoints before their time": setting("CONSUMER_CHECKPOINT_SECONDS", "-1", "greater than 0"),
+    "no hang": setting("CONSUMER_HANG_SECONDS", "0", "greater than 0"),
+    "fewer than no restarts": setting("CONSUMER_RESTARTS", "-1", "greater than or equal to 0"),
+    "record cap of nothing": setting("CONSUMER_RECORD_CAP_BYTES", "0", "greater than 0"),
+    "time-outs in the wrong order": variable(
+        "CONSUMER_STOP_TIMEOUT_SECONDS", "15", "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than", told=Told.ALONE
+    ),
+    "hand-off shorter than a batch": variable(
+        "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", told=Told.ALONE
+    ),
+    "metrics nowhere": setting("CONSUMER_METRICS_ADDRESS", "everywhere", "HOST:PORT"),
+    "metrics on another machine": variable(
+        "CONSUMER_METRICS_ADDRESS", "192.0.2.1:9464", "cannot listen", told=Told.ALONE
+    ),
+    "unknown metrics level": setting("CONSUMER_METRICS_LEVEL", "LOUD", "SUMMARY"),
+    "unknown log level": setting("CONSUMER_LOG_LEVEL", "TRACE", "DEBUG"),
+    "quarantine of another kind": setting("CONSUMER_QUARANTINE", "ftp://elsewhere", "dir:PATH or s3://"),
+    "endpoint without a scheme": setting("AWS_ENDPOINT_URL", "localhost:4566", "https://host:port"),
+    "endpoint in plain http": setting("AWS_ENDPOINT_URL", "http://192.0.2.1:4566", "plain http"),
+    "a word for a flag": setting("ENABLE_DYNAMO_DB", "perhaps", "boolean"),
+    "no folder of properties": Fault(("/nowhere/consumer.properties",), variables={"CONSUMER_PROPERTIES": "/nowhere"}),
+    "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, told=Told.ALONE),
+    "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
+    "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
+    "misspelt variable": variable("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
+    "unknown variable": variable("CONSUMER_COLOUR", "red", "not a setting"),
+    "no log configuration": without_file("logback.xml"),
+    "no properties": without_file(PROPERTIES),
+    "no credentials provider": Fault((PROPERTIES, "AwsCredentialsProvider", "missing"), spoil=without_credentials),
+    "misspelt property": property_("failoverTimeMilis = 5000", "did you mean failoverTimeMillis?"),
+    "property in another case": property_("MAXRECORDS = 100", "did you mean maxRecords?"),
+    "unknown property": property_("colour = red", "colour", "not a property"),
+    "a word for a property's number": property_("maxLeasesForWorker = many", "maxLeasesForWorker", "whole number"),
+    "number too large for Java": property_("maxLeasesForWorker = 2147483648", "maxLeasesForWorker", "2147483647"),
+    "negative number": property_("maxLeasesForWorker = -1", "maxLeasesForWorker", "whole number"),
+    "number with a remark": property_("maxLeasesForWorker = 5 # enough", "maxLeasesForWorker", "whole number"),
+    "0 that Java would ignore": property_("maxLeasesForWorker = 0", "maxLeasesForWorker", "cannot be set to 0"),
+    "false that Java would ignore": property_(
+        "ignoreUnexpectedChildShards = false", "ignoreUnexpectedChildShards", "cannot be set to false"
+    ),
+    "a word for a property's flag": property_("disableWorkerMetrics = yes", "disableWorkerMetrics", "true or false"),
+    "empty value": property_("tableName =", "tableName", "must not be empty"),
+    "duration of another kind": property_(
+        "staleWorkerMetricsEntryCleanupDuration = 2 days", "staleWorkerMetricsEntryCleanupDuration", "PT15M"
+    ),
+    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", told=Told.ALONE),
+    "broken escape": property_("tableName = \\u12", "\\u without four", told=Told.ALONE),
+    "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
+    "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),
+    "property that the service decides": property_("executableName = sh", "executableName", "the service"),
+    "stream by its ARN": property_("streamArn = arn:aws:kinesis:x", "streamArn", "CONSUMER_STREAM_NAME"),
+    "access key": property_(f"AwsCredentialsProviderDynamoDB = Static|AKIA{16 * 'A'}", "credentials never stand"),
+    "time stamp as a position": property_(
+        "initialPositionInStream = AT_TIMESTAMP", "initialPositionInStream", "CONSUMER_START_AT"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How `consumer run` ended."""
+
+    code: int
+    lines: Sequence[str]
+    java_was_started: bool
+
+
+def sheets() -> list[Sheet]:
+    """Faults that are told together stand on one sheet, as many as do not touch the same thing."""
+    made: list[list[str]] = []
+    for name, fault in FAULTS.items():
+        fitting = (sheet for sheet in made if all(_fit(FAULTS[other], fault) for other in sheet))
+        sheet = next(fitting, None)
+        if sheet is None:
+            made.append(sheet := [])
+        sheet.append(name)
+    return [tuple(sheet) for sheet in made]
+
+
+def _fit(one: Fault, other: Fault) -> bool:
+    return one.told is other.told is not Told.ALONE and not one.touched & other.touched
+
+
+@pytest.mark.parametrize("sheet", sheets(), ids=", ".join)
+def test_30_one_clear_line_for_each(sheet: Sheet, tmp_path: Path) -> None:
+    ended = run([FAULTS[name] for name in sheet], tmp_path)
+
+    assert ended.code == 2
+    assert not ended.java_was_started
+    assert len(ended.lines) == len(sheet)
+    assert [line for line in ended.lines if not line.startswith("consumer: ")] == []
+    assert {name: len(_telling(FAULTS[name], ended.lines)) for name in sheet} == dict.fromkeys(sheet, 1)
+
+
+def test_30_a_sound_setup_starts_java(tmp_path: Path) -> None:
+    """Else the others would show nothing."""
+    ended = run([], tmp_path)
+    assert ended.java_was_started
+    assert ended.code == 1, "it ended, unasked"
+
+
+def _telling(fault: Fault, lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if all(word in line for word in fault.said)]
+
+
+def run(faults: Sequence[Fault], directory: Path) -> Ended:
+    """`consumer run` with a set-up that has these faults."""
+    folder, mark = directory / "properties", directory / STARTED
+    shutil.copytree(SHIPPED, folder)
+    with (folder / PROPERTIES).open("a") as properties:
+        properties.writelines(f"{fault.appended}\n" for fault in faults)
+    for fault in faults:
+        fault.spoil(folder)
+    variables = environment("setup", directory, AWS_ENDPOINT_URL=f"http://{LOOPBACK}:9") | {
+        "CONSUMER_PROPERTIES": str(folder),
+        "CONSUMER_RESTARTS": "0",
+        "JAVA_HOME": str(_java_home(directory, mark)),
+    }
+    for fault in faults:
+        variables |= fault.variables
+    command = [sys.executable, "-m", "consumer", "run"]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    return Ended(ended.returncode, (ended.stdout + ended.stderr).splitlines(), mark.exists())
+
+
+def _java_home(directory: Path, mark: Path) -> Path:
+    java = directory / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\ntouch {mark}\nexit 1\n")
+    java.chmod(0o755)
+    return directory / "java"
