@@ -43,6 +43,27 @@ def test_what_is_unavailable_is_tried_until_it_succeeds() -> None:
     assert patience.waits == [("store", "throttled")] * 3
 
 
+class Counting:
+    """Writes down after which try it was asked to wait."""
+
+    def __init__(self) -> None:
+        self.attempts: list[int] = []
+
+    def wait(self, _part: str, attempt: int, _cause: Unavailable) -> None:
+        self.attempts.append(attempt)
+
+
+def test_tries_are_counted_from_one() -> None:
+    patience, fails = Counting(), times(3)
+
+    def attempt() -> None:
+        if fails():
+            raise Unavailable("throttled")
+
+    persist("store", patience, attempt)
+    assert patience.attempts == [1, 2, 3]
+
+
 def test_when_patience_ends_it_has_been_given_up() -> None:
     patience = Patient(most=2)
 

@@ -389,7 +389,7 @@ def test_while_the_quarantine_is_down_poison_stays_unsettled_and_the_rest_is_app
     core = Core(quarantine=UnsteadyQuarantine(lambda: True), patience=Patient(most=2))
     delivered = core.deliver(created(1), POISON, progress_changed(2))
     assert outcomes(delivered) == [APPLIED, None, APPLIED]
-    assert numbers(delivered.unsettled) == "2"
+    assert (numbers(delivered.unsettled), delivered.quarantined) == ("2", [])
     assert core.limit()["progress"] == "10"
 
 
@@ -399,6 +399,13 @@ def test_nothing_is_both_applied_and_quarantined() -> None:
     (entry,) = core.quarantine.entries()
     assert numbers(entry.record.position) == "2"
     assert core.limit()["lastSequenceNumber"] == 3
+
+
+def test_a_batch_tells_what_it_quarantined() -> None:
+    core = Core()
+    delivered = core.deliver(created(1), POISON, b"[]")
+    assert delivered.quarantined == list(core.quarantine.entries())
+    assert delivered.reasons == {Reason.JSON: 1, Reason.NOT_OBJECT: 1}
 
 
 def test_poison_that_comes_again_is_kept_once() -> None:
@@ -420,6 +427,11 @@ def test_the_breaker_opens_before_the_run_reaches_the_quarantine(guarded: Core) 
     with pytest.raises(BreakerOpen, match="3 records in a row"):
         guarded.deliver(created(1), POISON, POISON, POISON, progress_changed(2))
     assert list(guarded.quarantine.entries()) == []
+
+
+def test_a_breaker_of_one_opens_at_the_first() -> None:
+    with pytest.raises(BreakerOpen):
+        Core(breaker=1).deliver(created(1), POISON)
 
 
 def test_the_breaker_counts_over_batches(guarded: Core) -> None:
