@@ -252,11 +252,17 @@ def variable(field: str) -> str:
     return str(alias) if alias else f"{PREFIX}{field.upper()}"
 
 
-def unknown(names: Iterable[str]) -> list[str]:
-    """A line for each environment variable that begins as ours do and is none: misspelt, it would change nothing."""
-    known = [variable(field) for field in Settings.model_fields]
-    strange = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-    return [f"{name} is not a setting{did_you_mean(name, known)}" for name in strange]
+def misspelt(names: Iterable[str]) -> list[str]:
+    """A line for each environment variable that looks like one of ours and is none: it would change nothing.
+
+    Others with our prefix are let be: they are an orchestrator's, or another version's.
+    """
+    known = {variable(field).removeprefix(PREFIX) for field in Settings.model_fields}
+    ours = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.8) for name in ours if name not in known}
+    return [
+        f"{PREFIX}{name} is not a setting: did you mean {PREFIX}{found[0]}?" for name, found in near.items() if found
+    ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from prometheus_client import CollectorRegistry
 from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_STARTS, DAEMON_UP, Sink
 from consumer.prometheus import PrometheusSink
-from consumer.settings import Settings, unknown, variable
+from consumer.settings import Settings, misspelt, variable
 from consumer.worker import java, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
@@ -105,7 +105,7 @@ def check(
     """Raises SettingsError with everything that would keep the worker from running, found without starting Java."""
     checks: list[Callable[[], object]] = [
         lambda: _rendered(settings, "unknown yet", executable),
-        lambda: _none(unknown(environment)),
+        lambda: _none(misspelt(environment)),
         lambda: _need(_on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"),
         lambda: _need("PROMETHEUS_MULTIPROC_DIR" not in environment, "PROMETHEUS_MULTIPROC_DIR is the worker's to set"),
     ]

@@ -123,7 +123,6 @@ FAULTS: Mapping[str, Fault] = {
     "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
     "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
     "misspelt variable": variable("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
-    "unknown variable": variable("CONSUMER_COLOUR", "red", "not a setting"),
     "no log configuration": without_file("logback.xml"),
     "no properties": without_file(PROPERTIES),
     "no credentials provider": Fault((PROPERTIES, "AwsCredentialsProvider", "missing"), spoil=without_credentials),

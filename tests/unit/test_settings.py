@@ -6,7 +6,7 @@ import pytest
 from botocore.config import Config
 
 from consumer.engine.errors import SettingsError
-from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load
+from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load, misspelt
 from consumer.stores.aws import CLIENT, IMPATIENT
 
 SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
@@ -166,7 +166,13 @@ def test_metrics_for_others_are_noticed(given: Given, address: str) -> None:
     assert load(Settings).metrics_leave_the_machine
 
 
-@pytest.mark.parametrize(("given_records", "taken"), [({}, 500), ({"CONSUMER_AGGREGATE_RECORDS": "3000"}, 3_000)])
+@pytest.mark.parametrize(("given_records", "taken"), [({}, 5_000), ({"CONSUMER_AGGREGATE_RECORDS": "3000"}, 3_000)])
 def test_how_many_records_an_aggregate_may_hold(given: Given, given_records: dict[str, str], taken: int) -> None:
     given(**given_records)
     assert load(CoreSettings).aggregate_records == taken
+
+
+def test_a_misspelt_variable_is_told_and_an_orchestrators_is_let_be() -> None:
+    names = ["CONSUMER_FAILOVER_MILIS", "CONSUMER_PORT", "CONSUMER_SERVICE_HOST", "CONSUMER_STREAM_NAME", "PATH"]
+
+    assert misspelt(names) == ["CONSUMER_FAILOVER_MILIS is not a setting: did you mean CONSUMER_FAILOVER_MILLIS?"]
