@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from random import Random
 
@@ -28,7 +29,7 @@ PART = 250
 HAPPENINGS = frozenset(
     {
         *("throttled", "reply_lost", "killed", "crashed", "interludes", "stolen", "zombie batches"),
-        *("stopped in a batch", "outages", "split", "merged"),
+        *("stopped in a batch", "outages", "split", "merged", "begun anew", "conflicts"),
     }
 )
 """What ten thousand lives must have seen to be worth anything."""
@@ -37,21 +38,21 @@ STEPS = 5_000
 
 
 class RandomTrouble:
-    """Implements fleet.Trouble: what happens to one worker's requests is drawn, until `ends` says that it is enough."""
+    """Implements fleet.Trouble: what happens to the requests of one who reads `shard` is drawn."""
 
-    def __init__(self, life: "Life") -> None:
-        self.life = life
+    def __init__(self, life: "Life", shard: Shard) -> None:
+        self.life, self.shard = life, shard
         random = life.random
         self.failing = random.choice((0.0, 0.1, 0.5))
         self.rivalry = random.choice((0.0, 0.1, 0.3))
         self.killing = random.choice((0.0, 0.02))
 
     def request(self) -> Fate:
-        self.life.interlude(self.rivalry)
+        self.life.interlude(self.rivalry, self.shard)
         return self._fate()
 
     def write(self) -> Fate:
-        self.life.interlude(self.rivalry / 2)
+        self.life.interlude(self.rivalry / 2, self.shard)
         return self._fate()
 
     def answered(self) -> None:
@@ -86,12 +87,12 @@ class Life:
         self.tenancies: list[Tenancy] = []
         self.acts = (
             *(self._put, self._work, self._work, self._work, self._take),
-            *(self._reshard, self._crash, self._stop, self._outage),
+            *(self._reshard, self._crash, self._stop, self._outage, self._begin_anew),
         )
 
     def _in_disorder(self) -> list[Sample]:
         """Records come at most so many places away from where they belong."""
-        size, users = self.random.randint(5, 30), self.random.randint(1, 4)
+        size, users = self.random.randint(5, 30), self.random.choice((1, 1, 2, 4))
         samples = list(histories(self.random, size, users, duplicates=0.1, poison=0.06))
         reach = self.random.choice((0, 3, size))
         places = sorted(range(size), key=lambda place: place + self.random.uniform(0, reach))
@@ -101,6 +102,7 @@ class Life:
         """Until everything is put, read and checkpointed, whatever happens meanwhile."""
         for _ in range(STEPS):
             if not self.samples and self.fleet.finished:
+                self.seen["conflicts"], self.seen["races"] = self.fleet.table.conflicts, self.fleet.table.races
                 return
             self.fleet.pass_time(self.random.choice((0.0, 1.0, 60.0)))
             self.random.choice(self.acts)()
@@ -117,12 +119,12 @@ class Life:
         self.seen[fate.name.lower()] += 1
         return fate
 
-    def interlude(self, chance: float) -> None:
-        """While a request is on its way, others act."""
+    def interlude(self, chance: float, shard: Shard) -> None:
+        """While a request is on its way, others act, the shard is stolen and its thief is faster, or an outage begins."""
         if self.depth < 3 and self.happens(chance):
             self.depth += 1
             self.seen["interludes"] += 1
-            self.random.choice(self.acts)()
+            self.random.choice((self.random.choice(self.acts), partial(self._rob, shard), self._begin_outage))()
             self.depth -= 1
 
     # what may happen
@@ -143,12 +145,20 @@ class Life:
             return
         shard = self.random.choice(shards)
         if shard.holder is None or self.happens(0.3):
-            self.seen["stolen"] += shard.holder is not None
             self._start(shard)
 
-    def _start(self, shard: Shard) -> None:
+    def _start(self, shard: Shard) -> Tenancy:
+        self.seen["stolen"] += shard.holder is not None
         cached = self.random.choice((0, 2, 1_000))
-        self.tenancies.append(self.fleet.take(shard, RandomTrouble(self), cached))
+        self.tenancies.append(self.fleet.take(shard, RandomTrouble(self, shard), cached))
+        return self.tenancies[-1]
+
+    def _rob(self, shard: Shard) -> None:
+        if shard.open_for_reading:
+            thief = self._start(shard)
+            for _ in range(self.random.randint(1, 3)):
+                if thief.alive:
+                    thief.work(self._size())
 
     def _idle(self) -> list[Tenancy]:
         self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
@@ -164,10 +174,13 @@ class Life:
             tenancy.stop()
         elif tenancy.holds_the_lease or self.happens(0.7):
             self.seen["zombie batches"] += not tenancy.holds_the_lease
-            tenancy.work(self.random.randint(1, 12))
+            tenancy.work(self._size())
         else:
             tenancy.hear_of_the_loss()
         return None
+
+    def _size(self) -> int:
+        return self.random.choice((1, 3, 12))
 
     def _crash(self) -> None:
         """Between two batches: what was known is forgotten, what was not checkpointed comes again."""
@@ -177,19 +190,28 @@ class Life:
             self.seen["crashed"] += 1
 
     def _stop(self) -> None:
-        """Somebody is asked to stop, in the middle of a batch too."""
+        """Somebody is asked to stop."""
         if self.tenancies and self.happens(0.2):
-            tenancy = self.random.choice(self.tenancies)
-            tenancy.stopping = True
-            self.seen["stopped in a batch"] += tenancy.busy
+            self.random.choice(self.tenancies).stopping = True
 
     def _outage(self) -> None:
-        """Nothing is answered for a while; and who waits for that may be asked to stop."""
         if self.happens(0.2):
-            self.outage_ends = self.fleet.time + self.random.choice((1.0, 30.0, 90.0))
-            self.seen["outages"] += 1
-            for tenancy in self.tenancies:
-                tenancy.stopping |= tenancy.busy and self.random.random() < 0.5
+            self._begin_outage()
+
+    def _begin_outage(self) -> None:
+        """Nothing is answered for a while; and who waits for that may be asked to stop."""
+        self.outage_ends = self.fleet.time + self.random.choice((1.0, 30.0, 90.0))
+        self.seen["outages"] += 1
+        for tenancy in self.tenancies:
+            if tenancy.busy and self.random.random() < 0.5:
+                self.seen["stopped in a batch"] += 1
+                tenancy.stopping = True
+
+    def _begin_anew(self) -> None:
+        """The leases are lost, and with them all checkpoints."""
+        if self.happens(0.02):
+            self.fleet.lose_the_leases()
+            self.seen["begun anew"] += 1
 
     def _reshard(self) -> None:
         """A shard is split in two, or two are merged."""

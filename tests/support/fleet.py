@@ -83,15 +83,21 @@ class NoTrouble:
 
 
 class WatchedTable(InMemoryRepository[LimitState]):
-    """A table that tells of every register that went back or vanished."""
+    """A table that tells of every register that went back or vanished.
+
+    races: writes that came after somebody else's; conflicts: those of them that were refused.
+    """
 
     def __init__(self) -> None:
         super().__init__(LIMITS)
         self.faults: list[str] = []
+        self.races = self.conflicts = 0
 
     def save(self, changes: Mapping[Key, Change[LimitState]]) -> Saved[LimitState]:
         before = self.load(changes)
         saved = super().save(changes)
+        self.races += sum(before.get(key) != change.expected for key, change in changes.items())
+        self.conflicts += len(saved.conflicts)
         for key, met in before.items():
             self.faults += went_back(met.state, self.load([key])[key].state)
         return saved
@@ -413,6 +419,11 @@ class Fleet:
         """The shard's lease goes to a new record processor, whoever held it; that one may not know yet."""
         shard.holder = Tenancy(self, shard, trouble or NoTrouble(), cached)
         return shard.holder
+
+    def lose_the_leases(self) -> None:
+        """As when the lease table is deleted: nobody holds anything, all shards begin anew."""
+        for shard in self.shards:
+            shard.holder, shard.done, shard.ended = None, 0, False
 
     def drain(self) -> None:
         """New record processors, whom nothing troubles, read all shards to their ends."""
