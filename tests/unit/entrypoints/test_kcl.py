@@ -139,6 +139,16 @@ def test_what_it_measures(life: Life) -> None:
     assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5_000}
 
 
+def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
+    told = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
+    assert told.keys() == {"shard started", "quarantined", "batch", "shutdown requested"}
+    assert told["quarantined"]["position"] == "limits/shardId-000000000000/102"
+    assert (told["batch"]["first"], told["batch"]["last"], told["batch"]["applied"]) == ("101", "102", 1)
+    assert not [line for line in told.values() if "s3cr3t" in str(line)]
+
+
 def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:
     assert life.live(batch(delivered(101, created(1)), behind=None)).made == [("101", 0)]
     assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 0}
