@@ -116,9 +116,9 @@ class Tunnel:
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self._seconds)
                 await self._open.wait()
+                self.passed += len(piece)  # first: whoever has read the piece finds it counted
                 writer.write(piece)
                 await writer.drain()
-                self.passed += len(piece)
         writer.close()
 
     def _reset_all(self) -> None:
