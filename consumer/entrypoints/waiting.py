@@ -50,18 +50,25 @@ class UntilStopped:
     count_wait: Callable[[str], None]
     backoff: Backoff = field(default_factory=Backoff)
     _stop_seen: float | None = None
+    _told: set[str] = field(default_factory=set)
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.count_wait(part)
-        # 1, 2, 4, 8 ...: an outage is told about, not written out
-        if attempt & (attempt - 1) == 0:
-            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
+        self._tell(part, attempt, str(cause))
         until = self.world.clock() + self.backoff.seconds(attempt, self.world.chance())
         while (left := until - self.world.clock()) > 0:
             self.show_life()
             if self._time_is_up():
                 raise GaveUp(f"a stop was asked for while waiting for {part}: {cause}")
             self.world.sleep(min(STEP, left))
+
+    def _tell(self, part: str, attempt: int, cause: str) -> None:
+        if attempt == 1:
+            self._told.clear()
+        # tries 1, 2, 4, 8 ... and every cause once: an outage is told about, not written out
+        if attempt & (attempt - 1) == 0 or cause not in self._told:
+            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause})
+        self._told.add(cause)
 
     def _time_is_up(self) -> bool:
         if not self.world.stopping():

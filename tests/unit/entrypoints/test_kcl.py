@@ -11,10 +11,11 @@ import pytest
 
 from consumer import metrics
 from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import Unavailable
 from consumer.engine.processor import ASIDE, ROUND, Known
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import STEP, World
+from consumer.entrypoints.waiting import STEP, UntilStopped, World
 from consumer.limits.state import LimitState
 from consumer.metrics import Metric
 from tests.support import kpl
@@ -409,6 +410,16 @@ def test_a_quarantine_that_is_slow_is_no_hang() -> None:
     assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
     assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
     assert daemon.made == [("1100", 0)]
+
+
+def test_an_outage_is_told_of_seldom_and_every_cause_of_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    patience = UntilStopped(Clockwork().world(), DEADLINE, lambda: None, lambda _part: None)
+    for attempt in range(1, 201):
+        patience.wait("store", attempt, Unavailable("denied" if attempt in (100, 101) else "throttled"))
+    told = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
+    assert told == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
+    patience.wait("store", 1, Unavailable("denied"))
+    assert len(caplog.records) == len(told) + 1, "the next outage begins anew"
 
 
 def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
