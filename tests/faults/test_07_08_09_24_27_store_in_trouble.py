@@ -1,0 +1,177 @@
+"""Rows 7, 8, 9, 24, 27: DynamoDB throttles, fails, loses replies, refuses us, is slow. One service lives through all.
+
+Only the record processors talk to DynamoDB through the proxy; the daemon's leases are left alone.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Tell
+from tests.support.emulators import Emulator
+from tests.support.proxy import (
+    ACCESS_DENIED,
+    FAILING,
+    THROTTLED,
+    TOKEN_EXPIRED,
+    UNAVAILABLE,
+    FaultProxy,
+    delay,
+    fault_proxy,
+    leave_unread,
+    lose_reply,
+    spoil_statements,
+)
+from tests.support.scenario import Stage
+from tests.support.service import consumer, environment, service
+from tests.support.trial import Trial, endless, with_endpoints
+from tests.support.waiting import until
+
+WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
+HANG_SECONDS = 12
+"""The daemon ends itself when it hears nothing for so long: outages that last longer must not matter."""
+OUTAGE_SECONDS = 25.0
+TRIES_AT_FIRST = 8
+"""How many tries a back-off from 0.05 s makes before it has grown to 5 s."""
+
+
+@pytest.fixture(scope="module")
+def proxy(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
+    with fault_proxy(aws.endpoint, seed) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def trial(aws: Emulator, proxy: FaultProxy, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    directory: Path = tmp_path_factory.mktemp("store")
+    variables = environment("store", directory, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", "2")
+    slow_to_hang = {**variables, "CONSUMER_HANG_SECONDS": str(HANG_SECONDS), "CONSUMER_RESTARTS": "0"}
+    command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint)
+    with service(slow_to_hang, directory / "log", command) as running:
+        started = Trial(Stage(variables), running, endless(seed))
+        started.put(500)
+        started.until_settled()
+        yield started
+        assert running.stop() == 0
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(trial: Trial) -> Iterator[None]:
+    """Whatever happens in a test: no process ends, no shard changes hands, no record comes twice."""
+    before = trial.processes()
+    yield
+    assert trial.processes() == before
+    assert trial.said("lease lost") == []
+    assert trial.delivered() == len(trial.made)
+
+
+def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """Whole requests, single statements, single keys: three in ten."""
+    with (
+        proxy.fault(THROTTLED, probability=0.3) as requests,
+        proxy.fault(spoil_statements(0.3), WRITE) as statements,
+        proxy.fault(leave_unread(0.3), READ) as keys,
+    ):
+        trial.put(2_000)
+        trial.until_settled()
+    hit = (requests.hits.total(), statements.hits["statements"], keys.hits["keys"])
+    tell(f"2,000 records settled, throttled meanwhile: {hit[0]} requests, {hit[1]} statements, {hit[2]} keys")
+    assert min(hit[:2]) > 10
+
+
+def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """Everything, for longer than the daemon would wait for a record processor that is silent."""
+    start = time.monotonic()
+    with proxy.fault(THROTTLED) as fault:
+        trial.put(500)
+        lag = trial.stands_still(fault, OUTAGE_SECONDS)
+        assert time.monotonic() - start > 2 * HANG_SECONDS
+    healed = time.monotonic()
+    trial.until_settled()
+    tell(f"lag rose to {lag:.0f} s, all settled {time.monotonic() - healed:.1f} s after the outage; {fault.hits}")
+    assert lag > OUTAGE_SECONDS / 2
+    until(lambda: max(trial.lags().values()) == 0, "the lag to fall to 0")
+    assert {"ProvisionedThroughputExceededException"} <= set(_causes(trial))
+
+
+def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """500 and 503: first to some requests, then to all."""
+    with proxy.fault(FAILING, probability=0.15) as some, proxy.fault(UNAVAILABLE, probability=0.15) as others:
+        trial.put(500)
+        trial.until_settled()
+    with proxy.fault(FAILING) as first:
+        trial.put(500)
+        trial.stands_still(first, 4.0, least=1)
+        with proxy.fault(UNAVAILABLE) as second:
+            proxy.lift(first)
+            trial.stands_still(second, 4.0, least=1)
+    trial.until_settled()
+    tell(f"{some.hits.total()} + {others.hits.total()} of some, then {first.hits.total()} + {second.hits.total()}: all")
+    assert some.hits.total() + others.hits.total() > 1
+
+
+def test_09_replies_lost(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """Every write is carried out, half of them unheard: a repeated one meets its own."""
+    conflicts = trial.figure("consumer_write_conflicts_total")
+    with proxy.fault(lose_reply, probability=0.5) as fault:
+        trial.put(1_000)
+        trial.until_settled()
+    tell(f"{fault.hits[WRITE]} writes were carried out unheard")
+    assert fault.hits[WRITE] > 5
+    assert trial.figure("consumer_write_conflicts_total") == conflicts, "our own write is no conflict"
+
+
+def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """Expired, then without the right to the call, then without the right to the table: nothing is set aside."""
+    start, waits = time.monotonic(), trial.figure("consumer_environment_retries_total")
+    expired = proxy.impose(TOKEN_EXPIRED)
+    trial.put(300)
+    trial.stands_still(expired, 4.0, least=1)
+    denied = proxy.impose(ACCESS_DENIED)
+    proxy.lift(expired)
+    trial.stands_still(denied, 4.0, least=1)
+    statements = proxy.impose(spoil_statements(1.0, "AccessDenied"), WRITE)
+    proxy.lift(denied)
+    trial.stands_still(statements, 4.0, least=1)
+    seconds, waits = time.monotonic() - start, trial.figure("consumer_environment_retries_total") - waits
+    proxy.lift(statements)
+    trial.until_settled()
+    tell(f"{waits:.0f} tries by two shards in {seconds:.0f} s; {expired.hits}, {denied.hits}, {statements.hits}")
+    assert waits < 2 * 2 * TRIES_AT_FIRST + seconds
+    assert {"ExpiredTokenException", "AccessDeniedException", "AccessDenied"} <= set(_causes(trial))
+
+
+def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
+    """Each request takes 2 s, and more comes in than gets done: memory does not grow with the time it takes."""
+    sizes: list[dict[int, int]] = []
+    lag = 0.0
+    with proxy.fault(delay(2.0)) as fault:
+        for _ in range(2):
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                trial.put(200)
+                lag = max(lag, *trial.lags().values())
+                assert trial.running.get("/livez")[0] == 200
+            sizes.append({process: _resident(process) for process in trial.processes()})
+    trial.until_settled()
+    half, full = sizes
+    tell(
+        f"lag up to {lag:.0f} s; {fault.hits.total()} requests; MiB resident, half way and at the end:"
+        f" {sorted((half[process], full[process]) for process in half)}"
+    )
+    assert lag > 1
+    assert all(full[process] < 1.5 * half[process] for process in half)
+
+
+def _causes(trial: Trial) -> list[str]:
+    """What was waited for, as the log has it."""
+    return [line["cause"].rpartition(": ")[2] for line in trial.said("waiting")]
+
+
+def _resident(process: int) -> int:
+    """MiB of memory in use."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * 4096 // 2**20

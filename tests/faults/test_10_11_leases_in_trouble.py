@@ -1,0 +1,183 @@
+"""Rows 10 and 11: the network parts us from the limits, the leases, or both; checkpoints are refused.
+
+The record processors reach DynamoDB through one proxy, the daemon through another. One service lives through all.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Tell
+from tests.support.emulators import Emulator
+from tests.support.leases import leases, lost
+from tests.support.proxy import (
+    FAILING,
+    FaultProxy,
+    Request,
+    fault_proxy,
+    hang_up,
+    hold,
+    refuse,
+    swallow,
+)
+from tests.support.scenario import Stage, until_equal
+from tests.support.service import consumer, environment, service
+from tests.support.trial import Trial, endless, with_endpoints
+from tests.support.waiting import until
+
+SHARDS = 2
+THIEF = "a worker that is none"
+
+
+@pytest.fixture(scope="module")
+def data_plane(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
+    with fault_proxy(aws.endpoint, seed) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def lease_plane(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
+    with fault_proxy(aws.endpoint, seed) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def trial(
+    aws: Emulator,
+    data_plane: FaultProxy,
+    lease_plane: FaultProxy,
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Trial]:
+    directory: Path = tmp_path_factory.mktemp("leases")
+    variables = environment("leases", directory, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", str(SHARDS))
+    parted = {**variables, "AWS_ENDPOINT_URL_DYNAMODB": lease_plane.endpoint}
+    command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=data_plane.endpoint)
+    with service(parted, directory / "log", command) as running:
+        started = Trial(Stage(variables), running, endless(seed))
+        started.put(500)
+        started.until_settled()
+        yield started
+        assert running.stop() == 0
+
+
+def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:
+    """The batch is written, its checkpoint is not: the record processor stops quietly, and what it did comes again."""
+    processes, received = trial.processes(), trial.running.received()
+    with data_plane.fault(hold) as fault:
+        trial.put(300)
+        until(lambda: len(fault.hits), "a batch to be under way")
+        stolen = steal(trial.stage)
+    start = time.monotonic()
+    trial.until_settled()
+    answers = trial.figure("consumer_checkpoints_total", result="ShutdownException")
+    again = trial.running.received() - received - 300
+    seconds = time.monotonic() - start
+    tell(
+        f"{answers:.0f} of {len(stolen)} answered ShutdownException; {again} records came again, within {seconds:.1f} s"
+    )
+    assert answers >= 1
+    assert again > 0
+    assert trial.running.jvm() in processes, "no exit"
+    assert trial.said("leaving") == []
+
+
+def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:
+    """A stall: no lease is lost, no record comes twice."""
+    before, delivered = trial.processes(), trial.delivered()
+    with data_plane.fault(swallow) as fault:
+        trial.put(300)
+        trial.stands_still(fault, 10.0, least=1)
+    healed = time.monotonic()
+    trial.until_settled()
+    tell(f"all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
+    assert trial.processes() == before
+    assert trial.delivered() == delivered + 300
+
+
+def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
+    """The leases run out; what was not checkpointed comes again."""
+    before = len(trial.said("lease lost"))
+    start = time.monotonic()
+    with lease_plane.fault(hang_up) as fault:
+        trial.put(300)
+        until(lambda: len(trial.said("lease lost")) == before + SHARDS, "both leases to be lost")
+        lost_after = time.monotonic() - start
+        trial.put(300)
+        assert lost(trial.stage) == []
+    healed = time.monotonic()
+    trial.until_settled()
+    tell(f"leases lost after {lost_after:.1f} s; all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
+
+
+def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: FaultProxy, tell: Tell) -> None:
+    """The leases run out in the middle of a batch, which is written late, by a worker without a right to the shard."""
+    before = len(trial.said("lease lost"))
+    with data_plane.fault(swallow) as data:
+        trial.put(300)
+        until(lambda: len(data.hits), "a batch to be under way")
+        with lease_plane.fault(hang_up) as lease:
+            trial.stands_still(data, 10.0, least=1)
+            assert len(trial.said("lease lost")) == before, "it is heard of after the batch"
+    healed = time.monotonic()
+    trial.put(300)
+    trial.until_settled()
+    tell(f"all settled {time.monotonic() - healed:.1f} s later; {data.hits}, {lease.hits}")
+    assert len(trial.said("lease lost")) > before
+
+
+def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
+    """Records are settled, and come again: while Java tries to checkpoint, it does not renew the lease.
+
+    Throttled ones it tries for a minute: tests/unit/entrypoints/test_kcl.py has that answer, and all others.
+    """
+    answer = "KinesisClientLibDependencyException"
+    before, jvm = trial.checkpoints(), trial.running.jvm()
+    with lease_plane.fault(FAILING, when=is_checkpoint) as fault:
+        trial.put(300)
+        until(lambda: trial.figure("consumer_checkpoints_total", result=answer) >= SHARDS, f"the answer {answer}")
+        trial.put(300)
+        until_equal(trial.stage, trial.made)
+        assert trial.checkpoints() == before
+        assert lost(trial.stage) == []
+    trial.until_settled()
+    tell(f"{trial.figure('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
+    assert trial.running.jvm() == jvm
+    assert trial.said("leaving") == []
+
+
+def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
+    """Nothing can be known any more: the record processor leaves, and the daemon starts again."""
+    processes = trial.processes()
+    with lease_plane.fault(refuse(400, "ResourceNotFoundException"), when=is_checkpoint, most=1):
+        trial.put(300)
+        until(lambda: trial.said("leaving"), "a record processor to leave")
+        start = time.monotonic()
+        trial.put(300)
+        trial.until_settled()
+    tell(f"started anew and all settled {time.monotonic() - start:.1f} s later")
+    assert [line["error"].splitlines()[-1] for line in trial.said("leaving")] == [
+        "amazon_kclpy.checkpoint_error.CheckpointError: 'InvalidStateException'"
+    ]
+    assert not trial.processes() & processes
+
+
+def is_checkpoint(request: Request) -> bool:
+    """Not a renewal, which leaves the checkpoint out."""
+    return request.operation == "UpdateItem" and b'"checkpoint"' in request.body
+
+
+def steal(stage: Stage) -> list[str]:
+    """Gives every lease to a worker that does not exist, as a thief would."""
+    shards = sorted(leases(stage))
+    for shard in shards:
+        stage.dynamodb().update_item(
+            TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+            Key={"leaseKey": {"S": shard}},
+            UpdateExpression="SET leaseOwner = :thief ADD leaseCounter :one",
+            ExpressionAttributeValues={":thief": {"S": THIEF}, ":one": {"N": "1"}},
+        )
+    return shards
