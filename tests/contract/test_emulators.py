@@ -1,7 +1,7 @@
 """The emulators start, answer the SDK, listen on 127.0.0.1 alone, and leave nothing behind."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -70,10 +70,16 @@ def test_two_run_side_by_side_and_share_nothing() -> None:
 
 def addresses(pid: int) -> set[str]:
     """The addresses, in the kernel's hexadecimal, that a process listens on."""
-    sockets = {f.readlink().name for f in Path("/proc", str(pid), "fd").iterdir()}
+    sockets = set(_open_files(pid))
     rows = [line.split() for family in ("tcp", "tcp6") for line in _rows(family)]
     return {row[1].split(":")[0] for row in rows if row[3] == LISTENING and f"socket:[{row[9]}]" in sockets}
 
 
 def _rows(family: str) -> list[str]:
     return Path("/proc/net", family).read_text().splitlines()[1:]
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    for descriptor in Path("/proc", str(pid), "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield descriptor.readlink().name

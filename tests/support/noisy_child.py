@@ -1,6 +1,6 @@
 """The record processor as it ships, but its store talks where it should not (noisy.py).
 
-    python -m tests.support.noisy_child process
+python -m tests.support.noisy_child process
 """
 
 from concurrent.futures import Executor
