@@ -18,6 +18,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -197,8 +198,8 @@ class Settings(CoreSettings):
         PositiveFloat, Field(description="After a stop was asked, how long a batch may still try.")
     ] = 5.0
     handoff_seconds: Annotated[
-        PositiveFloat, Field(description="How long a lease may take to be handed to another worker.")
-    ] = 10.0
+        NonNegativeFloat, Field(description="How long a lease may take to be handed over; 0: it is taken at once.")
+    ] = 0.0
     shutdown_grace_seconds: Annotated[
         PositiveFloat, Field(description="How long the daemon may take to end all shards.")
     ] = 15.0
@@ -232,12 +233,17 @@ class Settings(CoreSettings):
         """Whether others than this machine can ask for the metrics, which nothing protects."""
         return not is_loopback(self.metrics_address.rpartition(":")[0])
 
+    @property
+    def time_outs(self) -> dict[str, float]:
+        """The fields of those that must ascend, and their seconds."""
+        names = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
+        return {name: getattr(self, name) for name in names if name != "handoff_seconds" or self.handoff_seconds}
+
     @model_validator(mode="after")
     def _time_outs_in_order(self) -> Self:
-        names = ("batch_deadline", "handoff", "shutdown_grace", "stop_timeout")
-        for shorter, longer in pairwise(names):
-            if getattr(self, f"{shorter}_seconds") >= getattr(self, f"{longer}_seconds"):
-                raise ValueError(f"{variable(f'{shorter}_seconds')} must be less than {variable(f'{longer}_seconds')}")
+        for (shorter, less), (longer, more) in pairwise(self.time_outs.items()):
+            if less >= more:
+                raise ValueError(f"{variable(shorter)} must be less than {variable(longer)}")
         return self
 
 

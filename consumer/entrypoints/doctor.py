@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
 from consumer.engine.errors import SettingsError
-from consumer.settings import Settings, variable
+from consumer.settings import PREFIX, Settings, variable
 from consumer.worker import java, provision
 
 if TYPE_CHECKING:
@@ -54,13 +54,8 @@ def _jars() -> Finding:
 
 def _time_outs(settings: Settings) -> Finding:
     # their order is checked when the settings are read: here they are shown
-    figures = (
-        settings.batch_deadline_seconds,
-        settings.handoff_seconds,
-        settings.shutdown_grace_seconds,
-        settings.stop_timeout_seconds,
-    )
-    return Finding("time-outs", "batch < hand-off < shutdown < stop: " + " < ".join(f"{f:g} s" for f in figures))
+    figures = [f"{variable(name).removeprefix(PREFIX)} {seconds:g}" for name, seconds in settings.time_outs.items()]
+    return Finding("time-outs", " < ".join(figures))
 
 
 def _credentials() -> Finding:

@@ -319,6 +319,7 @@ OWNED: Mapping[str, str | None] = {
     "failoverTimeMillis": "failover_millis",
     "workerMetricsReporterFreqInMillis": "failover_millis",
     "leaseAssignmentIntervalMillis": "lease_assignment_millis",
+    "isGracefulLeaseHandoffEnabled": "handoff_seconds",
     "gracefulLeaseHandoffTimeoutMillis": "handoff_seconds",
     "shutdownGraceMillis": "shutdown_grace_seconds",
     "timeoutInSeconds": "hang_seconds",
@@ -360,7 +361,8 @@ def _contradictions(shipped: Mapping[str, str], ours: Mapping[str, str]) -> list
 
 def decided(settings: Settings, worker_id: str, executable: str = EXECUTABLE) -> dict[str, str]:
     """The values of the OWNED keys that are set at all."""
-    return _names(settings, worker_id, executable) | _endpoints(settings) | _start(settings) | _pace(settings)
+    names = _names(settings, worker_id, executable) | _endpoints(settings)
+    return names | _start(settings) | _pace(settings) | _handoff(settings)
 
 
 def _names(settings: Settings, worker_id: str, executable: str) -> dict[str, str]:
@@ -399,12 +401,18 @@ def _pace(settings: Settings) -> dict[str, str]:
         # A worker counts as alive for two reports: no longer than its leases, or they would be dealt to the dead.
         "workerMetricsReporterFreqInMillis": settings.failover_millis / 2,
         "leaseAssignmentIntervalMillis": settings.lease_assignment_millis,
-        "gracefulLeaseHandoffTimeoutMillis": settings.handoff_seconds * 1000,
         "shutdownGraceMillis": settings.shutdown_grace_seconds * 1000,
         "timeoutInSeconds": settings.hang_seconds,
     }
     # A primitive 0 would be read as "the default".
     return {key: str(max(1, int(number))) for key, number in numbers.items()}
+
+
+def _handoff(settings: Settings) -> dict[str, str]:
+    if not settings.handoff_seconds:
+        return {"isGracefulLeaseHandoffEnabled": "false"}
+    millis = max(1, int(settings.handoff_seconds * 1000))
+    return {"isGracefulLeaseHandoffEnabled": "true", "gracefulLeaseHandoffTimeoutMillis": str(millis)}
 
 
 def read(path: Path) -> dict[str, str]:

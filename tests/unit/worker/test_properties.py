@@ -185,10 +185,18 @@ def test_the_settings_decide_names_pace_and_time_outs() -> None:
         "executableName": "consumer process",
         "retrievalMode": "POLLING",
         "initialPositionInStream": "TRIM_HORIZON",
+        "isGracefulLeaseHandoffEnabled": "true",
         "gracefulLeaseHandoffTimeoutMillis": "9500",
         "shutdownGraceMillis": "11000",
         "timeoutInSeconds": "60",
     }
+
+
+def test_a_lease_is_taken_without_asking() -> None:
+    """KCL 3.1 forgets a lease that is handed over while its shard waits for its parents."""
+    found = rendered()
+    assert found["isGracefulLeaseHandoffEnabled"] == "false"
+    assert "gracefulLeaseHandoffTimeoutMillis" not in found
 
 
 def test_a_dead_worker_counts_as_alive_no_longer_than_its_leases() -> None:
@@ -198,7 +206,8 @@ def test_a_dead_worker_counts_as_alive_no_longer_than_its_leases() -> None:
 
 def test_no_time_is_ever_rendered_as_0() -> None:
     times: dict[str, Any] = {"batch_deadline_seconds": 1e-6, "handoff_seconds": 1e-5, "shutdown_grace_seconds": 1e-4}
-    assert rendered(**times)["shutdownGraceMillis"] == "1"
+    found = rendered(**times)
+    assert (found["shutdownGraceMillis"], found["gracefulLeaseHandoffTimeoutMillis"]) == ("1", "1")
 
 
 def test_a_time_to_start_at_is_the_only_position() -> None:
