@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulators import Emulator, ministack
+from tests.support.emulators import Emulator, dynamodb_local, kinesis_mock, ministack
 from tests.support.scenario import Stage
 from tests.support.service import consumer, environment
 
 SEED = pytest.StashKey[int]()
 FIGURE = "figure"
+
+SLOW_IN_AWS = ("CREATE_STREAM_DURATION", "SPLIT_SHARD_DURATION", "MERGE_SHARDS_DURATION")
 
 Tell = Callable[[str], None]
 """Takes a line that is shown when all tests are over, whatever became of them."""
@@ -53,6 +55,27 @@ def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stag
     """A provisioned stream of two shards and empty tables."""
     variables = environment(_name(request), tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     consumer(variables, "provision", "--stream", "2")
+    return Stage(variables)
+
+
+@pytest.fixture(scope="session")
+def streams() -> Iterator[Emulator]:
+    """Shards split and merge here, and tell of their children."""
+    with kinesis_mock(dict.fromkeys(SLOW_IN_AWS, "100ms") | {"SHARD_LIMIT": "200"}) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def tables() -> Iterator[Emulator]:
+    with dynamodb_local() as emulator:
+        yield emulator
+
+
+def stage_of(shards: int, streams: Emulator, tables: Emulator, directory: Path, name: str) -> Stage:
+    """A provisioned stream of so many shards that can be split and merged."""
+    endpoints = {"AWS_ENDPOINT_URL_KINESIS": streams.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": tables.endpoint}
+    variables = environment(name, directory, **endpoints)
+    consumer(variables, "provision", "--stream", str(shards))
     return Stage(variables)
 
 

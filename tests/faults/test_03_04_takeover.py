@@ -17,6 +17,7 @@ from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
 from tests.support.emulators import Emulator
 from tests.support.leases import leader, lost, owed, owners
+from tests.support.load import Producer
 from tests.support.scenario import Stage, poison, samples, until_equal, until_received
 from tests.support.service import Service, consumer, environment, gone
 from tests.support.waiting import until
@@ -73,36 +74,25 @@ def a_new_container(aws: Emulator, seed: int, directory: Path) -> float:
 
 def the_leader_of_two(aws: Emulator, seed: int, directory: Path) -> float:
     stage = provisioned("leader-of-two", aws, directory)
-    made = iter(samples(seed, count=20_000, users=40))
-    put: list[Sample] = []
-
-    def load(count: int) -> None:
-        part = [next(made) for _ in range(count)]
-        put.extend(part)
-        stage.put(part)
-
-    def shared() -> bool:
-        load(50)
-        return set(owners(stage)) == {"leader", "other"}
-
+    produce = Producer(stage, seed)
     settings = with_properties(directory, **LIVELY)
     with (
         Watch(stage) as watch,
         worker(stage, directory, "leader", CONSUMER_WORKER_ID="leader", **settings) as first,
     ):
-        load(500)
+        produce(500)
         until_received(first, 500)
         with worker(stage, directory, "other", CONSUMER_WORKER_ID="other", **settings) as other:
-            until(shared, "the second worker to get its share", every=0.5)
+            until(lambda: produce(50) and len(owners(stage)) == SHARDS, "the second worker to get its share", every=0.5)
             assert leader(stage) == "leader"
             killed = kill(first)
-            load(500)
+            produce(500)
             until(lambda: owners(stage) == {"other": SHARDS}, "the take-over", seconds=TAKE_OVER_SECONDS)
-            load(500)
+            produce(500)
             seconds = until_at_work(other, SHARDS, killed)
-            until_equal(stage, put)
+            until_equal(stage, produce.put)
             until(lambda: owed(stage) == 0, "the last checkpoints")
-            settled(stage, watch, put)
+            settled(stage, watch, produce.put)
             assert leader(stage) == "other"
             assert other.stop() == 0
     return seconds

@@ -6,38 +6,21 @@ on with what it still has: no process ends.
 
 import os
 import signal
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
 from tests.support.holds import Point
 from tests.support.leases import lost, owed, owners
-from tests.support.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.load import Producer
+from tests.support.scenario import Stage, poison, until_equal, until_received
 from tests.support.service import Service
 from tests.support.waiting import until
 from tests.support.watch import Watch
 from tests.support.workers import LIVELY, held_worker, with_properties, worker
 
 SHARDS = 2
-
-
-class Producer:
-    """Puts one history bit by bit; `put` is what has been put."""
-
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self.put: list[Sample] = []
-        self._stage = stage
-        self._left: Iterator[Sample] = iter(samples(seed, count=50_000, users=40))
-
-    def __call__(self, count: int) -> bool:
-        part = list(islice(self._left, count))
-        self.put += part
-        self._stage.put(part)
-        return True
 
 
 @pytest.fixture
@@ -77,11 +60,12 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
             assert zombie.jvm() == jvm
 
 
-def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path) -> None:
-    """The leader gives a lease away, and its record processor's batch takes longer than it waits for that."""
+@pytest.mark.parametrize("handoff", ["0", "2"])
+def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path, handoff: str) -> None:
+    """The leader gives a lease away in the middle of a batch: at once, or when it has waited for the batch in vain."""
     settings = {
         **with_properties(tmp_path, **LIVELY),
-        "CONSUMER_HANDOFF_SECONDS": "2",
+        "CONSUMER_HANDOFF_SECONDS": handoff,
         "CONSUMER_BATCH_DEADLINE_SECONDS": "1",
     }
     with (

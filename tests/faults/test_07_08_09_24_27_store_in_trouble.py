@@ -75,11 +75,12 @@ def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Te
         proxy.fault(spoil_statements(0.3), WRITE) as statements,
         proxy.fault(leave_unread(0.3), READ) as keys,
     ):
-        trial.put(2_000)
-        trial.until_settled()
+        trial.put(1_000)
+        trial.put_until(lambda: requests.hits.total() >= 10 and statements.hits["statements"] >= 50)
+    trial.until_settled()
     hit = (requests.hits.total(), statements.hits["statements"], keys.hits["keys"])
-    tell(f"2,000 records settled, throttled meanwhile: {hit[0]} requests, {hit[1]} statements, {hit[2]} keys")
-    assert min(hit[:2]) > 10
+    tell(f"throttled {hit[0]} requests, {hit[1]} statements, {hit[2]} keys")
+    assert hit[2] > 0
 
 
 def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
@@ -100,8 +101,7 @@ def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> N
 def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
     """500 and 503: first to some requests, then to all."""
     with proxy.fault(FAILING, probability=0.15) as some, proxy.fault(UNAVAILABLE, probability=0.15) as others:
-        trial.put(500)
-        trial.until_settled()
+        trial.put_until(lambda: some.hits.total() >= 3 and others.hits.total() >= 3)
     with proxy.fault(FAILING) as first:
         trial.put(500)
         trial.stands_still(first, 4.0, least=1)
@@ -110,17 +110,15 @@ def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
             trial.stands_still(second, 4.0, least=1)
     trial.until_settled()
     tell(f"{some.hits.total()} + {others.hits.total()} of some, then {first.hits.total()} + {second.hits.total()}: all")
-    assert some.hits.total() + others.hits.total() > 1
 
 
 def test_09_replies_lost(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
     """Every write is carried out, half of them unheard: a repeated one meets its own."""
     conflicts = trial.figure("consumer_write_conflicts_total")
     with proxy.fault(lose_reply, probability=0.5) as fault:
-        trial.put(1_000)
-        trial.until_settled()
+        trial.put_until(lambda: fault.hits[WRITE] >= 10)
+    trial.until_settled()
     tell(f"{fault.hits[WRITE]} writes were carried out unheard")
-    assert fault.hits[WRITE] > 5
     assert trial.figure("consumer_write_conflicts_total") == conflicts, "our own write is no conflict"
 
 

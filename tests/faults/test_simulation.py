@@ -120,7 +120,7 @@ class Life:
         return fate
 
     def interlude(self, chance: float, shard: Shard) -> None:
-        """While a request is on its way, others act, the shard is stolen and its thief is faster, or an outage begins."""
+        """While a request is on its way, others act, a thief of the shard is faster, or an outage begins."""
         if self.depth < 3 and self.happens(chance):
             self.depth += 1
             self.seen["interludes"] += 1

@@ -431,6 +431,7 @@ class Fleet:
             for shard in [shard for shard in self.shards if shard.open_for_reading and not shard.finished]:
                 tenancy = self.take(shard)
                 while tenancy.alive and not shard.finished:
+                    self.pass_time(3_600)
                     tenancy.work(100)
 
     # what must hold

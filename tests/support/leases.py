@@ -86,7 +86,9 @@ def _records(stage: Stage) -> Iterator[tuple[bool, str, bytes]]:
     """Whether it lies before its shard's checkpoint, sequence number and data of every record."""
     kinesis, stream, known = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], leases(stage)
     for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
-        lease = known.get(shard["ShardId"], Lease(shard["ShardId"], None, BEGINNING))
+        # KCL forgets the lease of a closed shard once the children have got going.
+        checkpoint = END if "EndingSequenceNumber" in shard["SequenceNumberRange"] else BEGINNING
+        lease = known.get(shard["ShardId"], Lease(shard["ShardId"], None, checkpoint))
         for number, data in _read(kinesis, stream, lease.shard):
             yield lease.is_past(number), number, data
 

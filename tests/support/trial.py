@@ -1,7 +1,7 @@
 """A service at work: what it was given so far, and what must hold of it, whatever befell it meanwhile."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -42,6 +42,12 @@ class Trial:
     def put_these(self, samples: Sequence[Sample]) -> None:
         self.stage.put(samples)
         self.made += samples
+
+    def put_until(self, enough: Callable[[], bool], count: int = 50) -> None:
+        """Puts so many records and waits until they are settled, again and again."""
+        while not enough():
+            self.put(count)
+            until(lambda: self.running.received() >= len(self.made), "the records to be settled")
 
     def until_settled(self, seconds: float = 120.0) -> None:
         """Waits until all is settled and checkpointed, and checks that nothing was lost, made up, or left uncounted."""

@@ -18,8 +18,11 @@ from tests.support.waiting import until
 
 WITH_HELD_CHILD = ("tests.support.worker", *EXECUTABLE.split())
 
-LIVELY: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 3}
-"""Properties under which children of shards start soon, and a newcomer soon gets its share."""
+LIVELY: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 8}
+"""Properties under which children of shards start soon, and a newcomer gets its share within seconds.
+
+Balancing any more often, leases are moved on before those who got them have begun.
+"""
 
 
 @contextmanager

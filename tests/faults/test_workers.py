@@ -1,0 +1,105 @@
+"""Workers of one application share eight shards: one joins, one leaves, one is killed, and shards split and merge.
+
+Every shard is consumed, and the table is what it must be. How long each part of the stream stood still is told.
+"""
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Tell, stage_of
+from tests.support.emulators import Emulator
+from tests.support.leases import lost, owed, owners
+from tests.support.load import Producer
+from tests.support.scenario import Stage, poison, until_equal
+from tests.support.service import Service, gone
+from tests.support.shards import Shard, merge, shards, split, told
+from tests.support.waiting import until
+from tests.support.watch import Watch
+from tests.support.workers import LIVELY, processes, with_properties, worker
+
+pytestmark = pytest.mark.conformance
+
+SHARDS = 8
+RATE = 80.0
+"""Records a second."""
+STANDSTILL_SECONDS = 60.0
+
+
+@pytest.fixture
+def stage(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
+    return stage_of(SHARDS, streams, tables, tmp_path, "workers")
+
+
+def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+    produce = Producer(stage, seed, users=200)
+    settings = with_properties(tmp_path, **LIVELY)
+    with Watch(stage) as watch, ExitStack() as stack:
+
+        def join(name: str) -> Service:
+            return stack.enter_context(worker(stage, tmp_path, name, CONSUMER_WORKER_ID=name, **settings))
+
+        def share(*names: str) -> None:
+            until(lambda: owners(stage).keys() == set(names), f"the shards to be with {names}", seconds=120)
+
+        first, second = join("first"), join("second")
+        with produce.steadily(RATE):
+            share("first", "second")
+            until_all_at_work(stage, [first, second])
+            third = join("third")
+            share("first", "second", "third")
+            one, two, three, *_ = shards(stage).values()
+            split(stage, one)
+            merge(stage, two, three)
+            until_all_at_work(stage, [first, second, third])
+            assert second.stop() == 0
+            share("first", "third")
+            kill(third)
+            share("first")
+            until_all_at_work(stage, [first, second, third])
+        until_equal(stage, produce.put)
+        until(lambda: owed(stage) == 0, "the last checkpoints")
+        assert first.stop() == 0
+
+    everyone = (first, second, third)
+    assert watch.went_back == []
+    assert lost(stage) == []
+    assert stage.quarantined() == poison(produce.put)
+    assert told(everyone, "shard started").keys() == shards(stage).keys()
+    still = standstills(shards(stage), everyone)
+    by_shard = ", ".join(f"{name[-2:]}: {seconds:.0f} s" for name, seconds in sorted(still.items()))
+    tell(f"{len(produce.put)} records; longest time without progress of shard {by_shard}")
+    assert max(still.values()) < STANDSTILL_SECONDS
+
+
+def until_all_at_work(stage: Stage, everyone: Iterable[Service]) -> None:
+    names = {name for name, shard in shards(stage).items() if shard.open}
+    until(lambda: names <= told(everyone, "batch").keys(), "progress of every open shard", seconds=120)
+
+
+def kill(running: Service) -> None:
+    everything = processes(running)
+    for process in everything:
+        os.kill(process, signal.SIGKILL)
+    running.process.wait()
+    gone(everything)
+
+
+def standstills(known: dict[str, Shard], everyone: Iterable[Service]) -> dict[str, float]:
+    """The longest time between two batches of a shard, the last ones of its parents included; seconds."""
+    batches = {
+        shard: [datetime.fromisoformat(time).timestamp() for time in times]
+        for shard, times in told(everyone, "batch").items()
+    }
+    before = {name: [batches[parent][-1] for parent in known[name].parents if parent in batches] for name in batches}
+    return {name: _longest_gap(sorted(before[name]) + times) for name, times in batches.items()}
+
+
+def _longest_gap(times: list[float]) -> float:
+    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)

@@ -1,0 +1,205 @@
+"""An application as a machine: several shards, real record processors, and everything that befalls them in any order.
+
+Hypothesis chooses what happens next and what becomes of each request, and shrinks what goes wrong to its shortest
+story. test_shard.py tells of a processor alone; here leases and checkpoints are part of it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import Reason
+from consumer.entrypoints.kcl import ShardRules
+from consumer.limits.sample import Sample
+from tests.property.strategies import histories, identity
+from tests.support.core import Fate
+from tests.support.events import Event, encode
+from tests.support.fleet import Fleet, Killed, Shard, Tenancy
+
+POISON = Sample("u-1", b"poison", None, Reason.JSON)
+
+
+class Turn(Enum):
+    """What becomes of a request."""
+
+    DONE = auto()
+    REPLY_LOST = auto()
+    THROTTLED = auto()
+    KILLED_BEFORE = auto()
+    KILLED_AFTER = auto()
+    ANOTHER_FIRST = auto()
+
+
+FATES = {Turn.REPLY_LOST: Fate.REPLY_LOST, Turn.THROTTLED: Fate.THROTTLED}
+SCRIPTS = st.lists(st.sampled_from(Turn), max_size=8)
+SIZES = st.integers(1, 5)
+
+
+class Script:
+    """Implements fleet.Trouble: request after request goes as it is written, later ones well."""
+
+    def __init__(self, another: Callable[[], object]) -> None:
+        self.turns: deque[Turn] = deque()
+        self.another = another
+        self.killed_after = False
+
+    def follow(self, turns: Iterable[Turn]) -> None:
+        self.turns = deque(turns)
+
+    def request(self) -> Fate:
+        turn = self.turns.popleft() if self.turns else Turn.DONE
+        if turn is Turn.KILLED_BEFORE:
+            raise Killed
+        if turn is Turn.ANOTHER_FIRST:
+            self.another()
+        self.killed_after = turn is Turn.KILLED_AFTER
+        return FATES.get(turn, Fate.STORED)
+
+    write = request
+
+    def answered(self) -> None:
+        if self.killed_after:
+            raise Killed
+
+
+class Application(RuleBasedStateMachine):
+    """A stream that grows, splits and merges; those who hold its shards, and those who think they do."""
+
+    @initialize(shards=st.integers(1, 2), records=st.sampled_from([1, 4, 100]))
+    def start(self, shards: int, records: int) -> None:
+        self.fleet = Fleet(shards, ShardRules(CheckpointPolicy(seconds=10, records=records), batch_deadline=2))
+        self.events: dict[tuple[str, str, int, str], Event] = {}
+        self.tenancies: list[Tenancy] = []
+
+    # the stream
+
+    @rule(events=histories(size=4))
+    def put(self, events: list[Event]) -> None:
+        """Some have been put before: then the producer sends them again as they were."""
+        for event in events:
+            self.fleet.put(self._sample(event))
+
+    @rule(events=histories(size=3))
+    def put_together(self, events: list[Event]) -> None:
+        """An aggregate; its key is the first event's, whoever the others are of."""
+        self.fleet.put(*map(self._sample, events))
+
+    def _sample(self, event: Event) -> Sample:
+        same = self.events.setdefault(identity(event), event)
+        return Sample(same["aggregateId"], encode(same), same)
+
+    @rule()
+    def put_poison(self) -> None:
+        self.fleet.put(POISON)
+
+    @precondition(lambda self: len(self.fleet.shards) < 6)
+    @rule(data=st.data(), merge=st.booleans())
+    def reshard(self, data: st.DataObject, merge: bool) -> None:
+        shards = self.fleet.open_shards()
+        if merge and len(shards) > 1:
+            self.fleet.reshard(shards[:2], 1)
+        else:
+            self.fleet.reshard([data.draw(st.sampled_from(shards))], 2)
+
+    # its readers
+
+    @precondition(lambda self: any(shard.open_for_reading for shard in self.fleet.shards))
+    @rule(data=st.data(), cached=st.sampled_from([0, 1, 100]))
+    def take(self, data: st.DataObject, cached: int) -> None:
+        """A shard is taken; from its holder when it has one, who goes on for a while."""
+        self._take(data.draw(st.sampled_from([shard for shard in self.fleet.shards if shard.open_for_reading])), cached)
+
+    def _take(self, shard: Shard, cached: int = 100) -> Tenancy:
+        script = Script(lambda: self._rob(shard))
+        self.tenancies.append(self.fleet.take(shard, script, cached))
+        return self.tenancies[-1]
+
+    def _rob(self, shard: Shard) -> None:
+        """Just now somebody takes the shard over, and is faster."""
+        if shard.open_for_reading:
+            thief = self._take(shard)
+            thief.work(2)
+            thief.work(2)
+
+    def _living(self) -> list[Tenancy]:
+        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
+        return self.tenancies
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data(), size=SIZES, script=SCRIPTS)
+    def work(self, data: st.DataObject, size: int, script: list[Turn]) -> None:
+        """A batch for a holder, or for one who has lost the shard and does not know."""
+        tenancy = data.draw(st.sampled_from(self._living()))
+        assert isinstance(tenancy.trouble, Script)
+        tenancy.trouble.follow(script)
+        tenancy.work(size)
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data(), size=SIZES)
+    def stop_in_an_outage(self, data: st.DataObject, size: int) -> None:
+        """The batch is cut off, and one more comes all the same."""
+        tenancy = data.draw(st.sampled_from(self._living()))
+        assert isinstance(tenancy.trouble, Script)
+        tenancy.stopping = True
+        tenancy.trouble.follow([Turn.DONE, *[Turn.THROTTLED] * 50])
+        tenancy.work(size)
+        if tenancy.alive:
+            tenancy.trouble.follow(())
+            tenancy.work(size)
+        if tenancy.alive:
+            tenancy.stop()
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data())
+    def hear_of_a_loss(self, data: st.DataObject) -> None:
+        tenancy = data.draw(st.sampled_from(self._living()))
+        if not tenancy.holds_the_lease:
+            tenancy.hear_of_the_loss()
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        """Between its writes and its checkpoint, for instance."""
+        data.draw(st.sampled_from(self._living())).end()
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self._living())).stop()
+
+    @rule(seconds=st.sampled_from([1.0, 11.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.fleet.pass_time(seconds)
+
+    @rule()
+    def replay_from_the_start(self) -> None:
+        self.fleet.lose_the_leases()
+
+    # what always holds
+
+    @invariant()
+    def no_register_ever_goes_back(self) -> None:
+        assert self.fleet.table.faults == []
+
+    @invariant()
+    def nothing_sound_is_quarantined(self) -> None:
+        assert all(entry.record.data == POISON.data for entry in self.fleet.quarantine.entries())
+
+    @invariant()
+    def no_checkpoint_lies_past_what_is_not_settled(self) -> None:
+        for shard in self.fleet.shards:
+            self.fleet.check_settled(shard.puts[: shard.done])
+
+    def teardown(self) -> None:
+        """Whatever happened: once all is read, it is the fold of all events, and the oracle's answer."""
+        self.fleet.drain()
+        assert self.fleet.problems() == []
+
+
+TestApplication = Application.TestCase
+TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=60, stateful_step_count=40)
