@@ -46,3 +46,13 @@ class DirectoryQuarantine:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+        _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """The name of a file outlives a power cut only when its directory is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
