@@ -13,6 +13,8 @@ HASHED := $(PIP_INSTALL) --require-hashes
 
 # `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin asks for moves.
 UPGRADE ?=
+# `make faults SEED=...` repeats the run that printed the seed.
+SEED ?=
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -55,6 +57,10 @@ conformance: env ## the tests against DynamoDB Local and kinesis-mock (needs mvn
 		exit 1; }; done
 	@$(PY) tests/conformance/fetch.py
 	$(PY) -m pytest -m conformance tests
+
+.PHONY: faults
+faults: env ## the tests of faults on the real daemon, as far as they are there (SEED=... repeats a run)
+	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest tests/faults
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events anew
