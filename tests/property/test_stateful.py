@@ -67,6 +67,12 @@ class Script:
             raise Killed
 
 
+def _work(tenancy: Tenancy, size: int, script: Iterable[Turn]) -> None:
+    assert isinstance(tenancy.trouble, Script)
+    tenancy.trouble.follow(script)
+    tenancy.work(size)
+
+
 class Application(RuleBasedStateMachine):
     """A stream that grows, splits and merges; those who hold its shards, and those who think they do."""
 
@@ -108,69 +114,61 @@ class Application(RuleBasedStateMachine):
 
     # its readers
 
-    @precondition(lambda self: any(shard.open_for_reading for shard in self.fleet.shards))
-    @rule(data=st.data(), cached=st.sampled_from([0, 1, 100]))
-    def take(self, data: st.DataObject, cached: int) -> None:
-        """A shard is taken; from its holder when it has one, who goes on for a while."""
-        self._take(data.draw(st.sampled_from([shard for shard in self.fleet.shards if shard.open_for_reading])), cached)
+    @precondition(lambda self: self._readable())
+    @rule(data=st.data(), size=SIZES, script=SCRIPTS)
+    def work(self, data: st.DataObject, size: int, script: list[Turn]) -> None:
+        """A batch for the holder of a shard; when it has none, somebody takes it first."""
+        shard = data.draw(st.sampled_from(self._readable()))
+        _work(shard.holder or self._take(shard), size, script)
+
+    @precondition(lambda self: self._readable())
+    @rule(data=st.data(), size=SIZES, script=SCRIPTS, cached=st.sampled_from([0, 1, 100]))
+    def steal(self, data: st.DataObject, size: int, script: list[Turn], cached: int) -> None:
+        """Somebody else reads the shard from its checkpoint on, while the former holder may still go on."""
+        _work(self._take(data.draw(st.sampled_from(self._readable())), cached), size, script)
+
+    @precondition(lambda self: self._zombies())
+    @rule(data=st.data(), size=SIZES, script=SCRIPTS)
+    def a_zombie_works(self, data: st.DataObject, size: int, script: list[Turn]) -> None:
+        _work(data.draw(st.sampled_from(self._zombies())), size, script)
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data(), size=SIZES)
+    def an_outage_and_a_stop(self, data: st.DataObject, size: int) -> None:
+        """The batch is cut off, and one more comes all the same."""
+        tenancy = data.draw(st.sampled_from(self._living()))
+        tenancy.stopping = True
+        _work(tenancy, size, [Turn.DONE, *[Turn.THROTTLED] * 50])
+        if tenancy.alive:
+            _work(tenancy, size, ())
+        if tenancy.alive:
+            tenancy.stop()
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data(), end=st.sampled_from([Tenancy.end, Tenancy.stop, Tenancy.hear_of_the_loss]))
+    def end(self, data: st.DataObject, end: Callable[[Tenancy], None]) -> None:
+        """A crash, between the writes and their checkpoint for instance; a stop; or it is told of the loss."""
+        end(data.draw(st.sampled_from(self._living())))
+
+    def _readable(self) -> list[Shard]:
+        return [shard for shard in self.fleet.shards if shard.open_for_reading and len(shard.puts) > shard.done]
+
+    def _living(self) -> list[Tenancy]:
+        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
+        return self.tenancies
+
+    def _zombies(self) -> list[Tenancy]:
+        return [tenancy for tenancy in self._living() if not tenancy.holds_the_lease]
 
     def _take(self, shard: Shard, cached: int = 100) -> Tenancy:
-        script = Script(lambda: self._rob(shard))
-        self.tenancies.append(self.fleet.take(shard, script, cached))
+        self.tenancies.append(self.fleet.take(shard, Script(lambda: self._rob(shard)), cached))
         return self.tenancies[-1]
 
     def _rob(self, shard: Shard) -> None:
         """Just now somebody takes the shard over, and is faster."""
         if shard.open_for_reading:
             thief = self._take(shard)
-            thief.work(2)
-            thief.work(2)
-
-    def _living(self) -> list[Tenancy]:
-        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
-        return self.tenancies
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data(), size=SIZES, script=SCRIPTS)
-    def work(self, data: st.DataObject, size: int, script: list[Turn]) -> None:
-        """A batch for a holder, or for one who has lost the shard and does not know."""
-        tenancy = data.draw(st.sampled_from(self._living()))
-        assert isinstance(tenancy.trouble, Script)
-        tenancy.trouble.follow(script)
-        tenancy.work(size)
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data(), size=SIZES)
-    def stop_in_an_outage(self, data: st.DataObject, size: int) -> None:
-        """The batch is cut off, and one more comes all the same."""
-        tenancy = data.draw(st.sampled_from(self._living()))
-        assert isinstance(tenancy.trouble, Script)
-        tenancy.stopping = True
-        tenancy.trouble.follow([Turn.DONE, *[Turn.THROTTLED] * 50])
-        tenancy.work(size)
-        if tenancy.alive:
-            tenancy.trouble.follow(())
-            tenancy.work(size)
-        if tenancy.alive:
-            tenancy.stop()
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data())
-    def hear_of_a_loss(self, data: st.DataObject) -> None:
-        tenancy = data.draw(st.sampled_from(self._living()))
-        if not tenancy.holds_the_lease:
-            tenancy.hear_of_the_loss()
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data())
-    def crash(self, data: st.DataObject) -> None:
-        """Between its writes and its checkpoint, for instance."""
-        data.draw(st.sampled_from(self._living())).end()
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data())
-    def stop(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self._living())).stop()
+            _work(thief, 100, ())
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))
     def pass_time(self, seconds: float) -> None:
@@ -202,4 +200,4 @@ class Application(RuleBasedStateMachine):
 
 
 TestApplication = Application.TestCase
-TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=60, stateful_step_count=40)
+TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=100, stateful_step_count=40)
