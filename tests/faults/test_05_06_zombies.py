@@ -6,21 +6,23 @@ on with what it still has: no process ends.
 
 import os
 import signal
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Tell
 from tests.support.holds import Point
-from tests.support.leases import lost, owed, owners
+from tests.support.leases import hand_over, lost, owed, owners
 from tests.support.load import Producer
 from tests.support.scenario import Stage, poison, until_equal, until_received
 from tests.support.service import Service
 from tests.support.waiting import until
 from tests.support.watch import Watch
-from tests.support.workers import LIVELY, held_worker, with_properties, worker
+from tests.support.workers import at_work_since, held_worker, worker
 
 SHARDS = 2
+SHARD = "shardId-000000000000"
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def produce(stage: Stage, seed: int) -> Producer:
 
 def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Path, tell: Tell) -> None:
     """The JVM is stopped while its record processor is held before the write: to the others it looks dead."""
-    settings = {**with_properties(tmp_path, **LIVELY), "CONSUMER_FAILOVER_MILLIS": "2000"}
+    settings = {"CONSUMER_FAILOVER_MILLIS": "2000"}
     with (
         Watch(stage) as watch,
         worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir,
@@ -38,7 +40,8 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
         produce(500)
         until_received(heir, 500)
         with held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds):
-            until(lambda: produce(50) and owners(stage)["zombie"], "the second worker to get its share", every=0.5)
+            until_ready(zombie)
+            hand_over(stage, SHARD, "zombie")
             until(lambda: produce(50) and zombie.received(), "its first batch", every=0.5)
             holds.at(Point.BEFORE_WRITE)
             until(lambda: produce(50) and holds.held(Point.BEFORE_WRITE), "its next batch", every=0.5)
@@ -62,26 +65,29 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
 
 @pytest.mark.parametrize("handoff", ["0", "2"])
 def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path, handoff: str) -> None:
-    """The leader gives a lease away in the middle of a batch: at once, or when it has waited for the batch in vain."""
-    settings = {
-        **with_properties(tmp_path, **LIVELY),
-        "CONSUMER_HANDOFF_SECONDS": handoff,
-        "CONSUMER_BATCH_DEADLINE_SECONDS": "1",
-    }
+    """A lease is given away in the middle of a batch: at once, or when the batch has been waited for in vain."""
+    settings = {"CONSUMER_HANDOFF_SECONDS": handoff, "CONSUMER_BATCH_DEADLINE_SECONDS": "1"}
     with (
         Watch(stage) as watch,
         held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds),
     ):
         produce(500)
         until_received(zombie, 500)
-        holds.at(Point.BEFORE_WRITE, seconds=6)
         with worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir:
-            until(lambda: produce(50) and owners(stage)["heir"], "a lease to be given away", every=0.5)
-            until_put_out(zombie)
+            until_ready(heir)
+            holds.at(Point.BEFORE_WRITE)
+            until(lambda: produce(50) and len(holds.held(Point.BEFORE_WRITE)) == SHARDS, "both batches", every=0.5)
+            hand_over(stage, SHARD, "heir", gracefully=handoff > "0")
+            until(lambda: produce(50) and SHARD in at_work_since(heir, 0), "the other worker's progress", every=0.5)
             holds.release(Point.BEFORE_WRITE)
+            until_put_out(zombie)
             produce(500)
             until_equal(stage, produce.put)
             unharmed(stage, watch, produce, zombie, heir)
+
+
+def until_ready(running: Service) -> None:
+    until(lambda: running.get("/readyz")[0] == HTTPStatus.OK, "the worker to be ready")
 
 
 def until_put_out(zombie: Service) -> None:

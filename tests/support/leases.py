@@ -44,6 +44,22 @@ def owners(stage: Stage) -> Counter[str | None]:
     return Counter(lease.owner for lease in leases(stage).values() if lease.checkpoint != END)
 
 
+def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) -> None:
+    """As KCL's leader gives a live worker's lease to another; `gracefully`: the old one is asked first."""
+    asking = "SET leaseOwner = :to, checkpointOwner = :owner"
+    taking = "SET leaseOwner = :to ADD leaseCounter :one, ownerSwitchesSinceCheckpoint :one"
+    values = {":to": {"S": to}, ":owner": {"S": str(leases(stage)[shard].owner)}} | (
+        {} if gracefully else {":one": {"N": "1"}}
+    )
+    stage.dynamodb().update_item(
+        TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+        Key={"leaseKey": {"S": shard}},
+        UpdateExpression=asking if gracefully else taking,
+        ConditionExpression="leaseOwner = :owner AND attribute_not_exists(checkpointOwner)",
+        ExpressionAttributeValues=values,
+    )
+
+
 def leader(stage: Stage) -> str | None:
     """The worker id of the application's leader."""
     items = stage.items(f"{stage.variables['CONSUMER_APPLICATION_NAME']}-CoordinatorState")
