@@ -5,8 +5,9 @@ story. test_shard.py tells of a processor alone; here leases and checkpoints are
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
+from functools import partial
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,7 +33,8 @@ class Turn(Enum):
     THROTTLED = auto()
     KILLED_BEFORE = auto()
     KILLED_AFTER = auto()
-    ANOTHER_FIRST = auto()
+    A_THIEF_FIRST = auto()
+    A_ZOMBIE_FIRST = auto()
 
 
 FATES = {Turn.REPLY_LOST: Fate.REPLY_LOST, Turn.THROTTLED: Fate.THROTTLED}
@@ -43,9 +45,9 @@ SIZES = st.integers(1, 5)
 class Script:
     """Implements fleet.Trouble: request after request goes as it is written, later ones well."""
 
-    def __init__(self, another: Callable[[], object]) -> None:
+    def __init__(self, others: Mapping[Turn, Callable[[], object]]) -> None:
         self.turns: deque[Turn] = deque()
-        self.another = another
+        self.others = others
         self.killed_after = False
 
     def follow(self, turns: Iterable[Turn]) -> None:
@@ -55,8 +57,7 @@ class Script:
         turn = self.turns.popleft() if self.turns else Turn.DONE
         if turn is Turn.KILLED_BEFORE:
             raise Killed
-        if turn is Turn.ANOTHER_FIRST:
-            self.another()
+        self.others.get(turn, lambda: None)()
         self.killed_after = turn is Turn.KILLED_AFTER
         return FATES.get(turn, Fate.STORED)
 
@@ -161,14 +162,23 @@ class Application(RuleBasedStateMachine):
         return [tenancy for tenancy in self._living() if not tenancy.holds_the_lease]
 
     def _take(self, shard: Shard, cached: int = 100) -> Tenancy:
-        self.tenancies.append(self.fleet.take(shard, Script(lambda: self._rob(shard)), cached))
+        others = {
+            Turn.A_THIEF_FIRST: partial(self._rob, shard),
+            Turn.A_ZOMBIE_FIRST: partial(self._wake_a_zombie, shard),
+        }
+        self.tenancies.append(self.fleet.take(shard, Script(others), cached))
         return self.tenancies[-1]
 
     def _rob(self, shard: Shard) -> None:
         """Just now somebody takes the shard over, and is faster."""
         if shard.open_for_reading:
-            thief = self._take(shard)
-            _work(thief, 100, ())
+            _work(self._take(shard), 100, ())
+
+    def _wake_a_zombie(self, shard: Shard) -> None:
+        """Just now a former holder writes what it still had in hand."""
+        for tenancy in self._zombies():
+            if tenancy.shard is shard and not tenancy.busy:
+                _work(tenancy, 1, ())
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))
     def pass_time(self, seconds: float) -> None:
@@ -200,4 +210,4 @@ class Application(RuleBasedStateMachine):
 
 
 TestApplication = Application.TestCase
-TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=100, stateful_step_count=40)
+TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=250, stateful_step_count=40)
