@@ -76,6 +76,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt >/dev/null
 	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
+	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
 	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
@@ -112,18 +113,14 @@ clean: ## remove all that was made here
 		echo "The KCL's jars could not be verified: the next make env installs them anew" >&2; exit 1; }
 	@touch $@
 
-.venv-ministack/.locked: requirements/ministack.txt
+# The environments beside .venv, one for each lock of the same name.
+FOR_ministack := the AWS emulator of tests and demo
+FOR_deploy := what checks and describes the deployment
+FOR_lock := uv, which writes the locks
+.venv-%/.locked: requirements/%.txt
 	$(require_python)
-	@echo "Making .venv-ministack: the AWS emulator of tests and demo, in an environment of its own"
-	@rm -rf .venv-ministack
-	@"$(PYTHON)" -m venv .venv-ministack
-	@.venv-ministack/bin/python $(HASHED) --only-binary :all: -r requirements/ministack.txt
-	@touch $@
-
-.venv-lock/.locked: requirements/lock.txt
-	$(require_python)
-	@echo "Making .venv-lock: uv, which writes the locks"
-	@rm -rf .venv-lock
-	@"$(PYTHON)" -m venv .venv-lock
-	@.venv-lock/bin/python $(HASHED) --only-binary :all: -r requirements/lock.txt
+	@echo "Making .venv-$*: $(FOR_$*)"
+	@rm -rf .venv-$*
+	@"$(PYTHON)" -m venv .venv-$*
+	@.venv-$*/bin/python $(HASHED) --only-binary :all: -r requirements/$*.txt
 	@touch $@
