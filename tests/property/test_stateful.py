@@ -1,7 +1,7 @@
 """An application as a machine: several shards, real record processors, and everything that befalls them in any order.
 
 Hypothesis chooses what happens next and what becomes of each request, and shrinks what goes wrong to its shortest
-story. test_shard.py tells of a processor alone; here leases and checkpoints are part of it.
+story. Leases and checkpoints are part of it.
 """
 
 from collections import deque
@@ -207,6 +207,10 @@ class Application(RuleBasedStateMachine):
         """Whatever happened: once all is read, it is the fold of all events, and the oracle's answer."""
         self.fleet.drain()
         assert self.fleet.problems() == []
+        self.fleet.lose_the_leases()
+        writes = self.fleet.table.writes
+        self.fleet.drain()
+        assert self.fleet.table.writes == writes, "all of it once more changes nothing, and is not written"
 
 
 TestApplication = Application.TestCase

@@ -85,17 +85,18 @@ class NoTrouble:
 class WatchedTable(InMemoryRepository[LimitState]):
     """A table that tells of every register that went back or vanished.
 
-    races: writes that came after somebody else's; conflicts: those of them that were refused.
+    writes: all that were asked for; races: those that came after somebody else's; conflicts: those that were refused.
     """
 
     def __init__(self) -> None:
         super().__init__(LIMITS)
         self.faults: list[str] = []
-        self.races = self.conflicts = 0
+        self.writes = self.races = self.conflicts = 0
 
     def save(self, changes: Mapping[Key, Change[LimitState]]) -> Saved[LimitState]:
         before = self.load(changes)
         saved = super().save(changes)
+        self.writes += len(changes)
         self.races += sum(before.get(key) != change.expected for key, change in changes.items())
         self.conflicts += len(saved.conflicts)
         for key, met in before.items():
