@@ -15,6 +15,8 @@ HASHED := $(PIP_INSTALL) --require-hashes
 UPGRADE ?=
 # `make faults SEED=...` repeats the run that printed the seed.
 SEED ?=
+# Files of faults under way at once: they wait more than they work.
+JOBS ?= 3
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -50,17 +52,19 @@ check: env ## lint, format, types, architecture
 test: env ## every test that needs no more than `make env`
 	$(PY) -m pytest $(wildcard tests/unit tests/property tests/contract tests/e2e)
 
-.PHONY: conformance
-conformance: env ## the tests against DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
+.PHONY: tools
+tools: env ## bring DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
 	@for tool in mvn npm node java; do command -v "$$tool" >/dev/null || { \
-		echo "make conformance needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; \
-		exit 1; }; done
+		echo "this needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; exit 1; }; done
 	@$(PY) tests/conformance/fetch.py
-	$(PY) -m pytest -m conformance tests
+
+.PHONY: conformance
+conformance: tools ## the tests against DynamoDB Local and kinesis-mock
+	$(PY) -m pytest -m conformance --ignore tests/faults tests
 
 .PHONY: faults
-faults: env ## the tests of faults on the real daemon, as far as they are there (SEED=... repeats a run)
-	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest tests/faults
+faults: tools ## every row of the table of faults, on the real daemon (SEED=... repeats a run)
+	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest -m "conformance or not conformance" -n $(JOBS) --dist loadfile tests/faults
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events anew

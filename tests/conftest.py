@@ -8,7 +8,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-CONFORMANCE = "conformance: needs the tools that `make conformance` brings; left out unless -m asks for it"
+CONFORMANCE = "conformance: needs the tools that `make tools` brings; left out unless -m asks for it"
 MADE_UP_AWS: Mapping[str, str] = MappingProxyType(
     {
         "AWS_ACCESS_KEY_ID": "test",

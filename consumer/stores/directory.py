@@ -41,6 +41,7 @@ class DirectoryQuarantine:
     def _write(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        scratch.touch(mode=0o600)  # it names a user
         with scratch.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -111,6 +111,11 @@ def test_a_file_says_what_where_and_why(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    DirectoryQuarantine(tmp_path).put([entry("4965")])
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.json")] == [0o600]
+
+
 def test_what_a_crash_left_half_written_is_no_entry(tmp_path: Path) -> None:
     quarantine = DirectoryQuarantine(tmp_path)
     quarantine.put([entry("1")])

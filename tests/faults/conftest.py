@@ -1,6 +1,7 @@
 """Every fault test: one MiniStack, a stage of its own, the seed of the run, and its figures, told at the end.
 
-The seed is the environment's CONSUMER_TEST_SEED, else drawn. What a test draws from it is the same again.
+The seed is the environment's CONSUMER_TEST_SEED, else drawn: once, for all processes that share the tests. What a test
+draws from it is the same again.
 """
 
 import os
@@ -14,7 +15,7 @@ from tests.support.emulators import Emulator, dynamodb_local, kinesis_mock, mini
 from tests.support.scenario import Stage
 from tests.support.service import consumer, environment
 
-SEED = pytest.StashKey[int]()
+SEED = "CONSUMER_TEST_SEED"
 FIGURE = "figure"
 
 SLOW_IN_AWS = ("CREATE_STREAM_DURATION", "SPLIT_SHARD_DURATION", "MERGE_SHARDS_DURATION")
@@ -23,9 +24,12 @@ Tell = Callable[[str], None]
 """Takes a line that is shown when all tests are over, whatever became of them."""
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if SEED in config.stash:
-        terminalreporter.write_line(f"repeat with CONSUMER_TEST_SEED={config.stash[SEED]}")
+def pytest_configure() -> None:
+    os.environ[SEED] = os.environ.get(SEED) or str(secrets.randbelow(2**32))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"repeat with {SEED}={os.environ[SEED]}")
     reports = [report for some in terminalreporter.stats.values() for report in some]
     for report in (each for each in reports if isinstance(each, pytest.TestReport) and each.when == "call"):
         for line in (value for name, value in report.user_properties if name == FIGURE):
@@ -33,10 +37,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def seed(request: pytest.FixtureRequest) -> int:
+def seed() -> int:
     """What everything random in this run is drawn from."""
-    chosen = int(os.environ.get("CONSUMER_TEST_SEED") or secrets.randbelow(2**32))
-    return request.config.stash.setdefault(SEED, chosen)
+    return int(os.environ[SEED])
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def ministack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
 @contextmanager
 def dynamodb_local() -> Iterator[Emulator]:
     """DynamoDB as AWS ships it for development: one database for all credentials and regions."""
-    _require(DYNAMODB_LOCAL_JARS, "make conformance")
+    _require(DYNAMODB_LOCAL_JARS, "make tools")
     with _directory("dynamodb-local") as directory:
         port = free_port()
         yield from _emulator(
@@ -128,7 +128,7 @@ def kinesis_mock(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator
 
     Settings are its environment variables, for instance SPLIT_SHARD_DURATION="100ms".
     """
-    _require(KINESIS_MOCK, "make conformance")
+    _require(KINESIS_MOCK, "make tools")
     with _directory("kinesis-mock") as directory:
         port = free_port()
         environment = {
