@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.worker import java
 from tests.support.emulators import ROOT
 from tests.support.processes import LOOPBACK
 from tests.support.service import environment
@@ -196,6 +197,29 @@ def test_30_a_sound_setup_starts_java(tmp_path: Path) -> None:
     ended = run([], tmp_path)
     assert ended.java_was_started
     assert ended.code == 1, "it ended, unasked"
+
+
+def test_30_a_jar_that_is_not_the_locked_one(tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    altered = _another_kcl(packages)
+    ended = run([Fault(said=(), variables={"PYTHONPATH": str(packages)})], tmp_path)
+    assert (ended.code, ended.java_was_started) == (2, False)
+    assert ended.lines == [f"consumer: {altered}: truncated, or no jar at all"]
+
+
+def _another_kcl(packages: Path) -> str:
+    """Makes `packages` hold an amazon_kclpy like the installed one, but for a jar, whose name is returned."""
+    jars = java.jars_directory()
+    package = packages / "amazon_kclpy"
+    (package / "jars").mkdir(parents=True)
+    for file in jars.parent.glob("*.py"):
+        (package / file.name).symlink_to(file)
+    for jar in jars.glob("*.jar"):
+        (package / "jars" / jar.name).symlink_to(jar)
+    altered = next((package / "jars").glob("amazon-kinesis-client-multilang-*.jar"))
+    altered.unlink()
+    altered.write_bytes(b"from somewhere else")
+    return altered.name
 
 
 def _telling(fault: Fault, lines: Sequence[str]) -> list[str]:
