@@ -42,11 +42,12 @@ demo: env ## show the service at work on this machine
 	@$(PY) -m examples.demo
 
 .PHONY: check
-check: env ## lint, format, types, architecture
+check: env .venv-deploy/.locked ## lint, format, types, architecture, CloudFormation
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy --strict
 	$(PY) -m pytest tests/unit/test_architecture.py
+	.venv-deploy/bin/cfn-lint deploy/cloudformation/*.yaml
 
 .PHONY: test
 test: env ## every test that needs no more than `make env`
@@ -81,6 +82,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
+	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
 	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
@@ -92,7 +94,7 @@ jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB 
 
 .PHONY: clean
 clean: ## remove all that was made here
-	@rm -rf .venv .venv-ministack .venv-lock .tools build dist *.egg-info
+	@rm -rf .venv .venv-* .tools build dist *.egg-info
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -120,11 +122,15 @@ clean: ## remove all that was made here
 # The environments beside .venv, one for each lock of the same name.
 FOR_ministack := the AWS emulator of tests and demo
 FOR_deploy := what checks and describes the deployment
+FOR_localstack := LocalStack, without a container (some minutes)
 FOR_lock := uv, which writes the locks
+# What is needed before: some of LocalStack's packages come as sources.
+FIRST_localstack := -r requirements/build.txt
 .venv-%/.locked: requirements/%.txt
 	$(require_python)
 	@echo "Making .venv-$*: $(FOR_$*)"
 	@rm -rf .venv-$*
 	@"$(PYTHON)" -m venv .venv-$*
-	@.venv-$*/bin/python $(HASHED) --only-binary :all: -r requirements/$*.txt
+	@$(if $(FIRST_$*),.venv-$*/bin/python $(HASHED) --only-binary :all: $(FIRST_$*))
+	@.venv-$*/bin/python $(HASHED) --only-binary :all: --no-build-isolation -r requirements/$*.txt
 	@touch $@

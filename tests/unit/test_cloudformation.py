@@ -1,0 +1,257 @@
+"""What the templates promise, as far as it can be seen without deploying them."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.settings import CoreSettings, Settings, load, misspelt, variable
+from consumer.worker import provision
+from tests.support.cloudformation import (
+    FOLDER,
+    container,
+    losing_mappings,
+    resolved,
+    resources,
+    statements,
+    template,
+)
+from tests.support.emulators import ROOT
+
+TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml")
+WANTED = provision.Wanted(
+    region="eu-west-1",
+    stream="limit-events",
+    application="limits-consumer",
+    limits_table="user-limits",
+    lease_rows=False,
+)
+
+
+@pytest.fixture(params=TEMPLATES)
+def any_template(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return template(request.param)
+
+
+def test_every_template_is_looked_at() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == set(TEMPLATES)
+
+
+# --- data.yaml -----------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_are_those_that_provision_makes() -> None:
+    data = resolved("data.yaml")
+    found = {table["TableName"]: table for table in map(data.properties, _of_kind("AWS::DynamoDB::Table"))}
+
+    assert found.keys() == {table.name for table in provision.tables(WANTED)}
+    for table in provision.tables(WANTED):
+        asked = provision._definition(table)
+        assert {key: _sorted(found[table.name][key]) for key in asked} == {
+            key: _sorted(value) for key, value in asked.items()
+        }
+        recovery = found[table.name].get("PointInTimeRecoverySpecification", {})
+        assert recovery.get("PointInTimeRecoveryEnabled", False) == table.recoverable
+
+
+def test_what_is_kept_is_encrypted_and_stays_when_the_stack_goes() -> None:
+    data = template("data.yaml")
+    kept = {name: each for name, each in data["Resources"].items() if each["Type"] in KEPT}
+
+    assert {each["Type"] for each in kept.values()} == KEPT.keys()
+    for name, each in kept.items():
+        assert (each["DeletionPolicy"], each["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+        assert KEPT[each["Type"]](each["Properties"]), name
+
+
+KEPT: Mapping[str, Callable[[dict[str, Any]], bool]] = {
+    "AWS::DynamoDB::Table": lambda table: table["SSESpecification"] == {"SSEEnabled": True},
+    "AWS::Kinesis::Stream": lambda stream: stream["StreamEncryption"]["EncryptionType"] == "KMS",
+    "AWS::S3::Bucket": lambda bucket: bool(bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]),
+}
+"""What is to be kept, and whether it is encrypted."""
+
+
+@pytest.mark.parametrize(("name", "bucket"), [("data.yaml", "QuarantineBucket"), ("lambda.yaml", "FailureBucket")])
+def test_buckets_are_private_and_versioned_and_forget_nothing_that_is_present(name: str, bucket: str) -> None:
+    found = resolved(name).properties(bucket)
+    rules = found["LifecycleConfiguration"]["Rules"]
+
+    assert set(found["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(found["PublicAccessBlockConfiguration"]) == 4
+    assert found["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+    assert [rule for rule in rules if "ExpirationInDays" in rule or "ExpirationDate" in rule] == []
+
+
+# --- Settings ------------------------------------------------------------------------------------------------------
+
+
+def test_the_task_is_given_settings_that_exist_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = task_environment()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = load(Settings)
+
+    assert variables.keys() <= {variable(field) for field in Settings.model_fields}
+    assert misspelt(variables) == []
+    assert (settings.stream_name, settings.table_name) == ("limit-events", "user-limits")
+    assert settings.quarantine == "s3://quarantinebucket/quarantine"
+
+
+def test_the_function_is_given_settings_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = resolved("lambda.yaml").properties("Function")["Environment"]["Variables"]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert variables.keys() <= {variable(field) for field in CoreSettings.model_fields}
+    assert load(CoreSettings).quarantine == "s3://quarantinebucket/quarantine"
+
+
+def test_a_task_is_killed_only_after_all_graces(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in task_environment().items():
+        monkeypatch.setenv(name, value)
+    settings = load(Settings)
+    *graces, stop = settings.time_outs.values()
+    fargate = template("fargate.yaml")
+
+    assert container(resolved("fargate.yaml"))["StopTimeout"] == stop
+    assert stop > max(graces)
+    assert stop >= Settings.model_fields["stop_timeout_seconds"].default
+    least = fargate["Parameters"]["StopTimeoutSeconds"]["MinValue"]
+    assert least > Settings.model_fields["shutdown_grace_seconds"].default
+
+
+def task_environment() -> dict[str, str]:
+    return {each["Name"]: str(each["Value"]) for each in container(resolved("fargate.yaml"))["Environment"]}
+
+
+# --- fargate.yaml --------------------------------------------------------------------------------------------------
+
+
+def test_the_task_can_write_to_one_place_in_memory_and_is_not_root() -> None:
+    found = container(resolved("fargate.yaml"))
+
+    assert found["ReadonlyRootFilesystem"] is True
+    assert found["User"].partition(":")[0] not in ("", "0", "root")
+    assert [mount["ContainerPath"] for mount in found["LinuxParameters"]["Tmpfs"]] == ["/tmp"]
+    assert found["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert found["HealthCheck"]["Command"] == ["CMD", "consumer", "doctor", "--live"]
+
+
+def test_the_metrics_port_can_be_reached_from_the_given_group_alone() -> None:
+    fargate = resolved("fargate.yaml", MetricsSecurityGroup="sg-prometheus")
+    (ingress,) = fargate.properties("TaskSecurityGroup")["SecurityGroupIngress"]
+    port = int(task_environment()["CONSUMER_METRICS_ADDRESS"].rpartition(":")[2])
+    (mapped,) = container(fargate)["PortMappings"]
+
+    assert (ingress["FromPort"], ingress["ToPort"], mapped["ContainerPort"]) == (port, port, port)
+    assert ingress["SourceSecurityGroupId"] == "sg-prometheus"
+    assert not {"CidrIp", "CidrIpv6", "SourcePrefixListId"} & ingress.keys()
+    assert resources(fargate.template, "AWS::EC2::SecurityGroupIngress") == {}
+    network = fargate.properties("Service")["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert network["AssignPublicIp"] == "DISABLED"
+
+
+def test_logs_are_kept_for_a_time() -> None:
+    for name in ("fargate.yaml", "lambda.yaml"):
+        assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
+
+
+@pytest.mark.parametrize("name", ["fargate.yaml", "lambda.yaml"])
+def test_metric_filters_look_for_lines_that_the_service_logs(name: str) -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(ROOT, "consumer").rglob("*.py"))
+    patterns = [each["FilterPattern"] for each in resources(template(name), "AWS::Logs::MetricFilter").values()]
+
+    assert patterns
+    for pattern in patterns:
+        message = pattern.split('"')[1]
+        assert f'log.warning("{message}"' in sources
+
+
+# --- lambda.yaml ---------------------------------------------------------------------------------------------------
+
+
+def test_no_mapping_loses_what_the_function_reports(any_template: dict[str, Any]) -> None:
+    assert losing_mappings(any_template) == []
+
+
+@pytest.mark.parametrize("types", [None, [], ["ReportBatchItemFailure"]])
+def test_a_mapping_that_does_not_look_at_the_answer_is_rejected(types: list[str] | None) -> None:
+    """Fault 33."""
+    broken = deepcopy(template("lambda.yaml"))
+    mapping = broken["Resources"]["Mapping"]["Properties"]
+    del mapping["FunctionResponseTypes"]
+    if types is not None:
+        mapping["FunctionResponseTypes"] = types
+
+    assert losing_mappings(broken) == ["Mapping"]
+
+
+def test_the_mapping_gives_up_on_nothing_that_could_still_be_read() -> None:
+    found = resolved("lambda.yaml")
+    mapping, function = found.properties("Mapping"), found.properties("Function")
+    retention = template("data.yaml")["Parameters"]["RetentionHours"]["Default"]
+
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["MaximumRetryAttempts"] == -1
+    assert mapping["MaximumRecordAgeInSeconds"] == retention * 3600 / 2
+    assert mapping["DestinationConfig"]["OnFailure"]["Destination"].endswith("FailureBucket")
+    assert function["ReservedConcurrentExecutions"] >= mapping["ParallelizationFactor"]
+
+
+def test_the_function_is_a_zip_or_an_image() -> None:
+    zipped = resolved("lambda.yaml", CodeBucket="bucket", CodeKey="key").properties("Function")
+    image = resolved("lambda.yaml", ImageUri="registry/limits@sha256:0").properties("Function")
+
+    assert (zipped["PackageType"], zipped["Code"]) == ("Zip", {"S3Bucket": "bucket", "S3Key": "key"})
+    assert zipped["Handler"] == "consumer.entrypoints.awslambda.handler"
+    assert (image["PackageType"], image["Code"]) == ("Image", {"ImageUri": "registry/limits@sha256:0"})
+    assert not {"Handler", "Runtime"} & image.keys()
+
+
+# --- Rights --------------------------------------------------------------------------------------------------------
+
+
+def test_rights_name_what_they_are_for(any_template: dict[str, Any]) -> None:
+    roles = resources(any_template, "AWS::IAM::Role")
+    found = [each for role in roles.values() for each in statements(_written_out(role["Policies"]))]
+
+    assert roles
+    assert [action for each in found for action in each["Action"] if "*" in action] == []
+    assert [action for each in found for action in each["Action"] if _makes_or_removes(action)] == []
+    everywhere = [each["Sid"] for each in found if each["Resource"] == ["*"]]
+    assert sorted(everywhere) == (["KclMetrics", "Registry"] if "TaskRole" in roles else [])
+    assert all("ManagedPolicyArns" not in role for role in roles.values())
+
+
+def test_metrics_can_be_sent_under_the_applications_name_alone() -> None:
+    task = resolved("fargate.yaml", KclMetricsLevel="SUMMARY").properties("TaskRole")
+    (metrics,) = [each for each in statements(task["Policies"]) if each["Action"] == ["cloudwatch:PutMetricData"]]
+
+    assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "limits-consumer"}}
+
+
+def _makes_or_removes(action: str) -> bool:
+    verb = action.partition(":")[2]
+    allowed = ("logs:CreateLogStream", "dynamodb:DeleteItem", "s3:DeleteObject")
+    return verb.startswith(("Create", "Delete", "UpdateTable", "Split", "Merge")) and action not in allowed
+
+
+def _written_out(policies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the statements that only a condition brings."""
+    found = deepcopy(policies)
+    for policy in found:
+        statements = policy["PolicyDocument"]["Statement"]
+        policy["PolicyDocument"]["Statement"] = [each["Fn::If"][1] if "Fn::If" in each else each for each in statements]
+    return found
+
+
+def _of_kind(kind: str) -> list[str]:
+    return list(resources(template("data.yaml"), kind))
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(value, key=str) if isinstance(value, list) else value
