@@ -1,0 +1,261 @@
+"""The corpus through every way in: each record has the outcome that the index tells, and costs no neighbour its own."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, TextIO, cast
+
+import pytest
+
+from consumer import metrics
+from consumer.engine.aggregation import deaggregate
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import Reason
+from consumer.engine.folding import Outcome
+from consumer.engine.records import Record
+from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
+from consumer.entrypoints.pipes import Pipes
+from consumer.entrypoints.waiting import World
+from consumer.limits import changes
+from tests.support import corpus, oracle
+from tests.support.core import Core
+from tests.support.corpus import Entry, Form
+from tests.support.daemon import INITIALIZE, Daemon, batch, delivered, raw
+from tests.support.events import START, Event, created, position, progress_changed, record
+from tests.support.invocations import SUCCESS, Function, LambdaEvent, entry
+
+CORPUS = corpus.load()
+NEIGHBOUR = "u-neighbour"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of a batch: outcomes, reason codes, kinds of warning."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def measure(self, metric: metrics.Metric, value: float, *labels: str) -> None:
+        self.add(metric.name, value, labels[-1] if labels else "")
+
+    def add(self, metric: str, value: float, label: str) -> None:
+        places = {
+            metrics.RECORDS.name: self.outcomes,
+            metrics.QUARANTINED.name: self.reasons,
+            metrics.WARNINGS.name: self.warnings,
+        }
+        if metric in places:
+            places[metric][str(label)] += int(value)
+
+
+class Way(Protocol):
+    """A way into the service. `deliver` takes what stands in the data of records: bytes, or what is no base64."""
+
+    core: Core
+
+    def deliver(self, *data: object) -> Told: ...
+
+
+class Numbered:
+    """What the ways share: a core, and numbers for its records."""
+
+    def __init__(self) -> None:
+        self.core = Core()
+        self.numbers = count(1)
+
+
+class ByProcessor(Numbered):
+    def deliver(self, *data: object) -> Told:
+        result = self.core.deliver(*(_record(each, number) for each, number in zip(data, self.numbers, strict=False)))
+        told = Told()
+        for measured in metrics.of_batch(result, 0.0):
+            told.measure(measured.metric, measured.value, *measured.labels)
+        assert result.unsettled is None
+        return told
+
+
+class ByDaemon(Numbered):
+    """The record processor, told by the daemon's lines."""
+
+    def deliver(self, *data: object) -> Told:
+        told = Told()
+        world = World(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
+        consumer = ShardConsumer(
+            self.core.processor, "limits", ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
+        )
+        lines = [
+            delivered(next(self.numbers), each) if isinstance(each, bytes) else raw(next(self.numbers), each)
+            for each in data
+        ]
+        daemon = Daemon([INITIALIZE, batch(*lines)])
+        pipe = cast("TextIO", daemon)
+        serve(consumer, Pipes(pipe, pipe))
+        assert daemon.made == [(lines[-1]["sequenceNumber"], _last_part(data[-1]))]
+        return told
+
+
+class ByLambda(Numbered):
+    """The function, invoked by a mapping."""
+
+    def deliver(self, *data: object) -> Told:
+        function = Function(self.core.processor)
+        assert function.invoke({"Records": [self._entry(each) for each in data]}) == SUCCESS
+        return _of_lines(function.lines)
+
+    def _entry(self, data: object) -> LambdaEvent:
+        if isinstance(data, bytes):
+            return entry(record(data, next(self.numbers)))
+        made = entry(record(b"", next(self.numbers)))
+        made["kinesis"]["data"] = data
+        return made
+
+
+def _record(data: object, number: int) -> Record:
+    return record(data, number) if isinstance(data, bytes) else Record.from_base64(position(number), data, START)
+
+
+def _last_part(data: object) -> int:
+    return len(deaggregate(record(data))) - 1
+
+
+def _never(*_args: object) -> Any:
+    raise AssertionError("nothing fails here")
+
+
+def _of_lines(lines: Sequence[str]) -> Told:
+    told = Told()
+    for line in map(json.loads, lines):
+        for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+            label = next((line[name] for name in ("outcome", "reason", "kind") if name in line), "")
+            value = line[each["Name"]]
+            told.add(each["Name"], value if isinstance(value, (int, float)) else 0, label)
+    return told
+
+
+def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
+    corpus.write(tmp_path)
+    assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.corpus writes them anew"
+
+
+def _files(directory: Path) -> Mapping[str, bytes]:
+    return {str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+
+
+def test_every_record_has_a_file_of_its_own_and_a_line_of_why() -> None:
+    assert len({each.file for each in CORPUS}) == len(CORPUS)
+    assert all(each.why for each in CORPUS)
+
+
+def test_every_outcome_reason_and_warning_is_in_the_corpus() -> None:
+    expected = [each for known in CORPUS for each in known.expected]
+    assert {each.outcome for each in expected} == set(Outcome)
+    assert {each.reason for each in expected} == {None, *Reason}
+    kinds = {value for name, value in vars(changes).items() if name.isupper() and isinstance(value, str)}
+    assert {kind for each in expected for kind in each.warnings} == kinds
+    assert all((each.reason is None) is (each.outcome is not Outcome.QUARANTINED) for each in expected)
+    assert all(each.field for each in expected if each.reason is Reason.SCHEMA)
+
+
+def test_what_a_record_needs_stands_before_it() -> None:
+    seen: set[str] = set()
+    for each in CORPUS:
+        assert each.after is None or each.after in seen
+        seen.add(each.file)
+
+
+@pytest.mark.parametrize("way", [ByProcessor, ByDaemon, ByLambda])
+def test_every_record_between_sound_ones(way: type[Way]) -> None:
+    into = way()
+    good = _neighbours()
+    put = [next(good)]
+    into.deliver(record(put[0]).data)
+    for each in CORPUS:
+        around = [next(good), next(good)]
+        put += around
+        told = into.deliver(record(around[0]).data, each.data, record(around[1]).data)
+        assert told == _expected(each, around=2), each.file
+    assert _limits(into.core) == oracle.expected([*put, *_events(CORPUS)], START)
+    assert _set_aside(into.core) == _refusals(CORPUS)
+
+
+def test_consumer_apply() -> None:
+    """Of the records that its file format can say."""
+    good = _neighbours()
+    sayable = [each for each in CORPUS if _is_a_line(each)]
+    assert len(sayable) > 300
+    put = [next(good) for _ in range(len(sayable) + 1)]
+    lines = [record(put[0]).data]
+    for each, around in zip(sayable, put[1:], strict=True):
+        lines += [each.content, record(around).data]
+    command = [sys.executable, "-m", "consumer", "apply", "--json", "-"]
+    done = subprocess.run(command, input=b"\n".join(lines), stdout=subprocess.PIPE, check=True)
+    answer = json.loads(done.stdout)
+
+    expected = [each for known in sayable for each in known.expected]
+    outcomes = Counter(str(each.outcome) for each in expected) + Counter(applied=len(put))
+    assert answer["outcomes"] == outcomes
+    assert sum(answer["outcomes"].values()) == len(lines)
+    assert answer["warnings"] == Counter(kind for each in expected for kind in each.warnings)
+    found = [(each["position"], each["reason"], _named(each["detail"])) for each in answer["quarantined"]]
+    assert found == [(2 * at + 1, str(each.reason), each.field) for at, each in enumerate(expected) if each.reason]
+    limits = {(limit["userId"], limit["userLimitId"]): limit for limit in answer["limits"]}
+    assert limits == oracle.expected([*put, *_events(sayable)], START)
+
+
+def _neighbours() -> Iterator[Event]:
+    """A limit's events, none of which can be missed."""
+    yield created(1, userId=NEIGHBOUR, userLimitId="l", value="100000")
+    for sequence in count(2):
+        yield progress_changed(
+            sequence, userId=NEIGHBOUR, userLimitId="l", amount="1", previousProgress=str(sequence - 2)
+        )
+
+
+def _expected(entry: Entry, around: int) -> Told:
+    told = Told(Counter(applied=around))
+    for each in entry.expected:
+        told.outcomes[str(each.outcome)] += 1
+        told.warnings.update(each.warnings)
+        if each.reason:
+            told.reasons[str(each.reason)] += 1
+    return told
+
+
+def _events(entries: Sequence[Entry]) -> Iterator[Event]:
+    for each in entries:
+        yield from each.events
+
+
+def _limits(core: Core) -> dict[oracle.Key, dict[str, Any]]:
+    users = {NEIGHBOUR, *(event["aggregateId"] for event in _events(CORPUS))}
+    return {(user, name): limit for user in users for name, limit in core.limits(user).items()}
+
+
+Refusal = tuple[str, str | None, bytes]
+
+
+def _set_aside(core: Core) -> Counter[Refusal]:
+    """Reason, field named, bytes."""
+    kept = core.quarantine.entries()
+    return Counter((str(each.reason), _named(each.detail), each.record.data) for each in kept)
+
+
+def _named(detail: str) -> str | None:
+    """The field that a detail names: what stands before the colon, when it is one word."""
+    field, colon, _ = detail.partition(": ")
+    return field if colon and field.replace(".", "").isalnum() else None
+
+
+def _refusals(entries: Sequence[Entry]) -> Counter[Refusal]:
+    parts = [part for each in entries for part in each.parts]
+    return Counter((str(each.reason), each.field, data) for data, each in parts if each.reason)
+
+
+def _is_a_line(entry: Entry) -> bool:
+    return entry.form is Form.BYTES and b"\n" not in entry.content and bool(entry.content.strip())
