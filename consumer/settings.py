@@ -208,7 +208,7 @@ class Settings(CoreSettings):
     ] = 25.0
     hang_seconds: Annotated[
         PositiveInt, Field(description="A record processor silent for this long ends the daemon.")
-    ] = 900
+    ] = 300
     restarts: Annotated[NonNegativeInt, Field(description="Restarts of the daemon in the window before giving up.")] = 5
     restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of the above.")] = 600.0
     metrics_address: Annotated[Address, Field(description="Where `/metrics`, `/livez`, `/readyz` answer.")] = (

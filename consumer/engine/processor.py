@@ -27,7 +27,7 @@ S = TypeVar("S")
 ROUND = 200
 """Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
 
-ASIDE = 40
+ASIDE = 20
 """Records put into the quarantine together: each may be a request of its own."""
 
 UNREADABLE = "UNREADABLE"
@@ -42,12 +42,8 @@ class BatchResult:
     verdicts: Sequence[Verdict | None]
     writes: int = 0
     conflicts: int = 0
-    saved: int = 0
-    """Records applied, less the states they were written in: the writes that folding saved."""
-    oldest_event: int | None = None
-    """When the oldest event came to be, by its own word: epoch milliseconds."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent, by phase: decode, fold, store, quarantine. Waits for the environment are its phase's."""
+    """Time spent, by phase: decode, store, quarantine."""
 
     @property
     def unsettled(self) -> Position | None:
@@ -126,8 +122,6 @@ class _Batch(Generic[E]):
     rejected: dict[int, Verdict] = field(default_factory=dict)
     writes: int = 0
     conflicts: int = 0
-    saved: int = 0
-    oldest_event: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def decide(self, index: int, verdict: Verdict) -> None:
@@ -136,18 +130,6 @@ class _Batch(Generic[E]):
             self.rejected[index] = verdict
         else:
             self.verdicts[index] = verdict
-
-    def settle(self, key: Key, verdicts: Sequence[Verdict]) -> None:
-        """Each event of a key whose state is stored has its verdict."""
-        for index, verdict in zip(self.events[key], verdicts, strict=True):
-            self.decide(index, verdict)
-        applied = sum(verdict.outcome is Outcome.APPLIED for verdict in verdicts)
-        self.saved += max(0, applied - 1)
-
-    def result(self) -> BatchResult:
-        return BatchResult(
-            self.records, self.verdicts, self.writes, self.conflicts, self.saved, self.oldest_event, self.seconds
-        )
 
 
 @dataclass(slots=True)
@@ -180,10 +162,11 @@ class Processor(Generic[E, S]):
         with self._timed(batch, "decode"):
             self._decode(batch)
         with suppress(GaveUp):
-            self._store(batch, patience)
+            with self._timed(batch, "store"):
+                self._store(batch, patience)
             with self._timed(batch, "quarantine"):
                 self._set_aside(batch, patience)
-        return batch.result()
+        return BatchResult(batch.records, batch.verdicts, batch.writes, batch.conflicts, batch.seconds)
 
     @contextmanager
     def _timed(self, batch: _Batch[E], phase: str) -> Iterator[None]:
@@ -191,7 +174,7 @@ class Processor(Generic[E, S]):
         try:
             yield
         finally:
-            batch.seconds[phase] = batch.seconds.get(phase, 0.0) + self.clock() - start
+            batch.seconds[phase] = self.clock() - start
 
     def _decode(self, batch: _Batch[E]) -> None:
         for index, record in enumerate(batch.records):
@@ -204,8 +187,6 @@ class Processor(Generic[E, S]):
                 batch.decide(index, Verdict(event.type, Outcome.IGNORED))
             else:
                 batch.events.setdefault(self.projection.key(event), {})[index] = event
-                made = self.projection.time_of(event)
-                batch.oldest_event = made if batch.oldest_event is None else min(batch.oldest_event, made)
 
     def _event(self, record: Record) -> E | Ignored:
         if record.fault is not None:
@@ -224,15 +205,14 @@ class Processor(Generic[E, S]):
     def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], patience: Patience) -> None:
         stored = self.known.get(pending)
         certain = set(pending - stored.keys())
-        stored |= self._load(batch, certain, patience)
+        stored |= self._load(certain, patience)
         failures = 0
         while pending:
-            with self._timed(batch, "fold"):
-                folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
-            # what is known may be old: nothing is rejected on its word
-            doubtful = {key for key in pending - certain if folds[key].rejects}
+            folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
+            # what is known may be old, or of a table that is no more: only a write, which has a condition, trusts it
+            doubtful = {key for key in pending - certain if folds[key].rejects or folds[key].state == stored[key].state}
             if doubtful:
-                _replace(stored, doubtful, self._load(batch, doubtful, patience))
+                _replace(stored, doubtful, self._load(doubtful, patience))
                 certain |= doubtful
                 continue
             saved = self._save(batch, folds, stored)
@@ -240,18 +220,17 @@ class Processor(Generic[E, S]):
             certain |= saved.conflicts.keys()
             unsettled = saved.conflicts.keys() | saved.unknown.keys()
             for key in pending - unsettled:
-                batch.settle(key, folds[key].verdicts)
+                for index, verdict in zip(batch.events[key], folds[key].verdicts, strict=True):
+                    batch.decide(index, verdict)
             pending = unsettled
             failures = failures + 1 if saved.unknown else 0
             if failures:
-                with self._timed(batch, "store"):
-                    patience.wait("store", failures, next(iter(saved.unknown.values())))
+                patience.wait("store", failures, next(iter(saved.unknown.values())))
 
-    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
+    def _load(self, keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
         if not keys:
             return {}
-        with self._timed(batch, "store"):
-            loaded = persist("load", patience, lambda: self.repository.load(keys))
+        loaded = persist("load", patience, lambda: self.repository.load(keys))
         self.known.learn(loaded)
         return loaded
 
@@ -266,8 +245,7 @@ class Processor(Generic[E, S]):
                 changes[key] = Change(expected, folded.state)
         if not changes:
             return Saved()
-        with self._timed(batch, "store"):
-            saved = self.repository.save(changes)
+        saved = self.repository.save(changes)
         self.known.learn(saved.stored)
         batch.writes += len(changes)
         batch.conflicts += len(saved.conflicts)

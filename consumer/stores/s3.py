@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from consumer.engine.errors import Unavailable
 from consumer.engine.quarantine import Quarantined, path_of
 from consumer.engine.records import Position
 from consumer.stores.aws import unavailable
@@ -23,8 +24,13 @@ class S3Quarantine:
         self._pool = pool
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        for _ in self._pool.map(self._put, entries):
-            pass
+        left = list(entries)
+        while left:
+            failed = [tried for tried in self._pool.map(self._try, left) if tried]
+            if len(failed) == len(left):
+                raise failed[0][1]
+            # some are kept: with all of them begun anew, they would hardly ever all succeed at once
+            left = [entry for entry, _ in failed]
 
     def entries(self) -> Iterator[Quarantined]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -37,6 +43,14 @@ class S3Quarantine:
     def drop(self, position: Position) -> None:
         with unavailable(f"quarantine bucket {self._bucket}"):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(position))
+
+    def _try(self, entry: Quarantined) -> tuple[Quarantined, Unavailable] | None:
+        """The entry and what was in its way, None when it is kept."""
+        try:
+            self._put(entry)
+        except Unavailable as cause:
+            return entry, cause
+        return None
 
     def _put(self, entry: Quarantined) -> None:
         with unavailable(f"quarantine bucket {self._bucket}"):

@@ -4,6 +4,7 @@ import base64
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -181,3 +182,18 @@ def test_a_server_that_is_not_there_is_unavailable(bucket: Bucket) -> None:
 
 def refuse(**_: object) -> None:
     raise EndpointConnectionError(endpoint_url="there")
+
+
+def test_of_several_that_are_put_only_those_that_failed_are_put_again(bucket: Bucket) -> None:
+    puts: list[str] = []
+
+    def refuse_two_in_three(request: Any, **_: object) -> None:
+        puts.append(request.url)
+        if len(puts) % 3:
+            refuse()
+
+    bucket.client.meta.events.register("before-send.s3", refuse_two_in_three)
+    bucket.quarantine().put([entry(f"{number}") for number in range(10, 40)])
+    assert len(puts) < 3 * 30 + 30
+    bucket.client.meta.events.unregister("before-send.s3", refuse_two_in_three)
+    assert len(list(bucket.quarantine().entries())) == 30

@@ -3,19 +3,23 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from consumer.engine.quarantine import Quarantine
 from consumer.entrypoints.put import outgoing, put
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
 from consumer.stores.directory import DirectoryQuarantine
+from consumer.stores.s3 import S3Quarantine
 from tests.support import oracle
 from tests.support.emulators import session
 from tests.support.service import Service
@@ -62,9 +66,16 @@ class Stage:
         return session().client("dynamodb", endpoint_url=self._endpoint("DYNAMODB"))
 
     def quarantined(self) -> Counter[bytes]:
-        """The bytes of every record in the quarantine, a directory."""
-        place = Path(self.variables["CONSUMER_QUARANTINE"].removeprefix("dir:"))
-        return Counter(entry.record.data for entry in DirectoryQuarantine(place).entries())
+        """The bytes of every record in the quarantine."""
+        return Counter(entry.record.data for entry in self.quarantine().entries())
+
+    def quarantine(self) -> Quarantine:
+        place = self.variables["CONSUMER_QUARANTINE"]
+        if place.startswith("dir:"):
+            return DirectoryQuarantine(Path(place.removeprefix("dir:")))
+        parts = urlsplit(place)
+        s3 = session().client("s3", endpoint_url=self._endpoint("S3"))
+        return S3Quarantine(s3, parts.netloc, parts.path, ThreadPoolExecutor())
 
     def _endpoint(self, service: str) -> str:
         return self.variables.get(f"AWS_ENDPOINT_URL_{service}") or self.variables["AWS_ENDPOINT_URL"]

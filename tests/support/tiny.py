@@ -36,9 +36,6 @@ class Peaks:
     def type_of(self, _event: Reading) -> str:
         return "READING"
 
-    def time_of(self, event: Reading) -> int:
-        return event.number
-
     def key(self, event: Reading) -> Key:
         return ("north", event.place)
 
