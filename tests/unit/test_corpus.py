@@ -74,7 +74,7 @@ class ByProcessor(Numbered):
     def deliver(self, *data: object) -> Told:
         result = self.core.deliver(*(_record(each, number) for each, number in zip(data, self.numbers, strict=False)))
         told = Told()
-        for measured in metrics.of_batch(result, 0.0):
+        for measured in metrics.of_batch(result, 0.0, now=0.0):
             told.measure(measured.metric, measured.value, *measured.labels)
         assert result.unsettled is None
         return told
