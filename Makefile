@@ -71,6 +71,10 @@ faults: tools ## every row of the table of faults, on the real daemon (SEED=... 
 schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
+.PHONY: docs
+docs: env ## write docs/metrics.md anew
+	@$(PY) -m consumer.metrics docs/metrics.md
+
 .PHONY: lambda-zip
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
 	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))

@@ -23,6 +23,7 @@ from consumer.settings import AwsSettings, CoreSettings
 from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.requests import Told, watch
 from consumer.stores.s3 import S3Quarantine
 
 P = ParamSpec("P")
@@ -32,9 +33,17 @@ REQUESTS = 8
 """Requests of one process under way at once."""
 
 
-def client(settings: AwsSettings, service: Literal["kinesis", "dynamodb", "s3"], config: Config = CLIENT) -> Any:
-    """A boto3 client; credentials by boto3's own chain."""
-    return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
+def client(
+    settings: AwsSettings,
+    service: Literal["kinesis", "dynamodb", "s3"],
+    config: Config = CLIENT,
+    told: Told | None = None,
+) -> Any:
+    """A boto3 client; credentials by boto3's own chain. `told` hears of its requests."""
+    made = boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
+    if told:
+        watch(made, told)
+    return made
 
 
 class _Pool(ThreadPoolExecutor):
@@ -48,30 +57,37 @@ def pool() -> Executor:
     return _Pool(REQUESTS, thread_name_prefix="store")
 
 
-def repository(settings: AwsSettings, requests: Executor, config: Config = CLIENT) -> Repository[LimitState]:
+def repository(
+    settings: AwsSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
+) -> Repository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
-    return DynamoRepository(client(settings, "dynamodb", config), settings.table_name, Limits(), requests)
+    return DynamoRepository(client(settings, "dynamodb", config, told), settings.table_name, Limits(), requests)
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:
     return UserLimitRepository(repository(settings, pool()), now_millis)
 
 
-def quarantine(settings: CoreSettings, requests: Executor, config: Config = CLIENT) -> Quarantine:
+def quarantine(
+    settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
+) -> Quarantine:
     place = settings.quarantine
     if place.startswith("dir:"):
         return DirectoryQuarantine(Path(place.removeprefix("dir:")))
     parts = urlsplit(place)
-    return S3Quarantine(client(settings, "s3", config), parts.netloc, parts.path, requests)
+    return S3Quarantine(client(settings, "s3", config, told), parts.netloc, parts.path, requests)
 
 
-def processor(settings: CoreSettings, config: Config = CLIENT) -> Processor[LimitEvent, LimitState]:
+def processor(
+    settings: CoreSettings, config: Config = CLIENT, told: Told | None = None
+) -> Processor[LimitEvent, LimitState]:
+    """The core on the stores that the settings name; `told` hears what it asks of them."""
     requests = pool()
     return Processor(
         Limits(),
-        repository(settings, requests, config),
-        quarantine(settings, requests, config),
+        repository(settings, requests, config, told),
+        quarantine(settings, requests, config, told),
         time.monotonic,
         settings.record_cap_bytes,
         settings.breaker,

@@ -4,16 +4,21 @@ The processes of one container share a directory of memory-mapped files. prometh
 PROMETHEUS_MULTIPROC_DIR when it is first imported: import this module only after the variable is set.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from consumer.metrics import ALL, Kind, Metric
+from consumer.metrics import Kind, Metric
 
 
 class PrometheusSink:
-    """Implements metrics.Sink on a registry. Gauges are of the `live` kind: they vanish with their process."""
+    """Implements metrics.Sink on a registry, for some of the metrics.
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._collectors = {metric: _collector(metric, registry) for metric in ALL}
+    Gauges are of the `live` kind: they vanish with their process.
+    """
+
+    def __init__(self, metrics: Iterable[Metric], registry: CollectorRegistry = REGISTRY) -> None:
+        self._collectors = {metric: _collector(metric, registry) for metric in metrics}
 
     def __call__(self, metric: Metric, value: float, *labels: str) -> None:
         family = self._collectors[metric]

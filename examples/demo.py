@@ -111,8 +111,8 @@ def _consume(
 
 
 def _lag(running: Service) -> float:
-    lags = [sample.value for sample in running.samples() if sample.name == "consumer_shard_behind_latest_milliseconds"]
-    return max(lags, default=0.0)
+    lags = [sample.value for sample in running.samples() if sample.name == "consumer_shard_behind_latest_seconds"]
+    return 1000 * max(lags, default=0.0)
 
 
 def _tell(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:

@@ -52,6 +52,9 @@ class StockLevels:
     def type_of(self, event: Count) -> str:  # noqa: ARG002 - there is but one
         return "STOCK_COUNTED"
 
+    def time_of(self, event: Count) -> int:
+        return event.at
+
     def key(self, event: Count) -> Key:
         return (event.warehouse, event.product)
 

@@ -42,8 +42,12 @@ class BatchResult:
     verdicts: Sequence[Verdict | None]
     writes: int = 0
     conflicts: int = 0
+    saved: int = 0
+    """Records applied, less the states they were written in: the writes that folding saved."""
+    oldest_event: int | None = None
+    """When the oldest event came to be, by its own word: epoch milliseconds."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent, by phase: decode, store, quarantine."""
+    """Time spent, by phase: decode, fold, store, quarantine. Waits for the environment are its phase's."""
 
     @property
     def unsettled(self) -> Position | None:
@@ -122,6 +126,8 @@ class _Batch(Generic[E]):
     rejected: dict[int, Verdict] = field(default_factory=dict)
     writes: int = 0
     conflicts: int = 0
+    saved: int = 0
+    oldest_event: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def decide(self, index: int, verdict: Verdict) -> None:
@@ -130,6 +136,18 @@ class _Batch(Generic[E]):
             self.rejected[index] = verdict
         else:
             self.verdicts[index] = verdict
+
+    def settle(self, key: Key, verdicts: Sequence[Verdict]) -> None:
+        """Each event of a key whose state is stored has its verdict."""
+        for index, verdict in zip(self.events[key], verdicts, strict=True):
+            self.decide(index, verdict)
+        applied = sum(verdict.outcome is Outcome.APPLIED for verdict in verdicts)
+        self.saved += max(0, applied - 1)
+
+    def result(self) -> BatchResult:
+        return BatchResult(
+            self.records, self.verdicts, self.writes, self.conflicts, self.saved, self.oldest_event, self.seconds
+        )
 
 
 @dataclass(slots=True)
@@ -162,11 +180,10 @@ class Processor(Generic[E, S]):
         with self._timed(batch, "decode"):
             self._decode(batch)
         with suppress(GaveUp):
-            with self._timed(batch, "store"):
-                self._store(batch, patience)
+            self._store(batch, patience)
             with self._timed(batch, "quarantine"):
                 self._set_aside(batch, patience)
-        return BatchResult(batch.records, batch.verdicts, batch.writes, batch.conflicts, batch.seconds)
+        return batch.result()
 
     @contextmanager
     def _timed(self, batch: _Batch[E], phase: str) -> Iterator[None]:
@@ -174,7 +191,7 @@ class Processor(Generic[E, S]):
         try:
             yield
         finally:
-            batch.seconds[phase] = self.clock() - start
+            batch.seconds[phase] = batch.seconds.get(phase, 0.0) + self.clock() - start
 
     def _decode(self, batch: _Batch[E]) -> None:
         for index, record in enumerate(batch.records):
@@ -187,6 +204,8 @@ class Processor(Generic[E, S]):
                 batch.decide(index, Verdict(event.type, Outcome.IGNORED))
             else:
                 batch.events.setdefault(self.projection.key(event), {})[index] = event
+                made = self.projection.time_of(event)
+                batch.oldest_event = made if batch.oldest_event is None else min(batch.oldest_event, made)
 
     def _event(self, record: Record) -> E | Ignored:
         if record.fault is not None:
@@ -205,14 +224,15 @@ class Processor(Generic[E, S]):
     def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], patience: Patience) -> None:
         stored = self.known.get(pending)
         certain = set(pending - stored.keys())
-        stored |= self._load(certain, patience)
+        stored |= self._load(batch, certain, patience)
         failures = 0
         while pending:
-            folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
+            with self._timed(batch, "fold"):
+                folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
             # what is known may be old, or of a table that is no more: only a write, which has a condition, trusts it
             doubtful = {key for key in pending - certain if folds[key].rejects or folds[key].state == stored[key].state}
             if doubtful:
-                _replace(stored, doubtful, self._load(doubtful, patience))
+                _replace(stored, doubtful, self._load(batch, doubtful, patience))
                 certain |= doubtful
                 continue
             saved = self._save(batch, folds, stored)
@@ -220,17 +240,18 @@ class Processor(Generic[E, S]):
             certain |= saved.conflicts.keys()
             unsettled = saved.conflicts.keys() | saved.unknown.keys()
             for key in pending - unsettled:
-                for index, verdict in zip(batch.events[key], folds[key].verdicts, strict=True):
-                    batch.decide(index, verdict)
+                batch.settle(key, folds[key].verdicts)
             pending = unsettled
             failures = failures + 1 if saved.unknown else 0
             if failures:
-                patience.wait("store", failures, next(iter(saved.unknown.values())))
+                with self._timed(batch, "store"):
+                    patience.wait("store", failures, next(iter(saved.unknown.values())))
 
-    def _load(self, keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
+    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
         if not keys:
             return {}
-        loaded = persist("load", patience, lambda: self.repository.load(keys))
+        with self._timed(batch, "store"):
+            loaded = persist("load", patience, lambda: self.repository.load(keys))
         self.known.learn(loaded)
         return loaded
 
@@ -245,7 +266,8 @@ class Processor(Generic[E, S]):
                 changes[key] = Change(expected, folded.state)
         if not changes:
             return Saved()
-        saved = self.repository.save(changes)
+        with self._timed(batch, "store"):
+            saved = self.repository.save(changes)
         self.known.learn(saved.stored)
         batch.writes += len(changes)
         batch.conflicts += len(saved.conflicts)

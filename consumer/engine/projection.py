@@ -60,6 +60,10 @@ class Projection(Codec[S], Protocol[E, S]):
         """The event's type: one of a few names."""
         ...
 
+    def time_of(self, event: E) -> int:
+        """When the event came to be, by its own word: epoch milliseconds."""
+        ...
+
     def key(self, event: E) -> Key: ...
 
     def change(self, event: E) -> S:

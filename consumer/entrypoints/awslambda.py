@@ -11,9 +11,10 @@ import random
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias
 
 from consumer import bootstrap, logs, metrics
 from consumer.emf import EmfSink
@@ -23,6 +24,7 @@ from consumer.engine.records import Position, Record
 from consumer.entrypoints.deadline import Context, Deadline, TimedQuarantine, TimedRepository, UntilTimeRunsOut
 from consumer.settings import CoreSettings, load
 from consumer.stores.aws import IMPATIENT
+from consumer.stores.requests import Asked
 
 log = logging.getLogger("consumer.lambda")
 
@@ -55,6 +57,7 @@ class LambdaConsumer:
     sleep   for so many seconds
     clock   monotonic seconds
     chance  a number in 0..1
+    asked   what `core` has asked of the stores, not yet measured
     """
 
     core: Processor[Any, Any]
@@ -62,6 +65,12 @@ class LambdaConsumer:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
+    asked: deque[Asked] = field(default_factory=deque)
+
+    @classmethod
+    def of(cls, settings: CoreSettings, write: Callable[[str], object] = write_line) -> Self:
+        asked: deque[Asked] = deque()
+        return cls(bootstrap.processor(settings, IMPATIENT, asked.append), write, asked=asked)
 
     def handle(self, event: object, context: Context) -> Answer:
         """Lambda's answer: no failure, or the first record that is not settled.
@@ -75,6 +84,8 @@ class LambdaConsumer:
         try:
             result = self._settle(records, Deadline.of(context), sink)
         finally:
+            while self.asked:
+                metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
             sink.flush()
         logs.tell_batch(log, result)
         failed = result.unsettled
@@ -89,8 +100,7 @@ class LambdaConsumer:
         )
         patience = UntilTimeRunsOut(deadline, self.sleep, self.chance, lambda part: measure(metrics.RETRIES, 1, part))
         result = core.process(records, patience)
-        for metric, value, labels in metrics.of_batch(result, self.clock() - start):
-            measure(metric, value, *labels)
+        metrics.tell(measure, metrics.of_batch(result, self.clock() - start, bootstrap.now_millis() / 1000))
         return result
 
 
@@ -109,7 +119,7 @@ def container() -> LambdaConsumer:
     """What is made once, by the first invocation. Raises SettingsError."""
     settings = load(CoreSettings)
     logs.configure(settings.log_level)
-    return LambdaConsumer(bootstrap.processor(settings, IMPATIENT))
+    return LambdaConsumer.of(settings)
 
 
 def read(event: object) -> list[Record]:

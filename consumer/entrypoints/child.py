@@ -9,12 +9,13 @@ import threading
 import time
 from typing import NoReturn
 
-from consumer import bootstrap, logs
+from consumer import bootstrap, logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError
-from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
+from consumer.entrypoints.kcl import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
+from consumer.limits.changes import WARNINGS
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, load
 
@@ -48,7 +49,10 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
         settings.batch_deadline_seconds,
         keep_alive=min(30.0, settings.hang_seconds / 4),
     )
-    return ShardConsumer(bootstrap.processor(settings), settings.stream_name, rules, PrometheusSink(), world(settings))
+    measure = PrometheusSink((*metrics.CORE, *metrics.SHARD))
+    metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
+    core = bootstrap.processor(settings, told=lambda asked: metrics.tell(measure, metrics.of_request(*asked)))
+    return ShardConsumer(core, settings.stream_name, rules, measure, world(settings))
 
 
 def world(settings: Settings) -> World:

@@ -12,7 +12,6 @@ from typing import Any
 from consumer import bootstrap, logs
 from consumer.entrypoints.awslambda import SOURCE, Answer, LambdaConsumer
 from consumer.settings import CoreSettings
-from consumer.stores.aws import IMPATIENT
 
 SECONDS = 60.0
 """What the invocation has."""
@@ -35,7 +34,7 @@ def invoke(settings: CoreSettings, event: object) -> Answer:
 
     Raises MalformedInvocation and BreakerOpen, as the function does.
     """
-    consumer = LambdaConsumer(bootstrap.processor(settings, IMPATIENT), lambda line: sys.stderr.write(f"{line}\n"))
+    consumer = LambdaConsumer.of(settings, lambda line: sys.stderr.write(f"{line}\n"))
     with logs.fields(request_id="local"):
         return consumer.handle(event, LocalContext(time.monotonic() + SECONDS))
 

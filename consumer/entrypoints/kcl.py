@@ -31,11 +31,13 @@ Input = ParamSpec("Input")
 
 MADE = "made"
 LEASE_GONE = "ShutdownException"
+REFUSED = "refused"
 RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"})
-"""Answers to a checkpoint, as KCL's exception classes. Any other is a reason to leave.
+"""Answers to a checkpoint, as KCL's exception classes. Any other is counted as REFUSED, and a reason to leave.
 
 A bare RuntimeException is what KCL makes of a DynamoDB that cannot be reached, or of credentials it cannot get.
 """
+ANSWERS = (MADE, LEASE_GONE, REFUSED, *sorted(RETRIED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     @guarded
     def process_records(self, process_records_input: Any) -> None:
         self._show_life()
-        self._measure(metrics.BEHIND, process_records_input.millis_behind_latest or 0, self.shard)
+        self._measure(metrics.LAST_BATCH, self.world.now(), self.shard)
+        self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
             return  # what comes after an unsettled record must not be checkpointed
         if process_records_input.records:
@@ -150,8 +153,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._delivery = Delivery(batch.checkpointer, batch.millis_behind_latest or 0, since=start, heard=start)
         result = self._core.process((self._record(record) for record in batch.records), self._patience)
         self._delivery = None
-        for metric, value, labels in metrics.of_batch(result, self.world.clock() - start):
-            self._measure(metric, value, *labels)
+        metrics.tell(self._measure, metrics.of_batch(result, self.world.clock() - start, self.world.now()))
         logs.tell_batch(log, result, behind_millis=batch.millis_behind_latest)
         self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
         self._cut_off = result.unsettled is not None
@@ -172,6 +174,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def _made(self, position: Position | None) -> None:
         self._checkpointed = position
         self._checkpoints = self._checkpoints.done(self.world.clock())
+        self._measure(metrics.LAST_CHECKPOINT, self.world.now(), self.shard)
 
     def _try(self, checkpointer: Any, position: Position | None, patience: float) -> None:
         """Checkpoints at the position, None for the end of the shard, within `patience` seconds.
@@ -180,8 +183,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         """
         backoff, until = Backoff(longest=2.0), self.world.clock() + patience
         for attempt in itertools.count(1):
-            answer = _ask(checkpointer, position)
-            self._measure(metrics.CHECKPOINTS, 1, answer)
+            answer = self._counted(checkpointer, position)
             if answer in (MADE, LEASE_GONE):
                 return
             if self.world.clock() >= until:
@@ -189,12 +191,22 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self._show_life()
             self.world.sleep(backoff.seconds(attempt, self.world.chance()))
 
+    def _counted(self, checkpointer: Any, position: Position | None) -> str:
+        """What KCL answers, counted and timed. Raises CheckpointError."""
+        start, answer = self.world.clock(), REFUSED
+        try:
+            answer = _ask(checkpointer, position)
+        finally:
+            self._measure(metrics.CHECKPOINTS, 1, answer)
+            self._measure(metrics.CHECKPOINT_SECONDS, self.world.clock() - start)
+        return answer
+
     def _show_life(self) -> None:
         """Raises GaveUp when the daemon says that the lease of a batch under way is gone."""
         self._measure(metrics.HEARTBEAT, self.world.now(), self.shard)
         if self._delivery:
             now = self.world.clock()
-            behind = self._delivery.behind_millis + round(1000 * (now - self._delivery.since))
+            behind = self._delivery.behind_millis / 1000 + now - self._delivery.since
             self._measure(metrics.BEHIND, behind, self.shard)
             if now - self._delivery.heard >= self._rules.keep_alive:
                 self._keep_alive(self._delivery)

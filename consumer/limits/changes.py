@@ -24,6 +24,16 @@ NEGATIVE_AMOUNT = "negative_amount"
 NEGATIVE_PROGRESS = "negative_progress"
 OVER_LIMIT = "over_limit"
 SEQUENCE_CONFLICT = "sequence_conflict"
+WARNINGS = (
+    VALUE_DRIFT,
+    PROGRESS_DRIFT,
+    RESET_DRIFT,
+    NEGATIVE_AMOUNT,
+    NEGATIVE_PROGRESS,
+    OVER_LIMIT,
+    SEQUENCE_CONFLICT,
+)
+"""Every kind of warning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ class Limits:
     def type_of(self, event: LimitEvent) -> str:
         return event.type
 
+    def time_of(self, event: LimitEvent) -> int:
+        return event.created_at
+
     def key(self, event: LimitEvent) -> Key:
         return (event.payload.user_id, event.payload.user_limit_id)
 

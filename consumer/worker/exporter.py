@@ -8,23 +8,24 @@ nothing here depends on what was imported first.
 
 import gzip
 import json
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from consumer.metrics import HEARTBEAT
+from consumer.worker.folder import Folder
 from consumer.worker.server import Request, Response, not_found
+from consumer.worker.vitals import Vitals
 
 BEAT_SECONDS = 30.0
 """A supervisor that has not gone round its loop for this long hangs."""
+DOWN_SECONDS = 90.0
+"""A daemon that has not run for this long does not come back: the longest pause before a restart is half of it."""
 _STALE_SECONDS = 1.0
 
 
@@ -32,11 +33,18 @@ _STALE_SECONDS = 1.0
 class Health:
     """How the worker is, as its supervisor last saw it.
 
-    beat: time.monotonic() of that; daemon_up: the JVM runs; initialised: it has said so; stopping: it was told to end.
+    beat         time.monotonic() of that
+    daemon       the process id of the JVM, None while there is none
+    since        time.monotonic() of when that became so
+    ended        how the JVM before it ended unasked: an exit code, or 128 and the signal
+    initialised  the JVM has said that it is
+    stopping     the worker was told to end
     """
 
     beat: float
-    daemon_up: bool = False
+    daemon: int | None = None
+    since: float = 0.0
+    ended: int | None = None
     initialised: bool = False
     stopping: bool = False
 
@@ -47,14 +55,20 @@ def unlively(
     """Why the container should be replaced; nothing when it lives.
 
     `heartbeats`: Unix seconds by shard; `now`: the same clock; `beat`: the monotonic clock. A daemon that is being
-    restarted is no reason: its budget decides, and the supervisor ends when that is spent.
+    restarted is no reason: its budget decides, and the supervisor ends when that is spent. Nor is a table that is
+    down: who waits for it shows life.
     """
-    silent = {shard: now - last for shard, last in heartbeats.items() if now - last > hang_seconds}
-    reasons = [f"the record processor of {shard} has been silent for {age:.0f} s" for shard, age in silent.items()]
-    return reasons + (["the supervisor hangs"] if beat - health.beat > BEAT_SECONDS else [])
+    reasons = []
+    if beat - health.beat > BEAT_SECONDS:
+        reasons.append("the supervisor hangs")
+    if health.daemon is None and not health.stopping and beat - health.since > DOWN_SECONDS:
+        reasons.append(f"the daemon has not run for {beat - health.since:.0f} s")
+    ages = {shard: now - last for shard, last in heartbeats.items()}
+    silent = [f"{shard} has been silent for {age:.0f} s" for shard, age in ages.items() if age > hang_seconds]
+    return reasons + [f"the record processor of {each}" for each in silent]
 
 
-def unready(health: Health, heartbeats: Mapping[str, float]) -> list[str]:
+def unready(health: Health, shards: Collection[str]) -> list[str]:
     """Why the worker does not work yet, or any more; nothing when it does.
 
     It works when a record processor lives, or, as a worker may be left without a shard, when KCL has said in its log
@@ -63,18 +77,20 @@ def unready(health: Health, heartbeats: Mapping[str, float]) -> list[str]:
     """
     if health.stopping:
         return ["the worker is stopping"]
-    if not health.daemon_up:
-        return ["the daemon is not running"]
-    return [] if heartbeats or health.initialised else ["the daemon is not initialised yet"]
+    if health.daemon is None:
+        last = "" if health.ended is None else f": the last one ended with {health.ended}"
+        return [f"the daemon is not running{last}"]
+    return [] if shards or health.initialised else ["the daemon is not initialised yet"]
 
 
 class Exporter:
     """Answers from `directory`, the metrics folder, the supervisor's `own` figures and what `health` returns."""
 
     def __init__(self, directory: Path, own: Collector, health: Callable[[], Health], hang_seconds: float) -> None:
-        self._directory = directory
+        self._folder = Folder(directory)
         self._registry = CollectorRegistry()
-        self._registry.register(Everything(own, directory))
+        for collector in (own, self._folder, Vitals(self._folder.beats, lambda: health().daemon)):
+            self._registry.register(collector)
         self._health = health
         self._hang_seconds = hang_seconds
         self._texts: dict[tuple[str, bool], bytes] = {}
@@ -105,62 +121,15 @@ class Exporter:
             self._texts, self._texts_made = {}, time.monotonic()
         key = (content_type, packed)
         if key not in self._texts:
-            bury_dead(self._directory)
             text = encode(self._registry)
             self._texts[key] = gzip.compress(text) if packed else text
         return self._texts[key]
 
     def _heartbeats(self) -> dict[str, float]:
-        bury_dead(self._directory)
-        return heartbeats(self._directory.glob("gauge_live*.db"))
-
-
-class Everything:
-    """Collects `own`, and from the metrics folder what `own` has not: a record processor's files name every metric."""
-
-    def __init__(self, own: Collector, directory: Path) -> None:
-        self._own = own
-        self._shared = MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
-
-    def collect(self) -> Iterator[Metric]:
-        own = list(self._own.collect())
-        names = {metric.name for metric in own}
-        yield from own
-        shared: Iterable[Metric] = self._shared.collect()  # type: ignore[no-untyped-call]
-        yield from (metric for metric in shared if metric.name not in names)
+        return {beat.shard: beat.at for beat in self._folder.beats()}
 
 
 def _verdict(reasons: list[str]) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}) + "\n"
     return Response(status, body.encode(), {"Content-Type": "application/json"})
-
-
-def heartbeats(files: Iterable[Path]) -> dict[str, float]:
-    """The last sign of life by shard, Unix seconds."""
-    metrics = MultiProcessCollector.merge([str(file) for file in files])  # type: ignore[no-untyped-call]
-    samples = (sample for metric in metrics if metric.name == HEARTBEAT.name for sample in metric.samples)
-    return {sample.labels["shard"]: sample.value for sample in samples}
-
-
-def bury_dead(directory: Path) -> None:
-    """Removes what dead processes left that would mislead: their live gauges, and files they died too early to fill.
-
-    Their counters stay: a sum must never go back.
-    """
-    for file in directory.glob("*.db"):
-        process = file.stem.rpartition("_")[2]
-        if process.isdecimal() and not _lives(int(process)):
-            mark_process_dead(process, str(directory))  # type: ignore[no-untyped-call]
-            if file.exists() and not file.stat().st_size:
-                file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

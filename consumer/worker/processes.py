@@ -83,6 +83,14 @@ def children() -> set[int]:
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == me}
 
 
+def resident_bytes(process: int) -> int | None:
+    """The memory that the process has in RAM, None when it is gone."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return None
+
+
 def _parent(process: Path) -> str | None:
     try:
         # The name, in parentheses, may hold anything.

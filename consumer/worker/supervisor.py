@@ -23,13 +23,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from consumer.engine.errors import SettingsError
-from consumer.metrics import DAEMON_STARTS, DAEMON_UP, Sink
+from consumer.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, misspelt, variable
 from consumer.worker import java, processes, properties
@@ -89,9 +89,8 @@ def run(
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
-        supervisor = Supervisor(plan, inbox, relay, PrometheusSink(figures))
-        own = figures.restricted_registry([DAEMON_STARTS.name, DAEMON_UP.name])
-        exporter = Exporter(directory / METRICS, own, lambda: supervisor.health, settings.hang_seconds)
+        supervisor = Supervisor(plan, inbox, relay, PrometheusSink((RESTARTS, DAEMON_UP), figures))
+        exporter = Exporter(directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds)
         stack.enter_context(serving(Server(listener, exporter.answer)))
         return supervisor.run()
 
@@ -320,7 +319,8 @@ class Supervisor:
         self._output: Thread | None = None
         self._ending: float | None = None
         self._knowing = Lock()
-        self.health = Health(time.monotonic())
+        self.health = Health(time.monotonic(), since=time.monotonic())
+        self._starts = 0
 
     def run(self) -> int:
         """The exit code: 0 it was asked to stop, 1 the daemon would not stay alive."""
@@ -331,6 +331,7 @@ class Supervisor:
             if code is None:
                 return self._stop(daemon)
             self._clean_up(daemon)
+            self._know(ended=code)
             if not self._may_go_on(code):
                 return 1
         return 0
@@ -343,9 +344,10 @@ class Supervisor:
             os.close(write)
         self._ending = None
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
-        self._measure(DAEMON_STARTS, 1)
+        self._measure(RESTARTS, min(1, self._starts))
+        self._starts += 1
         self._measure(DAEMON_UP, 1)
-        self._know(daemon_up=True)
+        self._know(daemon=daemon, since=time.monotonic())
         log.info("daemon started", extra={"daemon": daemon})
         return daemon
 
@@ -411,7 +413,7 @@ class Supervisor:
             # Its last words come before ours, and say nothing of its successor.
             self._output.join(_TICK_SECONDS)
         self._measure(DAEMON_UP, 0)
-        self._know(daemon_up=False, initialised=False)
+        self._know(daemon=None, since=time.monotonic(), initialised=False)
 
     def _wait(self, seconds: float) -> None:
         """Until a signal comes, a tick at most: the health must not grow old."""
@@ -420,7 +422,7 @@ class Supervisor:
             self._know(stopping=True)
         self._know()
 
-    def _know(self, **news: bool) -> None:
+    def _know(self, **news: Any) -> None:
         # The thread that reads the daemon's output knows things too.
         with self._knowing:
             self.health = replace(self.health, beat=time.monotonic(), **news)

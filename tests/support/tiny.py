@@ -36,6 +36,9 @@ class Peaks:
     def type_of(self, _event: Reading) -> str:
         return "READING"
 
+    def time_of(self, event: Reading) -> int:
+        return event.number
+
     def key(self, event: Reading) -> Key:
         return ("north", event.place)
 

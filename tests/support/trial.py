@@ -72,8 +72,7 @@ class Trial:
 
     def lags(self) -> dict[str, float]:
         """Seconds that each shard says to be behind."""
-        found = {sample.labels["shard"]: sample.value for sample in self.samples("shard_behind_latest_milliseconds")}
-        return {shard: millis / 1000 for shard, millis in found.items()}
+        return {sample.labels["shard"]: sample.value for sample in self.samples("shard_behind_latest_seconds")}
 
     def silence(self) -> float:
         """Seconds since the last sign of life of the record processor that showed none for the longest time."""

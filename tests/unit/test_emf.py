@@ -153,8 +153,8 @@ def test_a_batch_says_the_same_here_and_in_prometheus() -> None:
         created(1), progress_changed(2), progress_changed(2), foreign("LIMIT_USER_CREATED"), b"not JSON", b""
     )
     registry = CollectorRegistry()
-    lines, prometheus = Lines(), PrometheusSink(registry)
-    for metric, value, labels in metrics.of_batch(result, 0.25):
+    lines, prometheus = Lines(), PrometheusSink(metrics.CORE, registry)
+    for metric, value, labels in metrics.of_batch(result, 0.25, now=START / 1000 + 3):
         lines.sink(metric, value, *labels)
         prometheus(metric, value, *labels)
 

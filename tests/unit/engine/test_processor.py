@@ -75,11 +75,11 @@ def test_many_limits_are_saved_in_rounds_and_all_are_settled() -> None:
 
 
 def test_the_time_of_each_phase_is_told() -> None:
-    clock = iter([0.0, 1.0, 10.0, 30.0, 100.0, 400.0])
+    clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 25.0, 30.0, 48.0, 100.0, 400.0])
     kept = InMemoryRepository(Peaks())
     processor = Processor(Peaks(), kept, InMemoryQuarantine(), lambda: next(clock))
     result = processor.process(records({"place": "hill", "number": 5}), NoPatience())
-    assert result.seconds == {"decode": 1.0, "store": 20.0, "quarantine": 300.0}
+    assert result.seconds == {"decode": 1.0, "fold": 5.0, "store": 20.0, "quarantine": 300.0}
 
 
 def test_any_projection_will_do() -> None:

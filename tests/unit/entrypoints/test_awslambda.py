@@ -16,6 +16,7 @@ from consumer.entrypoints import awslambda
 from consumer.entrypoints.awslambda import MalformedInvocation
 from consumer.entrypoints.deadline import ANSWER_SECONDS
 from consumer.stores.aws import IMPATIENT
+from consumer.stores.requests import Asked
 from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, times
 from tests.support.events import START, USER, created, position, progress_changed, record, records
 from tests.support.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
@@ -354,6 +355,17 @@ def told(function: Function) -> list[dict[str, Any]]:
 
 def retries(function: Function) -> list[dict[str, Any]]:
     return [line for line in told(function) if "consumer_environment_retries_total" in line]
+
+
+def test_what_was_asked_of_the_stores_is_told_once() -> None:
+    function = Function(Core().processor)
+    function.consumer.asked.extend([Asked("BatchExecuteStatement", "ok", 2), Asked("BatchExecuteStatement", "ok", 0)])
+    function.invoke(event(records(created(1))))
+    function.invoke(event(records(created(1))))
+
+    lines = [line for line in told(function) if "operation" in line]
+    assert [line.get("consumer_store_requests_total") for line in lines] == [2, None]
+    assert [line.get("consumer_store_throttles_total") for line in lines] == [None, 2]
 
 
 def test_a_batch_is_told_in_metrics_of_its_stream() -> None:

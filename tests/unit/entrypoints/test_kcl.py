@@ -137,7 +137,24 @@ def test_what_it_measures(life: Life) -> None:
     life.live(batch(delivered(101, created(1)), delivered(102, b"poison"), behind=5_000), LEASE_LOST)
     assert life.counted(metrics.RECORDS) == {("USER_LIMIT_CREATED", "applied"): 1, ("UNREADABLE", "quarantined"): 1}
     assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
-    assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5_000}
+    assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5}
+
+
+def test_it_tells_when_the_last_batch_came_and_the_last_checkpoint_was_made() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
+    life.live(batch(), FIRST, batch(), LEASE_LOST)
+    batches = [value - EPOCH for _, value, _ in life.measured[metrics.LAST_BATCH]]
+    (checkpoint,) = (value - EPOCH for _, value, _ in life.measured[metrics.LAST_CHECKPOINT])
+    assert batches == [1_000, 1_000, checkpoint], "a batch that waits is no new one"
+    assert checkpoint >= 1_600
+
+
+def test_a_checkpoint_is_timed_and_one_that_is_refused_is_counted(life: Life) -> None:
+    life.live(FIRST, answers=(INVALID,))
+    assert life.counted(metrics.CHECKPOINTS) == {("refused",): 1}
+    assert len(life.measured[metrics.CHECKPOINT_SECONDS]) == 1
+    assert metrics.LAST_CHECKPOINT not in life.measured
 
 
 def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptureFixture) -> None:
@@ -340,7 +357,7 @@ def test_an_outage_shows_in_the_lag_and_is_over_with_it() -> None:
     life.live(batch(delivered(101, created(1)), behind=5_000), batch(behind=0))
     lags = [value for _, value, _ in life.measured[metrics.BEHIND]]
     assert lags[:-1] == sorted(lags[:-1])
-    assert lags[-2] >= 5_000 + 1_000 * (600 - STEP)
+    assert lags[-2] >= 5 + 600 - STEP
     assert lags[-1] == 0
 
 

@@ -5,28 +5,31 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from consumer.metrics import DAEMON_STARTS, HEARTBEAT
+from consumer.metrics import HEARTBEAT, RESTARTS
 from consumer.worker import exporter as exporting
-from consumer.worker.exporter import Exporter, Health, bury_dead, heartbeats, unlively, unready
+from consumer.worker.exporter import DOWN_SECONDS, Exporter, Health, unlively, unready
+from consumer.worker.restarts import Restarts
 from consumer.worker.server import Request
 
 RECORD_PROCESSOR = """
 import sys
 from consumer import metrics
 from consumer.prometheus import PrometheusSink
-measure = PrometheusSink()
+measure = PrometheusSink((*metrics.CORE, *metrics.SHARD))
 measure(metrics.HEARTBEAT, float(sys.argv[2]), sys.argv[1])
 measure(metrics.CHECKPOINTS, 2, "made")
 print("up", flush=True)
 sys.stdin.read()
 """
-UP = Health(beat=0.0, daemon_up=True)
+UP = Health(beat=0.0, daemon=1)
 
 Start = Callable[[str, float], subprocess.Popen[bytes]]
 
@@ -57,7 +60,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def exporter(directory: Path, health: Health = UP) -> Exporter:
     registry = CollectorRegistry()
-    Counter(DAEMON_STARTS.name, DAEMON_STARTS.help, registry=registry).inc(7)
+    Counter(RESTARTS.name, RESTARTS.help, registry=registry).inc(7)
     return Exporter(directory, registry, lambda: health, hang_seconds=60)
 
 
@@ -81,7 +84,7 @@ def test_the_figures_of_all_processes_are_summed(tmp_path: Path, start: Start) -
 
 def test_the_supervisors_own_figures_are_there_once(tmp_path: Path, start: Start) -> None:
     start("shard-1", 1.0)
-    assert [line for line in samples(exporter(tmp_path)) if DAEMON_STARTS.name in line] == [f"{DAEMON_STARTS.name} 7.0"]
+    assert [line for line in samples(exporter(tmp_path)) if RESTARTS.name in line] == [f"{RESTARTS.name} 7.0"]
 
 
 def test_no_sample_is_there_twice(tmp_path: Path, start: Start) -> None:
@@ -94,21 +97,32 @@ def test_a_dead_process_leaves_its_counts_and_takes_its_gauges(tmp_path: Path, s
     kill(start("shard-1", 1.0))
     found = samples(exporter(tmp_path))
     assert 'consumer_checkpoints_total{result="made"} 2.0' in found
-    assert not any(line.startswith(HEARTBEAT.name) for line in found)
+    assert "consumer_leases_held 0.0" in found
+    assert not any("shard-1" in line for line in found)
 
 
-def test_a_process_killed_before_it_filled_its_file_breaks_nothing(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (tmp_path / f"counter_{dead.pid}.db").touch()
-    assert get(exporter(tmp_path), "/metrics")[0] is HTTPStatus.OK
+def test_the_leases_held_and_their_memory_are_told(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0)
+    start("shard-2", 1.0)
+    found = dict(line.rsplit(" ", 1) for line in samples(exporter(tmp_path, Health(0.0, daemon=os.getpid()))))
+    assert found["consumer_leases_held"] == "2.0"
+    for series in (
+        'consumer_shard_resident_memory_bytes{shard="shard-1"}',
+        'consumer_shard_resident_memory_bytes{shard="shard-2"}',
+        "consumer_daemon_resident_memory_bytes",
+    ):
+        assert 5e6 < float(found[series]) < 5e8
 
 
-def test_the_living_are_not_buried(tmp_path: Path) -> None:
-    (tmp_path / f"gauge_livemostrecent_{os.getpid()}.db").touch()
-    (tmp_path / "gauge_livemostrecent_1.db").touch()
-    bury_dead(tmp_path)
-    assert len(list(tmp_path.glob("*.db"))) == 2
+def test_a_jvm_that_is_gone_has_no_memory(tmp_path: Path) -> None:
+    assert not any("memory" in line for line in samples(exporter(tmp_path, Health(0.0, daemon=2**31 - 1))))
+    assert not any("memory" in line for line in samples(exporter(tmp_path, Health(0.0))))
+
+
+def test_what_was_built_is_told(tmp_path: Path) -> None:
+    (line,) = (line for line in samples(exporter(tmp_path)) if line.startswith("consumer_build_info"))
+    assert f'kclpy="{version("amazon_kclpy")}"' in line
+    assert line.endswith(" 1.0")
 
 
 def test_the_scraper_may_ask_for_openmetrics_and_compression(tmp_path: Path) -> None:
@@ -131,12 +145,6 @@ def test_who_asks_again_within_a_second_is_told_the_same(
     assert samples(asked) != before
 
 
-def test_heartbeats_are_read_by_shard(tmp_path: Path, start: Start) -> None:
-    start("shard-1", 1.0)
-    start("shard-2", 2.0)
-    assert heartbeats(tmp_path.glob("gauge_live*.db")) == {"shard-1": 1.0, "shard-2": 2.0}
-
-
 def test_an_unknown_path_is_not_found(tmp_path: Path) -> None:
     assert get(exporter(tmp_path), "/")[0] is HTTPStatus.NOT_FOUND
 
@@ -151,17 +159,32 @@ def test_a_hanging_supervisor_is_one_too() -> None:
 
 
 def test_a_daemon_that_is_being_restarted_is_none() -> None:
-    assert unlively(Health(beat=0.0), {}, hang_seconds=60, now=0.0, beat=1.0) == []
+    assert unlively(Health(beat=100.0, since=100.0), {}, hang_seconds=60, now=0.0, beat=100.0 + DOWN_SECONDS) == [
+        "the supervisor hangs"
+    ]
+    assert unlively(Health(beat=190.0, since=100.0), {}, hang_seconds=60, now=0.0, beat=190.0) == []
+
+
+def test_a_daemon_that_is_not_restarted_is_one() -> None:
+    down = Health(beat=191.0, since=100.0)
+    assert unlively(down, {}, hang_seconds=60, now=0.0, beat=191.0) == ["the daemon has not run for 91 s"]
+    assert unlively(replace(down, stopping=True), {}, hang_seconds=60, now=0.0, beat=191.0) == []
+
+
+def test_the_longest_pause_before_a_restart_does_not_make_it_one() -> None:
+    pauses = (Restarts(most=100, window_seconds=1).delay(count, chance=1.0) for count in range(1, 101))
+    assert max(filter(None, pauses)) <= DOWN_SECONDS / 2
 
 
 @pytest.mark.parametrize(
     ("health", "beats", "reasons"),
     [
         (Health(0.0), {}, ["the daemon is not running"]),
+        (Health(0.0, ended=137), {}, ["the daemon is not running: the last one ended with 137"]),
         (UP, {}, ["the daemon is not initialised yet"]),
         (UP, {"shard-1": 1.0}, []),
-        (Health(0.0, daemon_up=True, initialised=True), {}, []),
-        (Health(0.0, daemon_up=True, initialised=True, stopping=True), {"s": 1.0}, ["the worker is stopping"]),
+        (Health(0.0, daemon=1, initialised=True), {}, []),
+        (Health(0.0, daemon=1, initialised=True, stopping=True), {"s": 1.0}, ["the worker is stopping"]),
     ],
 )
 def test_ready_is_who_works(health: Health, beats: dict[str, float], reasons: list[str]) -> None:
@@ -177,6 +200,6 @@ def test_health_is_answered_with_reasons(tmp_path: Path) -> None:
 
 def test_a_shard_that_lives_is_answered_for(tmp_path: Path, start: Start) -> None:
     start("shard-1", 4e9)
-    fresh = exporter(tmp_path, Health(beat=float("inf"), daemon_up=True))
+    fresh = exporter(tmp_path, Health(beat=float("inf"), daemon=1))
     assert get(fresh, "/livez") == (HTTPStatus.OK, b'{"ok": true, "reasons": []}\n')
     assert get(fresh, "/readyz")[0] is HTTPStatus.OK

@@ -363,14 +363,14 @@ def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     assert worker.process.wait(60) == 0
 
 
-def test_starts_are_counted(start: Start) -> None:
+def test_restarts_are_counted(start: Start) -> None:
     worker = start(WAITS)
     os.kill(worker.first("up")["pid"], signal.SIGKILL)
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
     port = worker.first("serving metrics")["port"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    assert "consumer_daemon_starts_total 2.0\n" in text
+    assert "consumer_daemon_restarts_total 1.0\n" in text
     assert "consumer_daemon_up 1.0\n" in text
     worker.stop()
 
