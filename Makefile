@@ -49,6 +49,14 @@ check: env .venv-deploy/.locked ## lint, format, types, architecture, CloudForma
 	$(PY) -m pytest tests/unit/test_architecture.py
 	.venv-deploy/bin/cfn-lint deploy/cloudformation/*.yaml
 
+.PHONY: alerts
+alerts: ## check and test the Prometheus rules (needs promtool)
+	@command -v promtool >/dev/null || { \
+		echo "make alerts needs promtool on the PATH (Debian: prometheus)" >&2; exit 1; }
+	promtool check rules deploy/prometheus/alerts.yaml
+	promtool test rules deploy/prometheus/alerts_test.yaml
+	promtool check config deploy/prometheus/prometheus.yaml
+
 .PHONY: test
 test: env ## every test that needs no more than `make env`
 	$(PY) -m pytest $(wildcard tests/unit tests/property tests/contract tests/e2e)
@@ -72,8 +80,9 @@ schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: docs
-docs: env ## write docs/metrics.md anew
+docs: env ## write docs/metrics.md and the Grafana dashboard anew
 	@$(PY) -m consumer.metrics docs/metrics.md
+	@$(PY) -m deploy.dashboard deploy/grafana/consumer.json
 
 .PHONY: lambda-zip
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)

@@ -1,0 +1,192 @@
+"""The dashboard and the alert rules ask for metrics that there are, with labels that those have."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import promql_parser as promql
+import pytest
+import yaml
+
+from consumer import metrics
+from consumer.metrics import Kind, Metric
+from consumer.settings import Settings
+from deploy import dashboard
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+GRAFANA = ROOT / "deploy" / "grafana" / "consumer.json"
+RULES = [
+    rule for group in yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+TESTS = yaml.safe_load((PROMETHEUS / "alerts_test.yaml").read_text())["tests"]
+SHOWN = json.loads(GRAFANA.read_text(encoding="utf-8"))
+PANELS = [panel for panel in SHOWN["panels"] if panel["type"] != "row"]
+
+SCRAPED = {"job", "instance"}
+THEIRS = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate"}}
+"""What Prometheus itself makes, by the labels it has."""
+
+
+def series(metric: Metric) -> dict[str, set[str]]:
+    """The names under which Prometheus keeps a metric, and the labels of each."""
+    labels = {*metric.labels, *SCRAPED}
+    if metric.kind is not Kind.HISTOGRAM:
+        return {metric.name: labels}
+    return {f"{metric.name}_bucket": labels | {"le"}, f"{metric.name}_sum": labels, f"{metric.name}_count": labels}
+
+
+KNOWN = {
+    **{name: labels for metric in metrics.ALL for name, labels in series(metric).items()},
+    **{rule["record"]: set() for rule in RULES if "record" in rule},
+    **THEIRS,
+}
+COUNTED = {name for name in KNOWN if name.endswith(("_total", "_bucket", "_sum", "_count"))}
+
+
+def parse(query: str) -> promql.Expr:
+    return promql.parse(re.sub(r"\$__(rate_interval|range)", "5m", query))
+
+
+def nodes(query: promql.Expr) -> list[promql.Expr]:
+    found: list[promql.Expr] = []
+    promql.walk(query, pre_visit=found.append)
+    return found
+
+
+def selected(query: promql.Expr) -> list[promql.VectorSelector]:
+    return [node for node in nodes(query) if isinstance(node, promql.VectorSelector)]
+
+
+def names(query: promql.Expr) -> set[str]:
+    return {str(each.name) for each in selected(query)}
+
+
+def faults(query: str) -> list[str]:
+    """Metrics and labels that there are not, and rates of what only counters have."""
+    found: list[str] = []
+    parsed = parse(query)
+    labels = set().union(*(KNOWN.get(name, set()) for name in names(parsed)))
+    for node in nodes(parsed):
+        if isinstance(node, promql.VectorSelector):
+            matched = {matcher.name for matcher in node.matchers.matchers}
+            name = str(node.name)
+            found += sorted(matched - KNOWN[name]) if name in KNOWN else [name]
+        elif isinstance(node, promql.AggregateExpr) and node.modifier:
+            found += sorted(set(node.modifier.labels) - labels)
+        elif isinstance(node, promql.BinaryExpr) and node.modifier and node.modifier.matching:
+            found += sorted(set(node.modifier.matching.labels) - labels)
+        elif isinstance(node, promql.Call) and node.func.name in ("rate", "increase"):
+            found += sorted(names(node) - COUNTED)
+    return found
+
+
+def queries() -> Iterator[Any]:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            yield pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
+    for annotation in SHOWN["annotations"]["list"]:
+        yield pytest.param(annotation["expr"], id=annotation["name"])
+    for rule in RULES:
+        yield pytest.param(rule["expr"], id=rule.get("alert") or rule["record"])
+    for metric in metrics.ALL:
+        if metric.query:
+            yield pytest.param(metric.query, id=metric.name)
+    for number, test in enumerate(TESTS):
+        for given in test["input_series"]:
+            yield pytest.param(given["series"], id=f"{number} {given['series']}")
+        for asked in test.get("promql_expr_test", ()):
+            yield pytest.param(asked["expr"], id=asked["expr"])
+
+
+@pytest.mark.parametrize("query", list(queries()))
+def test_a_query_asks_for_what_there_is(query: str) -> None:
+    assert faults(query) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("sum(rate(consumer_record_total[5m]))", ["consumer_record_total", "consumer_record_total"]),
+        ('consumer_leases_held{shard="s"} > 0', ["shard"]),
+        ("sum by (outcom) (consumer_records_total)", ["outcom"]),
+        ("up and on (zone) consumer_daemon_up", ["zone"]),
+        ("histogram_quantile(0.9, consumer_batch_seconds)", ["consumer_batch_seconds"]),
+        ("increase(consumer_leases_held[5m])", ["consumer_leases_held"]),
+        ("max(consumer_batch_seconds_bucket{le='1'}) unless up offset 5m", []),
+    ],
+)
+def test_a_fault_in_a_query_would_be_found(query: str, found: list[str]) -> None:
+    assert faults(query) == found
+
+
+@pytest.mark.parametrize("query", list(re.findall(r"label_values\((.*)\)", json.dumps(SHOWN["templating"]))))
+def test_a_variable_has_its_values_from_a_metric_there_is(query: str) -> None:
+    selector, _, label = json.loads(f'"{query.split(")", maxsplit=1)[0]}"').rpartition(", ")
+    assert faults(selector) == []
+    assert label in KNOWN[str(selected(parse(selector))[0].name)]
+
+
+# the dashboard
+
+
+def test_the_dashboard_is_what_its_script_makes() -> None:
+    assert GRAFANA.read_text(encoding="utf-8") == dashboard.text(), "the dashboard is out of date: run `make docs`"
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    shown = {name for panel in PANELS for target in panel["targets"] for name in names(parse(target["expr"]))}
+    assert [metric.name for metric in metrics.ALL if not shown & series(metric).keys()] == []
+
+
+def test_every_panel_has_its_place_its_number_and_its_meaning() -> None:
+    assert len({panel["id"] for panel in SHOWN["panels"]}) == len(SHOWN["panels"])
+    assert all(panel["description"].endswith(".") and panel["title"] for panel in PANELS)
+    places = [set(cells(panel["gridPos"])) for panel in SHOWN["panels"]]
+    assert not any(one & other for one, other in combinations(places, 2))
+    assert all(0 <= column < dashboard.WIDTH for place in places for column, _ in place)
+
+
+def cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
+    for column in range(place["x"], place["x"] + place["w"]):
+        for line in range(place["y"], place["y"] + place["h"]):
+            yield column, line
+
+
+def test_nothing_on_the_dashboard_names_a_data_source_of_somebodys() -> None:
+    variables = [variable for variable in SHOWN["templating"]["list"] if variable["type"] == "datasource"]
+    assert [(variable["name"], variable["query"]) for variable in variables] == [("datasource", "prometheus")]
+    sources = re.findall(r'"uid": "([^"]*)"', GRAFANA.read_text(encoding="utf-8"))
+    assert set(sources) == {"${datasource}", SHOWN["uid"]}
+
+
+# the alerts
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+    labels = set().union(*(KNOWN[name] for name in names(parse(rule["expr"]))))
+    assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["description"])) <= labels
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
+    told = [case for test in TESTS for case in test["alert_rule_test"] if case["alertname"] == rule["alert"]]
+    assert {bool(case["exp_alerts"]) for case in told} == {True, False}
+
+
+def test_no_test_is_of_an_alert_that_is_no_more() -> None:
+    tested = {case["alertname"] for test in TESTS for case in test["alert_rule_test"]}
+    assert tested == {rule["alert"] for rule in ALERTS}
+
+
+def test_prometheus_is_told_where_a_worker_answers_by_default() -> None:
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
