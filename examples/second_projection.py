@@ -55,6 +55,9 @@ class StockLevels:
     def time_of(self, event: Count) -> int:
         return event.at
 
+    def correlation_id(self, event: Count) -> str:
+        return event.sheet
+
     def key(self, event: Count) -> Key:
         return (event.warehouse, event.product)
 

@@ -185,6 +185,14 @@ class Processor(Generic[E, S]):
                 self._set_aside(batch, patience)
         return batch.result()
 
+    def correlation_id(self, record: Record) -> str | None:
+        """The id under which the record's producer knows it, None when it tells none. Decodes the record anew."""
+        try:
+            event = self._event(record)
+        except Rejected:
+            return None
+        return None if isinstance(event, Ignored) else self.projection.correlation_id(event)
+
     @contextmanager
     def _timed(self, batch: _Batch[E], phase: str) -> Iterator[None]:
         start = self.clock()

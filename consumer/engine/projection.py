@@ -72,6 +72,10 @@ class Projection(Codec[S], Protocol[E, S]):
 
     def merge(self, left: S, right: S) -> S: ...
 
+    def correlation_id(self, event: E) -> str | None:
+        """The id under which the event's producer knows it, for logs; None when it tells none."""
+        ...
+
     def judge(self, met: S | None, event: E) -> Judgement:
         """Holds an event against the state it is about to be merged into, if there is one. Raises Rejected."""
         ...

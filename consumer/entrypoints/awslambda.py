@@ -87,7 +87,7 @@ class LambdaConsumer:
             while self.asked:
                 metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
             sink.flush()
-        logs.tell_batch(log, result)
+        logs.tell_batch(log, result, self.core.correlation_id)
         failed = result.unsettled
         return {"batchItemFailures": [{"itemIdentifier": failed.sequence}] if failed else []}
 

@@ -71,6 +71,10 @@ class NotCheckpointed(ConsumerError):
     """A checkpoint could not be made within its time."""
 
 
+class CheckpointRefused(ConsumerError):
+    """The daemon answered with what no further try would change. Ends the process."""
+
+
 def guarded(
     callback: Callable[Concatenate["ShardConsumer", Input], None],
 ) -> Callable[Concatenate["ShardConsumer", Input], None]:
@@ -154,7 +158,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         result = self._core.process((self._record(record) for record in batch.records), self._patience)
         self._delivery = None
         metrics.tell(self._measure, metrics.of_batch(result, self.world.clock() - start, self.world.now()))
-        logs.tell_batch(log, result, behind_millis=batch.millis_behind_latest)
+        logs.tell_batch(log, result, self._core.correlation_id, behind_millis=batch.millis_behind_latest)
         self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
         self._cut_off = result.unsettled is not None
 
@@ -179,7 +183,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def _try(self, checkpointer: Any, position: Position | None, patience: float) -> None:
         """Checkpoints at the position, None for the end of the shard, within `patience` seconds.
 
-        Returns also when the lease is gone. Raises NotCheckpointed, and CheckpointError for what no retry helps.
+        Returns also when the lease is gone. Raises NotCheckpointed, and CheckpointRefused for what no retry helps.
         """
         backoff, until = Backoff(longest=2.0), self.world.clock() + patience
         for attempt in itertools.count(1):
@@ -231,7 +235,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
 
 def _ask(checkpointer: Any, position: Position | None) -> str:
-    """MADE, or one of the answers after which to ask again or to stop. Raises CheckpointError for the others."""
+    """MADE, or one of the answers after which to ask again or to stop. Raises CheckpointRefused for the others."""
     try:
         if position is None:
             checkpointer.checkpoint()
@@ -240,7 +244,7 @@ def _ask(checkpointer: Any, position: Position | None) -> str:
     except CheckpointError as refused:
         if refused.value in RETRIED or refused.value == LEASE_GONE:
             return str(refused.value)
-        raise
+        raise CheckpointRefused(str(refused.value)) from None
     return MADE
 
 

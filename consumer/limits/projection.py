@@ -30,6 +30,9 @@ class Limits:
     def time_of(self, event: LimitEvent) -> int:
         return event.created_at
 
+    def correlation_id(self, event: LimitEvent) -> str | None:
+        return event.context.correlation_id
+
     def key(self, event: LimitEvent) -> Key:
         return (event.payload.user_id, event.payload.user_limit_id)
 
@@ -75,7 +78,7 @@ def _refuse_jump(last: Stamp, stamp: Stamp) -> None:
     if stamp.sequence - last.sequence > LARGEST_JUMP:
         raise Rejected(
             Reason.SEQUENCE_JUMP,
-            f"sequenceNumber: {stamp.sequence} is too far ahead of the stored {last.sequence}",
+            f"sequenceNumber: more than {LARGEST_JUMP} ahead of what is stored",
         )
 
 

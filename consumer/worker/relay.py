@@ -1,4 +1,4 @@
-"""The container's stderr has one writer, which writes whole lines, each of them a JSON object.
+"""The container's stderr has one writer, which writes whole lines, each of them a JSON object unless eyes read them.
 
 The JVM writes a line and its line end in two goes, so another process may get in between; and it says things that no
 log configuration reaches: a warning of its own, a stack trace as it dies. So all it writes comes through here. A line
@@ -10,9 +10,9 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 LINES = 4_000
 """How many lines may wait for a reader of stderr."""
@@ -23,10 +23,14 @@ _foreign = logging.getLogger("consumer.worker.java")
 
 
 class Relay:
-    """Writes to the descriptor `output`; also a stream for logging.StreamHandler."""
+    """Writes to the descriptor `output`; also a stream for logging.StreamHandler.
 
-    def __init__(self, output: int) -> None:
+    `form` makes of the daemon's JSON lines what is written; they pass as they are without it.
+    """
+
+    def __init__(self, output: int, form: Callable[[Mapping[str, Any]], str] | None = None) -> None:
         self._output = output
+        self._form = form
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._dropped = 0
         self._writer = threading.Thread(target=self._write_all, name="stderr", daemon=True)
@@ -62,8 +66,9 @@ class Relay:
                 self._pass_on(line)
 
     def _pass_on(self, line: bytes) -> None:
-        if _is_json(line):
-            self._put(line if line.endswith(b"\n") else line + b"\n")
+        if (found := _parsed(line)) is not None:
+            told = self._form(found).encode(errors="backslashreplace") if self._form else line.removesuffix(b"\n")
+            self._put(told + b"\n")
         elif text := line.decode(errors="replace").rstrip():
             _foreign.warning("%s", text)
 
@@ -78,11 +83,13 @@ class Relay:
         logging.getLogger(__name__).warning("log lines dropped: nobody read stderr", extra={"lines": dropped})
 
 
-def _is_json(line: bytes) -> bool:
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The JSON object that the line is, None when it is none."""
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _write(output: int, line: bytes) -> None:

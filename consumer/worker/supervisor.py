@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
+from consumer import logs
 from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
@@ -241,7 +242,7 @@ def _claim(directory: Path) -> IO[str]:
 @contextmanager
 def stderr_relay() -> Iterator[Relay]:
     """Everything that this process logs to stderr goes through the relay."""
-    relay = Relay(sys.stderr.fileno())
+    relay = Relay(sys.stderr.fileno(), logs.readable if sys.stderr.isatty() else None)
     handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
     before = [(handler, handler.setStream(relay)) for handler in handlers]
     try:

@@ -39,6 +39,9 @@ class Peaks:
     def time_of(self, event: Reading) -> int:
         return event.number
 
+    def correlation_id(self, event: Reading) -> str:
+        return f"c-{event.number}"
+
     def key(self, event: Reading) -> Key:
         return ("north", event.place)
 

@@ -25,7 +25,7 @@ OURS: Mapping[str, Sequence[str]] = {
     "consumer.prometheus": (METRICS,),
     "consumer.emf": (METRICS,),
     "consumer.bootstrap": (ENGINE, LIMITS, STORES, SETTINGS),
-    "consumer.worker": (ENGINE, METRICS, SETTINGS, "consumer.prometheus", "consumer.worker"),
+    "consumer.worker": (ENGINE, METRICS, LOGS, SETTINGS, "consumer.prometheus", "consumer.worker"),
     KCL: (ENGINE, METRICS, LOGS, PIPES, WAITING),
     WAITING: (ENGINE,),
     PIPES: (),

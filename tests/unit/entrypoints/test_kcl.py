@@ -17,6 +17,7 @@ from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import STEP, UntilStopped, World
 from consumer.limits.state import LimitState
+from consumer.logs import JsonLines
 from consumer.metrics import Metric
 from tests.support import kpl
 from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
@@ -161,10 +162,47 @@ def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptu
     caplog.set_level("DEBUG")
     life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
     told = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
-    assert told.keys() == {"shard started", "quarantined", "batch", "shutdown requested"}
+    assert told.keys() == {"shard started", "record", "quarantined", "batch", "shutdown requested"}
     assert told["quarantined"]["position"] == "limits/shardId-000000000000/102"
     assert (told["batch"]["first"], told["batch"]["last"], told["batch"]["applied"]) == ("101", "102", 1)
     assert not [line for line in told.values() if "s3cr3t" in str(line)]
+
+
+def test_the_line_of_a_batch_has_one_form(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    life.live(batch(delivered(101, created(1)), delivered(102, created(1)), behind=1_200))
+    (line,) = [JsonLines().line(record) for record in caplog.records if record.getMessage() == "batch"]
+    seconds = line.pop("seconds")
+    assert isinstance(seconds, dict)
+    assert {"decode", "store", "quarantine"} <= seconds.keys()
+    assert {name: value for name, value in line.items() if name not in ("time", "level", "logger", "message")} == {
+        "behind_millis": 1_200,
+        "shard": "shardId-000000000000",
+        "first": "101",
+        "last": "102",
+        "records": 2,
+        "applied": 1,
+        "duplicate": 1,
+        "stale": 0,
+        "ignored": 0,
+        "quarantined": 0,
+        "unsettled": None,
+        "warnings": {},
+        "writes": 1,
+        "conflicts": 0,
+    }
+
+
+def test_correlation_ids_are_told_at_debug_alone(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    event = created(1) | {"context": {"correlationId": "c-17"}}
+    life.live(batch(delivered(101, event), delivered(102, b"poison")))
+    lines = [JsonLines().line(record) for record in caplog.records if record.name == "consumer.kcl"]
+    told = {line["position"]: line for line in lines if line["message"] == "record"}
+    sound, poison = (told[f"limits/shardId-000000000000/{number}"] for number in (101, 102))
+    assert (sound["correlation_id"], sound["outcome"], sound["type"]) == ("c-17", "applied", "USER_LIMIT_CREATED")
+    assert (poison["correlation_id"], poison["outcome"]) == (None, "quarantined")
+    assert not [line for line in lines if "c-17" in str(line) and line["level"] != "DEBUG"]
 
 
 def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -461,3 +463,36 @@ def test_the_worker_is_killed_before_its_container(tmp_path: Path, monkeypatch: 
     tight = settings(shutdown_grace_seconds=15, stop_timeout_seconds=16)
     plan = supervisor.prepare(tight, tmp_path, {}, "true", ["true"])
     assert 15 < plan.grace_seconds < 16
+
+
+# --- What a terminal shows -----------------------------------------------------------------------------------------
+
+
+def shown(terminal: int) -> str:
+    """All that was written to the terminal, until nobody has it open any more."""
+    seen = b""
+    with suppress(OSError):  # how a pseudo-terminal says that the other end is closed
+        while more := os.read(terminal, 65_536):
+            seen += more
+    return seen.decode()
+
+
+def test_on_a_terminal_all_lines_are_made_for_reading(tmp_path: Path) -> None:
+    line = "{'time': '2026-01-31T12:34:56.789+00:00', 'level': 'WARNING', 'logger': 'software.amazon.kinesis.X'"
+    program = f"{SAY}say(**{line}, 'message': 'from the JVM', 'error': 'java.E\\n\\tat X'}})\nos.write(1, b'bare\\n')"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", WORKER, program]
+    variables = environment(tmp_path, CONSUMER_RESTARTS="0")
+    process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    text = shown(ours)
+    os.close(ours)
+    assert process.wait(60) == 1
+
+    lines = text.split("\r\n")
+    start = next(number for number, each in enumerate(lines) if each.startswith("12:34:56.789"))
+    assert lines[start].endswith("WARNING \x1b[0m X from the JVM")
+    assert lines[start + 1 : start + 3] == ["    java.E", "    \\x09at X"]
+    assert [each for each in lines if each.endswith("consumer.worker.java bare")]
+    assert [each for each in lines if re.search(r"consumer\.worker daemon started daemon=\d+$", each)]
+    assert '{"time"' not in text

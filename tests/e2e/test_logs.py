@@ -1,0 +1,138 @@
+"""All that the service says while things go wrong: JSON lines of one form, and nothing of any record."""
+
+import base64
+import os
+import re
+import signal
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from fcntl import ioctl
+from pathlib import Path
+from random import Random
+from termios import FIONREAD
+from typing import Any
+
+from consumer.entrypoints.put import outgoing, put
+from consumer.limits.sample import Event, Sample, histories
+from tests.support import kpl
+from tests.support.events import created, encode, progress_changed
+from tests.support.proxy import FaultProxy, fault_proxy, refuse
+from tests.support.scenario import Stage, poison, until_equal, until_received
+from tests.support.service import Service, service
+from tests.support.trial import Trial
+from tests.support.waiting import until
+
+USER = "u-confidential"
+AMOUNTS = ("7351902.64", "735190.26")
+AMOUNT_FIELDS = ("amount", "previousProgress", "value", "progress", "resetAmount", "unusedAmount", "remainingAmount")
+KEYS = {"time", "level", "logger", "message"}
+BATCH = KEYS | {"behind_millis", "shard", "first", "last", "records", "unsettled", "warnings", "writes", "conflicts"}
+OUTCOMES = {"applied", "duplicate", "stale", "ignored", "quarantined"}
+
+
+def test_nothing_of_a_record_is_ever_logged(stage: Stage, tmp_path: Path) -> None:
+    """Poison of every kind, duplicates, a store that refuses, a record processor killed while it is written to."""
+    with fault_proxy(stage.variables["AWS_ENDPOINT_URL"]) as proxy:
+        variables = {**stage.variables, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint}
+        with service(variables, tmp_path / "log") as running:
+            made = [*histories(Random(5), 3_000, 20, duplicates=0.05, poison=0.1), *_confidential()]
+            first, second = made[:1_500], made[1_500:]
+            _through_an_outage(Trial(stage, running, iter(())), proxy, first)
+            _put_what_kcl_cannot_take_apart(stage)
+            _through_a_killed_record_processor(stage, running, second)
+            until_equal(stage, made)
+            until(lambda: stage.quarantined() == poison(made), "all poison to be quarantined")
+            assert running.stop() == 0
+            lines, text = running.lines(), running.log.read_text(encoding="utf-8")
+
+    assert [word for word in _words(made) if word in text] == []
+    assert re.findall(rf"(?<![\d.])({'|'.join(map(re.escape, _amounts(made)))})(?![\d.])", text) == []
+
+    assert all(line.keys() >= KEYS for line in lines)
+    said = Counter(line["message"].partition(":")[0] for line in lines)
+    assert {"Cannot write a message because", "Unexpected exception during deaggregation"} <= said.keys()
+    assert {"worker", "daemon started", "shard started", "waiting", "daemon ended unasked"} <= said.keys()
+    assert {"shutdown requested", "stopping", "stopped"} <= said.keys()
+    _check_batches([line for line in lines if line["message"] == "batch"])
+    told = [line for line in lines if line["message"] == "quarantined"]
+    assert {line["reason"] for line in told} == {sample.poison_reason for sample in made if sample.poison_reason}
+    assert len({line["position"] for line in told}) == len([sample for sample in made if sample.poison_reason])
+
+
+def _check_batches(batches: list[dict[str, Any]]) -> None:
+    assert batches
+    for line in batches:
+        assert line.keys() >= BATCH | OUTCOMES
+        assert line["records"] == sum(line[outcome] for outcome in OUTCOMES)
+        assert line["seconds"].keys() >= {"decode", "store", "quarantine"}
+
+
+def _confidential() -> Iterator[Sample]:
+    value, amount = AMOUNTS
+    about = {"userId": USER, "userLimitId": "l-confidential"}
+    events = created(1, "e-confidential", value=value, **about), progress_changed(2, amount=amount, **about)
+    yield from (Sample(USER, encode(event), event) for event in events)
+
+
+def _through_an_outage(trial: Trial, proxy: FaultProxy, samples: list[Sample]) -> None:
+    with proxy.fault(refuse(400, "ThrottlingException"), "BatchExecuteStatement", "BatchGetItem"):
+        trial.put_these(samples)
+        trial.until_said("waiting")
+    until_received(trial.running, len(samples))
+
+
+def _put_what_kcl_cannot_take_apart(stage: Stage) -> None:
+    """An aggregate, sound by its checksum, whose record has a partition key that is not in the table of them."""
+    event = kpl.text(3, kpl.number(1, 7) + kpl.text(3, encode(created(1, userId=USER))))
+    broken = kpl.sealed(kpl.text(1, USER.encode()) + event)
+    put(stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], [outgoing(broken)], lambda _: None)
+
+
+def _through_a_killed_record_processor(stage: Stage, running: Service, samples: list[Sample]) -> None:
+    """Killed with a message half read, so that the daemon fails in writing the rest of it."""
+    child = running.record_processors()[0]
+    os.kill(child, signal.SIGSTOP)
+    stage.put(samples)
+    until(lambda: _unread(child) >= 65_536, "the daemon to write a message")
+    os.kill(child, signal.SIGKILL)
+
+
+def _unread(child: int) -> int:
+    """How many bytes wait in the pipe it reads from."""
+    return max((_waiting(end) for end in Path(f"/proc/{child}/fd").iterdir() if _is_read_end(end)), default=0)
+
+
+def _is_read_end(descriptor: Path) -> bool:
+    """Of a pipe. The last octal digit of `flags` tells how it was opened, 0 for reading."""
+    flags = Path(f"{descriptor.parent}info", descriptor.name).read_text().partition("flags:")[2].split()[0]
+    return descriptor.readlink().name.startswith("pipe:") and flags.endswith("0")
+
+
+def _waiting(pipe: Path) -> int:
+    with pipe.open("rb") as end:
+        (count,) = struct.unpack("i", ioctl(end, FIONREAD, b"\0" * 4))
+    return int(count)
+
+
+def _words(made: Iterable[Sample]) -> set[str]:
+    """User ids, limit ids, event ids, correlation ids; what else stands in events alone; data in base64."""
+    events = [sample.event for sample in made if sample.event]
+    ids = {word for event in events for word in _ids(event)}
+    data = {base64.b64encode(sample.data)[:40].decode() for sample in made if len(sample.data) > 30}
+    return (
+        ids | data | {USER, "l-confidential", *AMOUNTS, '"amount"', '\\"amount\\"', "payload\\", "SEK", "partitionKey"}
+    )
+
+
+def _ids(event: Event) -> Iterator[str]:
+    yield from (event["aggregateId"], event["eventId"])
+    yield from (event["payload"][name] for name in ("userLimitId",) if event["payload"].get(name))
+    yield from event["context"].values()
+
+
+def _amounts(made: Iterable[Sample]) -> set[str]:
+    """Those that are not met by chance: of six characters and more, with a point."""
+    payloads = [sample.event["payload"] for sample in made if sample.event]
+    found = {str(payload[name]) for payload in payloads for name in AMOUNT_FIELDS if name in payload}
+    return {amount for amount in found if len(amount) >= 6 and "." in amount}
