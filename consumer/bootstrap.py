@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from consumer.engine.processor import Known, Processor
-from consumer.engine.quarantine import InMemoryQuarantine, Quarantine
+from consumer.engine.quarantine import Countable, InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository, Repository
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
@@ -71,7 +71,7 @@ def user_limits(settings: AwsSettings) -> UserLimitRepository:
 
 def quarantine(
     settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
-) -> Quarantine:
+) -> Countable:
     place = settings.quarantine
     if place.startswith("dir:"):
         return DirectoryQuarantine(Path(place.removeprefix("dir:")))

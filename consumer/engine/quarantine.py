@@ -79,6 +79,14 @@ def _short(segment: str) -> str:
     return segment[: LONGEST - len(rest)] + rest
 
 
+class Countable(Quarantine, Protocol):
+    """A quarantine that knows its size."""
+
+    def size(self) -> int:
+        """How many records are kept, without a look into them. Raises Unavailable."""
+        ...
+
+
 class InMemoryQuarantine:
     """Keeps them in the process: for `consumer apply` and tests."""
 
@@ -90,6 +98,9 @@ class InMemoryQuarantine:
 
     def entries(self) -> Iterator[Quarantined]:
         yield from sorted(self._kept.values(), key=lambda entry: path_of(entry.record.position))
+
+    def size(self) -> int:
+        return len(self._kept)
 
     def drop(self, position: Position) -> None:
         self._kept.pop(position, None)

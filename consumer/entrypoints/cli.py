@@ -4,6 +4,7 @@ import json
 import os
 import random
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -93,6 +94,25 @@ def doctor(as_json: Json = False) -> None:
             line = f"{finding.what}: {finding.found}" + (f" -> {finding.advice}" if finding.advice else "")
             screen.console().print(word + line, soft_wrap=True)
     raise typer.Exit(any(finding.advice for finding in findings))
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    lag: Annotated[bool, typer.Option("--lag/--no-lag", help="Read one record a shard to learn the lag.")] = True,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: from look to look.", min=1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show shards, owners, checkpoints, lag, workers, leader and quarantine, as KCL's tables and the stream tell."""
+    from consumer.entrypoints import status_cli
+    from consumer.entrypoints.status import Observer
+
+    observer = Observer.of(load(Settings))
+    look = partial(observer.look, lag=lag)
+    if watch:
+        status_cli.watch(look, every, as_json=as_json)
+    else:
+        status_cli.show(look(), as_json=as_json)
 
 
 @app.command()

@@ -27,6 +27,11 @@ class DirectoryQuarantine:
             for path in sorted(self._root.glob("*/*/*.json"), key=str):
                 yield Quarantined.from_json(json.loads(path.read_text(encoding="utf-8")))
 
+    def size(self) -> int:
+        """How many records are kept."""
+        with self._unavailable():
+            return sum(1 for _ in self._root.glob("*/*/*.json"))
+
     def drop(self, position: Position) -> None:
         with self._unavailable():
             (self._root / path_of(position)).unlink(missing_ok=True)

@@ -40,6 +40,12 @@ class S3Quarantine:
                     body = self._client.get_object(Bucket=self._bucket, Key=found["Key"])["Body"].read()
                     yield Quarantined.from_json(json.loads(body))
 
+    def size(self) -> int:
+        """How many records are kept. Lists them only: needs no right to read one."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        with unavailable(f"quarantine bucket {self._bucket}"):
+            return sum(page["KeyCount"] for page in pages)
+
     def drop(self, position: Position) -> None:
         with unavailable(f"quarantine bucket {self._bucket}"):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(position))

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from consumer.engine.projection import Codec
-from consumer.engine.quarantine import InMemoryQuarantine, Quarantine
+from consumer.engine.quarantine import Countable, InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository, Repository
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
@@ -145,7 +145,7 @@ def bucket(emulators: Emulators, pool: Executor) -> Iterator[Bucket]:
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])
-def quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> Quarantine:
+def quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> Countable:
     if request.param == "memory":
         return InMemoryQuarantine()
     if request.param == "directory":

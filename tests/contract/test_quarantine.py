@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from consumer.engine.errors import Reason, Unavailable
-from consumer.engine.quarantine import Quarantine, Quarantined, path_of
+from consumer.engine.quarantine import Countable, Quarantine, Quarantined, path_of
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
 from tests.contract.conftest import Bucket
@@ -56,6 +56,14 @@ def test_records_of_one_aggregate_do_not_overwrite_each_other(quarantine: Quaran
     put = [entry(sub=sub) for sub in range(3)]
     quarantine.put(put)
     assert len(list(quarantine.entries())) == 3
+
+
+def test_its_size_is_known(quarantine: Countable) -> None:
+    assert quarantine.size() == 0
+    quarantine.put([entry("1"), entry("2"), entry("2", sub=1), entry("1", stream="other")])
+    assert quarantine.size() == 4
+    quarantine.drop(entry("1").record.position)
+    assert quarantine.size() == len(list(quarantine.entries())) == 3
 
 
 def test_what_is_dropped_is_gone_and_nothing_else(quarantine: Quarantine) -> None:

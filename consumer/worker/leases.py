@@ -1,0 +1,147 @@
+"""What KCL's tables tell of leases, workers and the leader, in the layouts of KCL 3.1 and 3.5. Pure.
+
+KCL 3.1 has three tables: leases (key `leaseKey`), `-WorkerMetricStats` (key `wid`), `-CoordinatorState` (key `key`).
+KCL 3.5 keeps all of it in the lease table of a new application, under `leaseKey`: `entityType` tells the rows apart,
+and a row without one is a lease. An application that began earlier keeps its tables until it is moved over; its row
+`TableMigration3.5` says how far that is, and until that says COMPLETE both places are read, while the leader's lock is
+in the old one.
+
+Source: EntityType, DynamoDBLeaseSerializer, WorkerMetricStats, CoordinatorStateDAO, TableMigrationState of KCL 3.5.1.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+Item: TypeAlias = Mapping[str, Any]
+"""A row, its attributes as DynamoDB spells them: `{"leaseKey": {"S": "shardId-000000000000"}}`."""
+
+TRIM_HORIZON = "TRIM_HORIZON"
+SHARD_END = "SHARD_END"
+_COMPLETE = "TABLE_MIGRATION_STATUS_COMPLETE"
+_LOADS: Mapping[str, str] = MappingProxyType(
+    {"C": "cpu", "M": "memory", "NI": "network in", "NO": "network out", "T": "throughput"}
+)
+"""What KCL's short names of a worker's figures mean (WorkerMetricType)."""
+
+
+class Layout(StrEnum):
+    """Where KCL keeps what. MIGRATING: partly in three tables, partly in one."""
+
+    THREE_TABLES = "three tables"
+    MIGRATING = "migrating"
+    ONE_TABLE = "one table"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A shard's lease. `checkpoint` is a sequence number or a word such as TRIM_HORIZON; `counter` rises with every
+    renewal; `successor` is the worker that it is being handed to, while `owner` still works on it."""
+
+    shard: str
+    owner: str | None
+    checkpoint: str
+    sub_sequence: int
+    counter: int
+    owner_switches: int
+    kilobytes: float | None = None
+    successor: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.checkpoint == SHARD_END
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker last wrote of itself, at Unix second `at`. `loads`: percent of what it has, by kind."""
+
+    worker: str
+    at: int
+    loads: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All that KCL's tables tell. `leader` None: nobody holds the lock."""
+
+    layout: Layout
+    leases: Sequence[Lease]
+    reports: Sequence[Report]
+    leader: str | None
+
+
+def read(rows: Iterable[Item], metrics: Iterable[Item] | None, coordinator: Iterable[Item] | None) -> Tables:
+    """From the rows of the lease table and of the other two, None for a table that does not exist."""
+    own = _by_kind(rows)
+    states = {_text(row, "key"): row for row in coordinator or ()}
+    layout = _layout(own, states, legacy=coordinator is not None)
+    old = list(metrics or ()) if layout is not Layout.ONE_TABLE else []
+    reports = [_report(row, "leaseKey") for row in own["WORKER_METRIC_STATS"]] + [_report(row, "wid") for row in old]
+    lock = next(iter(own["LEADER"]), None) if layout is Layout.ONE_TABLE else states.get("Leader")
+    leases = sorted((_lease(row) for row in own["LEASE"]), key=lambda lease: lease.shard)
+    return Tables(layout, leases, _latest(reports), _holder(lock))
+
+
+def _by_kind(rows: Iterable[Item]) -> dict[str, list[Item]]:
+    """The lease table's rows by `entityType`; kinds that later versions add are left out."""
+    kinds: dict[str, list[Item]] = {"LEASE": [], "LEADER": [], "WORKER_METRIC_STATS": [], "TABLE_MIGRATION": []}
+    for row in rows:
+        kinds.get(_text(row, "entityType") or "LEASE", []).append(row)
+    return kinds
+
+
+def _layout(own: Mapping[str, Sequence[Item]], states: Mapping[str | None, Item], *, legacy: bool) -> Layout:
+    moved = [_text(row, "tm") for row in (*own["TABLE_MIGRATION"], *states.values())]
+    if not legacy or _COMPLETE in moved:
+        return Layout.ONE_TABLE
+    return Layout.MIGRATING if any(moved) or own["WORKER_METRIC_STATS"] else Layout.THREE_TABLES
+
+
+def _lease(row: Item) -> Lease:
+    return Lease(
+        shard=_text(row, "leaseKey") or "",
+        owner=_text(row, "checkpointOwner") or _text(row, "leaseOwner"),
+        checkpoint=_text(row, "checkpoint") or "",
+        sub_sequence=int(_number(row, "checkpointSubSequenceNumber") or 0),
+        counter=int(_number(row, "leaseCounter") or 0),
+        owner_switches=int(_number(row, "ownerSwitchesSinceCheckpoint") or 0),
+        kilobytes=_number(row, "throughputKBps"),
+        successor=_text(row, "leaseOwner") if "checkpointOwner" in row else None,
+    )
+
+
+def _report(row: Item, key: str) -> Report:
+    return Report(_text(row, key) or "", int(_number(row, "lut") or 0), _loads(row))
+
+
+def _loads(row: Item) -> dict[str, float]:
+    """The last figure of each kind; -1 is KCL's word for one that it could not get."""
+    series = {name: each["L"] for name, each in row.get("sts", {"M": {}})["M"].items() if each["L"]}
+    last = {_LOADS.get(name, name): float(values[-1]["N"]) for name, values in series.items()}
+    return {name: value for name, value in last.items() if value >= 0}
+
+
+def _latest(reports: Iterable[Report]) -> list[Report]:
+    """One a worker: who moves over may have left one in the old place."""
+    latest: dict[str, Report] = {}
+    for report in sorted(reports, key=lambda report: report.at):
+        latest[report.worker] = report
+    return sorted(latest.values(), key=lambda report: report.worker)
+
+
+def _holder(lock: Item | None) -> str | None:
+    """The owner of a lock of the DynamoDB lock client, which marks one that was given back."""
+    return _text(lock, "ownerName") if lock and "isReleased" not in lock else None
+
+
+def _text(row: Item, name: str) -> str | None:
+    text: str | None = row.get(name, {}).get("S")
+    return text
+
+
+def _number(row: Item, name: str) -> float | None:
+    number = row.get(name, {}).get("N")
+    return None if number is None else float(number)

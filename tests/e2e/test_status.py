@@ -1,0 +1,107 @@
+"""`consumer status` beside the real daemon: before, while and after it works, and once its shards have changed."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.leases import leases
+from tests.support.scenario import Stage, samples, until_received
+from tests.support.service import service
+from tests.support.waiting import until
+
+SHARDS = ("shardId-000000000000", "shardId-000000000001")
+
+
+def run(variables: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "consumer", "status", *arguments]
+    return subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
+
+
+def seen(variables: Mapping[str, str], *arguments: str) -> dict[str, Any]:
+    answer = run(variables, "--json", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    status: dict[str, Any] = json.loads(answer.stdout)
+    return status
+
+
+def problems(status: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {shard["shard"]: shard["problems"] for shard in status["shards"]}
+
+
+def is_at_tip(status: Mapping[str, Any]) -> bool:
+    return all(shard["lagSeconds"] == 0 for shard in status["shards"])
+
+
+def test_a_service_from_its_first_start_to_its_end(stage: Stage, tmp_path: Path) -> None:
+    variables = {**stage.variables, "CONSUMER_WORKER_ID": "worker-1"}
+    made = samples(seed=6, count=600)
+
+    fresh = seen(variables)
+    assert problems(fresh) == {name: ["unowned"] for name in SHARDS}
+    assert (fresh["leader"], fresh["workers"], fresh["quarantine"]["records"]) == (None, [], 0)
+    stage.put(made)
+    waiting = seen(variables)
+    assert all(found == ["unowned", "at-trim-horizon"] for found in problems(waiting).values())
+    assert all(shard["lagSeconds"] > 0 for shard in waiting["shards"])
+
+    with service(variables, tmp_path / "log") as running:
+        until_received(running, len(made))
+        until(lambda: is_at_tip(seen(variables)), "all to be checkpointed", every=1)
+        until(lambda: seen(variables)["leader"], "a leader", every=1)
+        until(lambda: not any(problems(seen(variables)).values()), "all to be well", every=1)
+        working = seen(variables)
+        assert {shard["owner"] for shard in working["shards"]} == {"worker-1"}
+        known = leases(stage)
+        assert {shard["shard"]: shard["checkpoint"] for shard in working["shards"]} == {
+            name: lease.checkpoint for name, lease in known.items()
+        }
+        (worker,) = working["workers"]
+        assert (worker["worker"], worker["leases"], worker["alive"], worker["leader"]) == ("worker-1", 2, True, True)
+        assert (working["layout"], working["stream"]["state"]) == ("three tables", "ACTIVE")
+        assert working["quarantine"]["records"] == stage.quarantined().total() > 0
+        unread = seen(variables, "--no-lag")
+        assert {shard["lagUnknown"] for shard in unread["shards"]} == {"not asked for"}
+        text = run(variables).stdout
+        assert "every shard has an owner that is at work" in text
+        assert all(len(line) <= 80 for line in text.splitlines())
+        assert running.stop() == 0
+
+    until(lambda: "owner-silent" in str(problems(seen(variables))), "the silence to be noticed", every=1)
+    assert "shards need a look" in run(variables).stdout
+
+
+def test_it_watches_until_it_is_interrupted(stage: Stage) -> None:
+    command = [sys.executable, "-m", "consumer", "status", "--watch", "--every", "1"]
+    with subprocess.Popen([*command, "--json"], env=stage.variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert second["at"] > first["at"]
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, env={**stage.variables, "TERM": "xterm"}, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        text = b""
+        while text.count(b"no owner") < 4:
+            text += os.read(ours, 65_536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert b"\x1b[" in text
+
+
+def test_what_cannot_be_read_is_told_and_is_a_failure(stage: Stage) -> None:
+    elsewhere = {**stage.variables, "CONSUMER_APPLICATION_NAME": "nobody"}
+    missing = run(elsewhere)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "lease table nobody does not exist" in missing.stderr
+    no_stream = run({**stage.variables, "CONSUMER_STREAM_NAME": "nowhere"}, "--json")
+    assert no_stream.returncode == 1
+    assert "stream nowhere: ResourceNotFoundException" in no_stream.stderr

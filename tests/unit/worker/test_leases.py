@@ -1,0 +1,106 @@
+"""KCL's tables in both layouts. kcl_3_1.json is what KCL 3.1.3 had written, half a minute after its first start."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.worker import leases
+from consumer.worker.leases import Layout, Lease, Report
+
+Rows = list[dict[str, Any]]
+
+WORKER = "ip-10-0-1-17:8:3f9a1c52"
+WRITTEN: dict[str, Rows] = json.loads(Path(__file__).with_name("kcl_3_1.json").read_text())
+ROWS, METRICS, COORDINATOR = WRITTEN["leases"], WRITTEN["workerMetricStats"], WRITTEN["coordinatorState"]
+
+
+def moved(row: dict[str, Any], key: str, kind: str) -> dict[str, Any]:
+    """A row of another table as KCL 3.5 keeps it in the lease table."""
+    return {"leaseKey": row[key], "entityType": {"S": kind}, **{name: row[name] for name in row if name != key}}
+
+
+def migration(state: str) -> dict[str, Any]:
+    status = f"TABLE_MIGRATION_STATUS_{state}"
+    return {"key": {"S": "TableMigration3.5"}, "tm": {"S": status}, "mb": {"S": WORKER}, "mts": {"N": "1795372570897"}}
+
+
+def load(*figures: str) -> dict[str, Any]:
+    return {"L": [{"N": figure} for figure in figures]}
+
+
+KINDS = {"Leader": "LEADER", "Migration3.0": "CLIENT_VERSION_MIGRATION", "TableMigration3.5": "TABLE_MIGRATION"}
+ONE_TABLE: Rows = [
+    *({**row, "entityType": {"S": "LEASE"}} for row in ROWS),
+    *(moved(row, "wid", "WORKER_METRIC_STATS") for row in METRICS),
+    *(moved(row, "key", KINDS[row["key"]["S"]]) for row in COORDINATOR),
+]
+
+
+def test_the_layout_of_kcl_3_1() -> None:
+    tables = leases.read(ROWS, METRICS, COORDINATOR)
+    first, second = tables.leases
+    assert first == Lease("shardId-000000000000", WORKER, "000000017953725608050000000502", 0, 28, 0, 0.003045)
+    assert (second.shard, second.ended) == ("shardId-000000000001", False)
+    assert tables.reports == [Report(WORKER, 1795372597, {})]
+    assert (tables.layout, tables.leader) == (Layout.THREE_TABLES, WORKER)
+
+
+def test_the_layout_of_kcl_3_5_tells_the_same() -> None:
+    before, after = leases.read(ROWS, METRICS, COORDINATOR), leases.read(ONE_TABLE, None, None)
+    assert after.layout == Layout.ONE_TABLE
+    assert (after.leases, after.reports, after.leader) == (before.leases, before.reports, before.leader)
+
+
+def test_a_row_of_a_kind_that_comes_later_is_no_lease() -> None:
+    later = {"leaseKey": {"S": "x"}, "entityType": {"S": "SOME_FUTURE_TYPE"}}
+    assert len(leases.read([*ONE_TABLE, later], None, None).leases) == 2
+
+
+def test_a_row_without_a_kind_is_a_lease_in_one_table_too() -> None:
+    assert len(leases.read([*ONE_TABLE, {"leaseKey": {"S": "shardId-000000000002"}}], None, None).leases) == 3
+
+
+@pytest.mark.parametrize("state", ["INIT", "DEPLOYED", "PENDING"])
+def test_while_it_is_moved_both_places_count_and_the_lock_is_in_the_old_one(state: str) -> None:
+    old = {"wid": {"S": "old"}, "lut": {"N": "5"}}
+    again = {"wid": {"S": WORKER}, "lut": {"N": "1"}}
+    tables = leases.read(ONE_TABLE, [old, again], [migration(state), {"key": {"S": "Leader"}, "ownerName": {"S": "b"}}])
+    assert tables.layout == Layout.MIGRATING
+    assert tables.leader == "b"
+    assert [(report.worker, report.at) for report in tables.reports] == [(WORKER, 1795372597), ("old", 5)]
+
+
+@pytest.mark.parametrize("in_the_lease_table", [True, False])
+def test_once_it_was_moved_the_old_tables_say_nothing(in_the_lease_table: bool) -> None:
+    done = migration("COMPLETE")
+    rows = [*ONE_TABLE, moved(done, "key", "TABLE_MIGRATION")] if in_the_lease_table else ONE_TABLE
+    left = [{"key": {"S": "Leader"}, "ownerName": {"S": "old"}}, *([] if in_the_lease_table else [done])]
+    tables = leases.read(rows, [{"wid": {"S": "old"}, "lut": {"N": "5"}}], left)
+    assert (tables.layout, tables.leader) == (Layout.ONE_TABLE, WORKER)
+    assert [report.worker for report in tables.reports] == [WORKER]
+
+
+def test_a_lock_that_was_given_back_is_nobodys() -> None:
+    lock = {"key": {"S": "Leader"}, "ownerName": {"S": WORKER}, "isReleased": {"S": "1"}}
+    assert leases.read([], [], [lock]).leader is None
+    assert leases.read([], [], []).leader is None
+
+
+def test_a_lease_that_is_handed_over_is_still_its_old_owners() -> None:
+    row = {**ROWS[0], "leaseOwner": {"S": "new"}, "checkpointOwner": {"S": "old"}}
+    (lease,) = leases.read([row], [], []).leases
+    assert (lease.owner, lease.successor) == ("old", "new")
+
+
+def test_a_first_lease_row_is_nobodys() -> None:
+    row = {"leaseKey": {"S": "s"}, "checkpoint": {"S": "TRIM_HORIZON"}, "leaseCounter": {"N": "0"}}
+    (lease,) = leases.read([row], [], []).leases
+    assert lease == Lease("s", None, "TRIM_HORIZON", 0, 0, 0)
+
+
+def test_a_workers_loads_are_its_last_figures() -> None:
+    figures = {"M": {"C": load("10", "35.5"), "NI": load("-1"), "X": load("2"), "T": load()}}
+    (report,) = leases.read([], [{"wid": {"S": "w"}, "lut": {"N": "7"}, "sts": figures}], []).reports
+    assert report.loads == {"cpu": 35.5, "X": 2.0}
