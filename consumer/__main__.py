@@ -1,4 +1,4 @@
-"""The `consumer` command. `consumer process` never gets as far as the command line's imports."""
+"""The `consumer` command. What must be light or early never gets as far as the command line's imports."""
 
 import sys
 
@@ -12,6 +12,12 @@ def main() -> None:
         from consumer.entrypoints.child import process
 
         process(pipes)
+    elif sys.argv[1:] == ["doctor", "--live"]:
+        from os import environ
+
+        from consumer.entrypoints.live import check
+
+        sys.exit(check(environ))
     else:
         from consumer.entrypoints.cli import main as command_line
 

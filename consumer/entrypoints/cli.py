@@ -81,10 +81,18 @@ def properties() -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    live: Annotated[bool, typer.Option("--live", help="Only ask the running worker whether it lives.")] = False,
+) -> None:
     """Check what the service needs: Java, jars, time-outs, credentials, stream, tables."""
     from consumer.entrypoints.doctor import examine
+    from consumer.entrypoints.live import ask
 
+    if live:
+        life = ask(os.environ)
+        print(life.to_json() if as_json else life)
+        raise typer.Exit(not life.ok)
     findings = list(examine(load(Settings), os.environ))
     if as_json:
         print(json.dumps([{"what": f.what, "found": f.found, "advice": f.advice or None} for f in findings]))
