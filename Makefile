@@ -13,10 +13,11 @@ HASHED := $(PIP_INSTALL) --require-hashes
 
 # `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin asks for moves.
 UPGRADE ?=
-# `make faults SEED=...` repeats the run that printed the seed.
+# `make faults SEED=...` and `make soak SEED=...` repeat the run that printed the seed.
 SEED ?=
 # Files of faults under way at once: they wait more than they work.
 JOBS ?= 3
+MINUTES ?= 10
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -74,6 +75,10 @@ conformance: tools ## the tests against DynamoDB Local and kinesis-mock
 .PHONY: faults
 faults: tools ## every row of the table of faults, on the real daemon (SEED=... repeats a run)
 	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest -m "conformance or not conformance" -n $(JOBS) --dist loadfile tests/faults
+
+.PHONY: soak
+soak: env ## the service under load and random faults (MINUTES=10, SEED=... repeats a run)
+	$(PY) -m tests.support.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events anew

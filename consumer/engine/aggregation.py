@@ -38,7 +38,7 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     try:
         parts = _user_records(record.data, most)
     except Rejected as fault:
-        return [replace(record, fault=fault)]
+        return [replace(record, fault=fault.bare())]
     stream, shard, sequence = record.position.stream, record.position.shard, record.position.sequence
     return [
         Record(Position(stream, shard, sequence, index), data, record.arrived_at) for index, data in enumerate(parts)

@@ -36,6 +36,13 @@ class Rejected(ConsumerError):
         self.reason = reason
         self.detail = detail
 
+    def bare(self) -> "Rejected":
+        """The same, to be kept. One that was raised holds all that its frames held, a whole batch as a rule.
+
+        And for good: pydantic's errors hold the validators', out of the garbage collector's sight.
+        """
+        return Rejected(self.reason, self.detail)
+
 
 class Unavailable(ConsumerError):
     """Throttled, cut off, refused, missing: the same request may succeed later."""

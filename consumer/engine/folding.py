@@ -59,7 +59,7 @@ def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
     try:
         judgement = projection.judge(state, event)
     except Rejected as rejected:
-        return Folded(state, (Verdict(kind, Outcome.QUARANTINED, rejected=rejected),))
+        return Folded(state, (Verdict(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
     change = projection.change(event)
     merged = change if state is None else projection.merge(state, change)
     if merged != state:

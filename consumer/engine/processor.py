@@ -206,7 +206,7 @@ class Processor(Generic[E, S]):
             try:
                 event = self._event(record)
             except Rejected as rejected:
-                batch.decide(index, Verdict(UNREADABLE, Outcome.QUARANTINED, rejected=rejected))
+                batch.decide(index, Verdict(UNREADABLE, Outcome.QUARANTINED, rejected=rejected.bare()))
                 continue
             if isinstance(event, Ignored):
                 batch.decide(index, Verdict(event.type, Outcome.IGNORED))
@@ -217,7 +217,7 @@ class Processor(Generic[E, S]):
 
     def _event(self, record: Record) -> E | Ignored:
         if record.fault is not None:
-            raise record.fault
+            raise record.fault.bare()
         if not record.data:
             raise Rejected(Reason.RECORD_DATA, "data is empty")
         if len(record.data) > self.record_cap:

@@ -38,4 +38,4 @@ class Record:
             return cls(position, from_base64(text), arrived_at)
         except Rejected as fault:
             found = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else b""
-            return cls(position, found, arrived_at, fault)
+            return cls(position, found, arrived_at, fault.bare())

@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from random import Random
 
 from consumer.limits.sample import Sample, histories
+from tests.support.background import background
 from tests.support.scenario import Stage
 
 TICK_SECONDS = 0.5
@@ -22,29 +23,25 @@ class Producer:
         self._left: Iterator[Sample] = histories(Random(seed), 10**9, users, duplicates=0.02, poison=0.01)
 
     def __call__(self, count: int) -> bool:
-        part = list(islice(self._left, count))
-        self.put += part
-        self._stage.put(part)
+        self.put_these(list(islice(self._left, count)))
         return True
+
+    def put_these(self, samples: Sequence[Sample]) -> None:
+        """Records of another origin. From any thread."""
+        self.put += samples
+        self._stage.put(samples)
 
     @contextmanager
     def steadily(self, rate: float) -> Iterator[None]:
         """So many records a second, as long as the block lasts. A put that fails ends the block with its error."""
-        over, failed = threading.Event(), list[Exception]()
-        thread = threading.Thread(target=self._run, args=(rate, over, failed), name="load", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-        if failed:
-            raise failed[0]
 
-    def _run(self, rate: float, over: threading.Event, failed: list[Exception]) -> None:
-        count = max(1, round(rate * TICK_SECONDS))
-        try:
-            while not over.wait(max(0.0, TICK_SECONDS - time.monotonic() % TICK_SECONDS)):
-                self(count)
-        except Exception as error:  # noqa: BLE001 - raised where the load was asked for
-            failed.append(error)
+        def run(over: threading.Event) -> None:
+            begun, put = time.monotonic(), 0
+            while not over.wait(TICK_SECONDS):
+                # what a busy machine was late with is made up for
+                due = round(rate * (time.monotonic() - begun)) - put
+                self(due)
+                put += due
+
+        with background(run, "load"):
+            yield

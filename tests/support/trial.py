@@ -74,11 +74,6 @@ class Trial:
         """Seconds that each shard says to be behind."""
         return {sample.labels["shard"]: sample.value for sample in self.samples("shard_behind_latest_seconds")}
 
-    def silence(self) -> float:
-        """Seconds since the last sign of life of the record processor that showed none for the longest time."""
-        beats = [sample.value for sample in self.samples("shard_heartbeat_timestamp_seconds")]
-        return float(time.time() - min(beats))
-
     def samples(self, name: str) -> list[Any]:
         return [sample for sample in self.running.samples() if sample.name == f"consumer_{name}"]
 
@@ -92,10 +87,11 @@ class Trial:
         """The lines of the log with that message."""
         return [line for line in self.running.lines() if line["message"] == message]
 
-    def until_said(self, message: str, **fields: str) -> None:
+    def until_said(self, message: str, *, seconds: float = 60.0, **fields: str) -> None:
         until(
             lambda: any(fields.items() <= line.items() for line in self.said(message)),
             f"the log to say {message!r} {fields or ''}",
+            seconds=seconds,
         )
 
     def stands_still(self, fault: Fault, seconds: float, least: int = 3) -> float:

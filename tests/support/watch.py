@@ -15,10 +15,11 @@ PAUSE_SECONDS = 0.2
 class Watch:
     """Looks again and again inside its block. `looks`: how often; `went_back`: keys whose state lost something."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, pause: float = PAUSE_SECONDS) -> None:
         self.looks = 0
         self.went_back: list[tuple[str, str]] = []
         self._stage = stage
+        self._pause = pause
         self._seen: dict[tuple[str, str], LimitState] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -32,7 +33,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(PAUSE_SECONDS):
+        while not self._over.wait(self._pause):
             try:
                 states = self._stage.states()
             except (BotoCoreError, ClientError):

@@ -1,0 +1,19 @@
+"""The soak in small: the very same code, for a minute."""
+
+import json
+import subprocess
+import sys
+
+from tests.faults.conftest import Tell
+
+
+def test_soak_for_a_minute(seed: int, tell: Tell) -> None:
+    command = [sys.executable, "-m", "tests.support.soak", "--minutes", "1", "--seed", str(seed), "--json"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    report = json.loads(ran.stdout.splitlines()[-1])
+    assert report["problems"] == []
+    assert report["received"] >= report["put"] > 0
+    assert sum(report["hits"].values()) > 0
+    faults, sizes = sum(report["befell"].values()), {life["role"]: round(life["most"]) for life in report["memory"]}
+    tell(f"{report['put']} records, {faults} faults, {report['daemon_starts']} starts of the daemon; MiB {sizes}")

@@ -1,0 +1,44 @@
+"""A batch leaves nothing behind in memory, whatever was wrong with it."""
+
+import gc
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from consumer.engine.processor import BatchResult, _Batch
+from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
+from consumer.engine.records import Record
+from consumer.limits.sample import POISONS
+from tests.support import kpl
+from tests.support.core import Core
+from tests.support.events import START, created, position
+
+SPOILT = {
+    **{poison.name: poison.spoil(created()) for poison in POISONS},
+    "not base64": Record.from_base64(position(2), "e30#=", START),
+    "no protobuf": kpl.sealed(b"\xff"),
+}
+
+
+class Forgetful(InMemoryQuarantine):
+    """Keeps nothing."""
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        """Lets them go."""
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """What goes, goes by itself."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_batch_is_let_go_whatever_was_wrong_with_it(name: str) -> None:
+    """An error that is kept keeps what its frames held; inside pydantic's, no garbage collector finds it."""
+    assert Core(quarantine=Forgetful()).deliver(created(), SPOILT[name]).reasons.total() == 1
+    assert [held for held in gc.get_objects() if isinstance(held, _Batch | BatchResult)] == []
