@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from consumer import bootstrap, logs, metrics
@@ -16,7 +17,7 @@ from consumer.entrypoints.kcl import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
 from consumer.limits.changes import WARNINGS
-from consumer.prometheus import PrometheusSink
+from consumer.prometheus import PrometheusSink, reserve
 from consumer.settings import Settings, load
 
 log = logging.getLogger("consumer.kcl")
@@ -49,10 +50,21 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
         settings.batch_deadline_seconds,
         keep_alive=min(30.0, settings.hang_seconds / 4),
     )
-    measure = PrometheusSink((*metrics.CORE, *metrics.SHARD))
+    measure = sink()
     metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
     core = bootstrap.processor(settings, told=lambda asked: metrics.tell(measure, metrics.of_request(*asked)))
     return ShardConsumer(core, settings.stream_name, rules, measure, world(settings))
+
+
+def sink() -> metrics.Sink:
+    """Where measurements go: nowhere when there is no room for them, as the work matters more than its figures."""
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        try:
+            reserve(Path(directory), os.getpid())
+        except OSError as error:
+            log.warning("metrics are not kept: no room for their files", extra={"cause": error.strerror})
+            return lambda *_: None
+    return PrometheusSink((*metrics.CORE, *metrics.SHARD))
 
 
 def world(settings: Settings) -> World:

@@ -164,7 +164,11 @@ def prepare(
     """Writes the effective properties into the run directory `directory`, and says what is to be started and how."""
     worker_id = settings.worker_id or make_worker_id()
     effective = directory / "consumer.properties"
-    effective.write_text(_rendered(settings, worker_id, executable), encoding="ascii")
+    rendered = _rendered(settings, worker_id, executable)
+    try:
+        effective.write_text(rendered, encoding="ascii")
+    except OSError as error:
+        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {effective}"]) from None
     log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
     # Time for the JVM to end after its own limit, without coming near the container's.
     margin = min(2.0, (settings.stop_timeout_seconds - settings.shutdown_grace_seconds) / 2)

@@ -205,3 +205,11 @@ def test_of_several_that_are_put_only_those_that_failed_are_put_again(bucket: Bu
     assert len(puts) < 3 * 30 + 30
     bucket.client.meta.events.unregister("before-send.s3", refuse_two_in_three)
     assert len(list(bucket.quarantine().entries())) == 30
+
+
+def test_a_file_that_could_not_be_written_leaves_no_part_of_it(tmp_path: Path) -> None:
+    in_the_way = tmp_path / path_of(entry().record.position)
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(Unavailable, match="Is a directory"):
+        DirectoryQuarantine(tmp_path).put([entry()])
+    assert list(in_the_way.parent.iterdir()) == [in_the_way]

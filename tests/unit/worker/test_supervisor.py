@@ -347,6 +347,12 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_disk_is_told_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "consumer.properties").symlink_to("/dev/full")
+    with pytest.raises(SettingsError, match=r"CONSUMER_RUN_DIRECTORY: No space left on device: .*properties"):
+        supervisor.prepare(settings(), tmp_path, {}, "consumer process", ("true",))
+
+
 def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
     worker = start(
