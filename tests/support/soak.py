@@ -245,7 +245,10 @@ def swollen(plan: Plan, taken: Sequence[Reading], lives: Sequence[Life], bounds:
     large = [f"{role} used {most[role]:.0f} MiB" for role, bound in bounds.most.items() if most[role] > bound]
     if not plan.shows_growth:
         return large
-    unseen = [f"no {role} lived long enough to show growth" for role in bounds.growth.keys() - {x.role for x in lives}]
+    unseen = [
+        f"no {role} lived long enough to show growth"
+        for role in sorted(bounds.growth.keys() - {life.role for life in lives})
+    ]
     grown = [life for life in lives if life.growth > bounds.growth[life.role]]
     return large + unseen + [f"{life.role} grew by {life.growth:.1f} MiB in {life.seconds:.0f} s" for life in grown]
 
