@@ -2,7 +2,7 @@
 
 MiniStack runs the function in a process of its own, from the archive, and tries a batch again when the function
 raises. It does not look at `batchItemFailures`, nor at retries, record age, bisection, parallelization factor and
-failure destination of a stream: those are for the simulated mapping (tests/property/test_lambda_mapping.py,
+failure destination of a stream: those are for the simulated mapping (tests/faults/test_33_lambda.py,
 tests/e2e/test_lambda_runtime.py).
 """
 

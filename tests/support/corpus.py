@@ -71,11 +71,16 @@ class Entry:
         """What stands in the data of the daemon's message or of Lambda's record: bytes are to be put in base64."""
         return self.content if self.form is Form.BYTES else json.loads(self.content).get("data")
 
+    def record(self, number: int = 1) -> Record:
+        """The record of the stream with that number."""
+        if isinstance(self.data, bytes):
+            return record(self.data, number)
+        return Record.from_base64(position(number), self.data, START)
+
     @property
     def parts(self) -> list[tuple[bytes, Expected]]:
         """The user records inside, as they are kept when they are set aside."""
-        whole = record(self.data) if isinstance(self.data, bytes) else Record.from_base64(position(), self.data, START)
-        return [(part.data, each) for part, each in zip(deaggregate(whole), self.expected, strict=True)]
+        return [(part.data, each) for part, each in zip(deaggregate(self.record()), self.expected, strict=True)]
 
     @property
     def events(self) -> list[Event]:
@@ -362,13 +367,12 @@ def jumps() -> Iterator[Entry]:
         refused = quarantined(Reason.SEQUENCE_JUMP, "sequenceNumber")
         yield stored
         yield entry(f"{user}-too-far", "it would freeze the limit", of(user, make(1_000_002)), refused, after=stored)
-        yield entry(
-            f"{user}-far",
-            "a million ahead is allowed",
-            of(user, make(1_000_001)),
-            Expected(Outcome.APPLIED, warnings=[changes.RESET_DRIFT] if kind == "reset" else []),
-            after=stored,
-        )
+        # of another user: with it stored, the one too far would be next in line
+        user = f"applied/{kind}-ahead"
+        stored = entry(f"{user}-stored", "what is stored", of(user, created(1)))
+        taken = Expected(Outcome.APPLIED, warnings=[changes.RESET_DRIFT] if kind == "reset" else [])
+        yield stored
+        yield entry(user, "a million ahead is allowed", of(user, make(1_000_001)), taken, after=stored)
 
 
 def broken_aggregates() -> Iterator[Entry]:

@@ -20,6 +20,7 @@ import hashlib
 import struct
 
 MAGIC = bytes([0xF3, 0x89, 0x9A, 0xC2])
+PARTITION_KEY = "u-7Qd2"
 
 
 def aggregate(*user_records: bytes) -> bytes:
@@ -29,7 +30,7 @@ def aggregate(*user_records: bytes) -> bytes:
 
 def message(*user_records: bytes) -> bytes:
     packed = (text(3, number(1, 0) + text(3, data)) for data in user_records)
-    return text(1, b"u-7Qd2") + b"".join(packed)
+    return text(1, PARTITION_KEY.encode()) + b"".join(packed)
 
 
 def sealed(body: bytes) -> bytes:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from consumer.engine.aggregation import deaggregate
 from consumer.engine.errors import Rejected
 from consumer.engine.projection import Ignored, Key
+from consumer.engine.records import Position, Record
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from tests.support.scenario import Stage
@@ -76,9 +78,15 @@ def owed(stage: Stage) -> int:
 def lost(stage: Stage) -> list[str]:
     """Sequence numbers before a checkpoint of records whose effect is neither in the table nor in the quarantine."""
     # the checkpoints first: what is settled meanwhile may be past them, and not yet seen
-    done = [(number, data) for done, number, data in _records(stage) if done]
+    done = [part for done, number, data in _records(stage) if done for part in _parts(number, data)]
     states, quarantined = stage.states(), stage.quarantined()
     return [number for number, data in done if data not in quarantined and not _in(states, data)]
+
+
+def _parts(number: str, data: bytes) -> list[tuple[str, bytes]]:
+    """The user records inside, when it is an aggregate."""
+    whole = Record(Position("stream", "shard", number), data)
+    return [(f"{number}-{part.position.sub_sequence}", part.data) for part in deaggregate(whole)]
 
 
 def _in(states: Mapping[Key, LimitState], data: bytes) -> bool:

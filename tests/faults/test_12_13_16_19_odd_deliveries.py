@@ -1,0 +1,201 @@
+"""Rows 12, 13, 16, 19: events twice, out of order, among poison; record processors whose clocks are days apart.
+
+One service, a day ahead of the true time, gets it all; another one, a day behind it, then reads the same stream again.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from consumer.engine.quarantine import Quarantined
+from consumer.entrypoints.put import Outgoing, outgoing, put
+from consumer.limits.sample import Sample
+from consumer.limits.view import view
+from tests.faults.conftest import Tell
+from tests.support import corpus
+from tests.support.core import Core, memory
+from tests.support.corpus import Entry, Form
+from tests.support.emulators import ROOT, Emulator
+from tests.support.kpl import MAGIC, PARTITION_KEY
+from tests.support.scenario import NOW, Stage, expected, samples
+from tests.support.service import Service, consumer, environment, service
+from tests.support.shifted_child import executable
+from tests.support.trial import Trial, endless
+
+DAY = timedelta(days=1)
+CORPUS = corpus.load()
+POISON = [entry for entry in CORPUS if all(each.reason for each in entry.expected)]
+WRITES = "consumer_state_writes_total"
+
+
+@contextmanager
+def on_its_clock(variables: Mapping[str, str], log: Path, ahead: timedelta) -> Iterator[Service]:
+    """A service of which the record processors' clock is so far ahead; it ends well."""
+    command = ("tests.support.worker", *executable(ahead.total_seconds()).split())
+    with service({**variables, "PYTHONPATH": str(ROOT)}, log, command) as running:
+        yield running
+        assert {round((told - true) / DAY) for true, told in _clocks(running)} == {ahead // DAY}
+
+
+def _clocks(running: Service) -> list[tuple[datetime, datetime]]:
+    """The time now, and the one that each record processor's log has last told: seconds ago, by its clock."""
+    told = {line["shard"]: line["time"] for line in running.lines() if line["message"] == "batch"}
+    assert len(told) == 2, "both shards were read"
+    return [(datetime.now(UTC), datetime.fromisoformat(time)) for time in told.values()]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("odd")
+
+
+@pytest.fixture(scope="module")
+def stage(aws: Emulator, directory: Path) -> Stage:
+    variables = environment("odd", directory, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", "2")
+    return Stage(variables)
+
+
+@pytest.fixture(scope="module")
+def trial(stage: Stage, directory: Path, seed: int) -> Iterator[Trial]:
+    with on_its_clock(stage.variables, directory / "ahead.log", DAY) as running:
+        started = Trial(stage, running, endless(seed))
+        started.put(400)
+        started.until_settled()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def replay(trial: Trial, directory: Path) -> Iterator[Trial]:
+    """Another application of a worker's own reads the stream from its beginning; the first one has ended."""
+    assert trial.running.stop() == 0
+    variables = {**trial.stage.variables, "CONSUMER_APPLICATION_NAME": "odd-again"}
+    consumer(variables, "provision")
+    with on_its_clock(variables, directory / "behind.log", -DAY) as running:
+        yield Trial(Stage(variables), running, trial.source, list(trial.made))
+        assert running.stop() == 0
+
+
+def stored(trial: Trial) -> list[dict[str, Any]]:
+    """The table as it is stored, byte for byte."""
+    return sorted(trial.stage.items(trial.stage.variables["AWS_TABLE_NAME"]), key=str)
+
+
+def set_aside(trial: Trial) -> list[Quarantined]:
+    return list(trial.stage.quarantine().entries())
+
+
+def test_12_producer_retries(trial: Trial) -> None:
+    """Every event once more, under new sequence numbers of Kinesis."""
+    before, writes, applied = stored(trial), trial.figure(WRITES), trial.running.outcomes()["applied"]
+    trial.put_these(list(trial.made))
+    trial.until_settled()
+    assert stored(trial) == before
+    assert (trial.figure(WRITES), trial.running.outcomes()["applied"]) == (writes, applied)
+
+
+def test_13_order_broken_within_a_shard(trial: Trial, seed: int) -> None:
+    made = list(islice(trial.source, 600))
+    Random(seed).shuffle(made)
+    assert late_creations(made) > 5
+    trial.put_these(made)
+    trial.until_settled()
+
+
+def late_creations(made: Sequence[Sample]) -> int:
+    """How many limits have a CREATED that comes after a later PROGRESS_CHANGED of theirs."""
+    seen: dict[str, int] = {}
+    late: set[str] = set()
+    for event in (sample.event for sample in made if sample.event):
+        limit = event["payload"].get("userLimitId")
+        if event["type"] == "USER_LIMIT_PROGRESS_CHANGED":
+            seen[limit] = max(seen.get(limit, 0), event["sequenceNumber"])
+        elif event["type"] == "USER_LIMIT_CREATED" and seen.get(limit, 0) > event["sequenceNumber"]:
+            late.add(limit)
+    return len(late)
+
+
+def test_16_poison_first_in_the_middle_last(seed: int) -> None:
+    """Each record of the corpus that can never be applied; in this process, as the daemon has no say in it."""
+    good = samples(seed, 40, users=3)
+    for entry in POISON:
+        kept = memory()
+        core = Core(kept)
+        before = [each for each in CORPUS if each.file == entry.after]
+        core.deliver(*(each.record() for each in before))
+        spoilt, put = entry.record(10**6), [sample.data for sample in good]
+        for batch in ([spoilt, *put[:10]], [*put[10:20], spoilt, *put[20:30]], [*put[30:], spoilt]):
+            delivered = core.deliver(*batch)
+            assert delivered.unsettled is None
+            assert spoilt.position in [each.record.position for each in delivered.quarantined]
+        wanted = [*good, *(sample for each in before for sample in inside(each))]
+        assert {
+            (state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in kept.states()
+        } == expected(wanted)
+
+
+def test_16_nothing_but_poison() -> None:
+    kept = memory()
+    core = Core(kept)
+    alone = [entry for entry in POISON if not entry.after]
+    delivered = core.deliver(*(entry.record(number) for number, entry in enumerate(alone)))
+    assert delivered.unsettled is None
+    assert delivered.outcomes == {"quarantined": len(alone)}
+    assert [entry.record.data for entry in delivered.quarantined] == [entry.parts[0][0] for entry in alone]
+    assert kept.states() == []
+
+
+def test_16_poison(trial: Trial, tell: Tell) -> None:
+    """The whole corpus among good events, its first records before and its last ones after them."""
+    entries = [entry for entry in CORPUS if entry.form is Form.BYTES]
+    good = list(islice(trial.source, len(entries) // 2))
+    put(trial.stage.kinesis(), trial.stage.variables["CONSUMER_STREAM_NAME"], mixed(entries, good), lambda _: None)
+    trial.made += [*good, *(sample for entry in entries for sample in inside(entry))]
+    trial.until_settled()
+    wanted = Counter((data, each.reason) for entry in entries for data, each in entry.parts if each.reason)
+    found = Counter((entry.record.data, entry.reason) for entry in set_aside(trial))
+    assert wanted <= found
+    reasons = Counter(str(reason) for _, reason in wanted.elements())
+    tell(f"{len(entries)} records of the corpus; set aside: {dict(reasons)}")
+
+
+def mixed(entries: Sequence[Entry], good: Sequence[Sample]) -> Iterator[Outgoing]:
+    """Poison, one in two times followed by a good event; an aggregate's key is the one that its records have."""
+    left = iter(good)
+    for number, entry in enumerate(entries):
+        is_aggregate = entry.content.startswith(MAGIC)
+        yield Outgoing(PARTITION_KEY, entry.content) if is_aggregate else outgoing(entry.content)
+        if number % 2 and (sample := next(left, None)):
+            yield outgoing(sample.data)
+    yield from (outgoing(sample.data) for sample in left)
+
+
+def inside(entry: Entry) -> Iterator[Sample]:
+    events = iter(entry.events)
+    for data, each in entry.parts:
+        yield Sample("", data, next(events) if each.outcome in corpus.KEPT else None, each.reason)
+
+
+def test_12_replay_of_the_whole_stream(trial: Trial, replay: Trial, tell: Tell) -> None:
+    before, quarantined = stored(trial), set_aside(trial)
+    replay.until_settled()
+    assert stored(trial) == before
+    assert set_aside(trial) == quarantined
+    assert replay.figure(WRITES) == 0
+    assert replay.running.outcomes()["applied"] == 0
+    tell(f"{replay.running.received()} records again: {dict(replay.running.outcomes())}, no write")
+
+
+def test_19_clock_off_by_a_day(replay: Trial) -> None:
+    """What those wrote whose clock is behind wins over what those wrote whose clock was ahead, when it is newer."""
+    before = stored(replay)
+    replay.put(400)
+    replay.until_settled()
+    assert stored(replay) != before

@@ -1,0 +1,48 @@
+"""Row 18: nothing but poison, with the breaker set. The worker stops, and says why."""
+
+from pathlib import Path
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support import corpus
+from tests.support.leases import lost, owed
+from tests.support.scenario import Stage, expected, poison, samples, until_equal
+from tests.support.waiting import until
+from tests.support.workers import worker
+
+BREAKER = 25
+RESTARTS = 1
+POISON = [
+    Sample("", entry.content, None, entry.expected[0].reason)
+    for entry in corpus.load()
+    if entry.file.startswith("schema/") and entry.expected[0].reason
+][: 4 * BREAKER]
+
+
+def test_18_nothing_but_poison(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+    """What came before it is applied; none of it is set aside, as it may be us who are wrong; it is there for later."""
+    good = [sample for sample in samples(seed, 300, users=20) if not sample.poison_reason]
+    settings = {"CONSUMER_BREAKER": str(BREAKER), "CONSUMER_RESTARTS": str(RESTARTS)}
+    stage.put([*good, *POISON])
+    with worker(stage, tmp_path, "broken", CONSUMER_WORKER_ID="worker", **settings) as running:
+        assert running.process.wait(120) == 1
+        lines = running.lines()
+    broken = [line["error"] for line in lines if line["message"] == "leaving"]
+    assert broken
+    assert all(f"BreakerOpen: {BREAKER} records in a row were rejected" in why for why in broken)
+    assert lines[-1]["message"].startswith("giving up")
+    assert sum(line["message"] == "daemon started" for line in lines) == RESTARTS + 1
+    assert stage.limits() == expected(good)
+    assert not stage.quarantined()
+    assert owed(stage) == len(good) + len(POISON)
+    assert lost(stage) == []
+    tell(f"given up after {len(broken)} record processors have left: {broken[0].splitlines()[-1]}")
+
+    later = [sample for sample in samples(seed + 1, 100, users=5) if not sample.poison_reason]
+    with worker(stage, tmp_path, "mended", CONSUMER_WORKER_ID="worker") as running:
+        stage.put(later)
+        until_equal(stage, [*good, *later])
+        until(lambda: owed(stage) == 0, "the last checkpoints")
+        assert running.stop() == 0
+    assert stage.quarantined() == poison(POISON)
+    assert lost(stage) == []
