@@ -15,14 +15,16 @@ from botocore.config import Config
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import Countable, InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository, Repository
+from consumer.engine.stream import Stream
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings, CoreSettings
-from consumer.stores.aws import CLIENT
+from consumer.settings import AwsSettings, CoreSettings, Settings
+from consumer.stores.aws import CLIENT, IMPATIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.kinesis import KinesisStream
 from consumer.stores.requests import Told, watch
 from consumer.stores.s3 import S3Quarantine
 
@@ -77,6 +79,11 @@ def quarantine(
         return DirectoryQuarantine(Path(place.removeprefix("dir:")))
     parts = urlsplit(place)
     return S3Quarantine(client(settings, "s3", config, told), parts.netloc, parts.path, requests)
+
+
+def stream(settings: Settings) -> Stream:
+    """Impatient: a shard that starts must not wait for an answer, and at its end the question is asked again."""
+    return KinesisStream(client(settings, "kinesis", IMPATIENT), settings.stream_name)
 
 
 def processor(

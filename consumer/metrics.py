@@ -160,6 +160,12 @@ LAST_CHECKPOINT = Metric(
     ("shard",),
     query="time() - consumer_shard_last_checkpoint_timestamp_seconds",
 )
+TRIMMED = Metric(
+    "consumer_trimmed_starts_total",
+    "Starts of a shard at a checkpoint whose record the stream no longer keeps: records after it may have been dropped"
+    " before they were read.",
+    query="increase(consumer_trimmed_starts_total[1h]) > 0",
+)
 LEASES = Metric(
     "consumer_leases_held",
     "Shards that have a record processor at this worker.",
@@ -202,7 +208,7 @@ CORE = (
     RETRIES,
 )
 """What the core does, whoever drives it: the record processors and the Lambda function tell it."""
-SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT)
+SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
 """What only a record processor knows. A gauge of a shard vanishes with its record processor."""
 WORKER = (LEASES, RESTARTS, DAEMON_UP, DAEMON_MEMORY, SHARD_MEMORY, BUILD)
 """What the supervisor knows."""

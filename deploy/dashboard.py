@@ -227,6 +227,11 @@ ROWS = (
                 },
                 "percentunit",
             ),
+            Panel(
+                "Trimmed by the stream",
+                "Shards that started at a checkpoint whose record is no longer kept: others may be lost unread.",
+                {"{{instance}}": "sum by (instance) (consumer_trimmed_starts_total{})"},
+            ),
         ),
     ),
     Row(

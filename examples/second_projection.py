@@ -17,6 +17,7 @@ from consumer.engine.processor import Processor
 from consumer.engine.projection import Judgement, Key, Plain
 from consumer.engine.quarantine import Quarantine
 from consumer.engine.repository import Repository
+from consumer.engine.stream import Stream
 from consumer.engine.wire import parse_object
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules
 from consumer.entrypoints.waiting import World
@@ -84,7 +85,7 @@ def in_dynamodb(client: Any, table: str, requests: Executor) -> Repository[Count
 
 
 def shard_consumer(
-    stream: str, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: World
+    stream: Stream, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: World
 ) -> ShardConsumer:
     """What the daemon is to speak with: see consumer/entrypoints/child.py for the process around it."""
     core = Processor(StockLevels(), kept, quarantine, time.monotonic)

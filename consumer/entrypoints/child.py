@@ -53,7 +53,7 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
     measure = sink()
     metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
     core = bootstrap.processor(settings, told=lambda asked: metrics.tell(measure, metrics.of_request(*asked)))
-    return ShardConsumer(core, settings.stream_name, rules, measure, world(settings))
+    return ShardConsumer(core, bootstrap.stream(settings), rules, measure, world(settings))
 
 
 def sink() -> metrics.Sink:

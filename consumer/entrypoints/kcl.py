@@ -18,12 +18,13 @@ from amazon_kclpy.v3 import processor as v3
 
 from consumer import logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
-from consumer.engine.errors import ConsumerError, GaveUp
-from consumer.engine.patience import Backoff
+from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
+from consumer.engine.patience import Backoff, persist
 from consumer.engine.processor import Processor
 from consumer.engine.records import Position, Record
+from consumer.engine.stream import Ending, Stream
 from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import LivelyQuarantine, LivelyRepository, UntilStopped, World
+from consumer.entrypoints.waiting import LivelyQuarantine, LivelyRepository, UntilStopped, Within, World
 
 log = logging.getLogger("consumer.kcl")
 
@@ -46,7 +47,8 @@ class ShardRules:
 
     batch_deadline  how long a batch may still try once a stop was asked for
     patience        how long a checkpoint is tried that may wait for the next batch
-    shard_end       how long the checkpoint at the end of a shard is tried, which may not
+    shard_end       how long the checkpoint at the end of a shard is tried, which may not; and how long the stream is
+                    asked before whether it is the end
     keep_alive      how long the daemon hears nothing during a batch
     """
 
@@ -75,6 +77,10 @@ class CheckpointRefused(ConsumerError):
     """The daemon answered with what no further try would change. Ends the process."""
 
 
+class NotTheEnd(ConsumerError):
+    """The daemon tells of the end of a shard that has not ended."""
+
+
 def guarded(
     callback: Callable[Concatenate["ShardConsumer", Input], None],
 ) -> Callable[Concatenate["ShardConsumer", Input], None]:
@@ -95,7 +101,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     """The life of one shard at this worker: initialize, any number of batches, then one of three ends."""
 
     def __init__(
-        self, core: Processor[Any, Any], stream: str, rules: ShardRules, measure: metrics.Sink, world: World
+        self, core: Processor[Any, Any], stream: Stream, rules: ShardRules, measure: metrics.Sink, world: World
     ) -> None:
         self.world = world
         self.shard = ""
@@ -117,9 +123,10 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def initialize(self, initialize_input: Any) -> None:
         self.shard = initialize_input.shard_id
         after = initialize_input.sequence_number
-        self._checkpointed = Position(self._stream, self.shard, after, initialize_input.sub_sequence_number or 0)
+        self._checkpointed = Position(self._stream.name, self.shard, after, initialize_input.sub_sequence_number or 0)
         self._show_life()
         log.info("shard started", extra={"shard": self.shard, "after": after})
+        self._look_for_trimmed(self._checkpointed)
 
     @guarded
     def process_records(self, process_records_input: Any) -> None:
@@ -142,6 +149,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def shard_ended(self, shard_ended_input: Any) -> None:
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
+        self._confirm_the_end()
         # without this checkpoint KCL never starts the shard's children
         self._try(shard_ended_input.checkpointer, None, self._rules.shard_end)
         log.info("shard ended", extra={"shard": self.shard})
@@ -163,8 +171,36 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._cut_off = result.unsettled is not None
 
     def _record(self, record: Any) -> Record:
-        position = Position(self._stream, self.shard, record.sequence_number, record.sub_sequence_number or 0)
+        position = Position(self._stream.name, self.shard, record.sequence_number, record.sub_sequence_number or 0)
         return Record.from_base64(position, record.data, record.timestamp_millis)
+
+    def _look_for_trimmed(self, after: Position) -> None:
+        """Tells when the record at the checkpoint is no longer kept: what came after it may be lost as well."""
+        if not after.sequence.isdecimal():
+            return  # the beginning of the shard, whichever record that is
+        try:
+            oldest = self._stream.oldest_from(after)
+        except Unavailable as cause:
+            log.warning("not known whether records were trimmed", extra={"shard": self.shard, "cause": str(cause)})
+            return
+        if oldest != after.sequence:
+            self._measure(metrics.TRIMMED, 1)
+            told = {"shard": self.shard, "checkpoint": after.sequence, "oldest": oldest}
+            log.error("records may have been trimmed before they were read", extra=told)
+
+    def _confirm_the_end(self) -> None:
+        """KCL takes a stream that is gone for the end of its shards. Raises NotTheEnd; GaveUp when it is not known."""
+        within = Within(self.world, self._rules.shard_end, self._show_life)
+        ending = persist("stream", within, lambda: self._stream.ending(self.shard))
+        if ending in (Ending.STREAM_GONE, Ending.OPEN):
+            log.error(
+                "told to end, but not checkpointed: %s",
+                ending,
+                extra={"shard": self.shard, "stream": self._stream.name},
+            )
+            raise NotTheEnd(f"{ending}: {self._stream.name}")
+        if ending is Ending.UNLISTED:
+            log.warning("%s: it ended long ago", ending, extra={"shard": self.shard, "stream": self._stream.name})
 
     def _checkpoint(self, checkpointer: Any, patience: float) -> None:
         """At what is settled. Failing is no harm here: the next one, or a replay, makes up for it."""

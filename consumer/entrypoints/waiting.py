@@ -79,6 +79,26 @@ class UntilStopped:
         return now - self._stop_seen >= self.deadline
 
 
+@dataclass(slots=True)
+class Within:
+    """Implements engine.patience.Patience: for so many `seconds` from the first wait on."""
+
+    world: World
+    seconds: float
+    show_life: Callable[[], None]
+    backoff: Backoff = field(default_factory=lambda: Backoff(longest=2.0))
+    _until: float | None = None
+
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
+        if self._until is None:
+            self._until = self.world.clock() + self.seconds
+            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
+        if self.world.clock() >= self._until:
+            raise GaveUp(f"{part} after {attempt} tries: {cause}")
+        self.show_life()
+        self.world.sleep(self.backoff.seconds(attempt, self.world.chance()))
+
+
 @dataclass(frozen=True, slots=True)
 class LivelyRepository(Generic[S]):
     """Implements engine.repository.Repository over another; shows life before each call: a slow store is no hang."""

@@ -6,6 +6,7 @@ process behind. All waiting is done in one place, for a signal or for time.
 """
 
 import fcntl
+import json
 import logging
 import os
 import random
@@ -46,6 +47,9 @@ INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
 ENDING = b"Process terminated, will initiate shutdown."
 """What the MultiLangDaemon logs at INFO as it begins to end, also when a record processor has died."""
+
+LEAVING = b'"message": "leaving"'
+"""In the last line of a record processor that cannot go on; the end of its `error` says why."""
 
 _TICK_SECONDS = 1.0
 # A daemon whose record processor has died spends all of shutdownGraceMillis on waiting for it. The others are done,
@@ -323,6 +327,7 @@ class Supervisor:
         self._strangers = processes.children()
         self._output: Thread | None = None
         self._ending: float | None = None
+        self._last_words: str | None = None
         self._knowing = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
         self._starts = 0
@@ -347,7 +352,7 @@ class Supervisor:
             daemon = processes.start(self._plan.command, self._plan.environment, write)
         finally:
             os.close(write)
-        self._ending = None
+        self._ending = self._last_words = None
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
         self._measure(RESTARTS, min(1, self._starts))
         self._starts += 1
@@ -361,6 +366,9 @@ class Supervisor:
             self._know(initialised=True)
         if ENDING in line:
             self._ending = time.monotonic()
+        if LEAVING in line:
+            with suppress(ValueError, LookupError):
+                self._last_words = json.loads(line)["error"].splitlines()[-1]
 
     def _until_end(self, daemon: int) -> int | None:
         """The daemon's exit code, None when a stop was asked for first."""
@@ -381,10 +389,16 @@ class Supervisor:
         if delay is None:
             log.error(
                 "giving up: the daemon ended more often than allowed",
-                extra={"code": code, "ends": len(self._ends), "window_seconds": restarts.window_seconds},
+                extra={
+                    "code": code,
+                    "ends": len(self._ends),
+                    "window_seconds": restarts.window_seconds,
+                    "cause": self._last_words,
+                },
             )
             return False
-        log.warning("daemon ended unasked", extra={"code": code, "restart_in_seconds": round(delay, 1)})
+        told = {"code": code, "restart_in_seconds": round(delay, 1), "cause": self._last_words}
+        log.warning("daemon ended unasked", extra=told)
         self._rest(delay)
         return True
 

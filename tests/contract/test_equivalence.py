@@ -14,6 +14,7 @@ import pytest
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.quarantine import Quarantine
 from consumer.engine.records import Position, Record
+from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
@@ -81,7 +82,7 @@ def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> Quaran
     daemon = Daemon([INITIALIZE, *batches, SHARD_ENDED])
     rules = ShardRules(CheckpointPolicy(seconds=1, records=5_000), batch_deadline=5)
     pipe = cast("TextIO", daemon)
-    serve(ShardConsumer(core.processor, "limits", rules, unmeasured, world()), Pipes(pipe, pipe))
+    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, unmeasured, world()), Pipes(pipe, pipe))
     assert daemon.done == ["initialize", *["processRecords"] * len(batches), "shardEnded"]
     return core.quarantine
 

@@ -8,7 +8,7 @@ Each has a free port and a directory of its own, so any number can run side by s
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -63,8 +63,13 @@ def session() -> boto3.session.Session:
 
 
 @contextmanager
-def ministack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
-    """Kinesis, DynamoDB, S3, SQS, Lambda, CloudFormation and more; settings are its environment variables."""
+def ministack(
+    settings: Mapping[str, str] = NO_SETTINGS, program: Sequence[str] = ("-m", "ministack")
+) -> Iterator[Emulator]:
+    """Kinesis, DynamoDB, S3, SQS, Lambda, CloudFormation and more; settings are its environment variables.
+
+    `program`: what its Python runs, for instance aged_ministack.py.
+    """
     _require(MINISTACK_PYTHON, "make env")
     with _directory("ministack") as directory:
         port = free_port()
@@ -78,7 +83,7 @@ def ministack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
         yield from _emulator(
             Server(
                 name="MiniStack",
-                command=[str(MINISTACK_PYTHON), "-m", "ministack"],
+                command=[str(MINISTACK_PYTHON), *program],
                 environment=_environment(directory, environment, settings),
                 directory=directory,
                 answers=lambda: _answers(port, LIST_STREAMS) and _answers(port, LIST_TABLES),

@@ -23,6 +23,7 @@ from consumer.engine.projection import Ignored, Key
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
 from consumer.engine.records import Position
 from consumer.engine.repository import Change, InMemoryRepository, Saved, Versioned
+from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import LEASE_GONE, NotCheckpointed, ShardConsumer, ShardRules
 from consumer.entrypoints.waiting import World
 from consumer.limits.events import LimitEvent
@@ -276,7 +277,7 @@ class Tenancy:
             fleet.clock,
             known=Known(cached),
         )
-        self.consumer = ShardConsumer(core, STREAM, fleet.rules, self.measure, self.world())
+        self.consumer = ShardConsumer(core, BelievedStream(STREAM), fleet.rules, self.measure, self.world())
         self._call(self.consumer.initialize, Message(self, (), 0, shard.name, *self.begun_after()))
 
     def begun_after(self) -> tuple[str, int]:

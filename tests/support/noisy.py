@@ -24,6 +24,7 @@ def talk() -> None:
 
 def process(pipes: Pipes) -> None:
     from consumer.engine.checkpoints import CheckpointPolicy
+    from consumer.engine.stream import BelievedStream
     from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
     from consumer.entrypoints.waiting import World
     from tests.support.core import Core, UnsteadyRepository, memory
@@ -31,7 +32,7 @@ def process(pipes: Pipes) -> None:
     core = Core(UnsteadyRepository(memory(), before_save=talk))
     rules = ShardRules(CheckpointPolicy(seconds=60, records=1), batch_deadline=5)
     world = World(time.monotonic, time.time, time.sleep, lambda: 0.5, lambda: False, sys.exit)
-    serve(ShardConsumer(core.processor, "limits", rules, lambda *_: None, world), pipes)
+    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, lambda *_: None, world), pipes)
 
 
 if __name__ == "__main__":

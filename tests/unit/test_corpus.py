@@ -18,6 +18,7 @@ from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.records import Record
+from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
@@ -87,7 +88,7 @@ class ByDaemon(Numbered):
         told = Told()
         world = World(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
         consumer = ShardConsumer(
-            self.core.processor, "limits", ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
+            self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
         )
         lines = [
             delivered(next(self.numbers), each) if isinstance(each, bytes) else raw(next(self.numbers), each)

@@ -14,6 +14,7 @@ from consumer.engine.patience import NoPatience
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository
+from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
@@ -109,7 +110,9 @@ def test_the_record_processor_keeps_it_too() -> None:
     delivery = batch(delivered(1, encode(monday)), delivered(2, b"poison"))
     daemon = Daemon([INITIALIZE, delivery, SHUTDOWN_REQUESTED])
     pipe = cast("TextIO", daemon)
-    serve(shard_consumer("counts", shelf.kept, shelf.quarantine, unmeasured, unmoved()), Pipes(pipe, pipe))
+    serve(
+        shard_consumer(BelievedStream("counts"), shelf.kept, shelf.quarantine, unmeasured, unmoved()), Pipes(pipe, pipe)
+    )
     assert daemon.done == ["initialize", "processRecords", "shutdownRequested"]
     assert daemon.made == [("2", 0)]
     assert shelf.kept.partition("north") == [monday]

@@ -9,10 +9,12 @@ from typing import NoReturn, TextIO, cast
 
 import pytest
 
-from consumer import metrics
+from consumer import logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
 from consumer.engine.processor import ASIDE, ROUND, Known
+from consumer.engine.records import Position
+from consumer.engine.stream import BelievedStream, Ending, Stream
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import STEP, UntilStopped, World
@@ -90,19 +92,20 @@ class Life:
     core: Core = field(default_factory=Core)
     policy: CheckpointPolicy = EVERY_BATCH
     clockwork: Clockwork = field(default_factory=Clockwork)
+    stream: Stream = BelievedStream("limits")  # noqa: RUF009 - it is frozen
     measured: dict[Metric, list[tuple[float, float, tuple[str, ...]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     """Measurements by metric: when, value, labels."""
 
-    def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,)) -> Daemon:
+    def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,), begun: Message = INITIALIZE) -> Daemon:
         """The shard is given to the worker, then the steps follow; until the daemon closes the pipe or it leaves."""
         rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE)
         world = self.clockwork.world()
-        daemon = Daemon((INITIALIZE, *steps), answers)
+        daemon = Daemon((begun, *steps), answers)
         pipe = cast("TextIO", daemon)
         with suppress(SystemExit):
-            serve(ShardConsumer(self.core.processor, "limits", rules, self._measure, world), Pipes(pipe, pipe))
+            serve(ShardConsumer(self.core.processor, self.stream, rules, self._measure, world), Pipes(pipe, pipe))
         return daemon
 
     def _measure(self, metric: Metric, value: float, *labels: str) -> None:
@@ -337,6 +340,98 @@ def test_a_shard_whose_end_cannot_be_checkpointed_ends_the_process(life: Life, a
 def test_the_end_of_a_shard_whose_lease_is_gone_is_somebody_elses(life: Life) -> None:
     daemon = life.live(SHARD_ENDED, answers=[LEASE_GONE])
     assert (life.clockwork.left, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
+
+
+@dataclass
+class Asked:
+    """A stream that gives these answers, one after the other and the last again and again; None is none."""
+
+    answers: list[Ending | str | None]
+    name: str = "limits"
+    asked: list[object] = field(default_factory=list)
+
+    def ending(self, shard: str) -> Ending:
+        answer = self._answer(shard)
+        assert isinstance(answer, Ending)
+        return answer
+
+    def oldest_from(self, position: Position) -> str | None:
+        answer = self._answer(position)
+        return None if answer == "nothing" else answer
+
+    def _answer(self, about: object) -> Ending | str:
+        self.asked.append(about)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            raise Unavailable("throttled")
+        return answer
+
+
+@pytest.mark.parametrize("ending", [Ending.STREAM_GONE, Ending.OPEN])
+def test_an_end_that_is_none_is_not_checkpointed(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(stream=Asked([ending]))
+    daemon = life.live(FIRST, SHARD_ENDED)
+    assert (daemon.made, life.clockwork.left) == ([("102", 0)], 1)
+    assert "shardEnded" not in daemon.done
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told.getMessage() == f"told to end, but not checkpointed: {ending}"
+    assert str(logs.JsonLines().line(caplog.records[-1])["error"]).splitlines()[-1] == (
+        f"consumer.entrypoints.kcl.NotTheEnd: {ending}: limits"
+    )
+
+
+def test_the_end_of_a_shard_that_the_stream_has_forgotten_is_told_and_checkpointed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert Life(stream=Asked([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
+    assert [record.levelname for record in caplog.records if "no such shard" in record.getMessage()] == ["WARNING"]
+
+
+def test_whether_a_shard_has_ended_is_asked_until_there_is_an_answer() -> None:
+    life = Life(stream=Asked([*[None] * 20, Ending.CLOSED]))
+    assert life.live(SHARD_ENDED).made == [(None, None)]
+    assert 0 < life.clockwork.time - 1_000 < SHARD_END
+    assert len(life.measured[metrics.HEARTBEAT]) > 20
+
+
+def test_an_end_that_nobody_can_confirm_ends_the_process() -> None:
+    life = Life(stream=Asked([None]))
+    daemon = life.live(SHARD_ENDED)
+    assert (daemon.asked, life.clockwork.left) == ([], 1)
+    assert SHARD_END <= life.clockwork.time - 1_000 <= SHARD_END + 2
+
+
+# what was trimmed
+
+
+RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100", "subSequenceNumber": 3}
+
+
+@pytest.mark.parametrize(("oldest", "missing"), [("100", 0), ("101", 1), ("nothing", 1)])
+def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
+    oldest: str, missing: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = Life(stream=(asked := Asked([oldest])))
+    assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
+    assert asked.asked == [Position("limits", RESUMED["shardId"], "100", 3)]
+    assert life.counted(metrics.TRIMMED) == ({(): 1} if missing else {})
+    told = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
+    assert [(line["checkpoint"], line["oldest"]) for line in told] == [
+        ("100", None if oldest == "nothing" else oldest)
+    ] * missing
+
+
+def test_a_shard_that_begins_at_its_beginning_asks_for_nothing() -> None:
+    life = Life(stream=(asked := Asked([None])))
+    assert life.live(FIRST).made == [("102", 0)]
+    assert asked.asked == []
+
+
+def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(stream=Asked([None]))
+    assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
+    assert "not known whether records were trimmed" in caplog.messages
+    assert life.clockwork.time == 1_000
 
 
 # a lost lease, a stop

@@ -159,6 +159,16 @@ def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, en
     assert (line["level"], line["code"], line["ends"]) == ("ERROR", code, 2)
 
 
+def test_why_a_record_processor_left_is_told_with_the_end_it_brought(start: Start) -> None:
+    worker = start(
+        f"{SAY}say(message='leaving', error='Traceback\\nNotTheEnd: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
+    )
+    assert worker.process.wait(60) == 1
+    (end,) = worker.said("daemon ended unasked")
+    (last,) = worker.said("giving up: the daemon ended more often than allowed")
+    assert (end["cause"], last["cause"]) == ("NotTheEnd: ...", "NotTheEnd: ...")
+
+
 def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
     worker = start(WAITS)
     os.kill(worker.first("up")["pid"], signal.SIGKILL)

@@ -1,0 +1,44 @@
+"""What a record processor asks the stream itself, as KCL does not tell it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from consumer.engine.records import Position
+
+
+class Ending(StrEnum):
+    """What the stream says of a shard that is told to have ended."""
+
+    CLOSED = "the shard is closed"
+    UNLISTED = "the stream lists no such shard any more"
+    OPEN = "the shard is open"
+    STREAM_GONE = "the stream is gone"
+
+
+class Stream(Protocol):
+    """Both questions raise Unavailable when they cannot be answered now."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ending(self, shard: str) -> Ending:
+        """Whether the shard has ended, or the stream is no more."""
+        ...
+
+    def oldest_from(self, position: Position) -> str | None:
+        """The sequence number of the oldest record kept from there on, None when none is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BelievedStream:
+    """Implements Stream without asking anybody: each end that is told is the end, and nothing was trimmed."""
+
+    name: str
+
+    def ending(self, shard: str) -> Ending:  # noqa: ARG002 - as the protocol has it
+        return Ending.CLOSED
+
+    def oldest_from(self, position: Position) -> str | None:
+        return position.sequence

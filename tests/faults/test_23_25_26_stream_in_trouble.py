@@ -1,0 +1,154 @@
+"""Rows 23, 25, 26: an iterator expires, records are trimmed unread, the stream is deleted. The latter two in one life.
+
+MiniStack is told when to trim, and how long an iterator lasts.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from consumer.limits.sample import Sample
+from tests.faults.conftest import Tell
+from tests.support.emulators import ROOT, Emulator, ministack
+from tests.support.leases import leases, lost, owed
+from tests.support.scenario import Stage, poison, until_equal
+from tests.support.service import Service, consumer, environment, service
+from tests.support.trial import Trial, endless
+from tests.support.tunnel import tunnel
+from tests.support.waiting import until
+
+SHARDS = 2
+ITERATOR_SECONDS = 5
+AGED = ROOT / "tests" / "support" / "aged_ministack.py"
+EXPIRED = "ExpiredIteratorException"
+GONE = "told to end, but not checkpointed: the stream is gone"
+
+
+@dataclass(frozen=True)
+class Aged:
+    """The emulator, and the file that says what it has trimmed."""
+
+    emulator: Emulator
+    trimmed_until: Path
+
+    @property
+    def expired(self) -> int:
+        return self.emulator.log.read_text().count(EXPIRED)
+
+    def trim(self) -> None:
+        """Whatever has come so far is gone."""
+        moment = time.time()
+        until(lambda: time.time() > moment + 0.01, "a later moment")
+        self.trimmed_until.write_text(str(moment + 0.005))
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aged]:
+    until_when = tmp_path_factory.mktemp("aged") / "trimmed-until"
+    settings = {"TEST_ITERATOR_SECONDS": str(ITERATOR_SECONDS), "TEST_TRIMMED_UNTIL": str(until_when)}
+    with ministack(settings, ["-P", str(AGED)]) as emulator:
+        yield Aged(emulator, until_when)
+
+
+def staged(aged: Aged, name: str, directory: Path) -> Stage:
+    variables = environment(name, directory, AWS_ENDPOINT_URL=aged.emulator.endpoint)
+    consumer(variables, "provision", "--stream", str(SHARDS))
+    return Stage(variables)
+
+
+def test_26_iterator_expired(aged: Aged, seed: int, tmp_path: Path, tell: Tell) -> None:
+    """Nothing gets through to Kinesis for longer than an iterator lasts: KCL asks for a new one, at its place."""
+    stage = staged(aged, "expired", tmp_path)
+    with tunnel(aged.emulator.endpoint) as line:
+        variables = {**stage.variables, "AWS_ENDPOINT_URL_KINESIS": line.endpoint}
+        with service(variables, tmp_path / "log") as running:
+            trial = Trial(stage, running, endless(seed))
+            trial.put(300)
+            trial.until_settled()
+            processes, before = trial.processes(), aged.expired
+            line.stop()
+            stopped = time.monotonic()
+            trial.put(300)
+            until(lambda: time.monotonic() > stopped + 2 * ITERATOR_SECONDS, "the iterators to expire")
+            line.heal()
+            healed = time.monotonic()
+            trial.put(300)
+            trial.until_settled()
+            tell(f"{aged.expired - before} iterators had expired; all settled {time.monotonic() - healed:.1f} s later")
+            assert aged.expired - before >= SHARDS
+            assert trial.delivered() == len(trial.made), "no record came twice"
+            assert trial.processes() == processes
+            assert running.stop() == 0
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A service that went on after records were trimmed, and what it had been given before and after."""
+
+    stage: Stage
+    running: Service
+    made: list[Sample]
+
+
+@pytest.fixture(scope="module")
+def resumed(aged: Aged, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
+    directory = tmp_path_factory.mktemp("trimmed")
+    stage, source = staged(aged, "trimmed", directory), endless(seed)
+    with service(stage.variables, directory / "before.log") as running:
+        trial = Trial(stage, running, source)
+        trial.put(300)
+        trial.until_settled()
+        assert trial.figure("consumer_trimmed_starts_total") == 0
+        assert running.stop() == 0
+    stage.put(islice(source, 200))
+    aged.trim()
+    trial.put(200)
+    with service({**stage.variables, "CONSUMER_RESTARTS": "1"}, directory / "after.log") as running:
+        yield Resumed(stage, running, trial.made)
+
+
+def test_25_trimmed_before_read(resumed: Resumed) -> None:
+    """It goes on from the oldest, and says for each shard what it had read and what it found."""
+    stage = resumed.stage
+    until_equal(stage, resumed.made)
+    until(lambda: owed(stage) == 0, "the last checkpoints")
+    assert stage.quarantined() == poison(resumed.made)
+    assert lost(stage) == []
+    trial = Trial(stage, resumed.running, iter(()))
+    told = trial.said("records may have been trimmed before they were read")
+    assert {line["shard"]: line["oldest"] for line in told} == oldest(stage)
+    assert all(line["checkpoint"] < line["oldest"] and line["level"] == "ERROR" for line in told)
+    assert trial.figure("consumer_trimmed_starts_total") == SHARDS
+
+
+def test_23_stream_deleted(resumed: Resumed, tell: Tell) -> None:
+    """Each shard is told to be at its end: that is not believed, not checkpointed, and the worker ends with 1."""
+    stage, running = resumed.stage, resumed.running
+    until(lambda: running.get("/readyz")[0] == 200, "the worker to be ready")
+    before = {shard: lease.checkpoint for shard, lease in leases(stage).items()}
+    start = time.monotonic()
+    stage.kinesis().delete_stream(StreamName=stage.variables["CONSUMER_STREAM_NAME"])
+    assert running.process.wait(180) == 1
+    tell(f"gave up {time.monotonic() - start:.0f} s after the stream was deleted, with one restart")
+    trial = Trial(stage, running, iter(()))
+    assert {line["level"] for line in trial.said(GONE)} == {"ERROR"}
+    (last,) = trial.said("giving up: the daemon ended more often than allowed")
+    assert last["cause"].endswith(f"NotTheEnd: the stream is gone: {stage.variables['CONSUMER_STREAM_NAME']}")
+    assert {shard: lease.checkpoint for shard, lease in leases(stage).items()} == before
+
+
+def oldest(stage: Stage) -> dict[str, str]:
+    """The sequence number of the oldest record of each shard."""
+    kinesis, stream = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"]
+    found = {}
+    for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
+        place = kinesis.get_shard_iterator(
+            StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )
+        page = kinesis.get_records(ShardIterator=place["ShardIterator"], Limit=1)
+        found[shard["ShardId"]] = page["Records"][0]["SequenceNumber"]
+    return found

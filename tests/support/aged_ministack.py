@@ -1,0 +1,42 @@
+"""MiniStack whose shard iterators expire soon, and whose records are trimmed when they are told to be.
+
+To be run by MiniStack's own Python. The environment says:
+
+TEST_ITERATOR_SECONDS   how long a shard iterator is good for
+TEST_TRIMMED_UNTIL      a file; records that arrived before the Unix time in it are gone
+
+An iterator of MiniStack is an index into what is kept: nobody may be reading while records are trimmed.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ministack.app import main  # type: ignore[import-not-found]
+from ministack.services import kinesis  # type: ignore[import-not-found]
+
+EXPIRED = "ExpiredIteratorException"
+"""Stands in the log as often as it was answered."""
+
+
+def trim(stream: dict[str, Any]) -> None:
+    until = Path(os.environ["TEST_TRIMMED_UNTIL"])
+    moment = float(until.read_text()) if until.exists() else 0.0
+    for shard in stream["shards"].values():
+        shard["records"] = [record for record in shard["records"] if record["ApproximateArrivalTimestamp"] >= moment]
+
+
+def get_records(request: dict[str, Any]) -> Any:
+    answer = answer_get_records(request)
+    if EXPIRED in str(answer):
+        sys.stderr.write(f"{EXPIRED}\n")
+        sys.stderr.flush()
+    return answer
+
+
+if __name__ == "__main__":
+    answer_get_records = kinesis._get_records
+    kinesis.ITERATOR_EXPIRY_SECONDS = float(os.environ["TEST_ITERATOR_SECONDS"])
+    kinesis._expire_records, kinesis._get_records = trim, get_records
+    main()
