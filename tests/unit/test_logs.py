@@ -2,14 +2,19 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
+from random import Random
 from typing import Any, NoReturn
 
 import pytest
 
-from consumer import logs
+from consumer import bootstrap, logs
 from consumer.engine.errors import ConsumerError, Unavailable
+from consumer.engine.patience import NoPatience
+from consumer.limits.sample import PERIODS, STATUSES, TYPES, histories
+from tests.support.events import records
 
 SECRET = "u-7Qd2"
 
@@ -87,3 +92,23 @@ def test_eyes_are_told_by_the_terminal(
         assert type(handler.formatter) is form
     finally:
         logging.getLogger().handlers[:] = before
+
+
+def said_in(data: bytes) -> set[str]:
+    """What a record says: its texts of three letters and more, field names and allowed words left out; figures too."""
+    text = data.decode(errors="replace")
+    words = set(re.findall(r"[\w.-]{3,}", text)) - set(re.findall(r'"(\w+)":', text))
+    return words - {*PERIODS, *STATUSES, *TYPES, "limit", "null", "type", "NaN"}
+
+
+def test_what_is_wrong_with_a_record_is_told_without_a_word_of_it() -> None:
+    core, _ = bootstrap.in_memory_processor()
+    samples = list(histories(Random(7), 3_000, poison=1.0))
+    refused = core.process(records(*(sample.data for sample in samples)), NoPatience()).quarantined
+    assert len({entry.detail for entry in refused}) > 20
+    quoted = [
+        (entry.detail, words)
+        for entry in refused
+        if (words := said_in(entry.record.data) & set(re.split(r"[^\w.-]+", entry.detail)))
+    ]
+    assert quoted == []

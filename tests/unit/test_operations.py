@@ -1,0 +1,87 @@
+"""docs/operations.md has what somebody looks for in it: each alert, each note of the status, each line of the log."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from consumer import metrics
+from consumer.entrypoints import status_screen
+from consumer.worker.leases import Layout, Lease, Tables
+from consumer.worker.status import Problem, Quarantine, Shard, Status, Stream, shards, workers
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "operations.md").read_text()
+HEADINGS = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+LOGGED = re.compile(
+    r'\b(?:log|logging\.getLogger\(__name__\))\.(?:info|warning|error|critical|exception)\(\s*"([^"%]+)"'
+)
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
+def alerts() -> list[str]:
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text())["groups"]
+    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def keys(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for each in value.values() for key in keys(each)}
+    return {key for each in value for key in keys(each)} if isinstance(value, list) else set()
+
+
+def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
+    assert alerts()
+    assert [heading for heading in HEADINGS if heading.startswith("Consumer")] == alerts()
+
+
+def test_every_row_of_the_dashboard_is_explained() -> None:
+    panels = json.loads((ROOT / "deploy" / "grafana" / "consumer.json").read_text())["panels"]
+    rows = [panel["title"] for panel in panels if panel["type"] == "row"]
+    assert rows
+    assert [row for row in rows if f"**{row}**" not in TEXT] == []
+
+
+@pytest.mark.parametrize("problem", Problem)
+def test_every_problem_of_a_shard_is_explained(problem: Problem) -> None:
+    told, _ = status_screen._TOLD[problem]
+    assert f"| {told}, `{problem}` |" in TEXT
+
+
+def test_every_field_of_the_status_is_named() -> None:
+    tables = Tables(Layout.ONE_TABLE, [Lease("s", "w", "1", 0, 1, 0)], [], "w")
+    stream = Stream("events", "ACTIVE", 24, [Shard("s", True)])
+    lines, quarantine = shards(stream.shards, tables, {}, []), Quarantine("dir:q", 0)
+    found = Status(0.0, "a", stream, tables, lines, workers(tables, 0.0, 1.0), quarantine)
+    document = found.to_json()
+    assert sorted(key for key in keys(document) if f"`{key}`" not in TEXT and f"`{key}[]`" not in TEXT) == []
+    assert all(f"`{layout}`" in TEXT for layout in Layout)
+
+
+def test_every_message_of_the_log_is_named() -> None:
+    """Those of the service; the Lambda's and the daemon's are others."""
+    paths = [path for path in (ROOT / "consumer").rglob("*.py") if path.name not in ("awslambda.py", "deadline.py")]
+    sources = [path.read_text() for path in paths]
+    messages = {message for source in sources for message in LOGGED.findall(source)}
+    assert {"batch", "quarantined", "waiting", "daemon started", "log lines dropped: nobody read stderr"} <= messages
+    assert sorted(message for message in messages if f"`{message}`" not in TEXT) == []
+
+
+def test_every_metric_it_names_is_there() -> None:
+    known = {metric.name for metric in metrics.ALL}
+    assert [name for name in re.findall(r"`(consumer_\w+)`", TEXT) if name not in known] == []
+
+
+def test_its_links_lead_somewhere() -> None:
+    anchors = {anchor(heading) for heading in HEADINGS}
+    links = re.findall(r"\]\(([^)]+)\)", TEXT)
+    assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
+    files = [link.partition("#")[0] for link in links if not link.startswith("#")]
+    assert [file for file in files if not (ROOT / "docs" / file).exists()] == []
