@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,9 +36,11 @@ FORM = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOT
 
 
 def main() -> None:
+    target = Path(sys.argv[1]).resolve()
     with TemporaryDirectory(prefix="status-") as directory, ministack() as aws, ExitStack() as stack:
+        stack.enter_context(chdir(directory))
         place = Path(directory)
-        variables = environment("limits", place, AWS_ENDPOINT_URL=aws.endpoint)
+        variables = environment("limits", place, AWS_ENDPOINT_URL=aws.endpoint, CONSUMER_QUARANTINE="dir:quarantine")
         consumer(variables, "provision", "--stream", str(SHARDS))
         first, second = (
             stack.enter_context(service(_worker(variables, name), place / name)) for name in ("task-7f3a", "task-c20e")
@@ -54,7 +56,7 @@ def main() -> None:
         _put(aws, variables, seed=2, poison=0.0)
         status = until(lambda: _is_behind(observer.look()), "its shards to fall behind", every=0.5)
         if status:
-            _draw(status, Path(sys.argv[1]))
+            _draw(status, target)
 
 
 def _worker(variables: Mapping[str, str], name: str) -> dict[str, str]:
