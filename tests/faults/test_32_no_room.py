@@ -1,0 +1,101 @@
+"""Row 32: nobody reads stderr, the disk is full. The service keeps running, and loses nothing."""
+
+import os
+import signal
+from http import HTTPStatus
+from itertools import tee
+from pathlib import Path
+
+import pytest
+
+from consumer.engine.errors import Reason
+from consumer.limits.sample import Sample
+from consumer.settings import Settings
+from consumer.worker.relay import LINES
+from tests.faults.conftest import Tell
+from tests.support.leases import lost, owed
+from tests.support.scenario import Stage, poison, until_equal
+from tests.support.service import RUN, service
+from tests.support.small_disk import fill, seen_by
+from tests.support.trial import Trial, endless
+from tests.support.waiting import until
+
+SHARDS = 2
+DISK = "32m"
+
+
+@pytest.mark.parametrize("how", ["full", "closed"])
+def test_32_stderr_blocked(stage: Stage, seed: int, tmp_path: Path, how: str) -> None:
+    """From the start; more is said than may wait to be read, and the daemon starts again meanwhile."""
+    with service(stage.variables, tmp_path / "log", ("tests.support.deaf", how, *RUN)) as running:
+        trial = Trial(stage, running, endless(seed))
+        trial.put(500)
+        trial.put_these([Sample(f"{n}", b"%d" % n, None, Reason.NOT_OBJECT) for n in range(LINES + 200)])
+        trial.until_settled()
+        before = trial.processes()
+        os.kill(running.record_processors()[0], signal.SIGKILL)
+        until(lambda: len(trial.processes() - before) == 1 + SHARDS, "the daemon to start again", seconds=120)
+        trial.put(500)
+        trial.until_settled()
+        assert running.stop() == 0
+    assert not running.log.read_bytes(), "all that was said went to stderr"
+
+
+def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+    """The run directory with its metrics files, the quarantine, what is temporary: all on one small disk.
+
+    Limits are kept all the while. The daemon can start again; its record processors, without room for metrics files,
+    work without. What cannot be set aside is waited with, and not checkpointed past.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    variables = {
+        **stage.variables,
+        "TMPDIR": str(disk),
+        "CONSUMER_QUARANTINE": f"dir:{disk / 'quarantine'}",
+        "CONSUMER_JAVA_OPTIONS": f"{Settings.model_fields['java_options'].default} -Djava.io.tmpdir={disk}",
+    }
+    history, again = tee(endless(seed))
+    sound = (sample for sample in again if not sample.poison_reason)
+    with service(variables, tmp_path / "log", ("tests.support.small_disk", str(disk), DISK, *RUN)) as running:
+        inside = seen_by(running.process.pid, disk)
+        seen = Stage({**variables, "CONSUMER_QUARANTINE": f"dir:{inside / 'quarantine'}"})
+        trial = Trial(seen, running, sound)
+        trial.put(500)
+        trial.until_settled()
+        before = trial.processes()
+        filler = fill(inside)
+        with pytest.raises(OSError, match="No space left"):
+            (inside / "more").write_bytes(bytes(1))
+
+        trial.put(500)
+        settled(trial)
+        assert trial.processes() == before, "nothing ended"
+        os.kill(running.record_processors()[0], signal.SIGKILL)
+        # nothing is asked of the supervisor meanwhile: it would tidy up, and make room
+        until(lambda: len(trial.said("shard started")) == 2 * SHARDS, "all to start again", seconds=120)
+        assert len(trial.said("metrics are not kept: no room for their files")) == SHARDS
+        trial.put(500)
+        settled(trial)
+
+        trial.source = history
+        trial.put(1_600)
+        trial.until_said("waiting", part="quarantine")
+        assert owed(seen) > 0
+        assert lost(seen) == []
+        assert running.get("/livez")[0] == HTTPStatus.OK
+        filler.unlink()
+        settled(trial)
+        assert poison(trial.made)
+        assert list(inside.rglob("*.tmp")) == [], "nothing half written is left"
+        assert len(trial.said("daemon started")) == 2
+        assert running.stop() == 0
+    tell(f"{len(trial.said('waiting'))} lines about waiting for room")
+
+
+def settled(trial: Trial) -> None:
+    """As Trial has it, but for the counts: record processors without room for metrics have none."""
+    until(lambda: owed(trial.stage) == 0, "the checkpoints")
+    until_equal(trial.stage, trial.made)
+    assert trial.stage.quarantined() == poison(trial.made)
+    assert lost(trial.stage) == []
