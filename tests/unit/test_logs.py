@@ -85,13 +85,16 @@ def test_eyes_are_told_by_the_terminal(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool, form: type[logging.Formatter]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
-    before = logging.getLogger().handlers[:]
+    root, ours = logging.getLogger(), logging.getLogger("consumer")
+    before = root.handlers[:], root.level, ours.level
     try:
         logs.configure("INFO")
-        (handler,) = logging.getLogger().handlers
+        (handler,) = root.handlers
         assert type(handler.formatter) is form
     finally:
-        logging.getLogger().handlers[:] = before
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        ours.setLevel(before[2])
 
 
 def said_in(data: bytes) -> set[str]:
