@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
 from consumer.engine.errors import Unavailable
+from consumer.engine.quarantine import Countable
 from consumer.settings import Settings
 from consumer.stores.aws import unavailable
 from consumer.worker import leases, status
@@ -36,6 +37,7 @@ class Observer:
     settings: Settings
     kinesis: "KinesisClient"
     dynamodb: "DynamoDBClient"
+    quarantine: Countable
     requests: Executor
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
@@ -43,8 +45,9 @@ class Observer:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
+        requests = bootstrap.pool()
         kinesis, dynamodb = bootstrap.client(settings, "kinesis"), bootstrap.client(settings, "dynamodb")
-        return cls(settings, kinesis, dynamodb, bootstrap.pool())
+        return cls(settings, kinesis, dynamodb, bootstrap.quarantine(settings, requests), requests)
 
     def look(self, *, lag: bool = True) -> Status:
         """Raises Unavailable when the stream or the leases cannot be read."""
@@ -60,9 +63,14 @@ class Observer:
         names = (each.name for each in stream.shards)
         lags = self._lags(tables.leases, stream) if lag else dict.fromkeys(names, NOT_ASKED)
         shards = status.shards(stream.shards, tables, lags, alive, stale)
-        return Status(
-            self.now(), self.settings.application_name, stream, tables, shards, workers, _quarantine(self.settings)
-        )
+        return Status(self.now(), self.settings.application_name, stream, tables, shards, workers, self._quarantined())
+
+    def _quarantined(self) -> Quarantine:
+        place = self.settings.quarantine
+        try:
+            return Quarantine(place, self.quarantine.size())
+        except Unavailable as cause:
+            return Quarantine(place, None, str(cause))
 
     def _tables(self) -> leases.Tables:
         name = self.settings.application_name
@@ -126,10 +134,3 @@ def _lag_of(answer: Mapping[str, Any], now: float) -> Lag:
         return Lag(max(0.0, round(now - record["ApproximateArrivalTimestamp"].timestamp(), 3)))
     # an answer may be empty although records follow
     return Lag((answer.get("MillisBehindLatest") or 0) / 1000)
-
-
-def _quarantine(settings: Settings) -> Quarantine:
-    try:
-        return Quarantine(settings.quarantine, bootstrap.quarantine(settings, bootstrap.pool()).size())
-    except Unavailable as cause:
-        return Quarantine(settings.quarantine, None, str(cause))

@@ -6,11 +6,14 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support import kcl_tables
 from tests.support.leases import leases
+from tests.support.proxy import fault_proxy, refuse
 from tests.support.scenario import Stage, samples, until_received
 from tests.support.service import service
 from tests.support.waiting import until
@@ -95,6 +98,31 @@ def test_it_watches_until_it_is_interrupted(stage: Stage) -> None:
         assert process.wait(30) == 0
     os.close(ours)
     assert b"\x1b[" in text
+
+
+def test_it_reads_the_one_table_of_kcl_3_5(stage: Stage) -> None:
+    application, dynamodb = stage.variables["CONSUMER_APPLICATION_NAME"], stage.dynamodb()
+    for table in (f"{application}-WorkerMetricStats", f"{application}-CoordinatorState"):
+        dynamodb.delete_table(TableName=table)
+        dynamodb.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+    just_now = [{**row, "lut": {"N": str(int(time.time()))}} for row in kcl_tables.METRICS]
+    for row in kcl_tables.one_table(kcl_tables.LEASES, just_now, kcl_tables.COORDINATOR):
+        dynamodb.put_item(TableName=application, Item=row)
+
+    status = seen(stage.variables, "--no-lag")
+    assert (status["layout"], status["leader"]) == ("one table", kcl_tables.WORKER)
+    assert problems(status) == {name: [] for name in SHARDS}
+    assert [(worker["worker"], worker["leases"], worker["alive"]) for worker in status["workers"]] == [
+        (kcl_tables.WORKER, 2, True)
+    ]
+
+
+def test_a_lag_that_cannot_be_read_says_why(stage: Stage) -> None:
+    with fault_proxy(stage.variables["AWS_ENDPOINT_URL"]) as proxy:
+        proxy.impose(refuse(400, "ProvisionedThroughputExceededException"), "GetRecords")
+        status = seen({**stage.variables, "AWS_ENDPOINT_URL_KINESIS": proxy.endpoint})
+    assert {shard["lagUnknown"] for shard in status["shards"]} == {"ProvisionedThroughputExceededException"}
+    assert {shard["lagSeconds"] for shard in status["shards"]} == {None}
 
 
 def test_what_cannot_be_read_is_told_and_is_a_failure(stage: Stage) -> None:

@@ -1,24 +1,14 @@
-"""KCL's tables in both layouts. kcl_3_1.json is what KCL 3.1.3 had written, half a minute after its first start."""
+"""KCL's tables in both layouts, the one as KCL 3.1.3 had written it."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consumer.worker import leases
 from consumer.worker.leases import Layout, Lease, Report
+from tests.support.kcl_tables import COORDINATOR, LEASES, METRICS, WORKER, one_table
 
-Rows = list[dict[str, Any]]
-
-WORKER = "ip-10-0-1-17:8:3f9a1c52"
-WRITTEN: dict[str, Rows] = json.loads(Path(__file__).with_name("kcl_3_1.json").read_text())
-ROWS, METRICS, COORDINATOR = WRITTEN["leases"], WRITTEN["workerMetricStats"], WRITTEN["coordinatorState"]
-
-
-def moved(row: dict[str, Any], key: str, kind: str) -> dict[str, Any]:
-    """A row of another table as KCL 3.5 keeps it in the lease table."""
-    return {"leaseKey": row[key], "entityType": {"S": kind}, **{name: row[name] for name in row if name != key}}
+ONE_TABLE = one_table(LEASES, METRICS, COORDINATOR)
 
 
 def migration(state: str) -> dict[str, Any]:
@@ -30,16 +20,8 @@ def load(*figures: str) -> dict[str, Any]:
     return {"L": [{"N": figure} for figure in figures]}
 
 
-KINDS = {"Leader": "LEADER", "Migration3.0": "CLIENT_VERSION_MIGRATION", "TableMigration3.5": "TABLE_MIGRATION"}
-ONE_TABLE: Rows = [
-    *({**row, "entityType": {"S": "LEASE"}} for row in ROWS),
-    *(moved(row, "wid", "WORKER_METRIC_STATS") for row in METRICS),
-    *(moved(row, "key", KINDS[row["key"]["S"]]) for row in COORDINATOR),
-]
-
-
 def test_the_layout_of_kcl_3_1() -> None:
-    tables = leases.read(ROWS, METRICS, COORDINATOR)
+    tables = leases.read(LEASES, METRICS, COORDINATOR)
     first, second = tables.leases
     assert first == Lease("shardId-000000000000", WORKER, "000000017953725608050000000502", 0, 28, 0, 0.003045)
     assert (second.shard, second.ended) == ("shardId-000000000001", False)
@@ -48,7 +30,7 @@ def test_the_layout_of_kcl_3_1() -> None:
 
 
 def test_the_layout_of_kcl_3_5_tells_the_same() -> None:
-    before, after = leases.read(ROWS, METRICS, COORDINATOR), leases.read(ONE_TABLE, None, None)
+    before, after = leases.read(LEASES, METRICS, COORDINATOR), leases.read(ONE_TABLE, None, None)
     assert after.layout == Layout.ONE_TABLE
     assert (after.leases, after.reports, after.leader) == (before.leases, before.reports, before.leader)
 
@@ -75,7 +57,7 @@ def test_while_it_is_moved_both_places_count_and_the_lock_is_in_the_old_one(stat
 @pytest.mark.parametrize("in_the_lease_table", [True, False])
 def test_once_it_was_moved_the_old_tables_say_nothing(in_the_lease_table: bool) -> None:
     done = migration("COMPLETE")
-    rows = [*ONE_TABLE, moved(done, "key", "TABLE_MIGRATION")] if in_the_lease_table else ONE_TABLE
+    rows = [*ONE_TABLE, *one_table([], [], [done])] if in_the_lease_table else ONE_TABLE
     left = [{"key": {"S": "Leader"}, "ownerName": {"S": "old"}}, *([] if in_the_lease_table else [done])]
     tables = leases.read(rows, [{"wid": {"S": "old"}, "lut": {"N": "5"}}], left)
     assert (tables.layout, tables.leader) == (Layout.ONE_TABLE, WORKER)
@@ -89,7 +71,7 @@ def test_a_lock_that_was_given_back_is_nobodys() -> None:
 
 
 def test_a_lease_that_is_handed_over_is_still_its_old_owners() -> None:
-    row = {**ROWS[0], "leaseOwner": {"S": "new"}, "checkpointOwner": {"S": "old"}}
+    row = {**LEASES[0], "leaseOwner": {"S": "new"}, "checkpointOwner": {"S": "old"}}
     (lease,) = leases.read([row], [], []).leases
     assert (lease.owner, lease.successor) == ("old", "new")
 
