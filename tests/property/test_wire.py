@@ -3,21 +3,17 @@
 import base64
 import json
 from copy import deepcopy
-from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.engine.aggregation import deaggregate
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.projection import Ignored
 from consumer.engine.records import Record
 from consumer.limits.events import LimitEvent
-from tests.property.strategies import JSON, LIMITS, events
+from tests.property.strategies import LIMITS, events
 from tests.support import kpl
-from tests.support.events import Event, created, encode, position, record
-
-DECODED = Reason.ENCODING, Reason.JSON, Reason.NOT_OBJECT, Reason.SCHEMA, Reason.IDENTITY
+from tests.support.events import Event, encode, position, record
 
 
 def decoded(data: bytes) -> object:
@@ -26,59 +22,6 @@ def decoded(data: bytes) -> object:
         return LIMITS.decode(data)
     except Rejected as refused:
         return refused.reason
-
-
-def is_answered(data: bytes) -> bool:
-    found = decoded(data)
-    return isinstance(found, LimitEvent | Ignored) or found in DECODED
-
-
-@given(st.binary())
-def test_any_bytes(data: bytes) -> None:
-    assert is_answered(data)
-
-
-@given(st.text())
-def test_any_text(text: str) -> None:
-    assert is_answered(text.encode("utf-8", "surrogatepass"))
-
-
-@given(JSON)
-def test_any_json(value: object) -> None:
-    assert is_answered(encode(value))
-
-
-@given(st.dictionaries(st.sampled_from(sorted(created())), JSON))
-def test_any_values_in_the_envelope(changes: Event) -> None:
-    assert is_answered(encode(created() | changes))
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> Event:
-    """A sound event of which a few places hold something else, or nothing."""
-    event = draw(events())
-    for _ in range(draw(st.integers(1, 3))):
-        place: dict[str, Any] = draw(st.sampled_from([event, *(v for v in event.values() if isinstance(v, dict))]))
-        name = draw(st.sampled_from([*sorted(place), "new"]))
-        if draw(st.booleans()):
-            place[name] = draw(JSON)
-        else:
-            place.pop(name, None)
-    return event
-
-
-@given(mutated())
-def test_an_event_with_wrong_places(event: Event) -> None:
-    assert is_answered(encode(event))
-
-
-@given(st.data(), events())
-def test_an_event_with_wrong_bytes(data: st.DataObject, event: Event) -> None:
-    spoiled = bytearray(encode(event))
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(spoiled)))
-        spoiled[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
-    assert is_answered(bytes(spoiled))
 
 
 @given(events())
