@@ -16,14 +16,12 @@ from consumer.settings import Settings
 from consumer.stores.aws import unavailable
 from consumer.worker import leases, status
 from consumer.worker.leases import Item, Lease
-from consumer.worker.status import Lag, Quarantine, Seen, Shard, Status, Stream
+from consumer.worker.status import NOT_ASKED, Lag, Quarantine, Seen, Shard, Status, Stream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kinesis.type_defs import ShardTypeDef
-
-NOT_ASKED = Lag(None, "not asked for")
 
 
 @dataclass(slots=True)

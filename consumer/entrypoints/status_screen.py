@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from consumer.worker.status import Lag, Problem, ShardStatus, Status, WorkerStatus
+from consumer.worker.status import NOT_ASKED, Lag, Problem, ShardStatus, Status, WorkerStatus
 
 SHORT = 12
 """Digits shown of a sequence number: its last ones are those that change."""
@@ -110,9 +110,9 @@ def note(shard: ShardStatus) -> Text:
         parts.append(Text(f"waits for {', '.join(shard.waits_for)}", "dim"))
     if shard.lease and shard.lease.successor:
         parts.append(Text(f"goes to {shard.lease.successor}", "cyan"))
-    if shard.lag.unknown and shard.lease:
+    if shard.lag.unknown and shard.lag is not NOT_ASKED and shard.lease:
         parts.append(Text(f"lag: {shard.lag.unknown}", "dim"))
-    return Text("\n").join(parts)
+    return Text(", ").join(parts)
 
 
 def duration(seconds: float) -> str:

@@ -40,6 +40,9 @@ class Lag:
     unknown: str = ""
 
 
+NOT_ASKED = Lag(None, "not asked for")
+
+
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
     """`shard` None: it has left the stream. `waits_for`: parents that must be read to their end first."""

@@ -6,7 +6,7 @@ from rich.console import Console
 from consumer.entrypoints import status_screen
 from consumer.worker import status
 from consumer.worker.leases import Layout, Lease, Report, Tables
-from consumer.worker.status import Lag, Quarantine, Shard, Status, Stream
+from consumer.worker.status import NOT_ASKED, Lag, Quarantine, Shard, Status, Stream
 
 DIGITS = "49590338271490256608559692538361571095921575989136588898"
 EMPTY = Quarantine("s3://bucket/q", 0)
@@ -80,6 +80,12 @@ def test_what_is_not_known_is_said_with_its_reason() -> None:
     assert "quarantine not known: quarantine bucket bucket: AccessDenied" in text
     assert "?" in row(text, "a")
     assert "lag: Throttled" in row(text, "a")
+
+
+def test_several_notes_stand_side_by_side_and_what_was_not_asked_for_is_not_told() -> None:
+    found = seen(lease("a", None, "TRIM_HORIZON"), lease("b"), lags={"a": NOT_ASKED, "b": NOT_ASKED})
+    notes = {shard.name: status_screen.note(shard).plain for shard in found.shards}
+    assert notes == {"a": "no owner, nothing checkpointed yet", "b": "", "p": ""}
 
 
 @pytest.mark.parametrize(
