@@ -1,0 +1,130 @@
+"""The real service, scraped by the real Prometheus with the configuration, the rules and the dashboard that ship."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from consumer import metrics
+from deploy.dashboard import dashboard
+from tests.support.prometheus import Prometheus, prometheus, tool
+from tests.support.scenario import Stage, poison, samples, until_received
+from tests.support.service import Service, gone, service
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.conformance
+
+COUNT = 2_000
+COUNTED = "sum(consumer_records_total)"
+LIVES = (sys.executable, "-m", "consumer", "doctor", "--live")
+QUIET = {metrics.THROTTLES.name}
+"""What has no series while nothing is wrong."""
+
+
+@contextmanager
+def watched(stage: Stage, directory: Path) -> Iterator[tuple[Service, Prometheus]]:
+    """The service and the Prometheus that scrapes it."""
+    folder = directory / "prometheus"
+    folder.mkdir()
+    with service(stage.variables, directory / "log") as running, prometheus(running.address, folder) as watcher:
+        yield running, watcher
+
+
+def test_prometheus_finds_every_series_and_every_rule_and_panel_works(stage: Stage, tmp_path: Path) -> None:
+    made = samples(seed=9, count=COUNT)
+    with watched(stage, tmp_path) as (running, watcher):
+        stage.put(made)
+        until_received(running, COUNT)
+        until(lambda: watcher.value(COUNTED) == COUNT, "Prometheus to have counted all records")
+        assert watcher.value("sum(consumer_quarantined_records_total)") == poison(made).total()
+        assert watcher.value("consumer_leases_held") == 2
+        until(lambda: watcher.value("count(consumer_shard_last_checkpoint_timestamp_seconds)") == 2, "checkpoints")
+        assert {metric.name for metric in metrics.ALL} - QUIET - told(watcher) == set()
+        assert_targets(watcher)
+        until(lambda: all(rule["health"] != "unknown" for rule in watcher.rules()), "the rules to be evaluated")
+        assert [rule["name"] for rule in watcher.rules() if rule["health"] != "ok" or rule.get("lastError")] == []
+        until(lambda: firing(watcher) == ["ConsumerRecordsQuarantined"], "the one alert there is a reason for")
+        until(lambda: empty(watcher) == ["Throttles"], "every panel to show something, but for the throttles")
+
+        assert running.stop() == 0
+        until(lambda: watcher.value('up{job="consumer"}') == 0, "Prometheus to notice the end")
+
+
+def told(watcher: Prometheus) -> set[str]:
+    """Metrics by the names that they have in the module."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in watcher.names()}
+
+
+def firing(watcher: Prometheus) -> list[str]:
+    return [rule["name"] for rule in watcher.rules() if rule.get("state") == "firing"]
+
+
+def assert_targets(watcher: Prometheus) -> None:
+    (target,) = watcher.get("targets")["activeTargets"]
+    assert (target["labels"]["job"], target["health"], target["lastError"]) == ("consumer", "up", "")
+
+
+def empty(watcher: Prometheus) -> list[str]:
+    """The panels of the dashboard that show nothing."""
+    variables = {"$__rate_interval": "30s", "$__range": "1h", "$job": "consumer", "$instance": ".*"}
+    found = []
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            query = target["expr"]
+            for name, value in variables.items():
+                query = query.replace(name, value)
+            if not watcher.query(query):
+                found.append(panel["title"])
+    return found
+
+
+def test_the_page_is_as_prometheus_likes_it_and_the_worker_says_that_it_lives(stage: Stage, tmp_path: Path) -> None:
+    with service(stage.variables, tmp_path / "log") as running:
+        stage.put(samples(seed=10, count=200))
+        until_received(running, 200)
+        _, page = running.get("/metrics")
+        assert run([tool("promtool"), "check", "metrics"], page) == (0, "")
+        assert run(LIVES, variables=stage.variables) == (0, "ok\n")
+        assert running.stop() == 0
+        code, said = run(LIVES, variables=stage.variables)
+        assert (code, "Connection refused" in said) == (1, True)
+
+
+def run(command: Sequence[str], text: str = "", variables: Mapping[str, str] = os.environ) -> tuple[int, str]:
+    """Exit code and all that it said."""
+    done = subprocess.run(
+        command, input=text, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.returncode, done.stdout
+
+
+def test_no_counter_goes_back_when_a_record_processor_is_killed(stage: Stage, tmp_path: Path) -> None:
+    made = samples(seed=11, count=COUNT)
+    with watched(stage, tmp_path) as (running, watcher):
+        stage.put(made[:1_000])
+        until_received(running, 1_000)
+        until(lambda: watcher.value(COUNTED) == 1_000, "Prometheus to have counted the first half")
+        processors = running.record_processors()
+        os.kill(processors[0], signal.SIGKILL)
+        gone(processors)
+        until(lambda: watcher.query("consumer_shard_heartbeat_timestamp_seconds") == [], "the dead's gauges to vanish")
+        stage.put(made[1_000:])
+        until_received(running, COUNT)
+        until(lambda: (watcher.value(COUNTED) or 0) >= COUNT, "Prometheus to have counted the rest")
+        assert gone_back(watcher) == []
+        assert watcher.value("consumer_daemon_restarts_total") == 1
+        until(lambda: watcher.value("consumer_leases_held") == 2, "both leases to be held again")
+        assert running.stop() == 0
+
+
+def gone_back(watcher: Prometheus) -> list[str]:
+    """The counters that were less than before at any scrape."""
+    counters = [name for name in watcher.names() if re.fullmatch(r"consumer_\w+_(total|bucket|sum|count)", name)]
+    assert len(counters) > 30
+    return [name for name in counters if watcher.value(f"max(resets({name}[10m]))")]
