@@ -69,7 +69,9 @@ tools: env ## bring DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
 	@$(PY) tests/conformance/fetch.py
 
 .PHONY: conformance
-conformance: tools ## the tests against DynamoDB Local and kinesis-mock
+conformance: tools ## the tests against DynamoDB Local, kinesis-mock and Prometheus
+	@for tool in prometheus promtool; do command -v "$$tool" >/dev/null || { \
+		echo "make conformance needs $$tool on the PATH (Debian: prometheus)" >&2; exit 1; }; done
 	$(PY) -m pytest -m conformance --ignore tests/faults tests
 
 .PHONY: faults

@@ -17,7 +17,7 @@ VALUES = 100
 """The most values a metric may have in a line."""
 METRICS = 100
 """The most metrics a directive may name; each line has one directive."""
-_UNITS = {"seconds": "Seconds", "milliseconds": "Milliseconds", "total": "Count", "records": "Count"}
+_UNITS = {"seconds": "Seconds", "bytes": "Bytes", "total": "Count", "records": "Count"}
 
 Labels = tuple[tuple[str, str], ...]
 Values = list[tuple[Metric, list[float]]]

@@ -144,7 +144,7 @@ def test_every_metric_of_the_service_fits_the_format(metric: Metric) -> None:
     lines.sink(metric, 1.5, *(f"a-{label}" for label in metric.labels))
     (line,) = lines.flushed()
 
-    unit = {"seconds": "Seconds", "milliseconds": "Milliseconds"}.get(metric.name.rpartition("_")[2])
+    unit = {"seconds": "Seconds", "bytes": "Bytes"}.get(metric.name.rpartition("_")[2])
     assert line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] in ([unit] if unit else ["Count", "None"])
 
 

@@ -190,8 +190,3 @@ def test_no_test_is_of_an_alert_that_is_no_more() -> None:
 def test_prometheus_is_told_where_a_worker_answers_by_default() -> None:
     (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
-
-
-def test_the_operations_page_has_a_chapter_for_every_alert_and_for_no_other() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert re.findall(r"^### (Consumer\w+)$", page, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
