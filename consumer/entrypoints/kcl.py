@@ -232,7 +232,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self.world.sleep(backoff.seconds(attempt, self.world.chance()))
 
     def _counted(self, checkpointer: Any, position: Position | None) -> str:
-        """What KCL answers, counted and timed. Raises CheckpointError."""
+        """What KCL answers, counted and timed. Raises CheckpointRefused."""
         start, answer = self.world.clock(), REFUSED
         try:
             answer = _ask(checkpointer, position)

@@ -160,7 +160,7 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
         trial.until_settled()
     tell(f"started anew and all settled {time.monotonic() - start:.1f} s later")
     assert [line["error"].splitlines()[-1] for line in trial.said("leaving")] == [
-        "amazon_kclpy.checkpoint_error.CheckpointError: 'InvalidStateException'"
+        "consumer.entrypoints.kcl.CheckpointRefused: InvalidStateException"
     ]
     assert not trial.processes() & processes
 

@@ -161,6 +161,11 @@ def test_a_checkpoint_is_timed_and_one_that_is_refused_is_counted(life: Life) ->
     assert metrics.LAST_CHECKPOINT not in life.measured
 
 
+def test_an_answer_to_leave_for_is_named_in_the_log(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    life.live(FIRST, answers=(INVALID,))
+    assert str(JsonLines().line(caplog.records[-1])["error"]).endswith(f"CheckpointRefused: {INVALID}")
+
+
 def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
