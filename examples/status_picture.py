@@ -50,6 +50,7 @@ def main() -> None:
         os.environ.update(variables, CONSUMER_FAILOVER_MILLIS="10000")
         observer = Observer.of(load(Settings))
         until(lambda: _is_shared(observer.look()), "two workers to share the shards", seconds=120, every=1)
+        until(first.record_processors, "a record processor of the one that stays")
         print(f"MiB, resident: {_memory(first)}")
         os.kill(second.process.pid, signal.SIGKILL)
         until(lambda: _is_silent(observer.look(lag=False)), "the other to be missed", every=0.5)
