@@ -24,13 +24,13 @@ SHARDS = 2
 DISK = "32m"
 
 
-@pytest.mark.parametrize("how", ["full", "closed"])
-def test_32_stderr_blocked(stage: Stage, seed: int, tmp_path: Path, how: str) -> None:
-    """From the start; more is said than may wait to be read, and the daemon starts again meanwhile."""
+@pytest.mark.parametrize(("how", "lines"), [("full", LINES + 200), ("closed", 200)])
+def test_32_stderr_blocked(stage: Stage, seed: int, tmp_path: Path, how: str, lines: int) -> None:
+    """From the start; more is said than may wait for a reader, and the daemon starts again meanwhile."""
     with service(stage.variables, tmp_path / "log", ("tests.support.deaf", how, *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
-        trial.put_these([Sample(f"{n}", b"%d" % n, None, Reason.NOT_OBJECT) for n in range(LINES + 200)])
+        trial.put_these([Sample(f"{n}", b"%d" % n, None, Reason.NOT_OBJECT) for n in range(lines)])
         trial.until_settled()
         before = trial.processes()
         os.kill(running.record_processors()[0], signal.SIGKILL)

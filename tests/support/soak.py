@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -161,8 +161,8 @@ class Soak:
         return (
             f"{_clock(self.age)} of {_clock(self.plan.seconds)}  put {len(self.trial.made):,}"
             f"  settled {running.received():,}  lag {lag:.0f} s"
-            f"  MiB {' '.join(f'{reading.mib:.0f}' for reading in sizes)}"
-            f"  faults {self.befell.total()} {self.now}"
+            f"  {self.befell.total()} faults"
+            f"  MiB {' '.join(f'{reading.mib:.0f}' for reading in sizes)}  {self.now}"
         )
 
 
@@ -289,10 +289,10 @@ def _options() -> argparse.Namespace:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError(text)
-    return number
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

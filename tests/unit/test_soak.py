@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from tests.support.chaos import DEEDS, draw
+from tests.support.chaos import DEEDS, KILL, draw
 from tests.support.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Reading, longest_lives
 from tests.support.soak import Plan, swollen
 
@@ -15,6 +15,11 @@ LONG = Plan(seconds=600, seed=1)
 def test_a_seed_draws_the_same_strikes_again() -> None:
     assert list(islice(draw(7), 50)) == list(islice(draw(7), 50))
     assert list(islice(draw(7), 50)) != list(islice(draw(8), 50))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_one_is_a_kill(seed: int) -> None:
+    assert next(draw(seed)).name == KILL
 
 
 def test_every_fault_comes_before_one_comes_twice() -> None:
