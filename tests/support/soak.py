@@ -73,7 +73,7 @@ class Bounds:
 
 BOUNDS = Bounds(
     most={SUPERVISOR: 80.0, JVM: 512.0, RECORD_PROCESSOR: 128.0},
-    growth={SUPERVISOR: 4.0, JVM: 32.0, RECORD_PROCESSOR: 12.0},
+    growth={SUPERVISOR: 4.0, JVM: 64.0, RECORD_PROCESSOR: 12.0},
 )
 
 
