@@ -91,13 +91,17 @@ class Worker:
         return until(lambda: self.said(message), message, every=0.02)[0]
 
     def get(self, path: str) -> int:
+        return self.asked(path)[0]
+
+    def asked(self, path: str) -> tuple[int, str]:
+        """Status and body."""
         port = self.first("serving metrics")["port"]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-                return int(answer.status)
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code
+                return error.code, error.read().decode()
 
     def stop(self) -> int:
         self.process.terminate()
@@ -381,13 +385,22 @@ def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     assert worker.process.wait(60) == 0
 
 
+def test_while_the_daemon_does_not_stay_up_its_end_is_told_and_the_worker_lives(start: Start) -> None:
+    worker = start(f"{SAY}sys.exit(3)", CONSUMER_RESTARTS="50")
+    until(
+        lambda: "the daemon is not running: the last one ended with 3" in worker.asked("/readyz")[1],
+        "the reason",
+        every=0.02,
+    )
+    assert worker.get("/livez") == 200
+    assert worker.stop() == 0
+
+
 def test_restarts_are_counted(start: Start) -> None:
     worker = start(WAITS)
     os.kill(worker.first("up")["pid"], signal.SIGKILL)
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
-    port = worker.first("serving metrics")["port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    _, text = worker.asked("/metrics")
     assert "consumer_daemon_restarts_total 1.0\n" in text
     assert "consumer_daemon_up 1.0\n" in text
     worker.stop()
