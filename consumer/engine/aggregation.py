@@ -1,7 +1,7 @@
 """Records that the Kinesis Producer Library packed into one: magic, protobuf message, MD5 of the message.
 
 The format is that of the KPL's aggregation-format.md. KCL unpacks sound aggregates before the record processor
-sees them; Lambda unpacks none, and KCL hands broken ones through as they are.
+sees them, and hands broken ones through as they are; Lambda unpacks none.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
 
     An aggregate that is broken, or holds more than `most` records, comes back whole, with its fault.
     """
-    if not record.data.startswith(MAGIC):
+    if record.fault or not record.data.startswith(MAGIC):
         return [record]
     try:
         parts = _user_records(record.data, most)

@@ -17,8 +17,9 @@ from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
 from consumer import logs, metrics
+from consumer.engine.aggregation import MAGIC
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
-from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
+from consumer.engine.errors import ConsumerError, GaveUp, Reason, Rejected, Unavailable
 from consumer.engine.patience import Backoff, persist
 from consumer.engine.processor import Processor
 from consumer.engine.records import Position, Record
@@ -172,7 +173,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     def _record(self, record: Any) -> Record:
         position = Position(self._stream.name, self.shard, record.sequence_number, record.sub_sequence_number or 0)
-        return Record.from_base64(position, record.data, record.timestamp_millis)
+        return _whole(Record.from_base64(position, record.data, record.timestamp_millis))
 
     def _look_for_trimmed(self, after: Position) -> None:
         """Tells when the record at the checkpoint is no longer kept: what came after it may be lost as well."""
@@ -268,6 +269,17 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     def _count_wait(self, part: str) -> None:
         self._measure(metrics.RETRIES, 1, part)
+
+
+def _whole(record: Record) -> Record:
+    """KCL takes aggregates apart: one that comes whole is broken.
+
+    To take apart what it did not would make up sub-sequence numbers, and a checkpoint at one of them is refused, or
+    passes over the rest.
+    """
+    if record.data.startswith(MAGIC) and not record.fault:
+        return replace(record, fault=Rejected(Reason.AGGREGATE, "an aggregate that KCL could not take apart"))
+    return record
 
 
 def _ask(checkpointer: Any, position: Position | None) -> str:

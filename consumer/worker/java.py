@@ -79,10 +79,12 @@ def jars_directory() -> Path:
     return Path(package.origin).with_name("jars")
 
 
-def command(java: Path, jars: Path, options: Sequence[str], properties: Path, log: Path) -> tuple[str, ...]:
+def command(
+    java: Path, class_path: Sequence[Path], options: Sequence[str], properties: Path, log: Path
+) -> tuple[str, ...]:
     """The command line of the MultiLangDaemon; `log` is a logback.xml."""
     files = ("--properties-file", str(properties), "--log-configuration", str(log))
-    return (str(java), *_OPTIONS, *options, "-cp", f"{jars}/*", DAEMON, *files)
+    return (str(java), *_OPTIONS, *options, "-cp", os.pathsep.join(map(str, class_path)), DAEMON, *files)
 
 
 def parse_lock(text: str) -> list[Locked]:

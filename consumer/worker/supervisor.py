@@ -34,7 +34,7 @@ from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, misspelt, variable
-from consumer.worker import java, processes, properties
+from consumer.worker import guard, java, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
@@ -43,6 +43,8 @@ from consumer.worker.server import Server, listen
 STOPPING = "stopping"
 """The file in the run directory that tells record processors that the worker is to end."""
 METRICS = "metrics"
+CLASSES = "classes"
+"""The folder in the run directory for what guard.py puts before the jars."""
 INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
 ENDING = b"Process terminated, will initiate shutdown."
@@ -171,6 +173,7 @@ def prepare(
     rendered = _rendered(settings, worker_id, executable)
     try:
         effective.write_text(rendered, encoding="ascii")
+        guard.write(directory / CLASSES)
     except OSError as error:
         raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {effective}"]) from None
     log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
@@ -188,7 +191,8 @@ def prepare(
 def _daemon(settings: Settings, environment: Mapping[str, str], effective: Path) -> Sequence[str]:
     options = settings.java_options.split()
     log_file = settings.properties / "logback.xml"
-    return java.command(java.find_java(environment), java.jars_directory(), options, effective, log_file)
+    class_path = (effective.with_name(CLASSES), java.jars_directory() / "*")
+    return java.command(java.find_java(environment), class_path, options, effective, log_file)
 
 
 def make_worker_id() -> str:

@@ -26,7 +26,7 @@ from consumer.limits import changes
 from tests.support import corpus, oracle
 from tests.support.core import Core
 from tests.support.corpus import Entry, Form
-from tests.support.daemon import INITIALIZE, Daemon, batch, delivered, raw
+from tests.support.daemon import INITIALIZE, Daemon, Message, batch, delivered, raw
 from tests.support.events import START, Event, created, position, progress_changed, record
 from tests.support.invocations import SUCCESS, Function, LambdaEvent, entry
 
@@ -90,14 +90,11 @@ class ByDaemon(Numbered):
         consumer = ShardConsumer(
             self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
         )
-        lines = [
-            delivered(next(self.numbers), each) if isinstance(each, bytes) else raw(next(self.numbers), each)
-            for each in data
-        ]
+        lines = [line for each in data for line in _lines(next(self.numbers), each)]
         daemon = Daemon([INITIALIZE, batch(*lines)])
         pipe = cast("TextIO", daemon)
         serve(consumer, Pipes(pipe, pipe))
-        assert daemon.made == [(lines[-1]["sequenceNumber"], _last_part(data[-1]))]
+        assert daemon.made == [(lines[-1]["sequenceNumber"], lines[-1]["subSequenceNumber"])]
         return told
 
 
@@ -121,8 +118,11 @@ def _record(data: object, number: int) -> Record:
     return record(data, number) if isinstance(data, bytes) else Record.from_base64(position(number), data, START)
 
 
-def _last_part(data: object) -> int:
-    return len(deaggregate(record(data))) - 1
+def _lines(number: int, data: object) -> list[Message]:
+    """As the daemon hands it over: the records of an aggregate one by one."""
+    if not isinstance(data, bytes):
+        return [raw(number, data)]
+    return [delivered(number, part.data, sub) for sub, part in enumerate(deaggregate(record(data)))]
 
 
 def _never(*_args: object) -> Any:

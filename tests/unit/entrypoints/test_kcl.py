@@ -243,6 +243,18 @@ def test_a_broken_aggregate_is_quarantined(life: Life) -> None:
     assert [entry.reason for entry in life.core.quarantine.entries()] == ["AGGREGATE"]
 
 
+def test_an_aggregate_that_kcl_did_not_take_apart_is_quarantined_whole(life: Life) -> None:
+    """Its records have no sub-sequence numbers that a checkpoint could name."""
+    whole = kpl.aggregate(encode(created(1)), encode(progress_changed(2)))
+    daemon = life.live(batch(delivered(101, whole), delivered(102, created(1), 0), delivered(102, whole, 1)))
+    found = [(entry.reason, entry.record.data, entry.record.position) for entry in life.core.quarantine.entries()]
+    assert [(reason, data, at.sequence, at.sub_sequence) for reason, data, at in found] == [
+        ("AGGREGATE", whole, "101", 0),
+        ("AGGREGATE", whole, "102", 1),
+    ]
+    assert daemon.made == [("102", 1)]
+
+
 def test_a_replayed_batch_changes_nothing(life: Life) -> None:
     assert life.live(FIRST, FIRST, SECOND, FIRST).made[-1] == ("102", 0)
     assert life.core.limit()["progress"] == "20"

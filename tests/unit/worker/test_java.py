@@ -122,9 +122,11 @@ def test_no_java_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_operators_options_come_after_ours_and_win() -> None:
-    command = java.command(Path("/j/java"), Path("/jars"), ["-Xmx1g"], Path("/r/p"), Path("/r/l"))
+    command = java.command(
+        Path("/j/java"), [Path("/r/classes"), Path("/jars/*")], ["-Xmx1g"], Path("/r/p"), Path("/r/l")
+    )
     assert command[0] == "/j/java"
     assert command[command.index("-Xmx1g") + 1 :] == (
-        *("-cp", "/jars/*", java.DAEMON),
+        *("-cp", "/r/classes:/jars/*", java.DAEMON),
         *("--properties-file", "/r/p", "--log-configuration", "/r/l"),
     )

@@ -339,7 +339,7 @@ def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_pa
     worker = start(f"{SAY}say(message='up', found=[{look}])", CONSUMER_RUN_DIRECTORY=str(named), CONSUMER_RESTARTS="0")
     worker.process.wait(60)
     files, metrics = worker.first("up")["found"]
-    assert (sorted(files), metrics) == (["consumer.properties", "lock", "metrics"], [])
+    assert (sorted(files), metrics) == (["classes", "consumer.properties", "lock", "metrics"], [])
     assert named.exists()
 
 
