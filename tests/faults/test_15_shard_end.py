@@ -1,0 +1,133 @@
+"""Row 15: the checkpoint at a shard's end fails, for a while, for ever. The children start when it has been made.
+
+KCL starts a shard's children once the shard's checkpoint says SHARD_END, and asks nobody twice: a record processor
+that took the failure for done would leave the children unread for good.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.entrypoints.kcl import ShardRules
+from tests.faults.conftest import Tell, stage_of
+from tests.support.emulators import Emulator
+from tests.support.leases import END, leases
+from tests.support.proxy import FAILING, FaultProxy, Request, fault_proxy
+from tests.support.service import service
+from tests.support.shards import Shard, shards, split, told
+from tests.support.trial import Trial, endless, with_endpoints
+from tests.support.waiting import until
+from tests.support.workers import LIVELY, at_work_since, with_properties
+
+pytestmark = pytest.mark.conformance
+
+SECONDS = 5.0
+ANSWER = "KinesisClientLibDependencyException"
+PATIENCE = ShardRules(CheckpointPolicy(1, 1), batch_deadline=1).shard_end
+
+
+@dataclass(frozen=True)
+class Play:
+    """The daemon reaches its leases through the proxy."""
+
+    trial: Trial
+    leases: FaultProxy
+
+    def shard(self) -> Shard:
+        """An open one."""
+        return next(shard for shard in shards(self.trial.stage).values() if shard.open)
+
+    def ended(self, shard: Shard) -> bool:
+        return leases(self.trial.stage)[shard.name].checkpoint == END
+
+    def until_read(self, children: list[Shard]) -> None:
+        """Waits for records of the children to be settled, and for everything to be as it should be."""
+
+        def some() -> bool:
+            self.trial.put(50)
+            return {child.name for child in children} <= at_work_since(self.trial.running, 0)
+
+        until(some, "records of the children", every=0.5)
+        self.trial.until_settled()
+
+    def in_order(self, parent: Shard, children: list[Shard]) -> bool:
+        """Whether no child was started before its parent was ended."""
+        ended, started = (told([self.trial.running], message) for message in ("shard ended", "shard started"))
+        return all(started[child.name][0] > ended[parent.name][-1] for child in children)
+
+
+@pytest.fixture(scope="module")
+def play(streams: Emulator, tables: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    directory: Path = tmp_path_factory.mktemp("shard-end")
+    stage = stage_of(1, streams, tables, directory, "shard-end")
+    with fault_proxy(tables.endpoint, seed) as proxy:
+        variables = {
+            **stage.variables,
+            **with_properties(directory, **LIVELY),
+            "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
+            "CONSUMER_FAILOVER_MILLIS": "20000",  # what is asked is what becomes of the checkpoint, not of the lease
+        }
+        command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=tables.endpoint)
+        with service(variables, directory / "log", command) as running:
+            started = Play(Trial(stage, running, endless(seed)), proxy)
+            started.trial.put(300)
+            started.trial.until_settled()
+            yield started
+            assert running.stop() == 0
+
+
+def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, tell: Tell) -> None:
+    """It is tried again, by the same record processor."""
+    trial, parent = play.trial, play.shard()
+    jvm, begun = trial.running.jvm(), time.monotonic()
+    with play.leases.fault(FAILING, when=is_shard_end) as fault:
+        children = split(trial.stage, parent)
+        trial.put(100)
+        until(lambda: failures(trial) >= 2 and time.monotonic() - begun > SECONDS, "it to fail twice")
+        assert not play.ended(parent)
+        assert trial.said("shard ended") == []
+    play.until_read(children)
+    tell(f"{failures(trial):.0f} tries failed, {fault.hits.total()} requests")
+    assert play.ended(parent)
+    assert play.in_order(parent, children)
+    assert trial.said("leaving") == []
+    assert trial.running.jvm() == jvm
+
+
+def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, tell: Tell) -> None:
+    """The record processor leaves in the end, the daemon starts again, and comes to the end of the shard again."""
+    trial, parent = play.trial, play.shard()
+    processes = trial.processes()
+    with play.leases.fault(FAILING, when=is_shard_end) as fault:
+        children, begun = split(trial.stage, parent), time.monotonic()
+        trial.put(100)
+        trial.until_said("leaving", shard=parent.name, callback="shard_ended", seconds=PATIENCE + 120)
+        gave_up = time.monotonic() - begun
+        until(lambda: len(trial.said("daemon started")) == 2, "the daemon to start again")
+        assert not play.ended(parent)
+        assert not {child.name for child in children} & told([trial.running], "shard started").keys()
+    healed = time.monotonic()
+    play.until_read(children)
+    tell(
+        f"given up after {gave_up:.0f} s and {fault.hits.total()} requests;"
+        f" children read and all settled {time.monotonic() - healed:.1f} s after healing"
+    )
+    assert gave_up > PATIENCE
+    assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.said("leaving")] == [
+        "consumer.entrypoints.kcl.NotCheckpointed"
+    ]
+    assert play.ended(parent)
+    assert play.in_order(parent, children)
+    assert not trial.processes() & processes
+
+
+def is_shard_end(request: Request) -> bool:
+    return request.operation == "UpdateItem" and END.encode() in request.body
+
+
+def failures(trial: Trial) -> float:
+    return trial.figure("consumer_checkpoints_total", result=ANSWER)
