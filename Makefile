@@ -66,13 +66,18 @@ test: env ## every test that needs no more than `make env`
 tools: env ## bring DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
 	@for tool in mvn npm node java; do command -v "$$tool" >/dev/null || { \
 		echo "this needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; exit 1; }; done
-	@$(PY) tests/conformance/fetch.py
+	@$(PY) tests/conformance/fetch.py dynamodb-local kinesis-mock
 
 .PHONY: conformance
 conformance: tools ## the tests against DynamoDB Local, kinesis-mock and Prometheus
 	@for tool in prometheus promtool; do command -v "$$tool" >/dev/null || { \
 		echo "make conformance needs $$tool on the PATH (Debian: prometheus)" >&2; exit 1; }; done
 	$(PY) -m pytest -m conformance --ignore tests/faults tests
+
+.PHONY: localstack
+localstack: env $(if $(AWS_ENDPOINT_URL),,.venv-localstack/.locked) ## the service on LocalStack, started or named by AWS_ENDPOINT_URL (needs mvn, npm)
+	@$(PY) tests/conformance/fetch.py dynamodb-local $(if $(AWS_ENDPOINT_URL),,localstack)
+	CONSUMER_TEST_AWS=localstack $(PY) -m pytest -m localstack tests/e2e
 
 .PHONY: faults
 faults: tools ## every row of the table of faults, on the real daemon (SEED=... repeats a run)

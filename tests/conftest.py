@@ -6,14 +6,15 @@ from types import MappingProxyType
 
 import pytest
 
+from tests.support.place import Place, PlaceError, chosen, identity
+
 pytest_plugins = ["pytester"]
 
 CONFORMANCE = "conformance: needs the tools that `make tools` brings; left out unless -m asks for it"
-MADE_UP_AWS: Mapping[str, str] = MappingProxyType(
+LOCALSTACK = "localstack: needs what `make localstack` brings; left out unless -m asks for it"
+PLACE = pytest.StashKey[Place]()
+NO_OTHER_AWS: Mapping[str, str] = MappingProxyType(
     {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -52,18 +53,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", CONFORMANCE)
+    config.addinivalue_line("markers", LOCALSTACK)
     if not config.option.markexpr:
-        config.option.markexpr = "not conformance"
+        config.option.markexpr = "not conformance and not localstack"
+    try:
+        config.stash[PLACE] = chosen(os.environ)
+    except PlaceError as unclear:
+        raise pytest.UsageError(str(unclear)) from None
     if config.getoption("--no-skips") or os.environ.get("CI") == "true":
         config.pluginmanager.register(NoSkips())
 
 
+@pytest.fixture(scope="session")
+def aws_place(request: pytest.FixtureRequest) -> Place:
+    """Where AWS is, as CONSUMER_TEST_AWS and the like said when the session began."""
+    return request.config.stash[PLACE]
+
+
 @pytest.fixture(scope="session", autouse=True)
-def made_up_aws() -> Iterator[None]:
-    """No test reaches an account of whoever runs it, nor depends on that person's settings."""
+def made_up_aws(aws_place: Place) -> Iterator[None]:
+    """No test reaches an account of whoever runs it, unless asked to, nor depends on that person's settings."""
+    who = identity(aws_place)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        for name, value in MADE_UP_AWS.items():
+        for name, value in {**who, **NO_OTHER_AWS}.items():
             patch.setenv(name, value)
         yield

@@ -1,6 +1,8 @@
-"""Bring DynamoDB Local (by Maven) and kinesis-mock (by npm) into .tools/, exactly as locked.
+"""Bring DynamoDB Local (by Maven), kinesis-mock and LocalStack's Kinesis (by npm) into .tools/, exactly as locked.
 
-Both are fetched beside their place, checked, and moved in whole: what is there is complete, and is not
+    fetch.py dynamodb-local kinesis-mock localstack
+
+Each is fetched beside its place, checked, and moved in whole: what is there is complete, and is not
 fetched again while it matches its lock. `--lock` writes the lock of DynamoDB Local anew from what Maven
 brings.
 """
@@ -19,18 +21,22 @@ POM = HERE / "dynamodb-local" / "pom.xml"
 JARS_LOCK = HERE / "dynamodb-local" / "jars.lock"
 JARS = TOOLS / "dynamodb-local" / "lib"
 
-NPM_FILES = HERE / "kinesis-mock"
-KINESIS_MOCK = TOOLS / "kinesis-mock"
+NPM = ("kinesis-mock", "localstack")
+"""Each a folder here, with the files of npm, and one of the same name in .tools/."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lock", action="store_true", help="write dynamodb-local/jars.lock anew")
-    if parser.parse_args().lock:
+    parser.add_argument("names", nargs="*", choices=["dynamodb-local", *NPM], help="what to fetch")
+    asked = parser.parse_args()
+    if asked.lock:
         lock_dynamodb_local()
-    else:
-        fetch_dynamodb_local()
-        fetch_kinesis_mock()
+    for name in asked.names:
+        if name in NPM:
+            fetch_npm(name)
+        else:
+            fetch_dynamodb_local()
 
 
 def lock_dynamodb_local() -> None:
@@ -47,16 +53,16 @@ def fetch_dynamodb_local() -> None:
     _move(fetched, JARS)
 
 
-def fetch_kinesis_mock() -> None:
-    lock = "package-lock.json"
-    installed = KINESIS_MOCK / lock
-    if installed.exists() and installed.read_bytes() == (NPM_FILES / lock).read_bytes():
+def fetch_npm(name: str) -> None:
+    lock, place = "package-lock.json", TOOLS / name
+    installed = place / lock
+    if installed.exists() and installed.read_bytes() == (HERE / name / lock).read_bytes():
         return
-    fetched = _emptied(KINESIS_MOCK.with_name("kinesis-mock.partial"))
-    for name in ("package.json", lock):
-        shutil.copy(NPM_FILES / name, fetched)
-    _run("kinesis-mock", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], fetched)
-    _move(fetched, KINESIS_MOCK)
+    fetched = _emptied(place.with_name(f"{name}.partial"))
+    for file in ("package.json", lock):
+        shutil.copy(HERE / name / file, fetched)
+    _run(name, ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], fetched)
+    _move(fetched, place)
 
 
 def _download_jars() -> Path:

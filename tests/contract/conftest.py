@@ -1,9 +1,13 @@
-"""The stores in all their kinds, each empty: in memory, on MiniStack, on DynamoDB Local, in a directory."""
+"""The stores in all their kinds, each empty: in memory, on MiniStack, on DynamoDB Local, in a directory.
 
-from collections.abc import Callable, Iterator
+With CONSUMER_TEST_AWS (tests/support/place.py), the tables are there instead of on MiniStack.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
@@ -20,6 +24,7 @@ from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
 from tests.support.emulators import Emulator, dynamodb_local, ministack, session
+from tests.support.place import Place, opened
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,7 +44,26 @@ class Emulators:
     """Each is started when it is first asked for, and serves the whole session."""
 
     stack: ExitStack
+    place: Place
     running: dict[str, Emulator] = field(default_factory=dict)
+
+    @cached_property
+    def theirs(self) -> Mapping[str, str]:
+        return self.stack.enter_context(opened(self.place))
+
+    def tables(self, name: str) -> str | None:
+        """Where tables are made; None is AWS's own address."""
+        if name != "ministack" or self.place == Place():
+            return self.endpoint(name)
+        return self.theirs.get("AWS_ENDPOINT_URL_DYNAMODB") or self.theirs.get("AWS_ENDPOINT_URL")
+
+    def table(self, name: str, pool: Executor, stack: ExitStack) -> "Dynamo":
+        """An empty table of limits, gone with `stack` where it would cost."""
+        made = Dynamo(self.tables(name), pool, stack)
+        made.create(Limits().key_names)
+        if self.place.account:
+            stack.callback(made.remove)
+        return made
 
     def endpoint(self, name: str) -> str:
         if name not in self.running:
@@ -47,7 +71,7 @@ class Emulators:
         return self.running[name].endpoint
 
 
-class Place(Protocol):
+class Kept(Protocol):
     """Where states are kept: every repository asked for is another way to the same ones."""
 
     def limits(self) -> Repository[LimitState]: ...
@@ -65,7 +89,7 @@ class Memory:
 class Dynamo:
     """A table; each repository has a client of its own."""
 
-    endpoint: str
+    endpoint: str | None
     pool: Executor
     stack: ExitStack
     name: str = field(default_factory=lambda: f"table-{uuid4()}")
@@ -83,6 +107,10 @@ class Dynamo:
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key_names],
             BillingMode="PAY_PER_REQUEST",
         )
+        self.client().get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
+
+    def remove(self) -> None:
+        self.client().delete_table(TableName=self.name)
 
     def limits(self) -> Repository[LimitState]:
         return self.repository(Limits())
@@ -104,9 +132,9 @@ class Bucket:
 
 
 @pytest.fixture(scope="session")
-def emulators() -> Iterator[Emulators]:
+def emulators(aws_place: Place) -> Iterator[Emulators]:
     with ExitStack() as stack:
-        yield Emulators(stack)
+        yield Emulators(stack, aws_place)
 
 
 @pytest.fixture
@@ -119,20 +147,16 @@ def pool() -> Iterator[Executor]:
 def dynamo(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Dynamo]:
     """An empty table of limits."""
     with ExitStack() as stack:
-        table = Dynamo(emulators.endpoint(request.param), pool, stack)
-        table.create(Limits().key_names)
-        yield table
+        yield emulators.table(request.param, pool, stack)
 
 
 @pytest.fixture(params=["memory", *DYNAMODB])
-def place(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Kept]:
     if request.param == "memory":
         yield Memory()
         return
     with ExitStack() as stack:
-        table = Dynamo(emulators.endpoint(request.param), pool, stack)
-        table.create(Limits().key_names)
-        yield table
+        yield emulators.table(request.param, pool, stack)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
-from tests.contract.conftest import Place
+from tests.contract.conftest import Kept
 from tests.support.events import DAY, START, USER, Event, created, encode, progress_changed, reset
 
 LIMITS = Limits()
@@ -19,7 +19,7 @@ KEY: Key = (USER, "l-day")
 
 
 @pytest.fixture
-def repository(place: Place) -> Repository[LimitState]:
+def repository(place: Kept) -> Repository[LimitState]:
     return place.limits()
 
 
@@ -76,7 +76,7 @@ def test_what_was_saved_is_loaded_with_its_version(repository: Repository[LimitS
     assert repository.load([KEY, (USER, "l-other")]) == {KEY: stored}
 
 
-def test_what_was_saved_by_one_is_loaded_by_another(place: Place) -> None:
+def test_what_was_saved_by_one_is_loaded_by_another(place: Kept) -> None:
     stored = insert(place.limits(), created(1))
     assert place.limits().load([KEY]) == {KEY: stored}
 

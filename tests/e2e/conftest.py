@@ -1,11 +1,16 @@
-"""One MiniStack for all end-to-end tests; each test has its own stream, tables and quarantine in it."""
+"""One AWS for all end-to-end tests, MiniStack unless CONSUMER_TEST_AWS says otherwise (tests/support/place.py).
 
-from collections.abc import Iterator
+Each test has its own stream, tables and quarantine in it.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.support.emulators import Emulator, ministack
+from tests.support.place import Place, opened
 from tests.support.scenario import Stage
 from tests.support.service import consumer, environment
 
@@ -16,10 +21,27 @@ def aws() -> Iterator[Emulator]:
         yield emulator
 
 
+@pytest.fixture(scope="session")
+def endpoints(aws_place: Place, request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """Where AWS is, as variables of the service."""
+    if aws_place == Place():
+        emulator: Emulator = request.getfixturevalue("aws")
+        yield {"AWS_ENDPOINT_URL": emulator.endpoint}
+        return
+    with opened(aws_place) as found:
+        yield found
+
+
 @pytest.fixture
-def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
+def stage(
+    aws_place: Place, endpoints: Mapping[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
     """A provisioned stream of two shards and empty tables."""
     name = request.node.name.removeprefix("test_")[:40]
-    variables = environment(name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
+    theirs = aws_place != Place()
+    variables = environment(f"{name}-{uuid4().hex[:8]}" if theirs else name, tmp_path, **endpoints)
     consumer(variables, "provision", "--stream", "2")
-    return Stage(variables)
+    made = Stage(variables)
+    yield made
+    if theirs:
+        made.remove()

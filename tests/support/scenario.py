@@ -77,8 +77,16 @@ class Stage:
         s3 = session().client("s3", endpoint_url=self._endpoint("S3"))
         return S3Quarantine(s3, parts.netloc, parts.path, ThreadPoolExecutor())
 
-    def _endpoint(self, service: str) -> str:
-        return self.variables.get(f"AWS_ENDPOINT_URL_{service}") or self.variables["AWS_ENDPOINT_URL"]
+    def remove(self) -> None:
+        """The stream and every table, where they would stay and cost."""
+        self.kinesis().delete_stream(StreamName=self.variables["CONSUMER_STREAM_NAME"], EnforceConsumerDeletion=True)
+        application = self.variables["CONSUMER_APPLICATION_NAME"]
+        kcl = (application, f"{application}-WorkerMetricStats", f"{application}-CoordinatorState")
+        for table in (self.variables["AWS_TABLE_NAME"], *kcl):
+            self.dynamodb().delete_table(TableName=table)
+
+    def _endpoint(self, service: str) -> str | None:
+        return self.variables.get(f"AWS_ENDPOINT_URL_{service}") or self.variables.get("AWS_ENDPOINT_URL")
 
 
 def samples(seed: int, count: int, users: int = 200) -> list[Sample]:

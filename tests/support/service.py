@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.emulators import CREDENTIALS, REGION
+from tests.support.emulators import caller
 from tests.support.processes import LEASH, LOOPBACK, free_port
 from tests.support.waiting import until
 
@@ -41,8 +41,7 @@ def environment(name: str, directory: Path, **endpoints: str) -> dict[str, str]:
         "HOME": str(directory),
         "TMPDIR": str(directory),
         "AWS_EC2_METADATA_DISABLED": "true",
-        **CREDENTIALS,
-        "AWS_REGION": REGION,
+        **caller(),
         "AWS_TABLE_NAME": f"{name}-limits",
         "CONSUMER_STREAM_NAME": f"{name}-stream",
         "CONSUMER_APPLICATION_NAME": f"{name}-app",
