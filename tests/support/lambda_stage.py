@@ -43,8 +43,8 @@ def _bucket(variables: Mapping[str, str]) -> str:
     return variables["CONSUMER_QUARANTINE"].removeprefix("s3://").partition("/")[0]
 
 
-def set_aside(variables: Mapping[str, str]) -> Counter[bytes]:
+def set_aside(variables: Mapping[str, str], prefix: str = PREFIX) -> Counter[bytes]:
     """The bytes of every record in the quarantine."""
     s3 = session().client("s3", endpoint_url=variables["AWS_ENDPOINT_URL"])
-    kept = S3Quarantine(s3, _bucket(variables), PREFIX, pool())
+    kept = S3Quarantine(s3, _bucket(variables), prefix, pool())
     return Counter(entry.record.data for entry in kept.entries())

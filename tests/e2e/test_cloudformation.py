@@ -1,0 +1,195 @@
+"""The templates, deployed in MiniStack; the service on what they made, with the rights they give and no more.
+
+MiniStack grants everything to everybody, so each part plays under an access key of its own. Every request is written
+down, and compared with the policies of the role that the part has in AWS: all that was asked must be allowed, and all
+that is allowed must have been asked, or be explained here.
+
+What MiniStack cannot do of the templates stands in docs/testing.md.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import pytest
+from botocore.exceptions import ClientError
+
+from consumer.bootstrap import pool
+from consumer.engine.errors import Reason
+from consumer.engine.quarantine import Quarantined
+from consumer.engine.records import Position, Record
+from consumer.limits.sample import Sample
+from consumer.stores.s3 import S3Quarantine
+from tests.support.cloudformation import FOLDER, template
+from tests.support.lambda_stage import set_aside
+from tests.support.lambda_zip import HERE, archive
+from tests.support.rights import ACCOUNT, Call, Grant, unlawful
+from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.service import consumer, service
+from tests.support.stacks import NETWORK, Account, account
+from tests.support.waiting import until
+
+LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with account(tmp_path_factory.mktemp("account")) as made:
+        yield made
+
+
+def test_the_task_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    """Polling on leases that were provisioned, then fan-out on leases that KCL makes, with KCL's own metrics."""
+    granted: set[Grant] = set()
+    for name, provisioned, parameters in (
+        ("polled", True, {}),
+        ("fanned", False, {"RetrievalMode": "fanout", "KclMetricsLevel": "SUMMARY"}),
+    ):
+        cloud.data(name)
+        outputs = cloud.fargate(f"{name}-service", name, **parameters)
+        granted |= cloud.grants(outputs["TaskRoleArn"])
+        variables = cloud.task_variables(f"{name}-service", tmp_path)
+        if provisioned:
+            made = consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
+            assert "create table" not in made
+            assert "create index" not in made
+        consumed(variables, tmp_path / name)
+
+    asked = cloud.calls("task")
+    assert [call for call in asked if _makes(call)] == []
+    assert unlawful(asked, granted) == []
+    assert unexplained(asked, granted, NOT_SEEN_OF_THE_TASK) == []
+
+
+def consumed(variables: dict[str, str], log: Path) -> None:
+    """A service under the key `task` consumes until the table is what the oracle says."""
+    made = samples(seed=11, count=3_000)
+    stage = Stage(variables)
+    with service({**variables, "AWS_ACCESS_KEY_ID": "task"}, log) as running:
+        stage.put(made[:1_500])
+        until_received(running, 1_500)
+        stage.put(made[1_500:])  # to limits that are there, so that there are updates too
+        until_received(running, len(made))
+        until_equal(stage, made)
+        assert set_aside(variables, "quarantine") == poison(made)
+        assert running.stop() == 0
+
+
+# Of the list that AWS gives for KCL 3 (read in the classes of KCL 3.1.3).
+NOT_SEEN_OF_THE_TASK = {
+    ("kinesis:DescribeStream", "stream/it-events"): "KCL before 3 asked for it; AWS's list for 3 still has it",
+    ("dynamodb:DeleteItem", f"table/it-{LEASES}"): "the lease of a shard read to its end, minutes after its children's",
+    ("dynamodb:DeleteItem", f"table/it-{METRICS}"): "the leader removes workers not heard of for a day",
+    ("dynamodb:GetItem", f"table/it-{METRICS}"): "not by 3.1.3, which scans; AWS's list has it",
+    ("dynamodb:PutItem", f"table/it-{METRICS}"): "not by 3.1.3, which updates; AWS's list has it",
+    ("dynamodb:Scan", f"table/it-{STATE}"): "KCL looks at the state of a move from version 2 only in a move",
+    ("dynamodb:UpdateItem", f"table/it-{STATE}"): "the leader renews its lock now and then: not in every short run",
+}
+LOG_GROUP = "log-group:/aws/cloudformation/it-service/LogGroup:*"
+NOT_SEEN_OF_THE_FUNCTION = {
+    (f"kinesis:{action}", "stream/it-events"): "Lambda's own poller; MiniStack's takes a short cut to its streams"
+    for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+} | {
+    ("s3:PutObject", "it-service-failurebucket/*"): "MiniStack's mapping gives nothing up",
+    ("s3:ListBucket", "it-service-failurebucket"): "as before",
+    ("logs:CreateLogStream", LOG_GROUP): "Lambda writes the logs; in MiniStack they are the emulator's",
+    ("logs:PutLogEvents", LOG_GROUP): "as before",
+}
+
+
+def test_the_function_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: Account) -> None:
+    data = cloud.data("mapped")
+    code = {"Bucket": "code", "Key": "lambda.zip"}
+    cloud.client("s3").create_bucket(Bucket=code["Bucket"])
+    cloud.client("s3").put_object(**code, Body=archive())
+    outputs = cloud.create(
+        "mapped-service",
+        (FOLDER / "lambda.yaml").read_text(encoding="utf-8"),
+        DataStack="mapped",
+        CodeBucket=code["Bucket"],
+        CodeKey=code["Key"],
+        Runtime=f"python{HERE.python}",
+    )
+    variables = {
+        "AWS_ENDPOINT_URL": cloud.aws.endpoint,
+        "AWS_TABLE_NAME": data["LimitsTableName"],
+        "CONSUMER_STREAM_NAME": data["StreamName"],
+        "CONSUMER_QUARANTINE": data["Quarantine"],
+    }
+    made, stage = samples(seed=12, count=2_000), Stage(variables)
+    stage.put(made[:1_000])
+    until_equal(stage, made[:1_000])
+    stage.put(made[1_000:])
+    until_equal(stage, made)
+    until(lambda: set_aside(variables, "quarantine") == poison(made), "the poison to be set aside")
+
+    granted, asked = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
+    assert asked, "MiniStack's functions sign with the account's number"
+    assert unlawful(asked, granted) == []
+    assert unexplained(asked, granted, NOT_SEEN_OF_THE_FUNCTION) == []
+
+
+def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    outputs = cloud.data("tooled")
+    cloud.fargate("tooled-service", "tooled")
+    variables = cloud.task_variables("tooled-service", tmp_path)
+    made = [sample for sample in samples(seed=13, count=100, users=10) if sample.event]
+    bucket = outputs["QuarantineBucketName"]
+    kept = S3Quarantine(cloud.client("s3"), bucket, "quarantine", pool())
+    kept.put([_entry(number, sample.data) for number, sample in enumerate(made)])
+    kept.put([_entry(1_000, b"poison"), _entry(1_001, b"poison")])
+    reader = {**variables, "AWS_ACCESS_KEY_ID": "reader"}
+    replayer = {**variables, "AWS_ACCESS_KEY_ID": "replayer"}
+
+    listed = consumer(reader, "quarantine", "list", "--json").splitlines()
+    assert len(listed) == len(made) + 2
+    assert json.loads(consumer(reader, "quarantine", "show", "tooled/shardId-000000000000/1000"))["reason"] == "JSON"
+    consumer(replayer, "quarantine", "drop", "tooled/shardId-000000000000/1000")
+    with pytest.raises(CalledProcessError):
+        consumer(replayer, "quarantine", "replay")
+    assert set_aside(variables, "quarantine") == Counter([b"poison"]), "what can be applied has left, the rest has not"
+
+    assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
+    consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
+    assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2
+    for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn")):
+        granted, asked = cloud.grants(outputs[role]), cloud.calls(key)
+        assert unlawful(asked, granted) == []
+        assert unexplained(asked, granted, {}) == []
+
+
+def expected_user(made: list[Sample]) -> str:
+    return next(user for user, _ in expected(made))
+
+
+def test_ministack_still_refuses_the_scaling(cloud: Account) -> None:
+    """When it does no longer, the whole of fargate.yaml is to be deployed in the tests above."""
+    with pytest.raises(ClientError, match="Unrecognized resource types"):
+        cloud.create("whole", json.dumps(template("fargate.yaml")), **NETWORK)
+
+
+def unexplained(asked: set[Call], granted: set[Grant], explained: dict[tuple[str, str], str]) -> list[tuple[str, str]]:
+    """What is allowed, was not asked for, and nothing is said about."""
+    used = {_spelt(grant) for grant in granted if any(grant.allows(call) for call in asked)}
+    known = {_spelt(grant) for grant in granted}
+    print(f"{len(used)} of {len(known)} pairs of action and resource were used")
+    assert explained.keys() <= known, "an explanation of what is not allowed at all"
+    return sorted(known - used - explained.keys())
+
+
+def _spelt(grant: Grant) -> tuple[str, str]:
+    """Action and resource, the same for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
+    plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
+    return grant.action, re.sub(r"\b(polled|fanned|mapped|tooled)\b", "it", plain)
+
+
+def _makes(call: Call) -> bool:
+    return call.action.partition(":")[2].startswith(("Create", "UpdateTable", "UpdateContinuous"))
+
+
+def _entry(number: int, data: bytes) -> Quarantined:
+    position = Position("tooled", "shardId-000000000000", str(number))
+    return Quarantined(Record(position, data, 0), Reason.JSON, "put there by a test")
