@@ -25,6 +25,9 @@ AMOUNTS = ("7351902.64", "735190.26")
 AMOUNT_FIELDS = ("amount", "previousProgress", "value", "progress", "resetAmount", "unusedAmount", "remainingAmount")
 KEYS = {"time", "level", "logger", "message"}
 BATCH = KEYS | {"behind_millis", "shard", "first", "last", "records", "unsettled", "warnings", "writes", "conflicts"}
+PART = 500
+"""So many records are more than a pipe holds."""
+PIPE = 65_536
 OUTCOMES = {"applied", "duplicate", "stale", "ignored", "quarantined"}
 
 
@@ -79,11 +82,16 @@ def _through_an_outage(trial: Trial, proxy: FaultProxy, samples: list[Sample]) -
 
 
 def _through_a_killed_record_processor(stage: Stage, running: Service, samples: list[Sample]) -> None:
-    """Killed with a message half read, so that the daemon fails in writing the rest of it."""
+    """Killed with a message half read, so that the daemon fails in writing the rest of it.
+
+    What it is stopped before may be an empty batch, a short message: then it goes on, and is stopped again.
+    """
     child = running.record_processors()[0]
-    os.kill(child, signal.SIGSTOP)
-    stage.put(samples)
-    until(lambda: _unread(child) >= 65_536, "the daemon to write a message")
+    for start in range(0, len(samples), PART):
+        os.kill(child, signal.SIGSTOP)
+        stage.put(samples[start : start + PART])
+        if until(lambda: _unread(child), "the daemon to write") < PIPE:
+            os.kill(child, signal.SIGCONT)
     os.kill(child, signal.SIGKILL)
 
 
