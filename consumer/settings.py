@@ -186,7 +186,9 @@ class Settings(CoreSettings):
         WorkerId | None,
         Field(description="Pins the worker id. Two live workers must never share one. Made up when unset."),
     ] = None
-    max_records: Annotated[int, Field(ge=1, le=10_000, description="Most records a fetch.")] = 10_000
+    max_records: Annotated[
+        int, Field(ge=1, le=10_000, description="Most records a fetch; fewer in a small container.")
+    ] = 10_000
     idle_millis: Annotated[int, Field(ge=200, description="Pause between two fetches of a shard.")] = 1_000
     failover_millis: Annotated[int, Field(ge=1_000, description="A lease not renewed for this long may be taken.")] = (
         5_000
@@ -217,11 +219,11 @@ class Settings(CoreSettings):
     metrics_level: Annotated[
         Literal["NONE", "SUMMARY", "DETAILED"], Field(description="What KCL itself sends to CloudWatch.")
     ] = "NONE"
-    java_options: Annotated[str, Field(description="Options of the JVM, split on blanks.")] = (
-        "-XX:+UseSerialGC -Xmx256m"
-    )
+    java_options: Annotated[
+        str, Field(description="Options of the JVM, split on blanks; its heap is sized unless they do.")
+    ] = "-XX:+UseSerialGC"
     properties: Annotated[Path, Field(description="The folder of `consumer.properties` and `logback.xml`.")] = (
-        Path(__file__).resolve().parent.parent / "properties"
+        Path(__file__).resolve().with_name("properties")
     )
     run_directory: Annotated[
         Path | None,

@@ -73,9 +73,10 @@ def provision(
 @app.command()
 def properties() -> None:
     """Print the daemon's effective properties: what ships, and what the settings say."""
+    from consumer.worker import memory
     from consumer.worker import properties as daemon
 
-    settings = load(Settings)
+    settings = memory.fitted(load(Settings), memory.limit())
     shipped = daemon.read(settings.properties / "consumer.properties")
     sys.stdout.write(daemon.render(shipped, settings, settings.worker_id or "(made up at start)"))
 

@@ -34,7 +34,7 @@ from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, misspelt, variable
-from consumer.worker import guard, java, processes, properties
+from consumer.worker import guard, java, memory, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
@@ -86,6 +86,7 @@ def run(
     the daemon runs for each shard, split on blanks; `command` takes the daemon's place.
     Raises SettingsError, a line for each problem, before anything is started.
     """
+    settings = memory.fitted(settings, memory.limit())
     with ExitStack() as stack:
         inbox = stack.enter_context(signals())
         check(settings, environment, executable, command)
@@ -189,7 +190,7 @@ def prepare(
 
 
 def _daemon(settings: Settings, environment: Mapping[str, str], effective: Path) -> Sequence[str]:
-    options = settings.java_options.split()
+    options = memory.options(settings.java_options.split(), memory.limit())
     log_file = settings.properties / "logback.xml"
     class_path = (effective.with_name(CLASSES), java.jars_directory() / "*")
     return java.command(java.find_java(environment), class_path, options, effective, log_file)
