@@ -33,7 +33,7 @@ endef
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: env
 env: .venv/.verified .venv-ministack/.locked ## make .venv and .venv-ministack, from the locks
@@ -43,12 +43,15 @@ demo: env ## show the service at work on this machine
 	@$(PY) -m examples.demo
 
 .PHONY: check
-check: env .venv-deploy/.locked ## lint, format, types, architecture, CloudFormation
+check: env .venv-deploy/.locked ## lint, format, types, architecture, deployment
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy --strict
 	$(PY) -m pytest tests/unit/test_architecture.py
 	.venv-deploy/bin/cfn-lint deploy/cloudformation/*.yaml
+	.venv-deploy/bin/hadolint Dockerfile
+	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
 .PHONY: alerts
 alerts: ## check and test the Prometheus rules (needs promtool)
@@ -100,6 +103,18 @@ docs: env ## write docs/metrics.md and the Grafana dashboard anew
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
 	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
 
+.PHONY: image
+image: env ## build the images consumer and lambda, as root (needs buildah, debootstrap; BASE=... another base image)
+	@$(PY) -m deploy.image $(if $(BASE),--base $(BASE))
+
+.PHONY: image-test
+image-test: image .venv-deploy/.locked ## run the built images, as root (needs crun)
+	$(PY) -m pytest tests/image
+
+.PHONY: image-archives
+image-archives: env ## write what make image built to dist/, for docker load
+	@$(PY) -m deploy.image --export dist
+
 .PHONY: lock
 lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)
 	@echo "Locking requirements/*.txt"
@@ -111,6 +126,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
+	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB Local's anew
@@ -119,7 +135,9 @@ jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB 
 
 .PHONY: clean
 clean: ## remove all that was made here
-	@rm -rf .venv .venv-* .tools build dist *.egg-info
+	@! grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts || \
+		grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts | sort -r | xargs umount
+	@rm -rf .venv .venv-* .tools .image build dist *.egg-info
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -72,6 +72,18 @@ class RuntimeApi:
         self.asked.put(None)
         self.asked, self.told = queue.Queue(), queue.Queue()
 
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """The routes, answered inside the block, and their address."""
+        server = self.server()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"{LOOPBACK}:{server.server_address[1]}"
+        finally:
+            self.asked.put(None)
+            server.shutdown()
+            server.server_close()
+
     def server(self) -> ThreadingHTTPServer:
         api = self
 
@@ -195,33 +207,35 @@ class Container:
 def lambda_runtime(task: Path, variables: Mapping[str, str], directory: Path) -> Iterator[Container]:
     """A container of the function unpacked in `task`, with these variables beside those that Lambda sets."""
     api = RuntimeApi()
-    server = api.server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"{LOOPBACK}:{server.server_address[1]}"
     runtime = _interface_client(directory / "runtime")
     # no site-packages: what is not in the archive is not there
     command = [sys.executable, "-S", "-m", "awslambdaric", HANDLER]
-    container = Container(api, command, {**_environment(address, task, runtime), **variables}, task, directory)
-    try:
-        yield container
-    finally:
-        container.stop()
-        api.asked.put(None)
-        server.shutdown()
-        server.server_close()
+    with api.served() as address:
+        container = Container(api, command, {**_environment(address, task, runtime), **variables}, task, directory)
+        try:
+            yield container
+        finally:
+            container.stop()
 
 
 def _environment(address: str, task: Path, runtime: Path) -> dict[str, str]:
     """As Lambda sets it; but for the path of modules, which its bootstrap script sets."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{task}:{runtime}",
         "PYTHONDONTWRITEBYTECODE": "1",  # its disk cannot be written to
-        "LANG": "en_US.UTF-8",
-        "TZ": ":UTC",
         "LAMBDA_TASK_ROOT": str(task),
         "LAMBDA_RUNTIME_DIR": str(runtime),
+        **lambda_variables(address),
+    }
+
+
+def lambda_variables(address: str) -> dict[str, str]:
+    """What Lambda tells any function, in an archive or an image; `address` is the Runtime API's."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
         "_HANDLER": HANDLER,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{python}",
         "AWS_LAMBDA_RUNTIME_API": address,

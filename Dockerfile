@@ -1,0 +1,93 @@
+# The service as images: `make image` here, `docker build .` with an engine. Targets: consumer (the default), lambda.
+#
+# BASE is an image of Debian bookworm, whose Python is 3.11. LAMBDA_BASE may be any image with a `python3` of that
+# version. Debian keeps no old versions of its packages, so a pinned one could not be installed for long.
+# hadolint global ignore=DL3008
+ARG BASE=docker.io/library/debian:bookworm-slim
+ARG LAMBDA_BASE=python
+
+FROM ${BASE} AS python
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+
+
+# Python packages, by hash, and the KCL's jars, which the build of amazon-kclpy downloads unchecked: they are compared
+# with jars.lock before anything goes on. Two secrets may say how registries are reached from where the build runs:
+# pip.conf, and ca.crt, a bundle of certificates.
+FROM python AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_REQUIRE_HASHES=1
+WORKDIR /build
+COPY requirements/build.txt requirements/run.txt requirements/
+ARG KCL_MVN_REPO_SEARCH_URL=https://repo1.maven.org/maven2/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv tools \
+    && tools/bin/pip install --only-binary :all: -r requirements/build.txt \
+    && tools/bin/pip wheel --no-build-isolation -w wheels -r requirements/run.txt
+COPY . .
+RUN PIP_REQUIRE_HASHES=0 tools/bin/pip wheel --no-deps --no-build-isolation -w wheels . \
+    && python3 -m venv --without-pip /opt/consumer \
+    && PIP_REQUIRE_HASHES=0 tools/bin/pip --python /opt/consumer/bin/python install --no-index --no-deps wheels/*.whl \
+    && /opt/consumer/bin/python -I -m consumer.worker.java verify
+RUN python3 -m deploy.sbom --wheels wheels --jars consumer/worker/jars.lock --out /opt/consumer/sbom.cdx.json
+
+
+# The function as `make lambda-zip` packs it, and Lambda's runtime interface client.
+FROM build AS lambda-build
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    tools/bin/pip download --no-deps --only-binary :all: -d runtime -r requirements/awslambdaric.txt \
+    && tools/bin/python -m deploy.lambda_zip --arch "$(uname -m)" --out lambda.zip
+RUN PIP_REQUIRE_HASHES=0 tools/bin/pip install --no-index --no-deps --target /opt/runtime runtime/*.whl \
+    && rm -rf /opt/runtime/bin \
+    && python3 -m zipfile -e lambda.zip /var/task \
+    && python3 -m compileall -q /var/task \
+    && python3 -m deploy.sbom --wheels runtime build/lambda/*/ --out /var/task/sbom.cdx.json
+
+
+FROM ${LAMBDA_BASE} AS lambda
+COPY --from=lambda-build /opt/runtime /opt/runtime
+COPY --from=lambda-build /var/task /var/task
+ENV PYTHONPATH=/var/task:/opt/runtime \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /var/task
+USER 10001:10001
+ENTRYPOINT ["python3", "-m", "awslambdaric"]
+CMD ["consumer.entrypoints.awslambda.handler"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="limits-consumer-lambda" \
+      org.opencontainers.image.description="Keeps gamblers' spending limits up to date, behind a Kinesis mapping" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+
+# Nothing is written but in /tmp: run it with a read-only root, and a tmpfs there.
+# malloc: with an arena for every thread, memory that was freed would stay with the process.
+FROM python AS consumer
+COPY --from=build /opt/consumer /opt/consumer
+ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/tmp \
+    CONSUMER_RUN_DIRECTORY=/tmp/consumer \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2
+EXPOSE 9464
+USER 10001:10001
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["consumer", "doctor", "--live"]
+ENTRYPOINT ["consumer", "run"]
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="limits-consumer" \
+      org.opencontainers.image.description="Keeps gamblers' spending limits up to date from a Kinesis stream" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

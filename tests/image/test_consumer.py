@@ -1,0 +1,106 @@
+"""The service as a container: its own user, nothing to write to but a tmpfs, 512 MiB, four shards."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import lambda_stage
+from tests.support.container import MIB, Image, as_service, container
+from tests.support.emulators import CREDENTIALS, REGION, Emulator
+from tests.support.processes import LOOPBACK, free_port
+from tests.support.scenario import Stage, expected, first_difference, poison, samples, until_received
+from tests.support.service import FAST, Service, command_line
+
+EVENTS = 5_000
+SHARDS = 4
+MEMORY = 512 * MIB
+WRITABLE = """
+import os
+places = (line.split()[1] for line in open("/proc/mounts"))
+print(*(place for place in places if os.access(place, os.W_OK) and not place.startswith(("/proc/", "/sys/"))))
+"""
+"""Prints what can be written to of all that is mounted, but for what an engine lays over the kernel's own places."""
+
+
+@pytest.fixture
+def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What a task definition says."""
+    place = lambda_stage.variables(request.node.name, aws)
+    return {
+        **CREDENTIALS,
+        **FAST,
+        **place,
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CONSUMER_STREAM_NAME": f"{place['AWS_TABLE_NAME']}-stream",
+        "CONSUMER_APPLICATION_NAME": f"{place['AWS_TABLE_NAME']}-app",
+        "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
+    }
+
+
+@pytest.fixture
+def stage(consumer_image: Image, variables: dict[str, str], tmp_path: Path) -> Stage:
+    """Stream, tables and bucket, made by the image itself."""
+    provision = ["consumer", "provision", "--stream", str(SHARDS), "--bucket"]
+    with container(consumer_image, variables, tmp_path, provision) as task:
+        assert task.process.wait(120) == 0, task.log.read_text()
+    return Stage(variables)
+
+
+def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: dict[str, str], tmp_path: Path) -> None:
+    made = samples(seed=7, count=EVENTS)
+    stage.put(made)
+    before = dict(files(consumer_image.root))
+    with container(consumer_image, variables, tmp_path, memory=MEMORY) as task:
+        service = as_service(task, variables["CONSUMER_METRICS_ADDRESS"])
+        until_received(service, EVENTS)
+        held = [(memory(process), command_line(process)) for process in task.processes()]
+        print(*(f"{resident / MIB:.0f} MiB {command[-40:]}" for resident, command in held), sep="\n")
+
+        assert sum(command.endswith(" process") for _, command in held) == SHARDS
+        assert sum(resident for resident, _ in held) < MEMORY
+        assert first_difference(stage.limits(), expected(made)) is None
+        assert lambda_stage.set_aside(variables) == poison(made)
+        assert service.outcomes().total() == EVENTS
+        assert restarts(service) == [0]
+        task.execute(*consumer_image.health_check)
+        assert {privileges(process) for process in task.processes()} == {("10001", "10001", "0" * 16)}
+        assert task.execute("python3", "-c", WRITABLE).stdout == "/tmp\n"
+        assert task.stop() == 0
+    assert dict(files(consumer_image.root)) == before
+    assert "Read-only file system" not in task.log.read_text()
+    assert [line for line in service.lines() if line["level"] == "ERROR"] == []
+
+
+def test_a_health_check_of_what_does_not_run_fails(
+    consumer_image: Image, variables: dict[str, str], tmp_path: Path
+) -> None:
+    with container(consumer_image, variables, tmp_path, ["sleep", "infinity"]) as task:
+        assert task.execute(*consumer_image.health_check, check=False).returncode == 1
+
+
+def memory(process: int) -> int:
+    """Resident bytes, of what is shared with others this one's part."""
+    rolled = Path(f"/proc/{process}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB$", rolled, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def privileges(process: int) -> tuple[str, str, str]:
+    """User, group and capabilities at work."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return status["Uid"].split()[1], status["Gid"].split()[1], status["CapEff"]
+
+
+def files(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Every file of a container: size, and when it was written."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found = path.stat()
+            yield str(path), (found.st_size, found.st_mtime_ns)
+
+
+def restarts(service: Service) -> list[float]:
+    return [sample.value for sample in service.samples() if sample.name == "consumer_daemon_restarts_total"]

@@ -1,0 +1,37 @@
+"""The function as a container: AWS's runtime interface client within, the Runtime API around it."""
+
+import zipfile
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+
+from deploy.lambda_zip import build
+from tests.support import lambda_stage
+from tests.support.container import Image, container
+from tests.support.emulators import Emulator
+from tests.support.events import created, progress_changed, records
+from tests.support.invocations import SUCCESS, event
+from tests.support.lambda_zip import HERE
+from tests.support.runtime_api import Asked, RuntimeApi, lambda_variables
+from tests.support.scenario import Stage
+
+
+def test_an_invocation_is_answered(lambda_image: Image, aws: Emulator, tmp_path: Path) -> None:
+    place = lambda_stage.variables("image", aws)
+    lambda_stage.make_table(place)
+    lambda_stage.make_bucket(place)
+    api = RuntimeApi()
+    api.asked.put(Asked("one", event(records(created(1), b"poison", progress_changed(2))), 60.0))
+    with api.served() as address, container(lambda_image, {**lambda_variables(address), **place}, tmp_path):
+        told = api.told.get(timeout=60)
+
+    assert (told.request_id, told.answer) == ("one", SUCCESS)
+    assert [limit["progress"] for limit in Stage(place).limits().values()] == ["10"]
+    assert lambda_stage.set_aside(place) == Counter([b"poison"])
+
+
+def test_the_function_is_that_of_the_zip(lambda_image: Image) -> None:
+    task = lambda_image.root / "var" / "task"
+    found = {path.relative_to(task).as_posix() for path in task.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    with zipfile.ZipFile(BytesIO(build(HERE))) as archive:
+        assert found - {"sbom.cdx.json"} == set(archive.namelist())
