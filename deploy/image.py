@@ -227,6 +227,7 @@ def make(base: str | None) -> None:
         raise CannotBuildError(f"this needs {' and '.join(missing)} on the PATH (Debian has packages of these names)")
     if os.geteuid():
         raise CannotBuildError("this needs root")
+    PLACE.mkdir(exist_ok=True)
     chosen = base or make_base()
     for target in BILLS:
         build(target, chosen)
