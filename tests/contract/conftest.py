@@ -58,10 +58,10 @@ class Emulators:
         return self.theirs.get("AWS_ENDPOINT_URL_DYNAMODB") or self.theirs.get("AWS_ENDPOINT_URL")
 
     def table(self, name: str, pool: Executor, stack: ExitStack) -> "Dynamo":
-        """An empty table of limits, gone with `stack` where it would cost."""
+        """An empty table of limits, gone with `stack` where it would stay."""
         made = Dynamo(self.tables(name), pool, stack)
         made.create(Limits().key_names)
-        if self.place.account:
+        if self.place != Place():
             stack.callback(made.remove)
         return made
 

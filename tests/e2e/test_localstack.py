@@ -20,7 +20,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.localstack
 
 COUNT = 2_000
-"""LocalStack's Kinesis takes some hundred records a second."""
+"""LocalStack's Kinesis takes some 110 records a second."""
 
 
 @pytest.fixture
