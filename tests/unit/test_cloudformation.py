@@ -1,5 +1,6 @@
 """What the templates promise, as far as it can be seen without deploying them."""
 
+import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -139,6 +140,20 @@ def test_the_task_can_write_to_one_place_in_memory_and_is_not_root() -> None:
     assert [mount["ContainerPath"] for mount in found["LinuxParameters"]["Tmpfs"]] == ["/tmp"]
     assert found["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
     assert found["HealthCheck"]["Command"] == ["CMD", "consumer", "doctor", "--live"]
+
+
+def test_the_task_is_what_the_image_says_of_itself() -> None:
+    found = container(resolved("fargate.yaml"))
+    dockerfile = Path(ROOT, "Dockerfile").read_text(encoding="utf-8")
+    check = found["HealthCheck"]
+    kind, *words = check["Command"]
+
+    assert f"USER {found['User']}\n" in dockerfile
+    assert f"EXPOSE {found['PortMappings'][0]['ContainerPort']}\n" in dockerfile
+    assert f"HEALTHCHECK --interval={check['Interval']}s --timeout={check['Timeout']}s" in dockerfile
+    assert (
+        f"--start-period={check['StartPeriod']}s --retries={check['Retries']} {kind} {json.dumps(words)}" in dockerfile
+    )
 
 
 def test_the_metrics_port_can_be_reached_from_the_given_group_alone() -> None:
