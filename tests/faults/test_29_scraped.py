@@ -6,6 +6,7 @@ What a record costs the record processors, quiet and scraped by turns, must not 
 from one spell to the next on a busy machine, so only a gross difference of the medians is an error.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass
@@ -38,10 +39,11 @@ GROSS = 0.7
 
 @dataclass(frozen=True)
 class Spell:
-    """CPU seconds of the record processors and of the supervisor, and how many scrapes were answered, how many not."""
+    """CPU seconds of the record processors and of the supervisor, seconds, and scrapes answered and not answered."""
 
     processors: float
     supervisor: float
+    seconds: float
     answered: int = 0
     failed: int = 0
 
@@ -72,10 +74,12 @@ def test_29_metrics_scraped_and_slow_clients(trial: Trial, tmp_path: Path, tell:
 
     costs = [scraped.processors / quiet.processors for quiet, scraped in pairs]
     scrapes, failed = sum(scraped.answered for _, scraped in pairs), sum(scraped.failed for _, scraped in pairs)
+    rate = scrapes / sum(scraped.seconds for _, scraped in pairs)
     share = RATE * sum(scraped.supervisor - quiet.supervisor for quiet, scraped in pairs) / scrapes
+    spread = ", ".join(f"{cost:.2f}" for cost in sorted(costs))
     tell(
-        f"{100 * (1 - share):.1f} % of the throughput kept; {scrapes} scrapes answered, {failed} not; a record cost"
-        f" {median(costs):.2f} times as much ({', '.join(f'{cost:.2f}' for cost in sorted(costs))})"
+        f"{100 * (1 - share):.1f} % of the throughput kept; {scrapes} scrapes answered, {rate:.0f} a second,"
+        f" {failed} not; a record cost {median(costs):.2f} times as much ({spread})"
     )
     assert 1 - share > KEPT
     assert 1 / median(costs) > GROSS
@@ -99,7 +103,8 @@ def spell(trial: Trial, metrics: Path, *, scraped: bool) -> Spell:
 
     def spent(scrapes: Scrapes) -> Spell:
         supervisor = cpu_seconds(trial.running.process.pid)
-        return Spell(sum(map(cpu_seconds, processors)), supervisor, scrapes.answered, scrapes.failed)
+        processors_cpu = sum(map(cpu_seconds, processors))
+        return Spell(processors_cpu, supervisor, time.monotonic(), scrapes.answered, scrapes.failed)
 
     with asked_for_metrics(port_of(trial)) if scraped else nullcontext(Scrapes()) as scrapes:
         before = spent(scrapes)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle, islice
 from typing import Self
@@ -16,12 +16,20 @@ from tests.support.processes import LOOPBACK
 SILENT, HALF, WHOLE = b"", b"GET /metrics HTTP/1.1\r\nHos", b"GET /metrics HTTP/1.1\r\n\r\n"
 """What a slow client says; none of them ever reads what it is told."""
 LOOK_SECONDS = 0.1
+SCRAPERS = 4
+"""They take turns: one that waits for its answer does not keep the next from asking."""
 
 
 @dataclass
 class Scrapes:
     answered: int = 0
     failed: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, *, answered: bool) -> None:
+        with self._counting:
+            self.answered += answered
+            self.failed += not answered
 
 
 @contextmanager
@@ -32,13 +40,12 @@ def scraping(port: int, rate: float) -> Iterator[Scrapes]:
     def run(over: threading.Event) -> None:
         due = time.monotonic()
         while not over.wait(max(0.0, due - time.monotonic())):
-            due = max(due + 1 / rate, time.monotonic() - 1)  # up to a second late is made up for
-            if answers(port):
-                scrapes.answered += 1
-            else:
-                scrapes.failed += 1
+            due = max(due + SCRAPERS / rate, time.monotonic() - 1)  # up to a second late is made up for
+            scrapes.count(answered=answers(port))
 
-    with background(run, "scraper"):
+    with ExitStack() as scrapers:
+        for number in range(SCRAPERS):
+            scrapers.enter_context(background(run, f"scraper {number}"))
         yield scrapes
 
 
