@@ -3,7 +3,7 @@
 # BASE is an image of Debian bookworm, whose Python is 3.11. LAMBDA_BASE may be any image with a `python3` of that
 # version. Debian keeps no old versions of its packages, so a pinned one could not be installed for long.
 # hadolint global ignore=DL3008
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=debian:bookworm-slim
 ARG LAMBDA_BASE=python
 
 FROM ${BASE} AS python
@@ -26,7 +26,7 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     PIP_REQUIRE_HASHES=1
 WORKDIR /build
 COPY requirements/build.txt requirements/run.txt requirements/
-ARG KCL_MVN_REPO_SEARCH_URL=https://repo1.maven.org/maven2/
+ARG KCL_MVN_REPO_SEARCH_URL
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv tools \

@@ -28,11 +28,6 @@ BASE = "localhost/bookworm"
 BILLS: Mapping[str, str] = {"lambda": "var/task/sbom.cdx.json", "consumer": "opt/consumer/sbom.cdx.json"}
 """The targets, and where each image keeps the bill of what it holds."""
 SUITES = ("bookworm", "bookworm-updates", "bookworm-security")
-DEBIAN = (
-    "http://deb.debian.org/debian bookworm main",
-    "http://deb.debian.org/debian bookworm-updates main",
-    "http://security.debian.org/debian-security bookworm-security main",
-)
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
 """What Debian's own slim images leave out too."""
 REGISTRY = ("index-url", "extra-index-url", "trusted-host", "default-timeout", "timeout")
@@ -111,10 +106,10 @@ def make_tarball() -> None:
         root, made = Path(scratch, "root"), Path(scratch, "made.tar")
         sources = list(debian())
         log = Path(scratch, "log")
+        mirror = [source.split()[0] for source in sources[:1]]
         with log.open("w") as told:
-            mirror = sources[0].split()[0]
             tried = subprocess.run(
-                ["debootstrap", "--variant=minbase", "bookworm", str(root), mirror],
+                ["debootstrap", "--variant=minbase", "bookworm", str(root), *mirror],
                 check=False,
                 stdout=told,
                 stderr=subprocess.STDOUT,
@@ -124,20 +119,25 @@ def make_tarball() -> None:
         for unused in UNUSED:
             shutil.rmtree(root / unused, ignore_errors=True)
             (root / unused).mkdir()
-        (root / "etc/apt/sources.list").write_text("".join(f"deb {source}\n" for source in sources))
+        if sources:
+            (root / "etc/apt/sources.list").write_text("".join(f"deb {source}\n" for source in sources))
         subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(made), "."], check=True)
         made.rename(TARBALL)
 
 
 def debian() -> Iterator[str]:
-    """Where bookworm's packages come from, the suite first: as this machine's apt has it, else Debian's own."""
+    """Where bookworm's packages come from, the suite first, as this machine's apt has it.
+
+    Nothing when it has none: debootstrap knows where Debian is.
+    """
     here = []
     if shutil.which("apt-get"):
         form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
         here = output(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).splitlines()
     found = [line for line in dict.fromkeys(here) if line.split()[1] in SUITES]
     found.sort(key=lambda line: SUITES.index(line.split()[1]))
-    yield from found if found and found[0].split()[1] == SUITES[0] else DEBIAN
+    if found and found[0].split()[1] == SUITES[0]:
+        yield from found
 
 
 # --- The images ----------------------------------------------------------------------------------------------------

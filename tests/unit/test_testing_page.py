@@ -15,7 +15,7 @@ CONFORMANCE = ROOT / "tests" / "conformance"
 
 def test_the_versions_are_those_that_are_locked() -> None:
     versions = {
-        "MiniStack](https://pypi.org/project/ministack/)": _pinned("ministack.in", "ministack"),
+        "MiniStack": _pinned("ministack.in", "ministack"),
         "LocalStack": _pinned("localstack.in", "localstack-core[runtime]"),
         "kinesis-mock": _npm("kinesis-mock"),
         "DynamoDB Local": _first(
