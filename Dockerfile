@@ -26,10 +26,11 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     PIP_REQUIRE_HASHES=1
 WORKDIR /build
 COPY requirements/build.txt requirements/run.txt requirements/
-ARG KCL_MVN_REPO_SEARCH_URL
+ARG KCL_MVN_REPO_SEARCH_URL=""
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
-    python3 -m venv tools \
+    if [ -z "${KCL_MVN_REPO_SEARCH_URL}" ]; then unset KCL_MVN_REPO_SEARCH_URL; fi \
+    && python3 -m venv tools \
     && tools/bin/pip install --only-binary :all: -r requirements/build.txt \
     && tools/bin/pip wheel --no-build-isolation -w wheels -r requirements/run.txt
 COPY . .
