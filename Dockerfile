@@ -73,14 +73,12 @@ LABEL org.opencontainers.image.title="limits-consumer-lambda" \
 
 
 # Nothing is written but in /tmp: run it with a read-only root, and a tmpfs there.
-# malloc: with an arena for every thread, memory that was freed would stay with the process.
 FROM python AS consumer
 COPY --from=build /opt/consumer /opt/consumer
 ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/tmp \
     CONSUMER_RUN_DIRECTORY=/tmp/consumer \
-    PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=2
+    PYTHONDONTWRITEBYTECODE=1
 EXPOSE 9464
 USER 10001:10001
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["consumer", "doctor", "--live"]

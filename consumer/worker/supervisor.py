@@ -209,9 +209,11 @@ def daemon_environment(settings: Settings, given: Mapping[str, str], directory: 
         variable("run_directory"): str(directory),
         "PROMETHEUS_MULTIPROC_DIR": str(directory / METRICS),
     }
+    # With an arena for every thread, memory that was freed would stay with the process.
+    defaults = {"MALLOC_ARENA_MAX": "2"}
     # No emulator speaks CBOR; AWS does, and it is cheaper.
     plain = {} if _is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
-    return plain | dict(given) | ours
+    return defaults | plain | dict(given) | ours
 
 
 def _is_aws(endpoint: str | None) -> bool:

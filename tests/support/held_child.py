@@ -5,19 +5,15 @@ The folder of the orders is the environment's TEST_HOLDS.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-from botocore.config import Config
 
 from consumer.engine.projection import Key
 from consumer.engine.records import Position
 from consumer.engine.repository import Change, Repository, Saved, Versioned
 from consumer.entrypoints.pipes import take_over
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings
 from tests.support.holds import Holds, Point
 
 S = TypeVar("S")
@@ -61,8 +57,8 @@ def main() -> None:
     reach = Holds(Path(os.environ["TEST_HOLDS"])).reach
     repository, ask = bootstrap.repository, kcl._ask
 
-    def held_repository(settings: AwsSettings, requests: Executor, config: Config) -> HeldRepository[LimitState]:
-        return HeldRepository(repository(settings, requests, config), reach)
+    def held_repository(*asked: Any, **more: Any) -> HeldRepository[LimitState]:
+        return HeldRepository(repository(*asked, **more), reach)
 
     def held_ask(checkpointer: Any, position: Position | None) -> str:
         reach(Point.BEFORE_CHECKPOINT)
@@ -70,7 +66,7 @@ def main() -> None:
         reach(Point.AFTER_CHECKPOINT)
         return answer
 
-    bootstrap.repository = held_repository  # type: ignore[assignment]
+    bootstrap.repository = held_repository
     kcl._ask = held_ask
     child.process(pipes)
 

@@ -3,13 +3,10 @@
 python -m tests.support.noisy_child process
 """
 
-from concurrent.futures import Executor
-
-from botocore.config import Config
+from typing import Any
 
 from consumer.entrypoints.pipes import take_over
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings
 from tests.support.core import UnsteadyRepository
 from tests.support.noisy import talk
 
@@ -24,10 +21,10 @@ def main() -> None:
 
     repository = bootstrap.repository
 
-    def noisy(settings: AwsSettings, requests: Executor, config: Config) -> UnsteadyRepository[LimitState]:
-        return UnsteadyRepository(repository(settings, requests, config), before_save=talk)
+    def noisy(*asked: Any, **more: Any) -> UnsteadyRepository[LimitState]:
+        return UnsteadyRepository(repository(*asked, **more), before_save=talk)
 
-    bootstrap.repository = noisy  # type: ignore[assignment]
+    bootstrap.repository = noisy
     child.process(pipes)
 
 

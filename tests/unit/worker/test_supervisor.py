@@ -313,6 +313,7 @@ def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
     assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert found["PROMETHEUS_MULTIPROC_DIR"] == str(directory / "metrics")
     assert found["CBOR_ENABLED"] == "false"
+    assert found["MALLOC_ARENA_MAX"] == "2"
     assert directory.parent == tmp_path
 
 
