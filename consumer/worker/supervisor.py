@@ -337,7 +337,6 @@ class Supervisor:
         self._last_words: str | None = None
         self._knowing = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
-        self._starts = 0
 
     def run(self) -> int:
         """The exit code: 0 it was asked to stop, 1 the daemon would not stay alive."""
@@ -361,8 +360,7 @@ class Supervisor:
             os.close(write)
         self._ending = self._last_words = None
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
-        self._measure(RESTARTS, min(1, self._starts))
-        self._starts += 1
+        self._measure(RESTARTS, 1 if self._ends else 0)
         self._measure(DAEMON_UP, 1)
         self._know(daemon=daemon, since=time.monotonic())
         log.info("daemon started", extra={"daemon": daemon})

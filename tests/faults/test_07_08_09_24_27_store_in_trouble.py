@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.conftest import Tell
 from tests.support.emulators import Emulator
+from tests.support.memory import resident_mib
 from tests.support.proxy import (
     ACCESS_DENIED,
     FAILING,
@@ -25,8 +26,8 @@ from tests.support.proxy import (
     spoil_statements,
 )
 from tests.support.scenario import Stage
-from tests.support.service import consumer, environment, service
-from tests.support.trial import Trial, endless, with_endpoints
+from tests.support.service import consumer, environment
+from tests.support.trial import Trial, at_work, endless, undisturbed, with_endpoints
 from tests.support.waiting import until
 
 WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
@@ -50,22 +51,14 @@ def trial(aws: Emulator, proxy: FaultProxy, seed: int, tmp_path_factory: pytest.
     consumer(variables, "provision", "--stream", "2")
     slow_to_hang = {**variables, "CONSUMER_HANG_SECONDS": str(HANG_SECONDS), "CONSUMER_RESTARTS": "0"}
     command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint)
-    with service(slow_to_hang, directory / "log", command) as running:
-        started = Trial(Stage(variables), running, endless(seed))
-        started.put(500)
-        started.until_settled()
+    with at_work(Stage(variables), slow_to_hang, directory, endless(seed), command) as started:
         yield started
-        assert running.stop() == 0
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(trial: Trial) -> Iterator[None]:
-    """Whatever happens in a test: no process ends, no shard changes hands, no record comes twice."""
-    before = trial.processes()
-    yield
-    assert trial.processes() == before
-    assert trial.said("lease lost") == []
-    assert trial.delivered() == len(trial.made)
+def each_undisturbed(trial: Trial) -> Iterator[None]:
+    with undisturbed(trial):
+        yield
 
 
 def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
@@ -153,7 +146,7 @@ def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
                 trial.put(200)
                 lag = max(lag, *trial.lags().values())
                 assert trial.running.get("/livez")[0] == 200
-            sizes.append({process: _resident(process) for process in trial.processes()})
+            sizes.append({process: int(resident_mib(process)) for process in trial.processes()})
     trial.until_settled()
     half, full = sizes
     tell(
@@ -167,9 +160,3 @@ def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
 def _causes(trial: Trial) -> list[str]:
     """What was waited for, as the log has it."""
     return [line["cause"].rpartition(": ")[2] for line in trial.said("waiting")]
-
-
-def _resident(process: int) -> int:
-    """MiB of memory in use."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * 4096 // 2**20

@@ -23,8 +23,8 @@ from tests.support.proxy import (
     swallow,
 )
 from tests.support.scenario import Stage, until_equal
-from tests.support.service import consumer, environment, service
-from tests.support.trial import Trial, endless, with_endpoints
+from tests.support.service import consumer, environment
+from tests.support.trial import Trial, at_work, endless, with_endpoints
 from tests.support.waiting import until
 
 SHARDS = 2
@@ -56,12 +56,8 @@ def trial(
     consumer(variables, "provision", "--stream", str(SHARDS))
     parted = {**variables, "AWS_ENDPOINT_URL_DYNAMODB": lease_plane.endpoint}
     command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=data_plane.endpoint)
-    with service(parted, directory / "log", command) as running:
-        started = Trial(Stage(variables), running, endless(seed))
-        started.put(500)
-        started.until_settled()
+    with at_work(Stage(variables), parted, directory, endless(seed), command) as started:
         yield started
-        assert running.stop() == 0
 
 
 def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:

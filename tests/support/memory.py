@@ -1,18 +1,15 @@
 """How much memory the processes of a service use as time goes by, and whether that grows (Linux)."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import linear_regression
 
+from consumer.worker.processes import resident_bytes
 from tests.support.service import Service
 
 SUPERVISOR, JVM, RECORD_PROCESSOR = "supervisor", "JVM", "record processor"
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,7 @@ def readings(running: Service, moment: float) -> list[Reading]:
 
 def resident_mib(process: int) -> float:
     """0 when the process is gone."""
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE / 2**20
-    except OSError:
-        return 0.0
+    return (resident_bytes(process) or 0) / 2**20
 
 
 def longest_lives(taken: Iterable[Reading], warm_up: float, record_processors: int) -> list[Life]:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,7 +13,7 @@ from consumer.limits.sample import Sample, histories
 from tests.support.leases import leases, lost, owed
 from tests.support.proxy import Fault
 from tests.support.scenario import Stage, poison, until_equal
-from tests.support.service import Service
+from tests.support.service import RUN, Service, service
 from tests.support.waiting import until
 
 CHILD = ("consumer", "process")
@@ -25,6 +27,35 @@ def with_endpoints(**endpoints: str) -> Sequence[str]:
 def endless(seed: int, users: int = 60) -> Iterator[Sample]:
     """A history without end, 2 % of it duplicates and 1 % poison."""
     return histories(Random(seed), 10**9, users, duplicates=0.02, poison=0.01)
+
+
+@contextmanager
+def at_work(
+    stage: Stage,
+    variables: Mapping[str, str],
+    directory: Path,
+    source: Iterator[Sample],
+    command: Sequence[str] = RUN,
+    *,
+    first: int = 500,
+) -> Iterator["Trial"]:
+    """A service on the stage, with these environment variables, that has settled its first records; it ends well."""
+    with service(variables, directory / "log", command) as running:
+        trial = Trial(stage, running, source)
+        trial.put(first)
+        trial.until_settled()
+        yield trial
+        assert running.stop() == 0
+
+
+@contextmanager
+def undisturbed(trial: "Trial") -> Iterator[None]:
+    """Whatever happens in the block: no process ends, no shard changes hands, no record comes twice."""
+    before = trial.processes()
+    yield
+    assert trial.processes() == before
+    assert trial.said("lease lost") == []
+    assert trial.delivered() == len(trial.made)
 
 
 @dataclass
