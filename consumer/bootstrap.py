@@ -14,13 +14,13 @@ from botocore.config import Config
 
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import Countable, InMemoryQuarantine
-from consumer.engine.repository import InMemoryRepository, Repository
+from consumer.engine.repository import ErasableRepository, InMemoryRepository
 from consumer.engine.stream import Stream
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings, CoreSettings, Settings
+from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings
 from consumer.stores.aws import CLIENT, IMPATIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
@@ -61,7 +61,7 @@ def pool() -> Executor:
 
 def repository(
     settings: AwsSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
-) -> Repository[LimitState]:
+) -> ErasableRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
     return DynamoRepository(client(settings, "dynamodb", config, told), settings.table_name, Limits(), requests)
@@ -92,7 +92,7 @@ def processor(
     """The core on the stores that the settings name; `told` hears what it asks of them."""
     requests = pool()
     return Processor(
-        Limits(),
+        Limits(max_sequence=settings.max_sequence_number),
         repository(settings, requests, config, told),
         quarantine(settings, requests, config, told),
         time.monotonic,
@@ -103,10 +103,21 @@ def processor(
     )
 
 
-def in_memory_processor() -> tuple[Processor[LimitEvent, LimitState], InMemoryRepository[LimitState]]:
+def in_memory_processor(
+    settings: RecordSettings,
+) -> tuple[Processor[LimitEvent, LimitState], InMemoryRepository[LimitState]]:
     """The same core without AWS, and what it keeps."""
-    kept = InMemoryRepository(Limits())
-    return Processor(Limits(), kept, InMemoryQuarantine(), time.monotonic), kept
+    limits = Limits(max_sequence=settings.max_sequence_number)
+    kept: InMemoryRepository[LimitState] = InMemoryRepository(limits)
+    core: Processor[LimitEvent, LimitState] = Processor(
+        limits,
+        kept,
+        InMemoryQuarantine(),
+        time.monotonic,
+        settings.record_cap_bytes,
+        aggregate_cap=settings.aggregate_records,
+    )
+    return core, kept
 
 
 def now_millis() -> int:

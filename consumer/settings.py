@@ -94,12 +94,27 @@ Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use 
 WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
 
 
-class AwsSettings(BaseSettings):
-    """Where AWS is and what the table is called: all that the reading commands need."""
-
+class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, validate_by_name=True
     )
+
+
+class RecordSettings(_Environment):
+    """Which records are refused, whoever reads them: all that a command without AWS needs."""
+
+    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
+    aggregate_records: Annotated[
+        PositiveInt, Field(description="An aggregate of more records is quarantined whole.")
+    ] = RECORDS
+    max_sequence_number: Annotated[
+        PositiveInt,
+        Field(description="An event with a higher `sequenceNumber` is quarantined: no later one would count."),
+    ] = 1_000_000_000
+
+
+class AwsSettings(_Environment):
+    """Where AWS is and what the table is called: all that the reading commands need."""
 
     region: Annotated[
         Region,
@@ -149,20 +164,16 @@ class AwsSettings(BaseSettings):
         return own or self.endpoint
 
 
-class CoreSettings(AwsSettings):
+class CoreSettings(RecordSettings, AwsSettings):
     """What the processing core needs besides: all that the Lambda function needs."""
 
     quarantine: Annotated[
         QuarantinePlace,
         Field(description="Where records that can never be applied are kept: `dir:PATH`, `s3://bucket/prefix`."),
     ]
-    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
     cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
         10_000
     )
-    aggregate_records: Annotated[
-        PositiveInt, Field(description="An aggregate of more records is quarantined whole.")
-    ] = RECORDS
     breaker: Annotated[
         NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
     ] = 0
@@ -249,7 +260,7 @@ class Settings(CoreSettings):
         return self
 
 
-Loaded = TypeVar("Loaded", bound=AwsSettings)
+Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 
 def variable(field: str) -> str:

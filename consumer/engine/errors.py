@@ -1,6 +1,7 @@
 """Every error the service knows, who catches it, and whether it is tried again.
 
 Rejected            a record can never be applied     caught by the processor, which quarantines the record
+Malformed           a row is no state we have stored   caught by the store, which reports the row as unreadable
 Unavailable         the environment fails             caught by the processor, which waits and tries again
 GaveUp              no more tries are allowed         caught by the entrypoint, which leaves the rest unsettled
 BreakerOpen         too much poison in a row          caught by the entrypoint, which ends the worker
@@ -20,8 +21,9 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     SCHEMA = "SCHEMA"
     IDENTITY = "IDENTITY"
-    SEQUENCE_JUMP = "SEQUENCE_JUMP"
+    SEQUENCE = "SEQUENCE"
     AGGREGATE = "AGGREGATE"
+    STORED_STATE = "STORED_STATE"
 
 
 class ConsumerError(Exception):
@@ -42,6 +44,10 @@ class Rejected(ConsumerError):
         And for good: pydantic's errors hold the validators', out of the garbage collector's sight.
         """
         return Rejected(self.reason, self.detail)
+
+
+class Malformed(ConsumerError):
+    """Stored attributes that no state can be made of. The message names the place and never holds what they say."""
 
 
 class Unavailable(ConsumerError):

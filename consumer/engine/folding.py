@@ -44,6 +44,13 @@ class Folded(Generic[S]):
         return any(verdict.rejected for verdict in self.verdicts)
 
 
+def refuse(projection: Projection[E, S], rejected: Rejected, events: Sequence[E]) -> Folded[S]:
+    """All events quarantined: there is no telling what they would change."""
+    return Folded(
+        None, [Verdict(projection.type_of(event), Outcome.QUARANTINED, rejected=rejected) for event in events]
+    )
+
+
 def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> Folded[S]:
     """Merges `events` into `state`, in their order."""
     verdicts: list[Verdict] = []

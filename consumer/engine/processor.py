@@ -14,12 +14,12 @@ from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
-from consumer.engine.folding import Folded, Outcome, Verdict, fold
+from consumer.engine.folding import Folded, Outcome, Verdict, fold, refuse
 from consumer.engine.patience import Patience, persist
 from consumer.engine.projection import Ignored, Key, Projection
 from consumer.engine.quarantine import Quarantine, Quarantined
 from consumer.engine.records import Position, Record
-from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable, Versioned
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -105,10 +105,11 @@ class Known(Generic[S]):
             self._states.move_to_end(key)
         return found
 
-    def learn(self, states: Mapping[Key, Versioned[S]]) -> None:
+    def learn(self, states: Mapping[Key, Stored[S]]) -> None:
         for key, state in states.items():
-            self._states[key] = state
-            self._states.move_to_end(key)
+            if isinstance(state, Versioned):
+                self._states[key] = state
+                self._states.move_to_end(key)
         while len(self._states) > self._size:
             self._states.popitem(last=False)
 
@@ -230,7 +231,7 @@ class Processor(Generic[E, S]):
             self._store_round(batch, set(keys[start : start + ROUND]), patience)
 
     def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], patience: Patience) -> None:
-        stored = self.known.get(pending)
+        stored: dict[Key, Stored[S]] = dict(self.known.get(pending))
         certain = set(pending - stored.keys())
         stored |= self._load(batch, certain, patience)
         failures = 0
@@ -238,7 +239,7 @@ class Processor(Generic[E, S]):
             with self._timed(batch, "fold"):
                 folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
             # what is known may be old, or of a table that is no more: only a write, which has a condition, trusts it
-            doubtful = {key for key in pending - certain if folds[key].rejects or folds[key].state == stored[key].state}
+            doubtful = {key for key in pending - certain if folds[key].rejects or not _changes(folds[key], stored[key])}
             if doubtful:
                 _replace(stored, doubtful, self._load(batch, doubtful, patience))
                 certain |= doubtful
@@ -255,7 +256,7 @@ class Processor(Generic[E, S]):
                 with self._timed(batch, "store"):
                     patience.wait("store", failures, next(iter(saved.unknown.values())))
 
-    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], patience: Patience) -> dict[Key, Versioned[S]]:
+    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], patience: Patience) -> Mapping[Key, Stored[S]]:
         if not keys:
             return {}
         with self._timed(batch, "store"):
@@ -263,14 +264,17 @@ class Processor(Generic[E, S]):
         self.known.learn(loaded)
         return loaded
 
-    def _fold(self, batch: _Batch[E], key: Key, stored: Versioned[S] | None) -> Folded[S]:
-        return fold(self.projection, stored.state if stored else None, list(batch.events[key].values()))
+    def _fold(self, batch: _Batch[E], key: Key, stored: Stored[S] | None) -> Folded[S]:
+        events = list(batch.events[key].values())
+        if isinstance(stored, Unreadable):
+            return refuse(self.projection, Rejected(Reason.STORED_STATE, stored.detail), events)
+        return fold(self.projection, stored.state if stored else None, events)
 
-    def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Versioned[S]]) -> Saved[S]:
+    def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Stored[S]]) -> Saved[S]:
         changes = {}
         for key, folded in folds.items():
             expected = stored.get(key)
-            if folded.state is not None and (expected is None or folded.state != expected.state):
+            if folded.state is not None and not isinstance(expected, Unreadable) and _changes(folded, expected):
                 changes[key] = Change(expected, folded.state)
         if not changes:
             return Saved()
@@ -305,7 +309,11 @@ class Processor(Generic[E, S]):
                 )
 
 
-def _replace(stored: dict[Key, Versioned[S]], keys: Iterable[Key], found: Mapping[Key, Versioned[S] | None]) -> None:
+def _changes(folded: Folded[S], stored: Stored[S] | None) -> bool:
+    return not isinstance(stored, Versioned) or folded.state != stored.state
+
+
+def _replace(stored: dict[Key, Stored[S]], keys: Iterable[Key], found: Mapping[Key, Stored[S] | None]) -> None:
     for key in keys:
         current = found.get(key)
         if current is None:

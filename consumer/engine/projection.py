@@ -37,7 +37,10 @@ class Judgement:
 
 
 class Codec(Protocol[S]):
-    """A state as stored attributes, and back. `load(dump(state)) == state`."""
+    """A state as stored attributes, and back. `load(dump(state)) == state`.
+
+    `load` raises Malformed for attributes that `dump` does not make, but for unknown ones, which it ignores.
+    """
 
     @property
     def key_names(self) -> tuple[str, str]:

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from consumer.engine.errors import Unavailable
 from consumer.engine.projection import Codec, Key, Plain
@@ -18,6 +18,23 @@ class Versioned(Generic[S]):
 
     state: S
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row of the store that no state can be made of.
+
+    detail   where it is and what is wrong, with a hash for the key; never what the row says
+    version  whatever the row has in the place of its version; None for nothing
+    """
+
+    key: Key
+    detail: str
+    version: object = field(default=None, repr=False)
+
+
+Stored: TypeAlias = Versioned[S] | Unreadable
+"""What is stored under a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +55,14 @@ class Saved(Generic[S]):
     """
 
     stored: Mapping[Key, Versioned[S]] = field(default_factory=dict)
-    conflicts: Mapping[Key, Versioned[S] | None] = field(default_factory=dict)
+    conflicts: Mapping[Key, Stored[S] | None] = field(default_factory=dict)
     unknown: Mapping[Key, Unavailable] = field(default_factory=dict)
 
 
 class Repository(Protocol[S]):
     """States by key. `load` and `partition` raise Unavailable when the environment fails; `save` reports it."""
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         """What is stored under the keys, strongly consistent; absent ones are left out."""
         ...
 
@@ -53,8 +70,19 @@ class Repository(Protocol[S]):
         """Compare-and-set of each change on its own."""
         ...
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
         """All states under one partition key, by sort key, strongly consistent."""
+        ...
+
+
+class ErasableRepository(Repository[S], Protocol[S]):
+    """A repository that an operator can repair; who consumes needs no more than the other."""
+
+    def forget(self, key: Key, found: Stored[S]) -> bool:
+        """Deletes what is stored under the key if it is still what was found there; whether nothing is there now.
+
+        Raises Unavailable.
+        """
         ...
 
 
@@ -94,6 +122,11 @@ class InMemoryRepository(Generic[S]):
 
     def partition(self, partition: str) -> list[S]:
         return [self._kept[key].state for key in sorted(self._kept) if key[0] == partition]
+
+    def forget(self, key: Key, found: Stored[S]) -> bool:
+        if _version(self._kept.get(key)) == found.version:
+            self._kept.pop(key, None)
+        return key not in self._kept
 
 
 def _version(versioned: Versioned[S] | None) -> str | None:

@@ -12,6 +12,7 @@ from consumer.engine.patience import NoPatience
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.view import UserLimit, view
+from consumer.settings import RecordSettings
 
 BATCH = 10_000
 
@@ -38,9 +39,9 @@ class Applied:
         }
 
 
-def apply(data: Iterable[bytes], now_millis: int) -> Applied:
+def apply(settings: RecordSettings, data: Iterable[bytes], now_millis: int) -> Applied:
     """Folds the records in their order; the limits by user and limit id, as they stand at `now_millis`."""
-    core, kept = bootstrap.in_memory_processor()
+    core, kept = bootstrap.in_memory_processor(settings)
     outcomes: Counter[Outcome] = Counter()
     warnings: Counter[str] = Counter()
     quarantined: list[Quarantined] = []

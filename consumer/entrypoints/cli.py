@@ -13,9 +13,9 @@ from rich.text import Text
 
 from consumer import bootstrap, logs
 from consumer.engine.errors import BreakerOpen, SettingsError, Unavailable
-from consumer.entrypoints import quarantine_cli, screen
+from consumer.entrypoints import limits_cli, quarantine_cli, screen
 from consumer.entrypoints.files import read_records
-from consumer.settings import AwsSettings, CoreSettings, Settings, load
+from consumer.settings import CoreSettings, RecordSettings, Settings, load
 from consumer.stores.aws import unavailable
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(limits_cli.app, name="limits")
 app.add_typer(quarantine_cli.app, name="quarantine")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -150,23 +151,11 @@ def put(
 
 
 @app.command()
-def limits(user_id: Annotated[str, typer.Argument(metavar="USER_ID")], as_json: Json = False) -> None:
-    """Show the limits of a user, as they are stored now."""
-    found = bootstrap.user_limits(load(AwsSettings)).for_user(user_id)
-    if as_json:
-        print(json.dumps([limit.to_json() for limit in found]))
-    elif found:
-        screen.console().print(screen.limits_table(found))
-    else:
-        print("no limits are stored for this user")
-
-
-@app.command()
 def apply(file: EventFile, as_json: Json = False) -> None:
     """Fold a file of events without AWS: the very same processing, kept in memory."""
     from consumer.entrypoints.apply import apply
 
-    applied = apply(read_records(file), bootstrap.now_millis())
+    applied = apply(load(RecordSettings), read_records(file), bootstrap.now_millis())
     if as_json:
         print(json.dumps(applied.to_json()))
         return

@@ -1,7 +1,7 @@
 """The time of a Lambda invocation: nothing is begun that might not end, and be answered for, before it is up."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -10,7 +10,7 @@ from consumer.engine.patience import Backoff
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import Quarantine, Quarantined
 from consumer.engine.records import Position
-from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 
 S = TypeVar("S")
 
@@ -78,7 +78,7 @@ class TimedRepository(Generic[S]):
     kept: Repository[S]
     deadline: Deadline
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         self.deadline.mind("load")
         return self.kept.load(keys)
 
@@ -86,7 +86,7 @@ class TimedRepository(Generic[S]):
         self.deadline.mind("store")
         return self.kept.save(changes)
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
         self.deadline.mind("load")
         return self.kept.partition(partition)
 

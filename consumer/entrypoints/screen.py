@@ -70,8 +70,13 @@ def note(limit: UserLimit) -> Text:
         remarks.append("creation not seen")
     if limit.value is not None and limit.progress > limit.value:
         remarks.append("over the limit")
-    if limit.reset_overdue:
+    odd = limit.odd_times or ()
+    if "nextResetTime" in odd:
+        remarks.append("odd reset time")
+    elif limit.reset_overdue:
         remarks.append("reset overdue")
+    if set(odd) - {"nextResetTime"}:
+        remarks.append("odd times")
     return Text("\n".join(remarks), style="yellow")
 
 

@@ -1,7 +1,7 @@
 """How a record processor waits: in small steps, showing life, until a stop was asked for and its time is up."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NoReturn, TypeVar
 
@@ -10,7 +10,7 @@ from consumer.engine.patience import Backoff
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import Quarantine, Quarantined
 from consumer.engine.records import Position
-from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 
 S = TypeVar("S")
 
@@ -106,7 +106,7 @@ class LivelyRepository(Generic[S]):
     kept: Repository[S]
     show_life: Callable[[], None]
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         self.show_life()
         return self.kept.load(keys)
 
@@ -114,7 +114,7 @@ class LivelyRepository(Generic[S]):
         self.show_life()
         return self.kept.save(changes)
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
         self.show_life()
         return self.kept.partition(partition)
 

@@ -14,6 +14,8 @@ from consumer.limits.events import (
     UserLimitCreated,
     UserLimitProgressChanged,
     UserLimitReset,
+    odd_times,
+    time_places,
 )
 from consumer.limits.state import Definition, Kind, LimitState, Register, Stamp
 
@@ -24,16 +26,12 @@ NEGATIVE_AMOUNT = "negative_amount"
 NEGATIVE_PROGRESS = "negative_progress"
 OVER_LIMIT = "over_limit"
 SEQUENCE_CONFLICT = "sequence_conflict"
-WARNINGS = (
-    VALUE_DRIFT,
-    PROGRESS_DRIFT,
-    RESET_DRIFT,
-    NEGATIVE_AMOUNT,
-    NEGATIVE_PROGRESS,
-    OVER_LIMIT,
-    SEQUENCE_CONFLICT,
-)
-"""Every kind of warning."""
+SEQUENCE_JUMP = "sequence_jump"
+TIME_DRIFT = "time_drift"
+ODD_TIME = "odd_time"
+
+LARGEST_JUMP = 1_000_000
+"""A sequence number further ahead than this of what is stored is applied, with a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +109,42 @@ EVENTS: Mapping[str, EventType] = {
     "USER_LIMIT_PROGRESS_CHANGED": EventType(UserLimitProgressChanged, progress_changed, doubts_of_progress),
     "USER_LIMIT_RESET": EventType(UserLimitReset, reset, doubts_of_reset),
 }
+
+
+WARNINGS = (
+    VALUE_DRIFT,
+    PROGRESS_DRIFT,
+    RESET_DRIFT,
+    NEGATIVE_AMOUNT,
+    NEGATIVE_PROGRESS,
+    OVER_LIMIT,
+    SEQUENCE_CONFLICT,
+    SEQUENCE_JUMP,
+    TIME_DRIFT,
+    *sorted({f"{ODD_TIME}:{place}" for known in EVENTS.values() for place in time_places(known.model)}),
+)
+"""Every kind of warning; that of odd times is told by the place of the time."""
+
+
+def own_doubts(event: LimitEvent) -> Iterator[str]:
+    """What is odd about an event of any type, by itself."""
+    return (f"{ODD_TIME}:{place}" for place in odd_times(event))
+
+
+def doubts_of_order(event: LimitEvent, met: LimitState) -> Iterator[str]:
+    """What is odd about its place among the events of the limit."""
+    stamp, last = stamp_of(event), met.last
+    if any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in met.stamps()):
+        yield SEQUENCE_CONFLICT
+    if stamp.sequence - last.sequence > LARGEST_JUMP:
+        yield SEQUENCE_JUMP
+    if stamp.sequence < last.sequence and stamp.at > last.at and not repeats(met, stamp):
+        yield TIME_DRIFT
+
+
+def repeats(met: LimitState, stamp: Stamp) -> bool:
+    """Whether the limit remembers the very event."""
+    return any(stamp[:2] == known[:2] for known in met.stamps())
 
 
 def stamp_of(event: LimitEvent) -> Stamp:

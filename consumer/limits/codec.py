@@ -1,12 +1,123 @@
-"""A limit's state as the attributes of an item, and back. Amounts stay Decimals; times and sequences are integers."""
+"""A limit's state as the attributes of an item, and back. Amounts stay Decimals; times and sequences are integers.
+
+What is read is checked as strictly as an event: a row that somebody else has written or changed would be merged with
+good events else, and its nonsense with them.
+"""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
+
+from consumer.engine.errors import Malformed
 from consumer.engine.projection import Plain
-from consumer.limits.money import canonical
+from consumer.limits import money
+from consumer.limits.events import LARGEST, Currency, Id, LimitType, Maybe, Period, Status, StrictModel, first_fault
 from consumer.limits.state import Definition, Kind, LimitState, Register, Stamp
+
+V_co = TypeVar("V_co", covariant=True)
+
+
+def _whole(number: object) -> object:
+    """The table gives every number as a Decimal."""
+    return int(number) if isinstance(number, Decimal) and number == number.to_integral_value() else number
+
+
+def _amount(number: object) -> Decimal:
+    if isinstance(number, bool) or not isinstance(number, int | Decimal):
+        raise ValueError("a number is needed")  # noqa: TRY004 - pydantic turns ValueErrors into its own
+    return money.checked(Decimal(number))
+
+
+def _not_negative(amount: Decimal) -> Decimal:
+    if amount < 0:
+        raise ValueError("must not be negative")
+    return amount
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Time = Annotated[Whole, Field(ge=-LARGEST, le=LARGEST)]
+Amount = Annotated[Decimal, PlainValidator(_amount)]
+
+
+class _Stamp(StrictModel):
+    """`at` may be one less than any time: changes._told_previous."""
+
+    sequence: Annotated[Whole, Field(ge=1, le=LARGEST)]
+    event_id: Id
+    at: Annotated[Whole, Field(ge=-LARGEST - 1, le=LARGEST)]
+
+    def stamp(self) -> Stamp:
+        return Stamp(self.sequence, self.event_id, self.at)
+
+
+class _Reset(_Stamp):
+    def content(self) -> Stamp:
+        return self.stamp()
+
+
+class _Amount(_Stamp):
+    value: Amount
+
+    def content(self) -> Register[Decimal]:
+        return Register(self.stamp(), self.value)
+
+
+class _Time(_Stamp):
+    value: Time
+
+    def content(self) -> Register[int]:
+        return Register(self.stamp(), self.value)
+
+
+class _Kind(_Stamp):
+    type: LimitType
+    period: Period
+
+    def content(self) -> Register[Kind]:
+        return Register(self.stamp(), Kind(self.type, self.period))
+
+
+class _Definition(_Stamp):
+    value: Annotated[Amount, AfterValidator(_not_negative)]
+    type: LimitType
+    period: Period
+    status: Status
+    active_from: Time
+    created_at: Time
+    active_until: Maybe[Time] = None
+    progress: Maybe[Amount] = None
+
+    def content(self) -> Register[Definition]:
+        parts = {name: getattr(self, name) for name in Definition.__dataclass_fields__}
+        return Register(self.stamp(), Definition(**parts))
+
+
+class _Content(Protocol[V_co]):
+    def content(self) -> V_co: ...
+
+
+class _Row(StrictModel):
+    """The item without its version."""
+
+    user_id: Id
+    user_limit_id: Id
+    brand_id: Id
+    currency_code: Currency
+    definition: Maybe[_Definition] = None
+    previous_value: Maybe[_Amount] = None
+    progress: Maybe[_Amount] = None
+    next_reset: Maybe[_Time] = None
+    last_reset: Maybe[_Reset] = None
+    inferred_value: Maybe[_Amount] = None
+    inferred_kind: Maybe[_Kind] = None
+
+    @model_validator(mode="after")
+    def _tells_something(self) -> Self:
+        if self.definition is None and self.progress is None:
+            raise ValueError("neither definition nor progress")
+        return self
 
 
 def dump(state: LimitState) -> dict[str, Plain]:
@@ -30,20 +141,28 @@ def dump(state: LimitState) -> dict[str, Plain]:
 
 
 def load(item: Mapping[str, Any]) -> LimitState:
-    """The state `dump` made the item of; attributes it does not know are passed over."""
+    """The state `dump` made the item of; attributes it does not know are ignored. Raises Malformed."""
+    try:
+        row = _Row.model_validate(item)
+    except ValidationError as invalid:
+        raise Malformed(first_fault(invalid, "row")) from None
     return LimitState(
-        user_id=item["userId"],
-        user_limit_id=item["userLimitId"],
-        brand_id=item["brandId"],
-        currency_code=item["currencyCode"],
-        definition=_loaded(item.get("definition"), _load_definition),
-        previous_value=_loaded(item.get("previousValue"), _load_amount),
-        progress=_loaded(item.get("progress"), _load_amount),
-        next_reset=_loaded(item.get("nextReset"), _load_time),
-        last_reset=_load_stamp(item["lastReset"]) if "lastReset" in item else None,
-        inferred_value=_loaded(item.get("inferredValue"), _load_amount),
-        inferred_kind=_loaded(item.get("inferredKind"), _load_kind),
+        user_id=row.user_id,
+        user_limit_id=row.user_limit_id,
+        brand_id=row.brand_id,
+        currency_code=row.currency_code,
+        definition=_taken(row.definition),
+        previous_value=_taken(row.previous_value),
+        progress=_taken(row.progress),
+        next_reset=_taken(row.next_reset),
+        last_reset=_taken(row.last_reset),
+        inferred_value=_taken(row.inferred_value),
+        inferred_kind=_taken(row.inferred_kind),
     )
+
+
+def _taken(row: _Content[V_co] | None) -> V_co | None:
+    return None if row is None else row.content()
 
 
 def _dumped(register: Register[Any] | None, content: Callable[[Any], dict[str, Plain]]) -> dict[str, Plain] | None:
@@ -74,37 +193,3 @@ def _definition(definition: Definition) -> dict[str, Plain]:
         "progress": definition.progress,
     }
     return {name: value for name, value in content.items() if value is not None}
-
-
-def _loaded(register: Mapping[str, Any] | None, content: Callable[[Mapping[str, Any]], Any]) -> Any:
-    return None if register is None else Register(_load_stamp(register), content(register))
-
-
-def _load_stamp(register: Mapping[str, Any]) -> Stamp:
-    return Stamp(int(register["sequence"]), register["eventId"], int(register["at"]))
-
-
-def _load_amount(register: Mapping[str, Any]) -> Decimal:
-    return canonical(register["value"])
-
-
-def _load_time(register: Mapping[str, Any]) -> int:
-    return int(register["value"])
-
-
-def _load_kind(register: Mapping[str, Any]) -> Kind:
-    return Kind(register["type"], register["period"])
-
-
-def _load_definition(register: Mapping[str, Any]) -> Definition:
-    until, progress = register.get("activeUntil"), register.get("progress")
-    return Definition(
-        value=canonical(register["value"]),
-        type=register["type"],
-        period=register["period"],
-        status=register["status"],
-        active_from=int(register["activeFrom"]),
-        created_at=int(register["createdAt"]),
-        active_until=None if until is None else int(until),
-        progress=None if progress is None else canonical(progress),
-    )

@@ -3,10 +3,11 @@
 Field names, types and bounds are the contract's (docs/events.md). Unknown fields are let through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,14 @@ from consumer.limits import money
 
 LARGEST = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
+
+MAX_SEQUENCE = 1_000_000_000
+"""More than the history of any user, and less than epoch seconds: a higher sequence number is a mistake."""
+
+EARLIEST = 946_684_800_000
+"""2000-01-01T00:00Z in epoch milliseconds: what is earlier is likely in seconds, say."""
+LATEST = 4_102_444_800_000
+"""2100-01-01T00:00Z: what is later is likely in microseconds, or means for ever."""
 
 OUT_OF_SCOPE = frozenset(
     {
@@ -77,15 +86,17 @@ Period = Literal["CALENDAR_DAY", "CALENDAR_WEEK", "CALENDAR_MONTH", "DAY", "WEEK
 LimitType = Literal["BALANCE", "BET", "DEPOSIT", "LOSS", "SESSION"]
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
+    """camelCase outside, exact types, unknown fields ignored."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel)
 
 
-class Context(_Model):
+class Context(StrictModel):
     correlation_id: Maybe[str] = None
 
 
-class Payload(_Model):
+class Payload(StrictModel):
     """What every payload carries."""
 
     brand_id: Id
@@ -140,7 +151,7 @@ class ResetPayload(Payload):
     unused_amount: Amount
 
 
-class LimitEvent(_Model):
+class LimitEvent(StrictModel):
     """What every event carries. `sequence_number` ascends per user, over all types of event."""
 
     aggregate_id: Id
@@ -168,7 +179,39 @@ class UserLimitReset(LimitEvent):
     payload: ResetPayload
 
 
-def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None]) -> LimitEvent | Ignored:
+def is_odd(millis: int) -> bool:
+    """Whether a time is outside 2000 to 2100, as one in another unit is."""
+    return not EARLIEST <= millis < LATEST
+
+
+def odd_times(event: LimitEvent) -> Iterator[str]:
+    """Where the event has an odd time: `createdAt`, `payload.activeFrom`."""
+    if is_odd(event.created_at):
+        yield "createdAt"
+    for name, place in _times(type(event.payload)):
+        millis = getattr(event.payload, name)
+        if millis is not None and is_odd(millis):
+            yield place
+
+
+def time_places(model: type[LimitEvent]) -> list[str]:
+    """Wherever events of the type may have a time."""
+    payload: type[Payload] = get_type_hints(model)["payload"]
+    return ["createdAt", *(place for _, place in _times(payload))]
+
+
+@cache
+def _times(payload: type[Payload]) -> tuple[tuple[str, str], ...]:
+    """The fields of a payload that hold times, and their places in the event."""
+    hints = get_type_hints(payload, include_extras=True)
+    return tuple((name, f"payload.{to_camel(name)}") for name, hint in hints.items() if _is_time(hint))
+
+
+def _is_time(hint: object) -> bool:
+    return hint == Millis or any(_is_time(part) for part in get_args(hint))
+
+
+def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None], max_sequence: int) -> LimitEvent | Ignored:
     """The event in `data`; Ignored when its type is not one of `models`. Raises Rejected."""
     document = parse_object(data)
     name = document.get("type")
@@ -177,16 +220,27 @@ def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None]) -> Lim
     model = models(name)
     if model is None:
         return Ignored(name if name in OUT_OF_SCOPE else "UNKNOWN")
-    return _identified(_validated(model, document))
+    return _identified(_in_sequence(_validated(model, document), max_sequence))
 
 
 def _validated(model: type[LimitEvent], document: dict[str, Any]) -> LimitEvent:
     try:
         return model.model_validate(document)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "event"
-        raise Rejected(Reason.SCHEMA, f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise Rejected(Reason.SCHEMA, first_fault(invalid, "event")) from None
+
+
+def first_fault(invalid: ValidationError, whole: str) -> str:
+    """Place and fault, without what stands there; `whole` is the place when it is no single field's fault."""
+    first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"])) or whole
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _in_sequence(event: LimitEvent, most: int) -> LimitEvent:
+    if event.sequence_number > most:
+        raise Rejected(Reason.SEQUENCE, f"sequenceNumber: above {most}, and no later event would count")
+    return event
 
 
 def _identified(event: LimitEvent) -> LimitEvent:

@@ -36,6 +36,19 @@ def canonical(number: Decimal) -> Decimal:
     return number.normalize(_EXACT) or ZERO
 
 
+def checked(number: Decimal) -> Decimal:
+    """A number that was stored, in the form that `parse` gives; ValueError for one that no event can lead to."""
+    if not number.is_finite() or not -DECIMALS <= number.adjusted() < DIGITS:
+        raise ValueError("not a number of the contract's length")
+    try:
+        kept = canonical(number)
+    except Inexact:
+        raise ValueError(f"more than {DIGITS} significant digits") from None
+    if -int(kept.as_tuple().exponent) > DECIMALS:
+        raise ValueError(f"more than {DECIMALS} decimals")
+    return kept
+
+
 def add(left: Decimal, right: Decimal) -> Decimal:
     """The exact sum; ValueError when it needs more than 38 digits, written out."""
     try:

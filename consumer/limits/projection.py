@@ -1,28 +1,30 @@
 """The limits as a projection the engine can keep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Judgement, Key, Plain
 from consumer.limits import codec, events, state
-from consumer.limits.changes import EVENTS, SEQUENCE_CONFLICT, EventType, stamp_of
-from consumer.limits.events import LimitEvent
-from consumer.limits.state import LimitState, Stamp
-
-LARGEST_JUMP = 1_000_000
-"""A sequence number further ahead than this would freeze the limit: nothing after it could win."""
+from consumer.limits.changes import EVENTS, EventType, doubts_of_order, own_doubts, repeats, stamp_of
+from consumer.limits.events import MAX_SEQUENCE, LimitEvent
+from consumer.limits.state import LimitState
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Implements engine.projection.Projection for LimitEvent and LimitState; `types` are the events it takes."""
+    """Implements engine.projection.Projection for LimitEvent and LimitState.
+
+    types         the events it takes
+    max_sequence  a higher sequence number is refused: it would freeze the limit, as nothing after it could win
+    """
 
     key_names: tuple[str, str] = ("userId", "userLimitId")
     types: Mapping[str, EventType] = field(default_factory=lambda: EVENTS, repr=False)
+    max_sequence: int = MAX_SEQUENCE
 
     def decode(self, data: bytes) -> LimitEvent | Ignored:
-        return events.decode(data, self._model)
+        return events.decode(data, self._model, self.max_sequence)
 
     def type_of(self, event: LimitEvent) -> str:
         return event.type
@@ -43,18 +45,20 @@ class Limits:
         return state.merge(left, right)
 
     def judge(self, met: LimitState | None, event: LimitEvent) -> Judgement:
-        stamp, doubts = stamp_of(event), self.types[event.type].doubts
         if met is None:
-            return Judgement(warnings=tuple(doubts(event, None)))
+            return Judgement(warnings=tuple(self._doubts(event, None)))
         _refuse_other_identity(met, event)
-        _refuse_jump(met.last, stamp)
-        warnings = [SEQUENCE_CONFLICT] if _conflicts(met, stamp) else []
+        stamp, warnings = stamp_of(event), list(doubts_of_order(event, met))
         if stamp > met.last:
-            warnings += doubts(event, met)
+            warnings += self._doubts(event, met)
         elif self.merge(met, self.change(event)) != met:
             # older than the state, it cannot be held against it, only against itself
-            warnings += doubts(event, None)
-        return Judgement(repeated=_repeats(met, stamp), warnings=tuple(warnings))
+            warnings += self._doubts(event, None)
+        return Judgement(repeated=repeats(met, stamp), warnings=tuple(warnings))
+
+    def _doubts(self, event: LimitEvent, met: LimitState | None) -> Iterator[str]:
+        yield from own_doubts(event)
+        yield from self.types[event.type].doubts(event, met)
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)
@@ -72,19 +76,3 @@ def _refuse_other_identity(met: LimitState, event: LimitEvent) -> None:
         raise Rejected(Reason.IDENTITY, "payload.brandId: differs from the stored limit's")
     if event.payload.currency_code != met.currency_code:
         raise Rejected(Reason.IDENTITY, "payload.currencyCode: differs from the stored limit's")
-
-
-def _refuse_jump(last: Stamp, stamp: Stamp) -> None:
-    if stamp.sequence - last.sequence > LARGEST_JUMP:
-        raise Rejected(
-            Reason.SEQUENCE_JUMP,
-            f"sequenceNumber: more than {LARGEST_JUMP} ahead of what is stored",
-        )
-
-
-def _repeats(met: LimitState, stamp: Stamp) -> bool:
-    return any(stamp[:2] == known[:2] for known in met.stamps())
-
-
-def _conflicts(met: LimitState, stamp: Stamp) -> bool:
-    return any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in met.stamps())

@@ -1,12 +1,20 @@
 """The limits as readers ask for them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.engine.projection import Key
-from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.engine.repository import Change, ErasableRepository, Saved, Stored, Unreadable
 from consumer.limits.state import LimitState
 from consumer.limits.view import UserLimit, view
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """The limits of one user by `userLimitId`; `unreadable` are the rows of his that no limit can be made of."""
+
+    limits: Sequence[UserLimit]
+    unreadable: Sequence[Unreadable] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +24,25 @@ class UserLimitRepository:
     now_millis  epoch milliseconds, for `resetOverdue`
     """
 
-    kept: Repository[LimitState]
+    kept: ErasableRepository[LimitState]
     now_millis: Callable[[], int]
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[LimitState]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[LimitState]]:
         return self.kept.load(keys)
 
     def save(self, changes: Mapping[Key, Change[LimitState]]) -> Saved[LimitState]:
         return self.kept.save(changes)
 
-    def partition(self, partition: str) -> list[LimitState]:
+    def partition(self, partition: str) -> Sequence[LimitState | Unreadable]:
         return self.kept.partition(partition)
 
-    def for_user(self, user_id: str) -> list[UserLimit]:
-        """The user's limits by `userLimitId`, strongly consistent. Raises Unavailable."""
-        now = self.now_millis()
-        return [view(state, now) for state in self.partition(user_id)]
+    def forget(self, key: Key, found: Stored[LimitState]) -> bool:
+        return self.kept.forget(key, found)
+
+    def for_user(self, user_id: str) -> UserLimits:
+        """What is stored of the user, strongly consistent. Raises Unavailable."""
+        now, found = self.now_millis(), self.partition(user_id)
+        return UserLimits(
+            [view(each, now) for each in found if not isinstance(each, Unreadable)],
+            [each for each in found if isinstance(each, Unreadable)],
+        )

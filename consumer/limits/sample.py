@@ -338,6 +338,7 @@ POISONS: Sequence[Poison] = (
     Poison("no value", Reason.SCHEMA, _without("payload", "value")),
     Poison("sequence number 0", Reason.SCHEMA, _with(0, "sequenceNumber")),
     Poison("sequence number true", Reason.SCHEMA, _with(True, "sequenceNumber")),
+    Poison("sequence number in millions of millions", Reason.SEQUENCE, _with(10**12, "sequenceNumber")),
     Poison("time as text", Reason.SCHEMA, _with("1767225600000", "createdAt")),
     Poison("time with a point", Reason.SCHEMA, _with(1.5, "payload", "activeFrom")),
     Poison("null for a limit id", Reason.SCHEMA, _with(None, "payload", "userLimitId")),

@@ -65,6 +65,7 @@ MEANING: Mapping[str, str] = {
     "unit": "What value, progress and remaining count: `seconds` for a SESSION limit, else the currency.",
     "remaining": "value - progress; negative when more was used than allowed.",
     "resetOverdue": "The next reset was due and has not come: progress is that of the period before.",
+    "oddTimes": "The times outside 2000 to 2100. With nextResetTime among them, resetOverdue says nothing.",
     "complete": "The limit's CREATED has been seen. Without it, value, type and period are inferred or absent.",
     "lastSequenceNumber": "The sequence number of the latest event in the limit.",
     "lastEventAt": "The createdAt of that event.",

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from consumer.limits import money
-from consumer.limits.events import LimitType, Period, Status
+from consumer.limits.events import LimitType, Period, Status, is_odd
 from consumer.limits.state import LimitState
 
 SECONDS = "seconds"
@@ -25,6 +25,8 @@ class UserLimit(BaseModel):
     unit             `seconds` for a SESSION limit, else the currency: never add up across units or types
     complete         the limit's CREATED has been seen; else value, type and period are inferred or unknown
     reset_overdue    the next reset was due and has not come: progress is that of the last period
+    odd_times        the fields whose time is outside 2000 to 2100; with `nextResetTime` among them, reset_overdue
+                     says nothing
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, validate_by_name=True)
@@ -46,6 +48,7 @@ class UserLimit(BaseModel):
     created_at: int | None = None
     next_reset_time: int | None = None
     reset_overdue: bool
+    odd_times: tuple[str, ...] | None = None
     complete: bool
     last_sequence_number: int
     last_event_at: int
@@ -59,6 +62,7 @@ def view(state: LimitState, now_millis: int) -> UserLimit:
     definition = state.definition.value if state.definition else None
     kind = definition or (state.inferred_kind.value if state.inferred_kind else None)
     value = state.known_value.value if state.known_value else None
+    times = _times(state)
     return UserLimit(
         user_id=state.user_id,
         user_limit_id=state.user_limit_id,
@@ -72,15 +76,25 @@ def view(state: LimitState, now_millis: int) -> UserLimit:
         progress=state.used,
         remaining=None if value is None else money.subtract(value, state.used),
         previous_limit_value=state.previous_value.value if state.previous_value else None,
-        active_from=definition.active_from if definition else None,
-        active_until=definition.active_until if definition else None,
-        created_at=definition.created_at if definition else None,
-        next_reset_time=state.next_reset.value if state.next_reset else None,
+        **times,
         reset_overdue=_reset_overdue(state, now_millis),
+        odd_times=tuple(to_camel(name) for name, millis in times.items() if is_odd(millis)) or None,
         complete=definition is not None,
         last_sequence_number=state.last.sequence,
-        last_event_at=state.last.at,
     )
+
+
+def _times(state: LimitState) -> dict[str, int]:
+    """The times that are known."""
+    definition = state.definition.value if state.definition else None
+    times = {
+        "active_from": definition.active_from if definition else None,
+        "active_until": definition.active_until if definition else None,
+        "created_at": definition.created_at if definition else None,
+        "next_reset_time": state.next_reset.value if state.next_reset else None,
+        "last_event_at": state.last.at,
+    }
+    return {name: millis for name, millis in times.items() if millis is not None}
 
 
 def _reset_overdue(state: LimitState, now_millis: int) -> bool:

@@ -4,6 +4,8 @@ boto3 costs about a millisecond of CPU a request, whatever it carries: that is w
 What the statements answer was tried on DynamoDB Local and is described in docs/decisions.md.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import islice
@@ -11,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from consumer.engine.errors import Unavailable
+from consumer.engine.errors import Malformed, Unavailable
 from consumer.engine.projection import Codec, Key, Plain
-from consumer.engine.repository import Change, Saved, Versioned, fingerprint
+from consumer.engine.repository import Change, Saved, Stored, Unreadable, Versioned, fingerprint
 from consumer.stores.aws import unavailable
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ STATEMENTS = 25
 GETS = 100
 """The most a BatchGetItem takes."""
 VERSION = "version"
+MALFORMED = (Malformed, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What a codec raises on attributes that it did not make; only the first may be repeated word for word."""
 
 
 class DynamoRepository(Generic[S]):
@@ -45,15 +49,15 @@ class DynamoRepository(Generic[S]):
         self._serialize: Callable[[Any], Any] = TypeSerializer().serialize
         self._deserialize: Callable[[Any], Any] = TypeDeserializer().deserialize
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
-        found: dict[Key, Versioned[S]] = {}
+    def load(self, keys: Iterable[Key]) -> dict[Key, Stored[S]]:
+        found: dict[Key, Stored[S]] = {}
         for part in self._pool.map(self._get, _chunks(keys, GETS)):
             found |= part
         return found
 
     def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
         stored: dict[Key, Versioned[S]] = {}
-        conflicts: dict[Key, Versioned[S] | None] = {}
+        conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
         for part in self._pool.map(self._write, _chunks(changes.items(), STATEMENTS)):
             stored |= part.stored
@@ -61,7 +65,7 @@ class DynamoRepository(Generic[S]):
             unknown |= part.unknown
         return Saved(stored, conflicts, unknown)
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> list[S | Unreadable]:
         request: dict[str, Any] = {
             "TableName": self._table,
             "ConsistentRead": True,
@@ -69,25 +73,44 @@ class DynamoRepository(Generic[S]):
             "ExpressionAttributeNames": {"#partition": self._codec.key_names[0]},
             "ExpressionAttributeValues": {":partition": {"S": partition}},
         }
-        states: list[S] = []
+        states: list[S | Unreadable] = []
         while True:
             with unavailable(f"query of {self._table}"):
                 page = self._client.query(**request)
-            states += [self._versioned(item).state for item in page["Items"]]
+            found = [self._stored(item) for item in page["Items"]]
+            states += [each.state if isinstance(each, Versioned) else each for each in found]
             if "LastEvaluatedKey" not in page:
                 return states
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _get(self, keys: Sequence[Key]) -> dict[Key, Versioned[S]]:
+    def forget(self, key: Key, found: Stored[S]) -> bool:
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(#version)"}
+        if found.version is not None:
+            condition["ConditionExpression"] = "#version = :version"
+            condition["ExpressionAttributeValues"] = {":version": self._serialize(found.version)}
+        with unavailable(f"deletion in {self._table}"):
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=self._key_attributes(key),
+                    ExpressionAttributeNames={"#version": VERSION},
+                    **condition,
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                # a request repeated after its answer was lost finds nothing
+                return not self.load([key])
+        return True
+
+    def _get(self, keys: Sequence[Key]) -> dict[Key, Stored[S]]:
         asked: list[Any] = [self._key_attributes(key) for key in keys]
-        found: dict[Key, Versioned[S]] = {}
+        found: dict[Key, Stored[S]] = {}
         while asked:
             with unavailable(f"read of {self._table}"):
                 answer = self._client.batch_get_item(
                     RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}}
                 )
             items = answer["Responses"].get(self._table, [])
-            found |= {self._key(item): self._versioned(item) for item in items}
+            found |= {self._key(item): self._stored(item) for item in items}
             left = answer["UnprocessedKeys"]
             unread = list(left[self._table]["Keys"]) if left else []
             if len(unread) == len(asked):
@@ -114,7 +137,7 @@ class DynamoRepository(Generic[S]):
         self, ours: Mapping[Key, Versioned[S]], answers: "Mapping[Key, BatchStatementResponseTypeDef]"
     ) -> Saved[S]:
         stored: dict[Key, Versioned[S]] = {}
-        conflicts: dict[Key, Versioned[S] | None] = {}
+        conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
         unseen: list[Key] = []
         for key, answer in answers.items():
@@ -166,14 +189,23 @@ class DynamoRepository(Generic[S]):
         statement = f'UPDATE "{self._table}" {" ".join(changed)} WHERE {where}'
         return statement, [*set_to.values(), *(values[name] for name in names), expected.version]
 
-    def _current(self, error: "BatchStatementErrorTypeDef") -> Versioned[S] | None:
+    def _current(self, error: "BatchStatementErrorTypeDef") -> Stored[S] | None:
         item = error.get("Item")
-        return self._versioned(item) if item else None
+        return self._stored(item) if item else None
 
-    def _versioned(self, item: Mapping[str, Any]) -> Versioned[S]:
+    def _stored(self, item: Mapping[str, Any]) -> Stored[S]:
         attributes = {name: self._deserialize(value) for name, value in item.items()}
-        version = attributes.pop(VERSION)
-        return Versioned(self._codec.load(attributes), version)
+        version = attributes.pop(VERSION, None)
+        if not isinstance(version, str) or not version:
+            return self._unreadable(item, f"{VERSION}: a string is needed", version)
+        try:
+            return Versioned(self._codec.load(attributes), version)
+        except MALFORMED as wrong:
+            return self._unreadable(item, str(wrong) if isinstance(wrong, Malformed) else type(wrong).__name__, version)
+
+    def _unreadable(self, item: Mapping[str, Any], wrong: str, version: object) -> Unreadable:
+        key = self._key(item)
+        return Unreadable(key, f"row {hashed(key)} of the table {self._table}: {wrong}", version)
 
     def _key(self, item: Mapping[str, Any]) -> Key:
         partition, sort = self._codec.key_names
@@ -181,6 +213,11 @@ class DynamoRepository(Generic[S]):
 
     def _key_attributes(self, key: Key) -> dict[str, Any]:
         return {name: {"S": value} for name, value in zip(self._codec.key_names, key, strict=True)}
+
+
+def hashed(key: Key) -> str:
+    """16 hex digits that stand for a key where the key itself must not be: in logs and in the quarantine."""
+    return hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterable[list[T]]:

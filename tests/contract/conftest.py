@@ -16,7 +16,7 @@ import pytest
 
 from consumer.engine.projection import Codec
 from consumer.engine.quarantine import Countable, InMemoryQuarantine
-from consumer.engine.repository import InMemoryRepository, Repository
+from consumer.engine.repository import ErasableRepository, InMemoryRepository
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.stores.aws import CLIENT
@@ -74,14 +74,14 @@ class Emulators:
 class Kept(Protocol):
     """Where states are kept: every repository asked for is another way to the same ones."""
 
-    def limits(self) -> Repository[LimitState]: ...
+    def limits(self) -> ErasableRepository[LimitState]: ...
 
 
 class Memory:
     def __init__(self) -> None:
         self._kept = InMemoryRepository(Limits())
 
-    def limits(self) -> Repository[LimitState]:
+    def limits(self) -> ErasableRepository[LimitState]:
         return self._kept
 
 
@@ -112,7 +112,7 @@ class Dynamo:
     def remove(self) -> None:
         self.client().delete_table(TableName=self.name)
 
-    def limits(self) -> Repository[LimitState]:
+    def limits(self) -> ErasableRepository[LimitState]:
         return self.repository(Limits())
 
     def repository(self, codec: Codec[S], client: Any = None) -> DynamoRepository[S]:

@@ -15,7 +15,7 @@ from consumer.limits.projection import Limits
 from consumer.stores.dynamodb import DynamoRepository
 from tests.contract.conftest import Dynamo
 from tests.support import oracle
-from tests.support.core import Core
+from tests.support.core import Core, found
 from tests.support.events import START, USER, Event, created, progress_changed
 from tests.support.processes import free_port
 from tests.support.tiny import Peak, Peaks
@@ -124,7 +124,7 @@ def test_an_attribute_that_vanishes_is_removed(repository: DynamoRepository[Peak
     there = repository.save({key: Change(None, noted)}).stored[key]
     plain = repository.save({key: Change(there, Peak("hill", 2))}).stored[key]
     assert repository.load([key]) == {key: plain}
-    assert repository.load([key])[key].state.note is None
+    assert found(repository, key).state.note is None
     again = repository.save({key: Change(plain, Peak("hill", 3, "steep"))}).stored[key]
     assert repository.load([key]) == {key: again}
 
@@ -201,7 +201,8 @@ def test_keys_that_are_left_unprocessed_are_asked_for_again(relay: Relay, reposi
     repository.save(inserts(peaks(5)))
     relay.read = half_read
     relay.sizes.clear()
-    assert {key: found.state for key, found in repository.load(peaks(5)).items()} == peaks(5)
+    read = repository.load(peaks(5))
+    assert {key: each.state for key, each in read.items() if isinstance(each, Versioned)} == peaks(5)
     assert relay.sizes == [5, 1]
 
 
@@ -336,5 +337,5 @@ def test_the_versions_of_two_writers_of_one_state_are_one(dynamo: Dynamo) -> Non
     one, other = dynamo.limits(), dynamo.limits()
     Core(one).deliver(created(1), progress_changed(2))
     key = (USER, "l-day")
-    there: Versioned[Any] = one.load([key])[key]
+    there = found(one, key)
     assert other.save({key: Change(None, there.state)}).stored == {key: there}

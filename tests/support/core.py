@@ -1,6 +1,6 @@
 """The core with the in-memory parts that ship with it, and worlds in which those parts fail."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -11,7 +11,7 @@ from consumer.engine.processor import BatchResult, Known, Processor
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantine, Quarantined
 from consumer.engine.records import Position, Record
-from consumer.engine.repository import Change, InMemoryRepository, Repository, Saved, Versioned
+from consumer.engine.repository import Change, InMemoryRepository, Repository, Saved, Stored, Unreadable, Versioned
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
@@ -66,12 +66,26 @@ class Core:
 
     def limits(self, user: str, now: int = START) -> dict[str, dict[str, Any]]:
         """The user's limits as readers see them, by id."""
-        return {state.user_limit_id: view(state, now).to_json() for state in self.repository.partition(user)}
+        return {state.user_limit_id: view(state, now).to_json() for state in readable(self.repository, user)}
 
     def limit(self, user: str = "u-7Qd2", now: int = START) -> dict[str, Any]:
         """The one limit of the user."""
         (only,) = self.limits(user, now).values()
         return only
+
+
+def readable(repository: Repository[S], partition: str) -> list[S]:
+    """All states of the partition; none of its rows is unreadable."""
+    found = repository.partition(partition)
+    assert not [each for each in found if isinstance(each, Unreadable)]
+    return [each for each in found if not isinstance(each, Unreadable)]
+
+
+def found(repository: Repository[S], key: Key) -> Versioned[S]:
+    """What is stored under the key, which is there and can be read."""
+    stored = repository.load([key])[key]
+    assert isinstance(stored, Versioned)
+    return stored
 
 
 class Fate(Enum):
@@ -102,7 +116,7 @@ class UnsteadyRepository(Generic[S]):
         self.saves: list[list[Key]] = []
         self.loads: list[list[Key]] = []
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         asked = list(keys)
         self.loads.append(asked)
         if self.unreadable():
@@ -118,7 +132,7 @@ class UnsteadyRepository(Generic[S]):
         unknown = {key: Unavailable(fate.value) for key, fate in fates.items() if fate is not Fate.STORED}
         return Saved(_only(heard, saved.stored), _only(heard, saved.conflicts), unknown)
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
         return self.kept.partition(partition)
 
 

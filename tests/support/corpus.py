@@ -126,8 +126,17 @@ def entries() -> Iterator[Entry]:
     """Every record, each after the one that it needs."""
     for group in (
         *(not_base64, not_utf8, not_json, no_objects, too_large),
-        *(missing_fields, wrong_values, overflowing, other_identities, jumps),
-        *(broken_aggregates, sound_aggregates, not_ours, applied, seen_before, odd_but_applied),
+        *(missing_fields, wrong_values, overflowing, above_the_ceiling, other_identities, far_ahead),
+        *(
+            broken_aggregates,
+            sound_aggregates,
+            not_ours,
+            applied,
+            seen_before,
+            odd_times,
+            against_the_time,
+            odd_but_applied,
+        ),
     ):
         yield from group()
 
@@ -360,19 +369,36 @@ def other_identities() -> Iterator[Entry]:
             yield entry(f"{user}-other-{field}", "differs from the stored limit's", event, refused, after=stored)
 
 
-def jumps() -> Iterator[Entry]:
+def above_the_ceiling() -> Iterator[Entry]:
+    refused = quarantined(Reason.SEQUENCE, "sequenceNumber")
     for kind, make in MAKERS.items():
-        user = f"sequence-jump/{kind}"
-        stored = entry(f"{user}-stored", "what is stored", of(user, created(1)))
-        refused = quarantined(Reason.SEQUENCE_JUMP, "sequenceNumber")
-        yield stored
-        yield entry(f"{user}-too-far", "it would freeze the limit", of(user, make(1_000_002)), refused, after=stored)
-        # of another user: with it stored, the one too far would be next in line
-        user = f"applied/{kind}-ahead"
-        stored = entry(f"{user}-stored", "what is stored", of(user, created(1)))
-        taken = Expected(Outcome.APPLIED, warnings=[changes.RESET_DRIFT] if kind == "reset" else [])
-        yield stored
-        yield entry(user, "a million ahead is allowed", of(user, make(1_000_001)), taken, after=stored)
+        for name, why, sequence in (
+            ("by-one", "one more than is taken", 1_000_000_001),
+            ("seconds", "epoch seconds for a number", 1_767_225_600),
+            ("largest", "2^53 - 1", 2**53 - 1),
+        ):
+            user = f"sequence/{kind}-{name}"
+            yield entry(
+                user, f"{why}: it would freeze the limit, the first event too", of(user, make(sequence)), refused
+            )
+    user = "sequence/user"
+    event = with_field(of(user, created(1_000_000_001)), ("aggregateId",), "u-other")
+    yield entry(user, "the number is looked at before the user", event, refused)
+
+
+def far_ahead() -> Iterator[Entry]:
+    """What is stored decides nothing but the warning."""
+    for kind, make in MAKERS.items():
+        drift = [changes.RESET_DRIFT] if kind == "reset" else []
+        for name, why, sequence, warnings in (
+            ("ahead", "a million ahead", 1_000_001, drift),
+            ("far-ahead", "more than a million ahead", 1_000_002, [*drift, changes.SEQUENCE_JUMP]),
+            ("highest", "the highest number there may be", 1_000_000_000, [*drift, changes.SEQUENCE_JUMP]),
+        ):
+            user = f"applied/{kind}-{name}"
+            stored = entry(f"{user}-stored", "what is stored", of(user, created(1)))
+            yield stored
+            yield entry(user, why, of(user, make(sequence)), Expected(Outcome.APPLIED, warnings=warnings), after=stored)
 
 
 def broken_aggregates() -> Iterator[Entry]:
@@ -437,9 +463,9 @@ def applied() -> Iterator[Entry]:
         ("one-decimal", "equal to 9800.5", created(value="9800.50")),
         ("negative-progress", "as it comes", created(progress="-5")),
         ("negative-previous-value", "as it comes", created(previousLimitValue="-5")),
-        ("before-1970", "times may be negative", created(activeFrom=-1)),
-        ("largest-time", "2^53 - 1", created(activeFrom=2**53 - 1)),
-        ("largest-sequence-number", "a limit's first event may have any", created(2**53 - 1)),
+        ("earliest-time", "2000 begins", created(activeFrom=946_684_800_000)),
+        ("latest-time", "2099 ends", created(activeFrom=4_102_444_799_999)),
+        ("largest-sequence-number", "a limit's first event may have any", created(1_000_000_000)),
         ("digits-used", "a sum of 38 digits", progress_changed(previousProgress="8" * 38, amount="1" * 38)),
         ("no-context", "the context may be empty", created() | {"context": {}}),
         ("empty-correlation", "the context may be anything", created() | {"context": {"correlationId": "", "more": 1}}),
@@ -486,6 +512,37 @@ def seen_before() -> Iterator[Entry]:
     conflict = Expected(Outcome.APPLIED, warnings=[changes.SEQUENCE_CONFLICT])
     higher = of("seen", progress_changed(5, "e-9", previousProgress="50"))
     yield entry("seen/higher-id", "one sequence number, two events: the higher id wins", higher, conflict, after=stored)
+
+
+def odd_times() -> Iterator[Entry]:
+    """Times in another unit, or of another age."""
+    for name, event, place in (
+        ("created-at-in-seconds", created(1) | {"createdAt": START // 1_000}, "createdAt"),
+        ("active-from-before-1970", created(1, activeFrom=-1), "payload.activeFrom"),
+        ("active-from-before-2000", created(1, activeFrom=946_684_799_999), "payload.activeFrom"),
+        ("active-from-largest", created(1, activeFrom=2**53 - 1), "payload.activeFrom"),
+        ("active-until-2100", created(1, activeUntil=4_102_444_800_000), "payload.activeUntil"),
+        ("created-at-of-the-limit", created(1, createdAt=START // 1_000), "payload.createdAt"),
+        ("next-reset-in-microseconds", progress_changed(1, nextResetTime=START * 1_000), "payload.nextResetTime"),
+        ("next-reset-in-seconds", reset(1, nextResetTime=START // 1_000), "payload.nextResetTime"),
+    ):
+        path = f"odd-time/{name}"
+        odd = Expected(Outcome.APPLIED, warnings=[f"{changes.ODD_TIME}:{place}"])
+        yield entry(path, "outside 2000 to 2100, read as milliseconds", of(path, event), odd)
+
+
+def against_the_time() -> Iterator[Entry]:
+    """Older by number, younger by createdAt than what is stored."""
+    drift = [changes.TIME_DRIFT]
+    for kind, older, outcome in (
+        ("stale", progress_changed(4), Outcome.STALE),
+        ("applied", created(4), Outcome.APPLIED),
+    ):
+        user = f"time-drift/{kind}"
+        stored = entry(f"{user}-stored", "what is stored", of(user, progress_changed(5)))
+        yield stored
+        event = of(user, older) | {"createdAt": START + 60_000}
+        yield entry(user, "the number decides", event, Expected(outcome, warnings=drift), after=stored)
 
 
 def odd_but_applied() -> Iterator[Entry]:

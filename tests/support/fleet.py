@@ -22,7 +22,7 @@ from consumer.engine.processor import Known, Processor
 from consumer.engine.projection import Ignored, Key
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
 from consumer.engine.records import Position
-from consumer.engine.repository import Change, InMemoryRepository, Saved, Versioned
+from consumer.engine.repository import Change, InMemoryRepository, Saved, Stored, Versioned
 from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import LEASE_GONE, NotCheckpointed, ShardConsumer, ShardRules
 from consumer.entrypoints.waiting import World
@@ -157,7 +157,7 @@ class TroubledTable:
         if whole is Fate.THROTTLED:
             return Saved(unknown=dict.fromkeys(changes, Unavailable(whole.value)))
         stored: dict[Key, Versioned[LimitState]] = {}
-        conflicts: dict[Key, Versioned[LimitState] | None] = {}
+        conflicts: dict[Key, Stored[LimitState] | None] = {}
         unknown: dict[Key, Unavailable] = {}
         for key in sorted(changes):  # so that a seed's story is the same whatever the order of sets
             fate = self.trouble.write()

@@ -4,16 +4,15 @@ The folder of the orders is the environment's TEST_HOLDS.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from consumer.engine.projection import Key
 from consumer.engine.records import Position
-from consumer.engine.repository import Change, Repository, Saved, Versioned
+from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 from consumer.entrypoints.pipes import take_over
-from consumer.limits.state import LimitState
 from tests.support.holds import Holds, Point
 
 S = TypeVar("S")
@@ -28,7 +27,7 @@ class HeldRepository(Generic[S]):
         self._kept = kept
         self._reach = reach
 
-    def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         return self._kept.load(keys)
 
     def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
@@ -44,7 +43,7 @@ class HeldRepository(Generic[S]):
             {**first.unknown, **second.unknown},
         )
 
-    def partition(self, partition: str) -> list[S]:
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
         return self._kept.partition(partition)
 
 
@@ -57,7 +56,7 @@ def main() -> None:
     reach = Holds(Path(os.environ["TEST_HOLDS"])).reach
     repository, ask = bootstrap.repository, kcl._ask
 
-    def held_repository(*asked: Any, **more: Any) -> HeldRepository[LimitState]:
+    def held_repository(*asked: Any, **more: Any) -> Any:
         return HeldRepository(repository(*asked, **more), reach)
 
     def held_ask(checkpointer: Any, position: Position | None) -> str:

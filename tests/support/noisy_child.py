@@ -6,7 +6,6 @@ python -m tests.support.noisy_child process
 from typing import Any
 
 from consumer.entrypoints.pipes import take_over
-from consumer.limits.state import LimitState
 from tests.support.core import UnsteadyRepository
 from tests.support.noisy import talk
 
@@ -21,7 +20,7 @@ def main() -> None:
 
     repository = bootstrap.repository
 
-    def noisy(*asked: Any, **more: Any) -> UnsteadyRepository[LimitState]:
+    def noisy(*asked: Any, **more: Any) -> Any:
         return UnsteadyRepository(repository(*asked, **more), before_save=talk)
 
     bootstrap.repository = noisy

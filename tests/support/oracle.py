@@ -13,13 +13,18 @@ Key: TypeAlias = tuple[str, str]
 
 OURS = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
 EXACT = Context(prec=200)
+CEILING = 1_000_000_000
+"""An event with a higher sequence number is none of the limit's, whatever else has come."""
+TIMES = ("activeFrom", "activeUntil", "createdAt", "nextResetTime", "lastEventAt")
+AGE = range(946_684_800_000, 4_102_444_800_000)
+"""From 2000 to 2100: any other time is odd."""
 
 
 def expected(events: Iterable[Event], now: int) -> dict[Key, View]:
     """Each limit's JSON at `now`, epoch milliseconds, by (userId, userLimitId); the events in any order."""
     limits: dict[Key, list[Event]] = {}
     for event in events:
-        if event["type"] in OURS:
+        if event["type"] in OURS and event["sequenceNumber"] <= CEILING:
             key = (event["payload"]["userId"], event["payload"]["userLimitId"])
             limits.setdefault(key, []).append(event)
     return {key: _replayed(of_limit, now) for key, of_limit in limits.items()}
@@ -41,6 +46,8 @@ def _replayed(events: list[Event], now: int) -> View:
     limit |= _next_reset(ordered, now)
     limit["lastSequenceNumber"] = last["sequenceNumber"]
     limit["lastEventAt"] = last["createdAt"]
+    if odd := [name for name in TIMES if name in limit and limit[name] not in AGE]:
+        limit["oddTimes"] = odd
     return limit
 
 

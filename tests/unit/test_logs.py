@@ -14,6 +14,7 @@ from consumer import bootstrap, logs
 from consumer.engine.errors import ConsumerError, Unavailable
 from consumer.engine.patience import NoPatience
 from consumer.limits.sample import PERIODS, STATUSES, TYPES, histories
+from consumer.settings import RecordSettings
 from tests.support.events import records
 
 SECRET = "u-7Qd2"
@@ -105,7 +106,7 @@ def said_in(data: bytes) -> set[str]:
 
 
 def test_what_is_wrong_with_a_record_is_told_without_a_word_of_it() -> None:
-    core, _ = bootstrap.in_memory_processor()
+    core, _ = bootstrap.in_memory_processor(RecordSettings())
     samples = list(histories(Random(7), 3_000, poison=1.0))
     refused = core.process(records(*(sample.data for sample in samples)), NoPatience()).quarantined
     assert len({entry.detail for entry in refused}) > 20

@@ -14,8 +14,8 @@ from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository, Versioned
 from consumer.limits.state import LimitState
-from tests.support.core import Core, Fate, Patient, UnsteadyQuarantine, UnsteadyRepository, memory, times
-from tests.support.events import USER, Event, created, foreign, position, progress_changed, records
+from tests.support.core import Core, Fate, Patient, UnsteadyQuarantine, UnsteadyRepository, found, memory, times
+from tests.support.events import LIMIT, USER, Event, created, foreign, position, progress_changed, records
 from tests.support.tiny import Peak, Peaks, Reading
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
@@ -212,9 +212,10 @@ def test_without_room_to_know_anything_all_is_read() -> None:
 def test_stale_knowledge_rejects_nothing() -> None:
     table = memory()
     ours, other = Core(table), Core(table)
-    ours.deliver(created(1))
-    other.deliver(progress_changed(900_000))
-    assert outcomes(ours.deliver(progress_changed(1_500_000, amount="15"))) == [APPLIED]
+    ours.deliver(created(1, currencyCode="EUR"))
+    assert table.forget((USER, LIMIT), found(table, (USER, LIMIT)))
+    other.deliver(created(1))
+    assert outcomes(ours.deliver(progress_changed(2, amount="15"))) == [APPLIED]
     assert ours.limit()["progress"] == "15"
 
 
@@ -243,7 +244,8 @@ def test_what_is_still_wrong_when_read_anew_is_rejected() -> None:
     core = Core(repository)
     core.deliver(created(1))
     repository.loads.clear()
-    assert outcomes(core.deliver(progress_changed(2_000_000), created(2, userLimitId="l-2"))) == [QUARANTINED, APPLIED]
+    wrong = progress_changed(2, currencyCode="EUR")
+    assert outcomes(core.deliver(wrong, created(2, userLimitId="l-2"))) == [QUARANTINED, APPLIED]
     assert repository.loads == [[(USER, "l-2")], [(USER, "l-day")]]
 
 

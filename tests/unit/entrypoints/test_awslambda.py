@@ -17,7 +17,7 @@ from consumer.entrypoints.awslambda import MalformedInvocation
 from consumer.entrypoints.deadline import ANSWER_SECONDS
 from consumer.stores.aws import IMPATIENT
 from consumer.stores.requests import Asked
-from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, times
+from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, readable, times
 from tests.support.events import START, USER, created, position, progress_changed, record, records
 from tests.support.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
 from tests.support.kpl import aggregate
@@ -106,7 +106,7 @@ def test_what_was_not_settled_is_when_it_comes_again() -> None:
 
     repository.fate = lambda _: Fate.STORED
     assert function.invoke(event(batch[1:])) == SUCCESS
-    stored = {state.user_limit_id: state.used for state in repository.partition(USER)}
+    stored = {state.user_limit_id: state.used for state in readable(repository, USER)}
     assert stored == {"l-other": 0, "l-day": 10}
 
 
@@ -486,7 +486,7 @@ def test_a_container_is_made_once() -> None:
     handled("r-2", record(progress_changed(2)))
 
     assert awslambda.container() is first
-    (state,) = first.core.repository.partition(USER)
+    (state,) = readable(first.core.repository, USER)
     assert state.used == 10
 
 

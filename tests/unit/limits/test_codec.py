@@ -10,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from consumer.engine.repository import fingerprint
 from consumer.limits import codec
 from consumer.limits.state import LimitState
-from tests.support.core import Core
+from tests.support.core import Core, readable
 from tests.support.events import DAY, LIMIT, START, USER, Event, created, progress_changed, reset
 
 HISTORIES: dict[str, tuple[Event, ...]] = {
@@ -25,14 +25,14 @@ HISTORIES: dict[str, tuple[Event, ...]] = {
     "only reset": (reset(2),),
     "the largest amounts": (created(1, value="9" * 38), progress_changed(2, amount="-" + "9" * 20 + "." + "9" * 18)),
     "the least amounts": (created(1, value="0.000000000000000001"), progress_changed(2, amount="0.00")),
-    "the largest numbers": (created(2**53 - 1, activeFrom=-(2**53 - 1)),),
+    "the largest numbers": (created(10**9, activeFrom=-(2**53 - 1)),),
 }
 
 
 def state(*events: Event) -> LimitState:
     core = Core()
     core.deliver(*events)
-    (kept,) = core.repository.partition(USER)
+    (kept,) = readable(core.repository, USER)
     return kept
 
 

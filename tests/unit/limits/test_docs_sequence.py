@@ -17,6 +17,7 @@ from consumer.limits import changes
 from consumer.limits.events import OUT_OF_SCOPE
 from tests.support import kpl
 from tests.support.core import Core
+from tests.support.events import START
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
@@ -32,6 +33,13 @@ WARNINGS = {
     changes.NEGATIVE_PROGRESS,
     changes.OVER_LIMIT,
     changes.SEQUENCE_CONFLICT,
+    changes.SEQUENCE_JUMP,
+    changes.TIME_DRIFT,
+    "odd_time:createdAt",
+    "odd_time:payload.activeFrom",
+    "odd_time:payload.activeUntil",
+    "odd_time:payload.createdAt",
+    "odd_time:payload.nextResetTime",
 }
 
 
@@ -218,18 +226,34 @@ def test_the_example_file() -> None:
 
 
 def numbered(event_id: str, sequence: int, name: str = "") -> dict[str, Any]:
-    """An example under another number, and under a name of its own."""
-    event = example(event_id)
-    return {**event, "sequenceNumber": sequence, "eventId": name or f"e-{sequence}"}
+    """An example under another number and at its time, and under a name of its own."""
+    event, at = example(event_id), START + sequence
+    return {**event, "sequenceNumber": sequence, "createdAt": at, "eventId": name or f"e-{sequence}"}
 
 
-@pytest.mark.parametrize(
-    ("ahead", "expected"), [(1_000_000, ["applied"]), (1_000_001, ["quarantined", "SEQUENCE_JUMP"])]
-)
+@pytest.mark.parametrize(("ahead", "expected"), [(1_000_000, ["applied"]), (1_000_001, ["applied", "sequence_jump"])])
 def test_how_far_ahead_a_number_may_be(ahead: int, expected: list[str]) -> None:
     core = Core()
-    assert became(core, numbered(SOUND[0], 2**40)) == ["applied"]
-    assert became(core, numbered(SOUND[0], 2**40 + ahead)) == expected
+    assert became(core, numbered(SOUND[0], 5_000)) == ["applied"]
+    assert became(core, numbered(SOUND[0], 5_000 + ahead)) == expected
+
+
+@pytest.mark.parametrize("stored", [None, 1, 1_000_000_000])
+@pytest.mark.parametrize(
+    ("sequence", "expected"), [(1_000_000_000, "applied"), (1_000_000_001, "quarantined")], ids=["highest", "too high"]
+)
+def test_the_highest_number_whatever_is_stored(stored: int | None, sequence: int, expected: str) -> None:
+    core = Core()
+    if stored is not None:
+        assert became(core, numbered(SOUND[0], stored, "e-0")) == ["applied"]
+    assert became(core, numbered(SOUND[0], sequence))[0] == expected
+
+
+def test_a_number_may_contradict_the_time() -> None:
+    core = Core()
+    assert became(core, numbered("e-anna-06", 900)) == ["applied"]
+    younger = {**numbered("e-anna-06", 7), "createdAt": START + 901}
+    assert became(core, younger) == ["stale", "time_drift"]
 
 
 @pytest.mark.parametrize("names", [("e-a", "e-b"), ("e-b", "e-a")])
