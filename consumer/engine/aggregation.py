@@ -1,22 +1,26 @@
 """Records that the Kinesis Producer Library packed into one: magic, protobuf message, MD5 of the message.
 
-The format is that of the KPL's aggregation-format.md. KCL unpacks sound aggregates before the record processor
-sees them, and hands broken ones through as they are; Lambda unpacks none.
+The format is that of the KPL's aggregation-format.md. Neither Lambda nor the KCL takes aggregates apart here (see
+worker/aggregator_shim.py). Partition keys and hash keys are ignored: an event says itself whose it is.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.records import Position, Record
+from consumer.engine.records import Record
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 RECORDS = 5_000
 """User records in one aggregate. The 1 MiB of a record has room for 4,000 of the smallest events that can be applied,
 and for 262,000 empty ones, which would cost a second."""
+SLICE_RECORDS = 10_000
+SLICE_BYTES = 4 * 1024 * 1024
+"""What is processed together, in records and in bytes of their data, unless one aggregate alone is more. A fetch
+of 10 MiB can hold a million records, which would take gigabytes and minutes."""
 _DIGEST = 16
 _RECORDS_FIELD = 3
 _DATA_FIELD = 3
@@ -34,18 +38,38 @@ _NUMBER = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
 def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     """The user records inside, at their sub-sequence numbers; the record itself when it is no aggregate.
 
-    An aggregate that is broken, or holds more than `most` records, comes back whole, with its fault.
+    An aggregate that is broken, holds more than `most` records, or was itself in an aggregate comes back whole, with
+    its fault.
     """
     if record.fault or not record.data.startswith(MAGIC):
         return [record]
+    if record.position.sub_sequence:
+        return [replace(record, fault=_nested())]
     try:
         parts = _user_records(record.data, most)
     except Rejected as fault:
         return [replace(record, fault=fault.bare())]
-    stream, shard, sequence = record.position.stream, record.position.shard, record.position.sequence
-    return [
-        Record(Position(stream, shard, sequence, index), data, record.arrived_at) for index, data in enumerate(parts)
-    ]
+    return [_part(record, index, data) for index, data in enumerate(parts)]
+
+
+def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
+    """Delivered records, each given as what is inside, put together up to SLICE_RECORDS and SLICE_BYTES."""
+    held: list[Record] = []
+    size = 0
+    for parts in delivered:
+        more = sum(len(part.data) for part in parts)
+        if held and (len(held) + len(parts) > SLICE_RECORDS or size + more > SLICE_BYTES):
+            yield held
+            held, size = [], 0
+        held += parts
+        size += more
+    if held:
+        yield held
+
+
+def _part(whole: Record, index: int, data: bytes) -> Record:
+    position = replace(whole.position, sub_sequence=index)
+    return Record(position, data, whole.arrived_at, _nested() if data.startswith(MAGIC) else None, whole)
 
 
 def _user_records(data: bytes, most: int) -> list[bytes]:
@@ -116,6 +140,10 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, at
     raise _broken("a number is too long")
+
+
+def _nested() -> Rejected:
+    return Rejected(Reason.AGGREGATE, "an aggregate inside an aggregate")
 
 
 def _broken(why: str) -> Rejected:

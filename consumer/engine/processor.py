@@ -10,9 +10,10 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Generic, TypeVar
 
-from consumer.engine.aggregation import RECORDS, deaggregate
+from consumer.engine.aggregation import RECORDS, deaggregate, slices
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, Verdict, fold, refuse
 from consumer.engine.patience import Patience, persist
@@ -30,13 +31,20 @@ ROUND = 200
 ASIDE = 20
 """Records put into the quarantine together: each may be a request of its own."""
 
+PARTS = 10
+"""Rejected records of one aggregate that are quarantined one by one; of more, the aggregate is quarantined whole.
+A flood of aggregates must not become a flood of a thousand times as many entries."""
+
 UNREADABLE = "UNREADABLE"
 """The event type of a record that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch. `records` and `verdicts` go together; a verdict of None is an unsettled record."""
+    """What became of a batch. `records` and `verdicts` go together; a verdict of None is an unsettled record.
+
+    The records of an aggregate are listed one by one. What Kinesis delivered is settled once all of them are.
+    """
 
     records: Sequence[Record]
     verdicts: Sequence[Verdict | None]
@@ -48,23 +56,25 @@ class BatchResult:
     """When the oldest event came to be, by its own word: epoch milliseconds."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent, by phase: decode, fold, store, quarantine. Waits for the environment are its phase's."""
+    quarantined: Sequence[Quarantined] = ()
+    """What was put into the quarantine: an aggregate in place of its records when many of them were rejected."""
 
     @property
     def unsettled(self) -> Position | None:
-        """The first record that is not settled: nothing from it on may be checkpointed."""
+        """The first delivered record that is not settled: nothing from it on may be checkpointed."""
         for record, verdict in zip(self.records, self.verdicts, strict=True):
             if verdict is None:
-                return record.position
+                return record.delivered.position
         return None
 
     @property
     def settled(self) -> Position | None:
-        """The last record before the first unsettled one."""
-        last = None
-        for record, verdict in zip(self.records, self.verdicts, strict=True):
-            if verdict is None:
+        """The last delivered record before the first unsettled one."""
+        last, unsettled = None, self.unsettled
+        for record in self.records:
+            if record.delivered.position == unsettled:
                 break
-            last = record.position
+            last = record.delivered.position
         return last
 
     @property
@@ -82,14 +92,6 @@ class BatchResult:
     @property
     def reasons(self) -> Counter[Reason]:
         return Counter(verdict.rejected.reason for verdict in self.verdicts if verdict and verdict.rejected)
-
-    @property
-    def quarantined(self) -> list[Quarantined]:
-        return [
-            Quarantined(record, verdict.rejected.reason, verdict.rejected.detail)
-            for record, verdict in zip(self.records, self.verdicts, strict=True)
-            if verdict and verdict.rejected
-        ]
 
 
 class Known(Generic[S]):
@@ -125,6 +127,7 @@ class _Batch(Generic[E]):
     verdicts: list[Verdict | None]
     events: dict[Key, dict[int, E]] = field(default_factory=dict)
     rejected: dict[int, Verdict] = field(default_factory=dict)
+    quarantined: list[Quarantined] = field(default_factory=list)
     writes: int = 0
     conflicts: int = 0
     saved: int = 0
@@ -147,8 +150,30 @@ class _Batch(Generic[E]):
 
     def result(self) -> BatchResult:
         return BatchResult(
-            self.records, self.verdicts, self.writes, self.conflicts, self.saved, self.oldest_event, self.seconds
+            self.records,
+            self.verdicts,
+            self.writes,
+            self.conflicts,
+            self.saved,
+            self.oldest_event,
+            self.seconds,
+            self.quarantined,
         )
+
+    def entries(self) -> Iterator[tuple[Quarantined, Sequence[int]]]:
+        """What is to be quarantined, each with the indexes of the records that it keeps, in their order."""
+        why = {index: verdict.rejected for index, verdict in sorted(self.rejected.items()) if verdict.rejected}
+        for _, group in groupby(why, key=lambda index: self.records[index].delivered.position):
+            indexes = list(group)
+            aggregate = self.records[indexes[0]].aggregate
+            if aggregate and len(indexes) > PARTS:
+                detail = f"{len(indexes)} of its records were rejected, the first one: {why[indexes[0]]}"
+                yield Quarantined(aggregate, Reason.AGGREGATE, detail), indexes
+            else:
+                yield from ((self._entry(index, why[index]), (index,)) for index in indexes)
+
+    def _entry(self, index: int, why: Rejected) -> Quarantined:
+        return Quarantined(self.records[index], why.reason, why.detail)
 
 
 @dataclass(slots=True)
@@ -176,8 +201,29 @@ class Processor(Generic[E, S]):
 
         Raises BreakerOpen before a run of rejected records that is too long reaches the quarantine.
         """
-        flat = [part for record in records for part in deaggregate(record, self.aggregate_cap)]
-        batch: _Batch[E] = _Batch(flat, [None] * len(flat))
+        return self._settle([part for parts in self._unpacked(records) for part in parts], patience)
+
+    def process_in_slices(
+        self, records: Iterable[Record], patience: Patience, go_on: Callable[[], bool]
+    ) -> Iterator[BatchResult]:
+        """As `process`, in slices of bounded size (aggregation.slices). The last one is the first that is not settled.
+
+        `go_on`: whether one more slice is to be begun; when it is not, the next one comes back unsettled.
+        """
+        for number, parts in enumerate(slices(self._unpacked(records))):
+            if number and not go_on():
+                yield BatchResult(parts, [None] * len(parts))
+                return
+            result = self._settle(parts, patience)
+            yield result
+            if result.unsettled:
+                return
+
+    def _unpacked(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        return (deaggregate(record, self.aggregate_cap) for record in records)
+
+    def _settle(self, records: Sequence[Record], patience: Patience) -> BatchResult:
+        batch: _Batch[E] = _Batch(records, [None] * len(records))
         with self._timed(batch, "decode"):
             self._decode(batch)
         with suppress(GaveUp):
@@ -287,17 +333,14 @@ class Processor(Generic[E, S]):
 
     def _set_aside(self, batch: _Batch[E], patience: Patience) -> None:
         self._mind_the_breaker(batch)
-        rejected = sorted(batch.rejected.items())
-        for start in range(0, len(rejected), ASIDE):
-            part = rejected[start : start + ASIDE]
-            entries = [
-                Quarantined(batch.records[index], verdict.rejected.reason, verdict.rejected.detail)
-                for index, verdict in part
-                if verdict.rejected
-            ]
+        kept = list(batch.entries())
+        for start in range(0, len(kept), ASIDE):
+            part = kept[start : start + ASIDE]
+            entries = [entry for entry, _ in part]
             persist("quarantine", patience, partial(self.quarantine.put, entries))
-            for index, verdict in part:
-                batch.verdicts[index] = verdict
+            batch.quarantined += entries
+            for index in (index for _, indexes in part for index in indexes):
+                batch.verdicts[index] = batch.rejected[index]
 
     def _mind_the_breaker(self, batch: _Batch[E]) -> None:
         for index in range(len(batch.records)):

@@ -1,10 +1,13 @@
 """A record: its bytes and the place in the stream it came from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from consumer.engine.errors import Rejected
 from consumer.engine.wire import from_base64
+
+LATEST_ARRIVAL = 10**14
+"""Epoch milliseconds, in the year 5138: a higher number is no time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,13 +26,20 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`arrived_at` is Kinesis' arrival time, epoch milliseconds. `fault` is what was wrong before any byte was read;
-    `data` then holds what was there instead."""
+    """`arrived_at` is Kinesis' arrival time, epoch milliseconds, 0 when it is unknown. `fault` is what was wrong before
+    any byte was read; `data` then holds what was there instead. `aggregate` is the record that this one was packed in.
+    """
 
     position: Position
     data: bytes
     arrived_at: int = 0
     fault: Rejected | None = None
+    aggregate: Self | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def delivered(self) -> Self:
+        """The record that Kinesis delivered: checkpoints are made at its position."""
+        return self.aggregate or self
 
     @classmethod
     def from_base64(cls, position: Position, text: object, arrived_at: int) -> Self:
@@ -39,3 +49,10 @@ class Record:
         except Rejected as fault:
             found = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else b""
             return cls(position, found, arrived_at, fault.bare())
+
+
+def arrival_of(number: object, unit_millis: int = 1) -> int:
+    """Epoch milliseconds of an arrival time as it was delivered, counted in `unit_millis`; 0 when it is no time."""
+    if isinstance(number, int | float) and 0 <= number * unit_millis < LATEST_ARRIVAL:
+        return round(number * unit_millis)
+    return 0

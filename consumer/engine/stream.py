@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from consumer.engine.records import Position
+from consumer.engine.records import Position, Record
 
 
 class Ending(StrEnum):
@@ -17,7 +17,7 @@ class Ending(StrEnum):
 
 
 class Stream(Protocol):
-    """Both questions raise Unavailable when they cannot be answered now."""
+    """Every question raises Unavailable when it cannot be answered now."""
 
     @property
     def name(self) -> str: ...
@@ -28,6 +28,10 @@ class Stream(Protocol):
 
     def oldest_from(self, position: Position) -> str | None:
         """The sequence number of the oldest record kept from there on, None when none is."""
+        ...
+
+    def record_at(self, position: Position) -> Record | None:
+        """The record of that sequence number as Kinesis delivers it, None when it is not kept any more."""
         ...
 
 
@@ -42,3 +46,6 @@ class BelievedStream:
 
     def oldest_from(self, position: Position) -> str | None:
         return position.sequence
+
+    def record_at(self, position: Position) -> Record | None:  # noqa: ARG002 - as the protocol has it
+        return None

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from consumer import bootstrap
@@ -13,8 +12,6 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.view import UserLimit, view
 from consumer.settings import RecordSettings
-
-BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,7 @@ def apply(settings: RecordSettings, data: Iterable[bytes], now_millis: int) -> A
     warnings: Counter[str] = Counter()
     quarantined: list[Quarantined] = []
     records = (Record(Position("file", "0", str(index)), part) for index, part in enumerate(data))
-    while batch := list(islice(records, BATCH)):
-        result = core.process(batch, NoPatience())
+    for result in core.process_in_slices(records, NoPatience(), lambda: True):
         outcomes += result.outcomes
         warnings += result.warnings
         quarantined += result.quarantined

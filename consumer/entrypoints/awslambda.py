@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
@@ -20,7 +20,7 @@ from consumer import bootstrap, logs, metrics
 from consumer.emf import EmfSink
 from consumer.engine.errors import ConsumerError
 from consumer.engine.processor import BatchResult, Processor
-from consumer.engine.records import Position, Record
+from consumer.engine.records import Position, Record, arrival_of
 from consumer.entrypoints.deadline import Context, Deadline, TimedQuarantine, TimedRepository, UntilTimeRunsOut
 from consumer.settings import CoreSettings, load
 from consumer.stores.aws import IMPATIENT
@@ -34,8 +34,6 @@ SOURCE = "aws:kinesis"
 SEQUENCE = re.compile(r"[0-9]{1,128}")
 STREAM = re.compile(r":stream/([^/]+)")
 """In the ARN of a stream, and in that of an enhanced fan-out consumer: `...:stream/NAME/consumer/...`."""
-LATEST = 1e11
-"""Seconds since 1970: more is no time (nor are negative numbers, NaN and infinity)."""
 UNKNOWN = "unknown"
 """Stands for a stream or shard that the event does not tell."""
 
@@ -81,27 +79,31 @@ class LambdaConsumer:
         if not records:
             return {"batchItemFailures": []}
         sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
+        failed = None
         try:
-            result = self._settle(records, Deadline.of(context), sink)
+            for result in self._settle(records, Deadline.of(context), sink):
+                logs.tell_batch(log, result, self.core.correlation_id)
+                failed = result.unsettled
         finally:
             while self.asked:
                 metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
             sink.flush()
-        logs.tell_batch(log, result, self.core.correlation_id)
-        failed = result.unsettled
         return {"batchItemFailures": [{"itemIdentifier": failed.sequence}] if failed else []}
 
-    def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> BatchResult:
-        start = self.clock()
+    def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
+        """A result for each slice, measured."""
         core = replace(
             self.core,
             repository=TimedRepository(self.core.repository, deadline),
             quarantine=TimedQuarantine(self.core.quarantine, deadline),
         )
         patience = UntilTimeRunsOut(deadline, self.sleep, self.chance, lambda part: measure(metrics.RETRIES, 1, part))
-        result = core.process(records, patience)
-        metrics.tell(measure, metrics.of_batch(result, self.clock() - start, bootstrap.now_millis() / 1000))
-        return result
+        start = self.clock()
+        for result in core.process_in_slices(records, patience, lambda: not deadline.is_over()):
+            now = self.clock()
+            metrics.tell(measure, metrics.of_batch(result, now - start, bootstrap.now_millis() / 1000))
+            start = now
+            yield result
 
 
 def handler(event: object, context: Context) -> Answer:
@@ -137,7 +139,8 @@ def _record(index: int, entry: object) -> Record:
     sequence = kinesis.get("sequenceNumber") if isinstance(kinesis, Mapping) else None
     if not isinstance(kinesis, Mapping) or not isinstance(sequence, str) or not SEQUENCE.fullmatch(sequence):
         raise MalformedInvocation(f"Records[{index}].kinesis.sequenceNumber is not a sequence number")
-    return Record.from_base64(Position(*_origin(entry), sequence), kinesis.get("data"), _arrival(kinesis))
+    arrived_at = arrival_of(kinesis.get("approximateArrivalTimestamp"), unit_millis=1_000)
+    return Record.from_base64(Position(*_origin(entry), sequence), kinesis.get("data"), arrived_at)
 
 
 def _origin(entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -145,11 +148,3 @@ def _origin(entry: Mapping[str, Any]) -> tuple[str, str]:
     stream = STREAM.search(str(entry.get("eventSourceARN")))
     shard, separator, _ = str(entry.get("eventID")).partition(":")
     return stream[1] if stream else UNKNOWN, shard if shard and separator else UNKNOWN
-
-
-def _arrival(kinesis: Mapping[str, Any]) -> int:
-    """Epoch milliseconds, 0 when it is not told."""
-    seconds = kinesis.get("approximateArrivalTimestamp")
-    if isinstance(seconds, int | float) and 0 <= seconds < LATEST:
-        return round(seconds * 1000)
-    return 0

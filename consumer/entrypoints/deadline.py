@@ -44,10 +44,14 @@ class Deadline:
         """Of an invocation that starts now. One that has little time keeps half: a first try is always made."""
         return cls(context, min(ANSWER_SECONDS, _seconds_left(context) / 2))
 
+    def is_over(self, pause: float = 0.0) -> bool:
+        """Whether it is too late to begin anything in `pause` seconds."""
+        return _seconds_left(self.context) - pause < self.kept
+
     def mind(self, part: str, pause: float = 0.0) -> None:
         """Raises GaveUp when it is too late to begin anything at `part` in `pause` seconds."""
         left = _seconds_left(self.context)
-        if left - pause < self.kept:
+        if self.is_over(pause):
             log.warning("giving up", extra={"part": part, "seconds_left": left})
             raise GaveUp(f"the invocation's time is up, before {part}")
 

@@ -7,22 +7,23 @@ ends too, and the supervisor starts it again from the last checkpoint.
 
 import functools
 import itertools
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec
 
-from amazon_kclpy import kcl
+from amazon_kclpy import dispatch, kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
 from consumer import logs, metrics
-from consumer.engine.aggregation import MAGIC
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
-from consumer.engine.errors import ConsumerError, GaveUp, Reason, Rejected, Unavailable
+from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
 from consumer.engine.patience import Backoff, persist
-from consumer.engine.processor import Processor
-from consumer.engine.records import Position, Record
+from consumer.engine.processor import BatchResult, Processor
+from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.stream import Ending, Stream
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import LivelyQuarantine, LivelyRepository, UntilStopped, Within, World
@@ -39,6 +40,8 @@ RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException
 
 A bare RuntimeException is what KCL makes of a DynamoDB that cannot be reached, or of credentials it cannot get.
 """
+_OPTIONAL: Mapping[str, object] = {"data": None, "partitionKey": None, "subSequenceNumber": 0}
+"""What amazon_kclpy demands of a record besides its sequence number. Without data it is quarantined."""
 ANSWERS = (MADE, LEASE_GONE, REFUSED, *sorted(RETRIED))
 
 
@@ -116,6 +119,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure = measure
         self._checkpoints = CheckpointState(last=world.clock())
         self._checkpointed: Position | None = None
+        self._halfway: Position | None = None
         self._delivery: Delivery | None = None
         self._cut_off = False
         self._patience = UntilStopped(world, rules.batch_deadline, self._show_life, self._count_wait)
@@ -125,6 +129,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self.shard = initialize_input.shard_id
         after = initialize_input.sequence_number
         self._checkpointed = Position(self._stream.name, self.shard, after, initialize_input.sub_sequence_number or 0)
+        if self._checkpointed.sub_sequence:
+            self._halfway = self._checkpointed
         self._show_life()
         log.info("shard started", extra={"shard": self.shard, "after": after})
         self._look_for_trimmed(self._checkpointed)
@@ -136,7 +142,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
             return  # what comes after an unsettled record must not be checkpointed
-        if process_records_input.records:
+        with self._under_way(process_records_input.checkpointer, process_records_input.millis_behind_latest):
+            self._finish_halfway()
             self._settle(process_records_input)
         if self._checkpoints.due(self._rules.checkpoints, self.world.clock()):
             self._checkpoint(process_records_input.checkpointer, self._rules.patience)
@@ -151,6 +158,10 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
         self._confirm_the_end()
+        with self._under_way(shard_ended_input.checkpointer):
+            self._finish_halfway()
+        if self._cut_off:
+            raise NotCheckpointed("the shard ended with records unsettled")
         # without this checkpoint KCL never starts the shard's children
         self._try(shard_ended_input.checkpointer, None, self._rules.shard_end)
         log.info("shard ended", extra={"shard": self.shard})
@@ -161,19 +172,63 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self._checkpoint(shutdown_requested_input.checkpointer, self._rules.batch_deadline)
         log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
 
-    def _settle(self, batch: Any) -> None:
+    @contextmanager
+    def _under_way(self, checkpointer: Any, behind_millis: int | None = None) -> Iterator[None]:
+        """Until it ends, the daemon is kept from timing out, and the lag grows."""
         start = self.world.clock()
-        self._delivery = Delivery(batch.checkpointer, batch.millis_behind_latest or 0, since=start, heard=start)
-        result = self._core.process((self._record(record) for record in batch.records), self._patience)
+        self._delivery = Delivery(checkpointer, behind_millis or 0, since=start, heard=start)
+        yield
         self._delivery = None
-        metrics.tell(self._measure, metrics.of_batch(result, self.world.clock() - start, self.world.now()))
-        logs.tell_batch(log, result, self._core.correlation_id, behind_millis=batch.millis_behind_latest)
-        self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
-        self._cut_off = result.unsettled is not None
+
+    def _settle(self, batch: Any) -> None:
+        if self._cut_off:
+            return
+        for result in self._results(map(self._record, batch.records), behind_millis=batch.millis_behind_latest):
+            self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
+
+    def _results(self, records: Iterable[Record], **about: object) -> Iterator[BatchResult]:
+        """Processes the records; a result for each slice, measured and logged."""
+        start = self.world.clock()
+        for result in self._core.process_in_slices(records, self._patience, self._go_on):
+            now = self.world.clock()
+            metrics.tell(self._measure, metrics.of_batch(result, now - start, self.world.now()))
+            logs.tell_batch(log, result, self._core.correlation_id, **about)
+            self._cut_off = result.unsettled is not None
+            start = now
+            yield result
+
+    def _go_on(self) -> bool:
+        """Whether to begin the next slice of a batch."""
+        with suppress(GaveUp):
+            self._show_life()
+            return not self._patience.time_is_up()
+        return False
 
     def _record(self, record: Any) -> Record:
         position = Position(self._stream.name, self.shard, record.sequence_number, record.sub_sequence_number or 0)
-        return _whole(Record.from_base64(position, record.data, record.timestamp_millis))
+        return Record.from_base64(position, record.data, record.timestamp_millis)
+
+    def _finish_halfway(self) -> None:
+        """Settles the aggregate that an earlier version had checkpointed in its middle.
+
+        It comes whole now, and KCL drops it as a record that was checkpointed. Replaying its first records is harmless.
+        """
+        if self._halfway is None:
+            return
+        halfway = self._halfway
+        try:
+            aggregate = persist("load", self._patience, lambda: self._stream.record_at(halfway))
+        except GaveUp:
+            self._cut_off = True
+            return
+        about = {"shard": self.shard, "checkpoint": str(halfway)}
+        if aggregate is None:
+            log.error("the aggregate at the checkpoint is no longer kept: its last records may be lost", extra=about)
+        else:
+            log.info("replaying the aggregate at the checkpoint", extra=about)
+            for _ in self._results([aggregate]):
+                pass  # a checkpoint at it would go back
+        self._halfway = self._halfway if self._cut_off else None
 
     def _look_for_trimmed(self, after: Position) -> None:
         """Tells when the record at the checkpoint is no longer kept: what came after it may be lost as well."""
@@ -271,17 +326,6 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure(metrics.RETRIES, 1, part)
 
 
-def _whole(record: Record) -> Record:
-    """KCL takes aggregates apart: one that comes whole is broken.
-
-    To take apart what it did not would make up sub-sequence numbers, and a checkpoint at one of them is refused, or
-    passes over the rest.
-    """
-    if record.data.startswith(MAGIC) and not record.fault:
-        return replace(record, fault=Rejected(Reason.AGGREGATE, "an aggregate that KCL could not take apart"))
-    return record
-
-
 def _ask(checkpointer: Any, position: Position | None) -> str:
     """MADE, or one of the answers after which to ask again or to stop. Raises CheckpointRefused for the others."""
     try:
@@ -298,4 +342,19 @@ def _ask(checkpointer: Any, position: Position | None) -> str:
 
 def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
     """Speaks with the daemon until it closes the pipe."""
-    kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output).run()
+    process = kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output)
+    process.io_handler.load_action = _action
+    process.run()
+
+
+def _action(line: str) -> Any:
+    """As amazon_kclpy reads a line of the daemon, but for records that lack what only informs: it would fail."""
+    message = json.loads(line)
+    if "records" in message:
+        message["records"] = [_delivered(record) for record in message["records"]]
+    return dispatch.message_decode(message)
+
+
+def _delivered(record: Mapping[str, Any]) -> Any:
+    arrival = arrival_of(record.get("approximateArrivalTimestamp"))
+    return dispatch.message_decode({**_OPTIONAL, **record, "approximateArrivalTimestamp": arrival})

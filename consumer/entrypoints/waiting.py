@@ -58,7 +58,7 @@ class UntilStopped:
         until = self.world.clock() + self.backoff.seconds(attempt, self.world.chance())
         while (left := until - self.world.clock()) > 0:
             self.show_life()
-            if self._time_is_up():
+            if self.time_is_up():
                 raise GaveUp(f"a stop was asked for while waiting for {part}: {cause}")
             self.world.sleep(min(STEP, left))
 
@@ -70,7 +70,8 @@ class UntilStopped:
             log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause})
         self._told.add(cause)
 
-    def _time_is_up(self) -> bool:
+    def time_is_up(self) -> bool:
+        """Whether a stop was asked for so long ago; counts from the first call that sees it."""
         if not self.world.stopping():
             return False
         now = self.world.clock()

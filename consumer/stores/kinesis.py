@@ -1,13 +1,15 @@
 """What Kinesis says of a stream and its shards."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumer.engine.records import Position
+from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.stream import Ending
 from consumer.stores.aws import unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import RecordTypeDef
 
 NOT_THERE = frozenset({"CREATING", "DELETING"})
 """A stream that is being made is another one than that whose shards have ended."""
@@ -28,16 +30,40 @@ class KinesisStream:
                 return Ending.STREAM_GONE
 
     def oldest_from(self, position: Position) -> str | None:
-        """AT_SEQUENCE_NUMBER of a record that is not kept any more begins at the oldest that is."""
         with unavailable(f"shard {position.shard} of stream {self.name}"):
-            place = self._client.get_shard_iterator(
-                StreamName=self.name,
-                ShardId=position.shard,
-                ShardIteratorType="AT_SEQUENCE_NUMBER",
-                StartingSequenceNumber=position.sequence,
-            )
-            page = self._client.get_records(ShardIterator=place["ShardIterator"], Limit=1)
-        return page["Records"][0]["SequenceNumber"] if page["Records"] else None
+            found = self._first_from(position)
+        return found["SequenceNumber"] if found else None
+
+    def record_at(self, position: Position) -> Record | None:
+        with unavailable(f"shard {position.shard} of stream {self.name}"):
+            try:
+                found = self._first_from(position)
+            except self._client.exceptions.ResourceNotFoundException:
+                return None
+        if found is None or found["SequenceNumber"] != position.sequence:
+            return None
+        arrived = found.get("ApproximateArrivalTimestamp")
+        arrived_at = arrival_of(arrived.timestamp(), 1_000) if arrived else 0
+        return Record(replace(position, sub_sequence=0), found["Data"], arrived_at)
+
+    def _first_from(self, position: Position) -> "RecordTypeDef | None":
+        """AT_SEQUENCE_NUMBER of a record that is not kept any more begins at the oldest that is.
+
+        Kinesis may answer with no record although one follows, and says then that it is behind.
+        """
+        place = self._client.get_shard_iterator(
+            StreamName=self.name,
+            ShardId=position.shard,
+            ShardIteratorType="AT_SEQUENCE_NUMBER",
+            StartingSequenceNumber=position.sequence,
+        )
+        iterator: str | None = place["ShardIterator"]
+        while iterator:
+            page = self._client.get_records(ShardIterator=iterator, Limit=1)
+            if page["Records"]:
+                return page["Records"][0]
+            iterator = page.get("NextShardIterator") if page["MillisBehindLatest"] else None
+        return None
 
     def _ending(self, shard: str) -> Ending:
         summary = self._client.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]

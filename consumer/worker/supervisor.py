@@ -34,7 +34,7 @@ from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, misspelt, variable
-from consumer.worker import guard, java, memory, processes, properties
+from consumer.worker import aggregator_shim, java, memory, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
@@ -44,7 +44,7 @@ STOPPING = "stopping"
 """The file in the run directory that tells record processors that the worker is to end."""
 METRICS = "metrics"
 CLASSES = "classes"
-"""The folder in the run directory for what guard.py puts before the jars."""
+"""The folder in the run directory for what aggregator_shim.py puts before the jars."""
 INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
 ENDING = b"Process terminated, will initiate shutdown."
@@ -174,7 +174,7 @@ def prepare(
     rendered = _rendered(settings, worker_id, executable)
     try:
         effective.write_text(rendered, encoding="ascii")
-        guard.write(directory / CLASSES)
+        aggregator_shim.write(directory / CLASSES)
     except OSError as error:
         raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {effective}"]) from None
     log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})

@@ -83,6 +83,8 @@ class Daemon:
             if not callable(step):
                 assert not self._under_way, f"{self._under_way} is not done"
                 self._under_way = step["action"]
+                if step["action"] == "initialize":
+                    self._last = (step["sequenceNumber"], step["subSequenceNumber"])
                 return _line(step)
             step()
         return ""

@@ -8,7 +8,7 @@ import base64
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import count
 from typing import Any, NoReturn, Protocol
@@ -31,7 +31,7 @@ from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
-from tests.support import oracle
+from tests.support import kpl, oracle
 from tests.support.core import Fate
 
 STREAM = "limits"
@@ -204,15 +204,23 @@ class TroubledQuarantine:
 
 @dataclass(frozen=True)
 class Put:
-    """A record on a shard, as the daemon delivers it: an aggregate's records come one by one."""
+    """A record on a shard, as the daemon delivers it: an aggregate comes whole."""
 
     position: Position
-    sample: Sample
-    text: str
+    samples: Sequence[Sample]
+
+    @property
+    def text(self) -> str:
+        data = [sample.data for sample in self.samples]
+        return base64.b64encode(data[0] if len(data) == 1 else kpl.aggregate(*data)).decode()
 
     @property
     def place(self) -> tuple[str, int]:
         return (self.position.sequence, self.position.sub_sequence)
+
+    @property
+    def parts(self) -> Iterator[tuple[Position, Sample]]:
+        return ((replace(self.position, sub_sequence=sub), sample) for sub, sample in enumerate(self.samples))
 
 
 @dataclass
@@ -310,7 +318,8 @@ class Tenancy:
         counted = self.outcomes.total()
         self._call(self.consumer.process_records, Message(self, [Delivered(put.text, *put.place) for put in batch]))
         if self.alive and self.holds_the_lease and not self.stopping:
-            assert self.outcomes.total() - counted == len(batch), f"{self.outcomes} do not add up"
+            size = sum(len(put.samples) for put in batch)
+            assert self.outcomes.total() - counted == size, f"{self.outcomes} do not add up"
 
     def hear_of_the_loss(self) -> None:
         self._call(self.consumer.lease_lost, Message(self))
@@ -400,10 +409,8 @@ class Fleet:
         """One record; more than one sample are an aggregate. A user's records go to one shard."""
         shards = self.open_shards()
         shard = shards[sum(samples[0].partition_key.encode()) % len(shards)]
-        sequence = f"{next(self._numbers):056}"
-        for sub_sequence, sample in enumerate(samples):
-            position = Position(STREAM, shard.name, sequence, sub_sequence)
-            shard.puts.append(Put(position, sample, base64.b64encode(sample.data).decode()))
+        position = Position(STREAM, shard.name, f"{next(self._numbers):056}")
+        shard.puts.append(Put(position, samples))
 
     def reshard(self, closing: Sequence[Shard], children: int) -> None:
         """Splits or merges: the closed ones take no more records, their children do."""
@@ -441,17 +448,21 @@ class Fleet:
     # what must hold
 
     def samples(self) -> Iterator[Sample]:
-        return (put.sample for shard in self.shards for put in shard.puts)
+        return (sample for _, sample in self.parts())
+
+    def parts(self) -> Iterator[tuple[Position, Sample]]:
+        return (part for shard in self.shards for put in shard.puts for part in put.parts)
 
     def check_settled(self, puts: Iterable[Put]) -> None:
-        unsettled = [put.position for put in puts if not self.is_settled(put)]
+        parts = (part for put in puts for part in put.parts)
+        unsettled = [position for position, sample in parts if not self.is_settled(position, sample)]
         assert not unsettled, f"a checkpoint lies past {unsettled[0]}, which is not settled"
 
-    def is_settled(self, put: Put) -> bool:
+    def is_settled(self, position: Position, sample: Sample) -> bool:
         """Whether its effect is there: by the stamps of the registers it writes, or in the quarantine."""
-        event = put.sample.event
+        event = sample.event
         if event is None:
-            return put.position in self.quarantine.positions
+            return position in self.quarantine.positions
         if event["type"] not in oracle.OURS:
             return True
         key = (event["payload"]["userId"], event["payload"]["userLimitId"])
@@ -471,9 +482,10 @@ class Fleet:
         return differences(found, wanted) + differences(states, fold_of_all(events_of(self.samples())))
 
     def _wrong_quarantine(self) -> list[str]:
-        puts = [put for shard in self.shards for put in shard.puts]
         found = {entry.record.position: (entry.record.data, entry.reason) for entry in self.quarantine.entries()}
-        wanted = {put.position: (put.sample.data, put.sample.poison_reason) for put in puts if put.sample.poison_reason}
+        wanted = {
+            position: (sample.data, sample.poison_reason) for position, sample in self.parts() if sample.poison_reason
+        }
         return differences(found, wanted)
 
 

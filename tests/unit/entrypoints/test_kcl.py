@@ -10,10 +10,11 @@ from typing import NoReturn, TextIO, cast
 import pytest
 
 from consumer import logs, metrics
+from consumer.engine.aggregation import RECORDS
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
 from consumer.engine.processor import ASIDE, ROUND, Known
-from consumer.engine.records import Position
+from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream, Ending, Stream
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
@@ -38,7 +39,7 @@ from tests.support.daemon import (
     delivered,
     raw,
 )
-from tests.support.events import created, encode, foreign, progress_changed
+from tests.support.events import START, created, encode, foreign, progress_changed
 
 EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
@@ -243,15 +244,26 @@ def test_a_broken_aggregate_is_quarantined(life: Life) -> None:
     assert [entry.reason for entry in life.core.quarantine.entries()] == ["AGGREGATE"]
 
 
-def test_an_aggregate_that_kcl_did_not_take_apart_is_quarantined_whole(life: Life) -> None:
-    """Its records have no sub-sequence numbers that a checkpoint could name."""
-    whole = kpl.aggregate(encode(created(1)), encode(progress_changed(2)))
-    daemon = life.live(batch(delivered(101, whole), delivered(102, created(1), 0), delivered(102, whole, 1)))
-    found = [(entry.reason, entry.record.data, entry.record.position) for entry in life.core.quarantine.entries()]
-    assert [(reason, data, at.sequence, at.sub_sequence) for reason, data, at in found] == [
-        ("AGGREGATE", whole, "101", 0),
-        ("AGGREGATE", whole, "102", 1),
-    ]
+WHOLE = kpl.aggregate(encode(created(1)), encode(progress_changed(2)))
+
+
+def test_an_aggregate_is_taken_apart_and_checkpointed_as_the_record_that_it_is(life: Life) -> None:
+    assert life.live(batch(delivered(101, WHOLE))).made == [("101", 0)]
+    assert life.core.limit()["progress"] == "10"
+
+
+def test_an_aggregate_that_is_not_settled_to_its_end_is_not_checkpointed() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    spoilt = kpl.aggregate(encode(created(1)), b"poison", encode(progress_changed(2)))
+    daemon = life.live(batch(delivered(101, foreign("NEW")), delivered(102, spoilt)), SHUTDOWN_REQUESTED)
+    assert (daemon.made, life.core.limit()["progress"]) == ([("101", 0)], "10")
+
+
+def test_what_a_daemon_has_taken_apart_is_not_taken_apart_again(life: Life) -> None:
+    daemon = life.live(batch(delivered(102, created(1), 0), delivered(102, WHOLE, 1)))
+    (entry,) = life.core.quarantine.entries()
+    assert (entry.reason, entry.record.data, str(entry.record.position)[-6:]) == ("AGGREGATE", WHOLE, "/102-1")
     assert daemon.made == [("102", 1)]
 
 
@@ -359,11 +371,14 @@ def test_the_end_of_a_shard_whose_lease_is_gone_is_somebody_elses(life: Life) ->
     assert (life.clockwork.left, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
 
 
+Reply = Ending | Record | str | None
+
+
 @dataclass
 class Asked:
     """A stream that gives these answers, one after the other and the last again and again; None is none."""
 
-    answers: list[Ending | str | None]
+    answers: list[Reply]
     name: str = "limits"
     asked: list[object] = field(default_factory=list)
 
@@ -374,9 +389,14 @@ class Asked:
 
     def oldest_from(self, position: Position) -> str | None:
         answer = self._answer(position)
+        assert isinstance(answer, str)
         return None if answer == "nothing" else answer
 
-    def _answer(self, about: object) -> Ending | str:
+    def record_at(self, position: Position) -> Record | None:
+        answer = self._answer(position)
+        return answer if isinstance(answer, Record) else None
+
+    def _answer(self, about: object) -> Ending | Record | str:
         self.asked.append(about)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
@@ -421,7 +441,7 @@ def test_an_end_that_nobody_can_confirm_ends_the_process() -> None:
 # what was trimmed
 
 
-RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100", "subSequenceNumber": 3}
+RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100"}
 
 
 @pytest.mark.parametrize(("oldest", "missing"), [("100", 0), ("101", 1), ("nothing", 1)])
@@ -430,7 +450,7 @@ def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
 ) -> None:
     life = Life(stream=(asked := Asked([oldest])))
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
-    assert asked.asked == [Position("limits", RESUMED["shardId"], "100", 3)]
+    assert asked.asked == [Position("limits", RESUMED["shardId"], "100")]
     assert life.counted(metrics.TRIMMED) == ({(): 1} if missing else {})
     told = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
     assert [(line["checkpoint"], line["oldest"]) for line in told] == [
@@ -449,6 +469,162 @@ def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pyte
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
     assert "not known whether records were trimmed" in caplog.messages
     assert life.clockwork.time == 1_000
+
+
+# a checkpoint in the middle of an aggregate, as earlier versions made them
+
+HALFWAY: Message = {**INITIALIZE, "sequenceNumber": "100", "subSequenceNumber": 1}
+"""KCL then drops the record of that number, as one that was checkpointed."""
+AT_100 = Record(
+    Position("limits", HALFWAY["shardId"], "100"),
+    kpl.aggregate(encode(created(1)), encode(foreign("NEW")), encode(progress_changed(2)), b"poison"),
+)
+LATER = batch(delivered(101, created(1, userLimitId="l-later")))
+
+
+def halfway(*answers: Reply, core: Core | None = None) -> Life:
+    """What the stream answers, after it has said that the record is still kept."""
+    return Life(core or Core(), stream=Asked(["100", *answers]))
+
+
+def is_finished(life: Life) -> bool:
+    limit = life.core.limits("u-7Qd2").get("l-day", {})
+    poison = [str(entry.record.position) for entry in life.core.quarantine.entries()]
+    return (limit.get("progress"), poison) == ("10", ["limits/shardId-000000000000/100-3"])
+
+
+@pytest.mark.parametrize("first", [LATER, batch()], ids=["records", "an empty batch"])
+def test_the_aggregate_is_read_again_and_settled_before_all_else(first: Message) -> None:
+    life = halfway(AT_100)
+    daemon = life.live(first, lambda: is_finished(life) or pytest.fail("not settled"), LATER, begun=HALFWAY)
+    assert set(daemon.asked) == {("101", 0)}, "a checkpoint at it would go back"
+    assert isinstance(life.stream, Asked)
+    assert len(life.stream.asked) == 2, "it is read once"
+
+
+def test_the_aggregate_is_settled_before_the_end_of_the_shard() -> None:
+    life = halfway(Ending.CLOSED, AT_100)
+    assert life.live(SHARD_ENDED, begun=HALFWAY).made == [(None, None)]
+    assert is_finished(life)
+
+
+def test_an_aggregate_that_is_no_longer_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    life = halfway("nothing")
+    assert life.live(LATER, begun=HALFWAY).made == [("101", 0)]
+    told = [vars(record) for record in caplog.records if "no longer kept" in record.getMessage()]
+    assert [(line["levelname"], line["checkpoint"]) for line in told] == [
+        ("ERROR", "limits/shardId-000000000000/100-1")
+    ]
+
+
+def test_a_stream_that_does_not_give_the_aggregate_is_waited_for() -> None:
+    life = halfway(*[None] * 50, AT_100)
+    daemon = life.live(LATER, begun=HALFWAY)
+    assert is_finished(life)
+    assert (daemon.asked, daemon.vain > 0) == ([("101", 0)], True), "the daemon hears of us meanwhile"
+
+
+@pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_a_stop_while_waiting_for_the_aggregate_leaves_everything_to_the_next_start(ending: Message) -> None:
+    life = halfway(None)
+    life.clockwork.stop_at = 1_000
+    daemon = life.live(LATER, LATER, ending, begun=HALFWAY)
+    assert daemon.asked == []
+    assert life.core.limits("u-7Qd2") == {}
+
+
+def test_an_aggregate_that_is_not_settled_holds_up_what_comes_after_it() -> None:
+    life = halfway(AT_100, core=Core(quarantine=UnsteadyQuarantine(lambda: True)))
+    life.clockwork.stop_at = 1_000
+    daemon = life.live(LATER, LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
+    assert daemon.asked == []
+    assert life.core.limits("u-7Qd2").keys() == {"l-day"}
+
+
+# a batch that grows by what is inside it
+
+
+def packed(number: int, size: int = RECORDS) -> Message:
+    """An aggregate of so many events, all but the first not ours."""
+    others = [encode(foreign("NEW"))] * (size - 1)
+    return delivered(number, kpl.aggregate(encode(created(1, userLimitId=f"l-{number}")), *others))
+
+
+MANY = batch(*(packed(number) for number in range(101, 106)))
+"""Three slices."""
+
+
+def test_a_batch_is_processed_in_slices_of_bounded_size(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert life.live(MANY).made == [("105", 0)]
+    assert [value for _, value, _ in life.measured[metrics.BATCH_RECORDS]] == [10_000, 10_000, 5_000]
+    told = [vars(record) for record in caplog.records if record.getMessage() == "batch"]
+    assert [(line["first"], line["last"]) for line in told] == [("101", "102"), ("103", "104"), ("105", "105")]
+    assert len(life.measured[metrics.HEARTBEAT]) > 5
+
+
+def slow(clockwork: Clockwork, seconds: float) -> Core:
+    """Each write takes so long."""
+    return Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(seconds)))
+
+
+def test_the_daemon_hears_of_us_between_slices_and_the_lag_grows() -> None:
+    clockwork = Clockwork()
+    life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
+    daemon = life.live(MANY)
+    assert daemon.made == [("102", 0), ("104", 0), ("105", 0)], "what is settled is checkpointed on the way"
+    assert [value for _, value, _ in life.measured[metrics.BEHIND]][-1] == 2 * KEEP_ALIVE
+
+
+def test_a_stop_is_heeded_between_slices() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(slow(clockwork, DEADLINE), clockwork=clockwork)
+    daemon = life.live(MANY, FIRST, SHUTDOWN_REQUESTED)
+    assert daemon.made == [("104", 0)]
+    assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102", "l-103", "l-104"}
+
+
+def test_a_lease_that_is_gone_ends_the_batch_between_slices() -> None:
+    clockwork = Clockwork()
+    life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
+    daemon = life.live(MANY, LEASE_LOST, answers=[LEASE_GONE])
+    assert (daemon.made, daemon.done[-1], clockwork.left) == ([], "leaseLost", None)
+    assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102"}
+
+
+# what only informs
+
+NO_TIMES: tuple[object, ...] = (None, "", "1767225600000", "2026-01-01T00:00:00Z", -1, -1e300, 1e300, 10**400, float("nan"), [], {}, False)
+
+
+def arrival(life: Life, **fields: object) -> int:
+    """When poison arrived that is delivered with these fields, or without those that are `...`."""
+    message = {**delivered(101, b"poison"), **fields}
+    daemon = life.live(batch({name: value for name, value in message.items() if value is not ...}))
+    assert daemon.made == [("101", 0)]
+    (entry,) = life.core.quarantine.entries()
+    return entry.record.arrived_at
+
+
+@pytest.mark.parametrize("value", [..., *NO_TIMES], ids=repr)
+def test_an_arrival_time_that_is_none_is_unknown(life: Life, value: object) -> None:
+    assert arrival(life, approximateArrivalTimestamp=value) == 0
+
+
+@pytest.mark.parametrize(("value", "millis"), [(0, 0), (1_767_225_600_000, 1_767_225_600_000), (1.5e12, 1.5e12)])
+def test_an_arrival_time_may_be_any_number_of_milliseconds(life: Life, value: float, millis: float) -> None:
+    assert arrival(life, approximateArrivalTimestamp=value) == millis
+
+
+@pytest.mark.parametrize("name", ["partitionKey", "subSequenceNumber"])
+@pytest.mark.parametrize("value", [..., None], ids=["absent", "null"])
+def test_other_fields_may_be_missing_too(life: Life, name: str, value: object) -> None:
+    assert arrival(life, **{name: value}) == START
+
+
+def test_a_record_without_data_is_quarantined(life: Life) -> None:
+    assert arrival(life, data=...) == START
+    assert [entry.reason for entry in life.core.quarantine.entries()] == ["RECORD_DATA"]
 
 
 # a lost lease, a stop
