@@ -224,9 +224,9 @@ class Settings(CoreSettings):
     ] = 300
     restarts: Annotated[NonNegativeInt, Field(description="Restarts of the daemon in the window before giving up.")] = 5
     restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of the above.")] = 600.0
-    metrics_address: Annotated[Address, Field(description="Where `/metrics`, `/livez`, `/readyz` answer.")] = (
-        "127.0.0.1:9464"
-    )
+    metrics_address: Annotated[
+        Address, Field(description="Where `/metrics`, `/livez`, `/readyz` answer; `[::]:9464` is IPv6 and IPv4.")
+    ] = "127.0.0.1:9464"
     metrics_level: Annotated[
         Literal["NONE", "SUMMARY", "DETAILED"], Field(description="What KCL itself sends to CloudWatch.")
     ] = "NONE"

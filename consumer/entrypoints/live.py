@@ -5,6 +5,7 @@ It is asked every few seconds for as long as the container lives, so it needs Py
 
 import http.client
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ VARIABLE = "CONSUMER_METRICS_ADDRESS"
 DEFAULT = "127.0.0.1:9464"
 SECONDS = 5.0
 """The most that any step of asking may take; the worker cuts an exchange off after as long."""
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a worker listens, not we
+TRIES = 3
+"""A worker with many clients may cut off one that was slow to ask."""
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,32 @@ def ask(environment: Mapping[str, str]) -> Life:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         return Life(ok=False, reasons=(f"{VARIABLE}: {address} is not HOST:PORT",))
     try:
-        status, body = _get(_EVERYWHERE.get(host, host), int(port))
+        status, body = _answer(_LOOPBACK if _is_unspecified(host) else host, int(port))
     except (OSError, http.client.HTTPException) as error:
         return Life(ok=False, reasons=(f"no answer from {address}: {str(error) or type(error).__name__}",))
     try:
         return Life(status == http.client.OK, tuple(map(str, json.loads(body)["reasons"])))
     except (ValueError, LookupError, TypeError):
         return Life(ok=False, reasons=(f"what answers at {address} is no worker",))
+
+
+def _is_unspecified(host: str) -> bool:
+    """Whether a worker at that address listens on all: on `::` it does so on IPv4 as well."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return not any(socket.inet_pton(family, host))
+        except OSError:
+            continue
+    return False
+
+
+def _answer(host: str, port: int) -> tuple[int, bytes]:
+    for _ in range(TRIES - 1):
+        try:
+            return _get(host, port)
+        except (ConnectionResetError, BrokenPipeError):
+            continue
+    return _get(host, port)
 
 
 def _get(host: str, port: int) -> tuple[int, bytes]:

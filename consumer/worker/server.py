@@ -1,22 +1,33 @@
-"""A small HTTP server for machines: GET and HEAD, one answer a connection, one thread whoever calls.
+"""A small HTTP server for machines: GET and HEAD, one answer a connection, one thread however many clients.
 
-A whole exchange has five seconds and there are at most 32 at once: slow clients cannot pile up, and cannot keep the
-others out for long.
+An exchange has five seconds, and there are at most 32 at once. When there are more, the oldest client that has not sent
+a whole request is cut off, not the newest refused: silent clients cannot keep out one that asks. Clients of other
+machines are cut off before those of this one, so that a container's own check is served.
 """
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import ip_address
 
 from consumer.engine.errors import SettingsError
-from consumer.settings import variable
+from consumer.settings import is_loopback, variable
 
 SECONDS = 5.0
 CONNECTIONS = 32
+BACKLOG = 1_024
+"""Connections that the kernel keeps until they are accepted: a burst of a scanner's is not refused."""
+SPARED = 8
+"""File descriptors that are left free when they have run out: answering takes some as well."""
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_REST_SECONDS = 0.05
 _HEAD_BYTES = 16_384
+_HEAD_END = b"\r\n\r\n"
 _TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -36,13 +47,32 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=lambda: _TEXT)
 
 
+@dataclass(slots=True)
+class Client:
+    """A connection. `asked`: it has sent a whole request."""
+
+    socket: socket.socket
+    is_local: bool
+    asked: bool = False
+
+    def may_ask(self) -> bool:
+        """Whether it has sent a whole request, or something that is not yet read."""
+        if self.asked:
+            return True
+        with suppress(OSError):
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        return False
+
+
 class Server:
     """Answers on `listener` until `stop`. `answer` runs on the server's thread."""
 
     def __init__(self, listener: socket.socket, answer: Callable[[Request], Response]) -> None:
         self._listener = listener
         self._answer = answer
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.Task[None], Client] = {}
+        """The oldest first."""
+        self._most = CONNECTIONS
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -65,32 +95,70 @@ class Server:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connected, sock=self._listener, limit=_HEAD_BYTES)
+        self._listener.setblocking(False)
+        self._listen()
         await self._stopped.wait()
-        server.close()
-        # Cut off rather than cancelled: Python 3.11 logs a stream's cancelled task as an error.
-        while self._open:
-            for writer in self._open:
-                writer.transport.abort()
-            await asyncio.sleep(0)
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+    def _listen(self) -> None:
+        # One client for each round of the loop: those who are let in are read before the next ones.
+        if not self._stopped.is_set():
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
         try:
-            if len(self._open) <= CONNECTIONS:
-                await asyncio.wait_for(self._exchange(reader, writer), SECONDS)
-        except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
-            # Too slow, gone, or not talking HTTP: nobody is there to be told.
-            pass
-        finally:
-            self._open.discard(writer)
-            writer.transport.abort()
+            connection, (address, *_) = self._listener.accept()
+        except OSError as error:
+            self._not_accepted(error)
+            return
+        connection.setblocking(False)
+        self._make_room(1)
+        client = Client(connection, _is_local(address))
+        task = self._loop.create_task(self._exchange(client))
+        self._open[task] = client
+        task.add_done_callback(self._close)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(self._reply(head))
-        writer.close()
-        await writer.wait_closed()
+    def _close(self, task: asyncio.Task[None]) -> None:
+        # Here, as a task that is cancelled before its first step does nothing.
+        self._open.pop(task).socket.close()
+
+    def _not_accepted(self, error: OSError) -> None:
+        if error.errno in _EXHAUSTED:
+            self._most = max(1, len(self._open) - SPARED)
+            self._make_room(0)
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(_REST_SECONDS, self._listen)
+
+    def _make_room(self, wanted: int) -> None:
+        """Cuts off as many as are too many: of other machines first, then who has not asked, then the oldest."""
+        left = {task: client for task, client in self._open.items() if not task.cancelling()}
+        excess = len(left) + wanted - self._most
+        if excess > 0:
+            ranked = sorted(left, key=lambda task: (left[task].is_local, left[task].may_ask()))
+            for task in ranked[:excess]:
+                task.cancel()
+
+    async def _exchange(self, client: Client) -> None:
+        # Whoever is too slow, gone, or not talking HTTP is cut off: nobody is there to be told.
+        with suppress(TimeoutError, OSError, EOFError):
+            async with asyncio.timeout(SECONDS):
+                head = await self._head(client.socket)
+                client.asked = True
+                await self._loop.sock_sendall(client.socket, self._reply(head))
+
+    async def _head(self, connection: socket.socket) -> bytes:
+        """The request up to its blank line. Raises EOFError when there is none, or none within the bytes allowed."""
+        head = b""
+        while _HEAD_END not in head:
+            part = await self._loop.sock_recv(connection, 4_096)
+            head += part
+            if not part or len(head) > _HEAD_BYTES:
+                raise EOFError
+        return head.partition(_HEAD_END)[0] + _HEAD_END
 
     def _reply(self, head: bytes) -> bytes:
         request = parse(head)
@@ -104,6 +172,11 @@ class Server:
             return self._answer(request)
         except Exception as error:  # noqa: BLE001 - one bad answer must not end the server; the client is told
             return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}\n".encode())
+
+
+def _is_local(address: str) -> bool:
+    """Whether a client is on this machine; an IPv6 socket has IPv4 addresses as `::ffff:127.0.0.1`."""
+    return is_loopback(address.removeprefix("::ffff:"))
 
 
 def _plain(status: HTTPStatus, **headers: str) -> Response:
@@ -133,13 +206,19 @@ def serialize(response: Response, *, body: bool) -> bytes:
 
 
 def listen(address: str) -> socket.socket:
-    """A listener on `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one. Raises SettingsError when it cannot."""
+    """A listener on `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one; `[::]` answers on IPv4 as well.
+
+    Raises SettingsError when it cannot.
+    """
     host, _, port = address.rpartition(":")
     try:
         if int(port) > 65_535:
             raise OverflowError("a port is at most 65535")  # noqa: TRY301 - told like all that can be wrong here
         family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        return socket.create_server(place[:2], family=family, backlog=CONNECTIONS)
-    except (OSError, OverflowError) as error:
+        both = family is socket.AF_INET6 and ip_address(place[0]).is_unspecified
+        if both and not socket.has_dualstack_ipv6():
+            raise OSError(f"this machine has no IPv6: use 0.0.0.0:{port}")  # noqa: TRY301
+        return socket.create_server(place[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError([f"{variable('metrics_address')}: cannot listen on {address}: {reason}"]) from None

@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -37,7 +40,7 @@ def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") ->
         server.stop()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::0]", "[::1]"])
 def test_a_worker_is_asked_wherever_it_listens(host: str) -> None:
     with answering(worker(), host) as environment:
         assert ask(environment) == Life(ok=True)
@@ -46,6 +49,31 @@ def test_a_worker_is_asked_wherever_it_listens(host: str) -> None:
 def test_one_that_does_not_live_says_why() -> None:
     with answering(worker(*HANGS)) as environment:
         assert ask(environment) == Life(ok=False, reasons=tuple(HANGS))
+
+
+def test_a_worker_that_cuts_off_a_client_is_asked_again() -> None:
+    """As it does with the oldest of too many."""
+    with listen("127.0.0.1:0") as listener:
+        environment = {VARIABLE: f"127.0.0.1:{listener.getsockname()[1]}"}
+        server = Server(listener, worker())
+        cut = threading.Thread(target=cut_off_one, args=(listener, server.start))
+        cut.start()
+        assert ask(environment) == Life(ok=True)
+        cut.join()
+        server.stop()
+
+
+def cut_off_one(listener: socket.socket, then: Callable[[], None]) -> None:
+    client, _ = listener.accept()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    then()
+
+
+def test_an_address_without_its_brackets_is_asked() -> None:
+    """As `--live` takes it, which does not read the settings."""
+    with answering(worker(), "[::]") as environment:
+        assert ask({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Life(ok=True)
 
 
 def test_without_a_worker_there_is_no_life() -> None:

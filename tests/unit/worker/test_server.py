@@ -1,8 +1,10 @@
 """A server for machines: one answer a connection, and nobody can hold it up."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 
 import pytest
@@ -130,6 +132,126 @@ def test_more_clients_than_allowed_are_turned_away_and_the_rest_is_served() -> N
         assert ask(server, "GET /back HTTP/1.1\n\n").endswith("/back None")
 
 
+SILENT, HALF, WHOLE = b"", b"GET / HT", b"GET / HTTP/1.1\r\n\r\n"
+CROWD = 300
+ENOUGH = b"x" * 6_000_000
+"""An answer that no kernel takes whole for a client that does not read."""
+
+
+def crowd_of(server: Server, stack: ExitStack, said: bytes, count: int = CROWD) -> list[socket.socket]:
+    """So many connections, each with so much said on it; the server may cut off any of them."""
+    clients = [stack.enter_context(connect(server)) for _ in range(count)]
+    for client in clients:
+        with suppress(OSError):
+            client.sendall(said)
+    return clients
+
+
+def large_for_all_but_probes(request: Request) -> Response:
+    return Response(HTTPStatus.OK, b"lives" if request.path == "/livez" else ENOUGH)
+
+
+@pytest.mark.parametrize("said", [SILENT, HALF, WHOLE])
+def test_whoever_asks_is_answered_however_many_do_not_or_do_not_read(said: bytes) -> None:
+    crowded = Server(listen("127.0.0.1:0"), large_for_all_but_probes)
+    crowded.start()
+    with ExitStack() as stack:
+        for _ in range(5):
+            crowd_of(crowded, stack, said, CROWD // 5)
+            assert ask(crowded, "GET /livez HTTP/1.1\n\n").endswith("lives")
+            until(lambda: len(crowded._open) <= serving.CONNECTIONS, "the others to be cut off")
+    crowded.stop()
+
+
+def test_whoever_asks_is_answered_among_those_who_dribble() -> None:
+    with running() as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(CROWD)]
+        for letter in b"GET / HTTP/1.1\r\nA: ":
+            for client in clients:
+                with suppress(OSError):
+                    client.sendall(bytes([letter]))
+            assert ask(server, "GET /livez HTTP/1.1\n\n").endswith("/livez None")
+
+
+def test_whoever_asks_is_answered_when_more_come_than_the_kernel_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "BACKLOG", 8)
+    with running() as server, ExitStack() as stack:
+        for _ in range(CROWD):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", server.port))
+        assert ask(server, "GET /livez HTTP/1.1\n\n").endswith("/livez None")
+
+
+def test_the_oldest_that_has_not_asked_makes_room() -> None:
+    with running() as server, ExitStack() as stack:
+        oldest, *others = crowd_of(server, stack, HALF, serving.CONNECTIONS)
+        until(lambda: len(server._open) == serving.CONNECTIONS, "the crowd to be let in")
+        newest = stack.enter_context(connect(server))
+        assert cut_off(oldest)
+        for client in (*others, newest):
+            client.sendall(b" X\r\n\r\n" if client is newest else b"TP/1.1\r\n\r\n")
+        assert all(read(client).startswith("HTTP/1.1 200 OK") for client in others)
+        assert read(newest).startswith("HTTP/1.1 400 Bad Request")
+
+
+def test_clients_of_other_machines_make_room_before_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_is_local", lambda address: address == "127.0.0.1")
+    with running() as server, ExitStack() as stack:
+        (own,) = crowd_of(server, stack, HALF, 1)
+        for _ in range(CROWD):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=("127.0.0.2", 0))
+            )
+        until(lambda: len(server._open) == serving.CONNECTIONS, "the crowd to be let in")
+        own.sendall(b"TP/1.1\r\n\r\n")
+        assert read(own).startswith("HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("::ffff:10.0.0.1", False)],
+)
+def test_a_client_of_this_machine_is_known_by_its_address(address: str, is_local: bool) -> None:
+    assert serving._is_local(address) == is_local
+
+
+SCARCE = """
+import resource, sys
+from http import HTTPStatus
+from pathlib import Path
+from consumer.worker.server import Response, Server, listen
+
+def answer(request):
+    return Response(HTTPStatus.OK, Path(__file__ if "__file__" in globals() else "/dev/null").read_bytes() + b"lives")
+
+listener = listen("127.0.0.1:0")
+server = Server(listener, answer)
+resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+server.start()
+print(server.port, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+def test_whoever_asks_is_answered_when_file_descriptors_run_out() -> None:
+    """To answer takes one as well."""
+    process = subprocess.Popen([sys.executable, "-c", SCARCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process, ExitStack() as stack:
+        assert process.stdin
+        assert process.stdout
+        place = ("127.0.0.1", int(process.stdout.readline()))
+        for _ in range(5):
+            for _ in range(CROWD // 5):
+                stack.enter_context(socket.create_connection(place, timeout=30))
+            with socket.create_connection(place, timeout=30) as client:
+                client.sendall(WHOLE)
+                assert read(client).endswith("lives")
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
 def test_stopping_closes_open_connections() -> None:
     with running() as server:
         client = connect(server)
@@ -145,6 +267,37 @@ def test_an_address_that_cannot_be_had_is_one_line(address: str) -> None:
         listen(address)
     (line,) = refused.value.problems
     assert line.startswith(f"CONSUMER_METRICS_ADDRESS: cannot listen on {address}: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "answering"),
+    [
+        ("[::]:0", {"127.0.0.1", "::1"}),
+        ("[0:0:0:0:0:0:0:0]:0", {"127.0.0.1", "::1"}),
+        ("0.0.0.0:0", {"127.0.0.1"}),
+        ("[::1]:0", {"::1"}),
+    ],
+)
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too(address: str, answering: set[str]) -> None:
+    with running(address) as server:
+        assert {host for host in ("127.0.0.1", "::1") if accepts(host, server.port)} == answering
+
+
+def accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=30).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_without_ipv6_the_line_says_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with pytest.raises(SettingsError) as refused:
+        listen("[::]:9464")
+    assert refused.value.problems == [
+        "CONSUMER_METRICS_ADDRESS: cannot listen on [::]:9464: this machine has no IPv6: use 0.0.0.0:9464"
+    ]
 
 
 def test_an_occupied_port_is_one_line() -> None:
