@@ -5,7 +5,6 @@ The supervisor may be process 1. It starts the daemon, starts it again under the
 process behind. All waiting is done in one place, for a signal or for time.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -17,14 +16,13 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -38,13 +36,9 @@ from consumer.worker import aggregator_shim, java, memory, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
+from consumer.worker.run_directory import CLASSES, METRICS, PROPERTIES, STOPPING, run_directory, write
 from consumer.worker.server import Server, listen
 
-STOPPING = "stopping"
-"""The file in the run directory that tells record processors that the worker is to end."""
-METRICS = "metrics"
-CLASSES = "classes"
-"""The folder in the run directory for what aggregator_shim.py puts before the jars."""
 INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
 ENDING = b"Process terminated, will initiate shutdown."
@@ -157,7 +151,7 @@ def _path(environment: Mapping[str, str]) -> str:
 
 
 def _rendered(settings: Settings, worker_id: str, executable: str) -> str:
-    shipped = properties.read(settings.properties / "consumer.properties")
+    shipped = properties.read(settings.properties / PROPERTIES)
     return properties.render(shipped, settings, worker_id, executable)
 
 
@@ -170,10 +164,10 @@ def prepare(
 ) -> Plan:
     """Writes the effective properties into the run directory `directory`, and says what is to be started and how."""
     worker_id = settings.worker_id or make_worker_id()
-    effective = directory / "consumer.properties"
+    effective = directory / PROPERTIES
     rendered = _rendered(settings, worker_id, executable)
     try:
-        effective.write_text(rendered, encoding="ascii")
+        write(effective, rendered)
         aggregator_shim.write(directory / CLASSES)
     except OSError as error:
         raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {effective}"]) from None
@@ -219,39 +213,6 @@ def daemon_environment(settings: Settings, given: Mapping[str, str], directory: 
 def _is_aws(endpoint: str | None) -> bool:
     host = urlsplit(endpoint).hostname if endpoint else None
     return not endpoint or (host or "").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
-@contextmanager
-def run_directory(wanted: Path | None) -> Iterator[Path]:
-    """A folder with an empty metrics folder and no sign of an earlier run; removed afterwards when it was not named.
-
-    Raises SettingsError when it cannot be made, or another worker uses it.
-    """
-    try:
-        directory = wanted or Path(tempfile.mkdtemp(prefix="consumer-"))
-        claim = _claim(directory)
-    except OSError as error:
-        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {error.filename}"]) from None
-    with claim:
-        try:
-            yield directory
-        finally:
-            if wanted is None:
-                shutil.rmtree(directory, ignore_errors=True)
-
-
-def _claim(directory: Path) -> IO[str]:
-    directory.mkdir(parents=True, exist_ok=True)
-    claim = (directory / "lock").open("w")
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        claim.close()
-        raise SettingsError([f"{variable('run_directory')}: another worker uses {directory}"]) from None
-    shutil.rmtree(directory / METRICS, ignore_errors=True)
-    (directory / METRICS).mkdir()
-    (directory / STOPPING).unlink(missing_ok=True)
-    return claim
 
 
 @contextmanager
@@ -415,7 +376,7 @@ class Supervisor:
     def _stop(self, daemon: int) -> int:
         # First the sign, so that no record processor begins another long wait; a full disk must not keep us.
         with suppress(OSError):
-            (self._plan.directory / STOPPING).touch()
+            write(self._plan.directory / STOPPING, "")
         log.info("stopping", extra={"daemon": daemon, "grace_seconds": self._plan.grace_seconds})
         begun = time.monotonic()
         os.kill(daemon, signal.SIGTERM)

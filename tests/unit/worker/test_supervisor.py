@@ -344,30 +344,6 @@ def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_pa
     assert named.exists()
 
 
-def test_two_workers_cannot_have_one_folder(tmp_path: Path) -> None:
-    with (
-        supervisor.run_directory(tmp_path / "run"),
-        pytest.raises(SettingsError, match="another worker uses"),
-        supervisor.run_directory(tmp_path / "run"),
-    ):
-        pass
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(SettingsError, match="CONSUMER_RUN_DIRECTORY: Not a directory"),
-        supervisor.run_directory(tmp_path / "file" / "run"),
-    ):
-        pass
-
-
-def test_a_full_disk_is_told_before_the_start(tmp_path: Path) -> None:
-    (tmp_path / "consumer.properties").symlink_to("/dev/full")
-    with pytest.raises(SettingsError, match=r"CONSUMER_RUN_DIRECTORY: No space left on device: .*properties"):
-        supervisor.prepare(settings(), tmp_path, {}, "consumer process", ("true",))
-
-
 def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
     worker = start(

@@ -1,0 +1,102 @@
+"""The run directory: one worker's, and nobody else may have put anything there that it would read or run.
+
+Its `classes` stand before the KCL's jars, and its properties name the program to start. So a directory of another
+user, or one that others may write to, is refused; what an earlier run, or anybody, left there is removed; and files are
+made afresh, through no link.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from consumer.engine.errors import SettingsError
+from consumer.settings import variable
+
+STOPPING = "stopping"
+"""The file that says to record processors that the worker is to end."""
+METRICS = "metrics"
+CLASSES = "classes"
+"""The folder for what guard.py puts before the jars."""
+PROPERTIES = "consumer.properties"
+_LOCK = "lock"
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@contextmanager
+def run_directory(wanted: Path | None) -> Iterator[Path]:
+    """A directory with empty folders METRICS and CLASSES and no sign of an earlier run; removed unless it was named.
+
+    Raises SettingsError when it cannot be made, is not ours alone, or another worker uses it.
+    """
+    try:
+        directory = _made(wanted)
+        claim = _claim(directory)
+    except OSError as error:
+        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {error.filename}"]) from None
+    try:
+        yield directory
+    finally:
+        os.close(claim)
+        if wanted is None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def write(path: Path, text: str) -> None:
+    """A file that is new, for its owner alone, in place of whatever has that name. Raises OSError."""
+    _remove(path)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def not_ours(found: os.stat_result, user: int) -> str | None:
+    """Why a run directory is refused, None when it is the user's alone."""
+    if not stat.S_ISDIR(found.st_mode):
+        return "is a link or a file"
+    if found.st_uid != user:
+        return f"belongs to user {found.st_uid}, and the worker runs as user {user}"
+    if found.st_mode & _OTHERS_WRITE:
+        return "can be written to by other users"
+    return None
+
+
+def _made(wanted: Path | None) -> Path:
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="consumer-"))
+    try:
+        wanted.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if reason := not_ours(wanted.lstat(), os.geteuid()):
+            advice = "name a directory that does not exist yet, or one that is this user's alone"
+            raise SettingsError([f"{variable('run_directory')}: {wanted} {reason}: {advice}"]) from None
+    return wanted
+
+
+def _claim(directory: Path) -> int:
+    """A descriptor that holds the lock, and all else removed."""
+    claim = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in (METRICS, CLASSES, STOPPING, PROPERTIES):
+            _remove(directory / name)
+        for name in (METRICS, CLASSES):
+            (directory / name).mkdir(mode=0o700)
+    except BlockingIOError:
+        os.close(claim)
+        raise SettingsError([f"{variable('run_directory')}: another worker uses {directory}"]) from None
+    except OSError:
+        os.close(claim)
+        raise
+    return claim
+
+
+def _remove(path: Path) -> None:
+    """Whatever has that name; of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
