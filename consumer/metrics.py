@@ -172,6 +172,13 @@ LEASES = Metric(
     Kind.GAUGE,
     query="sum by (job) (consumer_leases_held)",
 )
+LEASES_OWNED = Metric(
+    "consumer_leases_owned",
+    "Leases of this worker whose shards can be read now: more than are held for a minute means that KCL cannot start to"
+    " read some. Read from the lease table every 15 s.",
+    Kind.GAUGE,
+    query="consumer_leases_owned - consumer_leases_held",
+)
 RESTARTS = Metric("consumer_daemon_restarts_total", "Starts of the MultiLangDaemon after the first.")
 DAEMON_UP = Metric("consumer_daemon_up", "1 while the JVM runs, else 0.", Kind.GAUGE)
 DAEMON_MEMORY = Metric("consumer_daemon_resident_memory_bytes", "Resident memory of the JVM.", Kind.GAUGE)
@@ -210,7 +217,7 @@ CORE = (
 """What the core does, whoever drives it: the record processors and the Lambda function tell it."""
 SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
 """What only a record processor knows. A gauge of a shard vanishes with its record processor."""
-WORKER = (LEASES, RESTARTS, DAEMON_UP, DAEMON_MEMORY, SHARD_MEMORY, BUILD)
+WORKER = (LEASES, LEASES_OWNED, RESTARTS, DAEMON_UP, DAEMON_MEMORY, SHARD_MEMORY, BUILD)
 """What the supervisor knows."""
 ALL = (*CORE, *SHARD, *WORKER)
 

@@ -5,7 +5,7 @@ import os
 import random
 import sys
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +16,10 @@ from consumer.engine.errors import BreakerOpen, SettingsError, Unavailable
 from consumer.entrypoints import limits_cli, quarantine_cli, screen
 from consumer.entrypoints.files import read_records
 from consumer.settings import CoreSettings, RecordSettings, Settings, load
-from consumer.stores.aws import unavailable
+from consumer.stores.aws import IMPATIENT, unavailable
+
+if TYPE_CHECKING:
+    from consumer.worker.origin import Application
 
 app = typer.Typer(
     name="consumer",
@@ -47,7 +50,15 @@ def run() -> None:
 
     settings = load(Settings)
     logs.configure(settings.log_level)
-    raise typer.Exit(supervisor.run(settings, os.environ))
+    raise typer.Exit(supervisor.run(settings, os.environ, connect=partial(_application, settings)))
+
+
+def _application(settings: Settings) -> "Application":
+    """Leases and stream, asked once each and not waited for."""
+    from consumer.worker.origin import Application
+
+    kinesis, dynamodb = (bootstrap.client(settings, service, IMPATIENT) for service in ("kinesis", "dynamodb"))
+    return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
 
 
 @app.command()
@@ -55,8 +66,16 @@ def provision(
     stream: Annotated[int | None, typer.Option(metavar="SHARDS", help="Make the stream too.", min=1)] = None,
     bucket: Annotated[bool, typer.Option("--bucket", help="Make the quarantine's bucket too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
+    forget_leases: Annotated[
+        bool,
+        typer.Option(
+            "--forget-leases", help="Give up every checkpoint first: reading starts over at CONSUMER_START_AT."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --forget-leases: do not ask.")] = False,
 ) -> None:
     """Make the tables the service needs, and the first leases. Safe to run again: nothing that exists is touched."""
+    from consumer.entrypoints.forgetting import forget
     from consumer.worker import provision as provisioning
 
     settings = load(Settings)
@@ -64,6 +83,8 @@ def provision(
         bootstrap.client(settings, "kinesis"), bootstrap.client(settings, "dynamodb"), bootstrap.client(settings, "s3")
     )
     with unavailable("provisioning"):
+        if forget_leases:
+            forget(settings, clients.dynamodb, lambda question: yes or typer.confirm(question, abort=True), print)
         steps = provisioning.plan(clients, provisioning.wanted(settings, shards=stream, bucket=bucket))
         if dry_run:
             sys.stdout.writelines(f"{step}\n" for step in steps)
@@ -87,7 +108,7 @@ def doctor(
     as_json: Json = False,
     live: Annotated[bool, typer.Option("--live", help="Only ask the running worker whether it lives.")] = False,
 ) -> None:
-    """Check what the service needs: Java, jars, time-outs, credentials, stream, tables."""
+    """Check what the service needs: Java, jars, timeouts, credentials, stream, tables, leases, quarantine."""
     from consumer.entrypoints.doctor import examine
     from consumer.entrypoints.live import ask
 
@@ -97,13 +118,12 @@ def doctor(
         raise typer.Exit(not life.ok)
     findings = list(examine(load(Settings), os.environ))
     if as_json:
-        print(json.dumps([{"what": f.what, "found": f.found, "advice": f.advice or None} for f in findings]))
+        print(json.dumps([finding.to_json() for finding in findings]))
     else:
         for finding in findings:
-            word = Text("do ", "red") if finding.advice else Text("ok ", "green")
-            line = f"{finding.what}: {finding.found}" + (f" -> {finding.advice}" if finding.advice else "")
-            screen.console().print(word + line, soft_wrap=True)
-    raise typer.Exit(any(finding.advice for finding in findings))
+            word = Text("ok   ", "green") if finding.ok else Text("FAIL ", "bold red")
+            screen.console().print(word + str(finding), soft_wrap=True)
+    raise typer.Exit(not all(finding.ok for finding in findings))
 
 
 @app.command()

@@ -14,8 +14,9 @@ from consumer.engine.errors import Unavailable
 from consumer.engine.quarantine import Countable
 from consumer.settings import Settings
 from consumer.stores.aws import unavailable
-from consumer.worker import leases, status
+from consumer.worker import leases, status, tables
 from consumer.worker.leases import Item, Lease
+from consumer.worker.origin import origin_of
 from consumer.worker.status import NOT_ASKED, Lag, Quarantine, Seen, Shard, Status, Stream
 
 if TYPE_CHECKING:
@@ -51,17 +52,17 @@ class Observer:
         """Raises Unavailable when the stream or the leases cannot be read."""
         with unavailable(f"stream {self.settings.stream_name}"):
             stream = _stream(self.kinesis, self.settings.stream_name)
-        tables = self._tables()
-        self._seen = status.watched(self._seen, tables.leases, self.clock())
+        found = self._tables()
+        self._seen = status.watched(self._seen, found.leases, self.clock())
         seconds = self.settings.failover_millis / 1000
         stale = status.not_renewed(self._seen, self.clock(), seconds)
         # two reports are due in that time; one may be late, and reports are stamped in whole seconds
-        workers = status.workers(tables, self.now(), silent_after=seconds + 1)
+        workers = status.workers(found, self.now(), silent_after=seconds + 1)
         alive = [worker.name for worker in workers if worker.alive]
         names = (each.name for each in stream.shards)
-        lags = self._lags(tables.leases, stream) if lag else dict.fromkeys(names, NOT_ASKED)
-        shards = status.shards(stream.shards, tables, lags, alive, stale)
-        return Status(self.now(), self.settings.application_name, stream, tables, shards, workers, self._quarantined())
+        lags = self._lags(found.leases, stream) if lag else dict.fromkeys(names, NOT_ASKED)
+        shards = status.shards(stream.shards, found, lags, alive, stale)
+        return Status(self.now(), self.settings.application_name, stream, found, shards, workers, self._quarantined())
 
     def _quarantined(self) -> Quarantine:
         place = self.settings.quarantine
@@ -78,13 +79,8 @@ class Observer:
         return leases.read(rows, self._rows(f"{name}-WorkerMetricStats"), self._rows(f"{name}-CoordinatorState"))
 
     def _rows(self, table: str) -> list[Item] | None:
-        """The whole table, None when it does not exist."""
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         with unavailable(f"table {table}"):
-            try:
-                return [item for page in pages for item in page["Items"]]
-            except self.dynamodb.exceptions.ResourceNotFoundException:
-                return None
+            return tables.rows(self.dynamodb, table)
 
     def _lags(self, known: Iterable[Lease], stream: Stream) -> dict[str, Lag]:
         present = {shard.name for shard in stream.shards}
@@ -101,7 +97,8 @@ class Observer:
             iterator = self.kinesis.get_shard_iterator(StreamName=stream, ShardId=lease.shard, **place)["ShardIterator"]
             answer = self.kinesis.get_records(ShardIterator=iterator, Limit=1)
         except ClientError as error:
-            return Lag(None, str(error.response.get("Error", {}).get("Code", "unknown error")))
+            code = str(error.response.get("Error", {}).get("Code", "unknown error"))
+            return Lag(None, code, refused=code == "InvalidArgumentException")
         except BotoCoreError as error:
             return Lag(None, type(error).__name__)
         return _lag_of(answer, self.now())
@@ -111,7 +108,7 @@ def _stream(kinesis: "KinesisClient", name: str) -> Stream:
     summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     pages = kinesis.get_paginator("list_shards").paginate(StreamName=name)
     shards = [_shard(shard) for page in pages for shard in page["Shards"]]
-    return Stream(name, summary["StreamStatus"], summary["RetentionPeriodHours"], shards)
+    return Stream(name, summary["StreamStatus"], summary["RetentionPeriodHours"], shards, origin_of(summary))
 
 
 def _shard(shard: "ShardTypeDef") -> Shard:

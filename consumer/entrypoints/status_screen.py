@@ -20,6 +20,7 @@ _TOLD = {
     Problem.OWNER_SILENT: ("owner silent", "red"),
     Problem.NOT_RENEWED: ("not renewed", "red"),
     Problem.AT_TRIM_HORIZON: ("nothing checkpointed yet", "yellow"),
+    Problem.CHECKPOINT_REFUSED: ("checkpoint refused by the stream", "bold red"),
     Problem.LEFT_UNREAD: ("left the stream unread", "bold red"),
 }
 
@@ -79,6 +80,8 @@ def workers_table(workers: Iterable[WorkerStatus]) -> Table:
 def verdict(status: Status) -> Text:
     done = sum(shard.done for shard in status.shards)
     ended = f"; {done} shards are done" if done else ""
+    if status.foreign:
+        return Text(f"leases are of another stream: {status.foreign}", "bold red")
     wrong = [shard for shard in status.shards if shard.problems]
     if wrong:
         return Text(f"{len(wrong)} of {len(status.shards) - done} shards need a look{ended}", "bold yellow")

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+def prefix_of(path: str) -> str:
+    """What every key begins with, for the path of an address s3://bucket/path."""
+    return f"{path.strip('/') or 'quarantine'}/"
+
+
 class S3Quarantine:
     """`<prefix>/<stream>/<shard>/<sequence>[-<sub>].json` in `bucket`; requests run on `pool`."""
 
     def __init__(self, client: "S3Client", bucket: str, prefix: str, pool: Executor) -> None:
         self._client = client
         self._bucket = bucket
-        self._prefix = f"{prefix.strip('/') or 'quarantine'}/"
+        self._prefix = prefix_of(prefix)
         self._pool = pool
 
     def put(self, entries: Iterable[Quarantined]) -> None:

@@ -84,15 +84,26 @@ def unready(health: Health, shards: Collection[str]) -> list[str]:
 
 
 class Exporter:
-    """Answers from `directory`, the metrics folder, the supervisor's `own` figures and what `health` returns."""
+    """Answers from `directory`, the metrics folder, the supervisor's `own` figures and what `health` returns.
 
-    def __init__(self, directory: Path, own: Collector, health: Callable[[], Health], hang_seconds: float) -> None:
+    `unread` adds reasons for not being ready, given the shards that have a record processor.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        own: Collector,
+        health: Callable[[], Health],
+        hang_seconds: float,
+        unread: Callable[[Collection[str]], list[str]] = lambda _: [],
+    ) -> None:
         self._folder = Folder(directory)
         self._registry = CollectorRegistry()
         for collector in (own, self._folder, Vitals(self._folder.beats, lambda: health().daemon)):
             self._registry.register(collector)
         self._health = health
         self._hang_seconds = hang_seconds
+        self._unread = unread
         self._texts: dict[tuple[str, bool], bytes] = {}
         self._texts_made = 0.0
 
@@ -105,8 +116,13 @@ class Exporter:
                 now, beat = time.time(), time.monotonic()
                 return _verdict(unlively(self._health(), heartbeats, self._hang_seconds, now, beat))
             case "/readyz":
-                return _verdict(unready(self._health(), self._heartbeats()))
+                shards = self.shards()
+                return _verdict(unready(self._health(), shards) or self._unread(shards))
         return not_found()
+
+    def shards(self) -> Collection[str]:
+        """Those with a living record processor."""
+        return self._heartbeats().keys()
 
     def _metrics(self, headers: Mapping[str, str]) -> Response:
         encode, content_type = choose_encoder(headers.get("accept", ""))

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from prometheus_client import Metric
@@ -37,17 +38,21 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # two threads at once would remove the same files
+        self._lock = Lock()
 
     def collect(self) -> Iterable[Metric]:
-        self.bury()
-        files = [str(file) for file in self._files("*.db")]
-        metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return metrics
+        with self._lock:
+            self.bury()
+            files = [str(file) for file in self._files("*.db")]
+            metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+            return metrics
 
     def beats(self) -> list[Beat]:
-        self.bury()
-        files = self._files("gauge_live*.db")
-        return [Beat(shard, _process(file), at) for file in files for shard, at in _heartbeats(file)]
+        with self._lock:
+            self.bury()
+            files = self._files("gauge_live*.db")
+            return [Beat(shard, _process(file), at) for file in files for shard, at in _heartbeats(file)]
 
     def bury(self) -> None:
         """Removes the gauges of dead processes, and their counts once they are kept."""

@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 Item: TypeAlias = Mapping[str, Any]
 """A row, its attributes as DynamoDB spells them: `{"leaseKey": {"S": "shardId-000000000000"}}`."""
 
+ORIGIN = "consumerStream"
+"""Our own attribute of a lease: the stream it is of (origin.py). KCL leaves attributes alone that it does not know."""
 TRIM_HORIZON = "TRIM_HORIZON"
 SHARD_END = "SHARD_END"
 _COMPLETE = "TABLE_MIGRATION_STATUS_COMPLETE"
@@ -38,7 +40,9 @@ class Layout(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A shard's lease. `checkpoint` is a sequence number or a word such as TRIM_HORIZON; `counter` rises with every
-    renewal; `successor` is the worker that it is being handed to, while `owner` still works on it."""
+    renewal; `successor` is the worker that it is being handed to, while `owner` still works on it; `parents` are
+    shards that must be read to their end first, as far as KCL has noted them; `origin` is the stream, None when it is
+    not marked."""
 
     shard: str
     owner: str | None
@@ -48,6 +52,8 @@ class Lease:
     owner_switches: int
     kilobytes: float | None = None
     successor: str | None = None
+    parents: tuple[str, ...] = ()
+    origin: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -110,7 +116,20 @@ def _lease(row: Item) -> Lease:
         owner_switches=int(_number(row, "ownerSwitchesSinceCheckpoint") or 0),
         kilobytes=_number(row, "throughputKBps"),
         successor=_text(row, "leaseOwner") if "checkpointOwner" in row else None,
+        parents=tuple(sorted(row.get("parentShardId", {}).get("SS", ()))),
+        origin=_text(row, ORIGIN),
     )
+
+
+def readable(leases: Iterable[Lease], owner: str) -> list[str]:
+    """The shards that `owner` should be reading: not at their end, and no parent's lease is short of its end.
+
+    KCL waits for the parents in the same way (BlockOnParentShardTask).
+    """
+    unread = {lease.shard: lease for lease in leases if not lease.ended}
+    return [
+        lease.shard for lease in unread.values() if lease.owner == owner and unread.keys().isdisjoint(lease.parents)
+    ]
 
 
 def _report(row: Item, key: str) -> Report:

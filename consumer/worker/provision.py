@@ -14,17 +14,19 @@ from botocore.exceptions import ClientError
 
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings
+from consumer.worker.leases import ORIGIN
+from consumer.worker.origin import FORGET, Application
+from consumer.worker.tables import Table, described, index_status, kcl_tables, limits_table, wrong_keys
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kinesis.type_defs import ShardTypeDef
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
 
-Kind = Literal["stream", "table", "index", "leases", "bucket"]
+Kind = Literal["stream", "table", "index", "marks", "leases", "bucket"]
 
 # What an emulator answers for a call it has not got. AWS itself never does.
 _UNSUPPORTED = frozenset(
@@ -71,17 +73,6 @@ class Step:
         return f"{'exists' if self.exists else 'create'} {self.what} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table on demand; `keys` and the index's are string attributes: hash key, then range key if any."""
-
-    name: str
-    keys: tuple[str, ...]
-    index: str | None = None
-    index_keys: tuple[str, ...] = ()
-    recoverable: bool = False
-
-
 def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = False) -> Wanted:
     """What these settings ask for. `bucket`: make the quarantine's, if it is in S3."""
     place = settings.quarantine
@@ -97,27 +88,21 @@ def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = Fals
 
 
 def tables(wanted: Wanted) -> tuple[Table, ...]:
-    """The limits' table and the three of KCL 3.1: leases, worker metrics, coordinator state."""
-    application = wanted.application
-    index_keys = ("leaseOwner", "leaseKey")
-    limits = (Table(wanted.limits_table, ("userId", "userLimitId"), recoverable=True),) if wanted.limits_table else ()
-    return (
-        *limits,
-        Table(application, ("leaseKey",), "LeaseOwnerToLeaseKeyIndex", index_keys, recoverable=True),
-        Table(f"{application}-WorkerMetricStats", ("wid",)),
-        Table(f"{application}-CoordinatorState", ("key",)),
-    )
+    """The limits' table and KCL's."""
+    limits = (limits_table(wanted.limits_table),) if wanted.limits_table else ()
+    return (*limits, *kcl_tables(wanted.application))
 
 
 def plan(clients: Clients, wanted: Wanted) -> list[Step]:
     """What exists and what is to be made, in the order of making. Changes nothing.
 
-    Raises SettingsError when a table of that name has other keys, or there is no stream and none is to be made.
+    Raises SettingsError when a table of that name has other keys, there are leases of another stream, or there is no
+    stream and none is to be made.
     """
+    application = Application(wanted.application, wanted.stream, clients.kinesis, clients.dynamodb)
     steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
     steps += [step for table in tables(wanted) for step in _table_steps(clients.dynamodb, table)]
-    if wanted.lease_rows:
-        steps.append(_lease_step(clients, wanted.stream, wanted.application))
+    steps += _lease_steps(application, rows=wanted.lease_rows)
     if wanted.bucket:
         steps.append(_bucket_step(clients.s3, wanted.bucket, wanted.region))
     return steps
@@ -169,31 +154,14 @@ def _make_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
 
 
 def _table_steps(dynamodb: "DynamoDBClient", table: Table) -> Iterator[Step]:
-    found = _described(dynamodb, table.name)
-    if found:
-        _check_keys(found, table)
+    found = described(dynamodb, table.name)
+    if wrong := found and wrong_keys(found, table):
+        raise SettingsError([wrong])
     exists = found is not None and found["TableStatus"] != "CREATING"
     yield Step("table", table.name, exists, lambda: _make_table(dynamodb, table))
-    if found and table.index and not _index_status(found, table.index):
+    if found and table.index and not index_status(found, table.index):
         # KCL makes its lease table without it, and the index later.
         yield Step("index", f"{table.index} of {table.name}", exists=False, make=lambda: _add_index(dynamodb, table))
-
-
-def _described(dynamodb: "DynamoDBClient", name: str) -> "TableDescriptionTypeDef | None":
-    found = _unless(lambda: dynamodb.describe_table(TableName=name), "ResourceNotFoundException")
-    return found and found["Table"]
-
-
-def _check_keys(found: "TableDescriptionTypeDef", table: Table) -> None:
-    # HASH sorts before RANGE.
-    keys = tuple(key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda key: key["KeyType"]))
-    if keys != table.keys:
-        raise SettingsError([f"table {table.name} has the keys {', '.join(keys)}, not {', '.join(table.keys)}"])
-
-
-def _index_status(found: "TableDescriptionTypeDef | None", index: str) -> str | None:
-    indexes = found.get("GlobalSecondaryIndexes", []) if found else []
-    return next((each["IndexStatus"] for each in indexes if each["IndexName"] == index), None)
 
 
 def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
@@ -208,7 +176,7 @@ def _add_index(dynamodb: "DynamoDBClient", table: Table) -> None:
     dynamodb.update_table(
         TableName=table.name, AttributeDefinitions=_attributes(table), GlobalSecondaryIndexUpdates=[create]
     )
-    while _index_status(_described(dynamodb, table.name), str(table.index)) != "ACTIVE":
+    while index_status(described(dynamodb, table.name), str(table.index)) != "ACTIVE":
         time.sleep(1)
 
 
@@ -262,8 +230,8 @@ def roots(shards: Iterable["ShardTypeDef"]) -> list["ShardTypeDef"]:
     return [shard for shard in present.values() if not any(shard.get(parent) in present for parent in parents)]
 
 
-def lease_row(shard: "ShardTypeDef") -> dict[str, Any]:
-    """The row as KCL 3.1 writes it for a shard never read before."""
+def lease_row(shard: "ShardTypeDef", origin: str) -> dict[str, Any]:
+    """The row as KCL 3.1 writes it for a shard never read before, and the stream it is of."""
     return {
         "leaseKey": {"S": shard["ShardId"]},
         "checkpoint": {"S": "TRIM_HORIZON"},
@@ -272,28 +240,44 @@ def lease_row(shard: "ShardTypeDef") -> dict[str, Any]:
         "ownerSwitchesSinceCheckpoint": {"N": "0"},
         "startingHashKey": {"S": shard["HashKeyRange"]["StartingHashKey"]},
         "endingHashKey": {"S": shard["HashKeyRange"]["EndingHashKey"]},
+        ORIGIN: {"S": origin},
     }
 
 
-def _lease_step(clients: Clients, stream: str, table: str) -> Step:
-    # Rows beside those of a running application would be wrong: their checkpoints are KCL's business.
-    exists = _has_rows(clients.dynamodb, table)
-    return Step("leases", f"of stream {stream} in {table}", exists, lambda: _make_leases(clients, stream, table))
+def _lease_steps(application: Application, *, rows: bool) -> Iterator[Step]:
+    found = application.leases()
+    origin = application.origin()
+    if found and origin is None:
+        gone = f"application {application.name} has leases, but stream {application.stream} does not exist"
+        raise SettingsError([f"{gone}: check its name, or start over with `{FORGET}`"])
+    unmarked = application.check(found, origin) if origin else []
+    if unmarked:
+        name = f"of stream {application.stream} on leases of {application.name}"
+        yield Step("marks", name, exists=False, make=lambda: application.mark(unmarked, str(origin)))
+    if rows:
+        # Rows beside those of a running application would be wrong: their checkpoints are KCL's business.
+        name = f"of stream {application.stream} in {application.name}"
+        yield Step("leases", name, bool(found), lambda: _make_leases(application))
 
 
-def _has_rows(dynamodb: "DynamoDBClient", table: str) -> bool:
-    page = _unless(lambda: dynamodb.scan(TableName=table, Limit=1), "ResourceNotFoundException")
-    return page is not None and bool(page["Items"])
+def _make_leases(application: Application) -> None:
+    pages = application.kinesis.get_paginator("list_shards").paginate(StreamName=application.stream)
+    origin = application.origin() or ""
+    shards = roots(shard for page in pages for shard in page["Shards"])
+    for shard in sorted(shards, key=lambda shard: shard["ShardId"]):
+        _put_row(application, lease_row(shard, origin), origin)
 
 
-def _make_leases(clients: Clients, stream: str, table: str) -> None:
-    pages = clients.kinesis.get_paginator("list_shards").paginate(StreamName=stream)
-    for shard in roots(shard for page in pages for shard in page["Shards"]):
-        _unless(partial(_put_row, clients.dynamodb, table, lease_row(shard)), "ConditionalCheckFailedException")
-
-
-def _put_row(dynamodb: "DynamoDBClient", table: str, row: Any) -> None:
-    dynamodb.put_item(TableName=table, Item=row, ConditionExpression="attribute_not_exists(leaseKey)")
+def _put_row(application: Application, row: Any, origin: str) -> None:
+    try:
+        application.dynamodb.put_item(
+            TableName=application.name,
+            Item=row,
+            ConditionExpression="attribute_not_exists(leaseKey)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except application.dynamodb.exceptions.ConditionalCheckFailedException as error:
+        application.refuse_other(error, origin)
 
 
 # --- The bucket ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,12 @@ class Problem(StrEnum):
     OWNER_SILENT = "owner-silent"
     NOT_RENEWED = "not-renewed"
     AT_TRIM_HORIZON = "at-trim-horizon"
+    CHECKPOINT_REFUSED = "checkpoint-refused"
     LEFT_UNREAD = "left-unread"
+
+
+FOREIGN = "leases-of-another-stream"
+"""What may be wrong with the whole, as `consumer status --json` spells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,12 @@ class Shard:
 class Lag:
     """How long the first record after the checkpoint has been in the stream: `seconds`, 0 when there is none.
 
-    `unknown` says why it is not known; `seconds` is then None.
+    `unknown` says why it is not known; `seconds` is then None. `refused`: Kinesis does not take the checkpoint.
     """
 
     seconds: float | None
     unknown: str = ""
+    refused: bool = False
 
 
 NOT_ASKED = Lag(None, "not asked for")
@@ -106,12 +112,13 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """`shards` as the stream lists them."""
+    """`shards` as the stream lists them; `origin` tells it from every other (origin.py)."""
 
     name: str
     state: str
     retention_hours: int
     shards: Sequence[Shard]
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +142,17 @@ class Status:
     workers: Sequence[WorkerStatus]
     quarantine: Quarantine
 
+    @property
+    def foreign(self) -> str | None:
+        """The stream that leases are of, when it is another than this one."""
+        return next(
+            (lease.origin for lease in self.tables.leases if lease.origin not in (None, self.stream.origin)), None
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {
             "at": self.at,
+            "problems": [FOREIGN] if self.foreign else [],
             "application": self.application,
             "layout": self.tables.layout,
             "leader": self.tables.leader,
@@ -260,5 +275,7 @@ def _of_owner(view: _View, lease: Lease) -> Iterable[Problem]:
 def _of_place(lease: Lease, lag: Lag, *, gone: bool, waiting: bool) -> Iterable[Problem]:
     if gone:
         yield Problem.LEFT_UNREAD
+    if lag.refused:
+        yield Problem.CHECKPOINT_REFUSED
     if lease.checkpoint == TRIM_HORIZON and not waiting and lag.seconds != 0:
         yield Problem.AT_TRIM_HORIZON

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -29,11 +30,13 @@ from prometheus_client import CollectorRegistry
 
 from consumer import logs
 from consumer.engine.errors import SettingsError
-from consumer.metrics import DAEMON_UP, RESTARTS, Sink
+from consumer.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
 from consumer.settings import Settings, misspelt, variable
-from consumer.worker import aggregator_shim, java, memory, processes, properties
+from consumer.worker import aggregator_shim, java, lease_watch, memory, preflight, processes, properties
 from consumer.worker.exporter import Exporter, Health
+from consumer.worker.lease_watch import LeaseWatch
+from consumer.worker.preflight import Connect
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
 from consumer.worker.run_directory import CLASSES, METRICS, PROPERTIES, STOPPING, run_directory, write
@@ -65,6 +68,7 @@ class Plan:
     directory: Path
     restarts: Restarts
     grace_seconds: float
+    worker_id: str
 
 
 def run(
@@ -73,17 +77,22 @@ def run(
     *,
     executable: str = properties.EXECUTABLE,
     command: Sequence[str] | None = None,
+    connect: Connect | None = None,
 ) -> int:
     """Runs the worker until it is asked to stop (0) or cannot be kept alive (1). Call it on the main thread.
 
     The JVM and the record processors get `environment` and what `daemon_environment` adds to it. `executable` is what
-    the daemon runs for each shard, split on blanks; `command` takes the daemon's place.
+    the daemon runs for each shard, split on blanks; `command` takes the daemon's place. `connect` gives access to the
+    tables and the stream, without which they are not examined.
     Raises SettingsError, a line for each problem, before anything is started.
     """
     settings = memory.fitted(settings, memory.limit())
+    connect = connect and cache(connect)
     with ExitStack() as stack:
         inbox = stack.enter_context(signals())
         check(settings, environment, executable, command)
+        if connect:
+            preflight.examine(settings, connect)
         listener = stack.enter_context(listen(settings.metrics_address))
         if settings.metrics_leave_the_machine:
             log.warning("metrics leave this machine unprotected", extra={"address": settings.metrics_address})
@@ -91,10 +100,21 @@ def run(
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
-        supervisor = Supervisor(plan, inbox, relay, PrometheusSink((RESTARTS, DAEMON_UP), figures))
-        exporter = Exporter(directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds)
+        measure = PrometheusSink((RESTARTS, DAEMON_UP, LEASES_OWNED), figures)
+        supervisor = Supervisor(plan, inbox, relay, measure)
+        watch = LeaseWatch(plan.worker_id, measure)
+        exporter = Exporter(
+            directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
+        )
         stack.enter_context(serving(Server(listener, exporter.answer)))
+        if connect:
+            look = partial(_look, watch, connect, exporter, supervisor)
+            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, look))
         return supervisor.run()
+
+
+def _look(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: "Supervisor") -> None:
+    watch.look(connect(), exporter.shards(), initialised=supervisor.health.initialised)
 
 
 # --- Before the start ----------------------------------------------------------------------------------------------
@@ -180,6 +200,7 @@ def prepare(
         directory=directory,
         restarts=Restarts(settings.restarts, settings.restart_window_seconds),
         grace_seconds=settings.shutdown_grace_seconds + margin,
+        worker_id=worker_id,
     )
 
 

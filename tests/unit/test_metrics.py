@@ -27,7 +27,7 @@ from tests.support.processes import free_port
 ROOT = Path(__file__).parents[2]
 BOUNDED = {"type", "outcome", "reason", "kind", "operation", "result", "part", "version", "kclpy", "python"}
 """Labels whose values are closed lists."""
-UNITS = ("_seconds", "_bytes", "_records", "_held", "_up", "_info", "_total")
+UNITS = ("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_total")
 
 
 def test_the_document_is_what_the_module_says() -> None:

@@ -1,7 +1,8 @@
 """What the service needs is made where it is missing, and nothing that exists is touched."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,42 @@ INDEX = "LeaseOwnerToLeaseKeyIndex"
 WANTED = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True, shards=2, bucket="kept")
 
 
+MADE = datetime(2026, 1, 31, tzinfo=UTC)
+ORIGIN = "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2026-01-31T00:00:00Z"
+OTHER = "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2025-01-31T00:00:00Z"
+
+
 class Busy(ClientError):
     """The new table's backups are not ready yet."""
 
 
-def refused(code: str, kind: type[ClientError] = ClientError) -> ClientError:
-    return kind({"Error": {"Code": code}}, "an operation")
+class Missing(ClientError):
+    """There is no such stream or table."""
+
+
+class ConditionFailed(ClientError):
+    """The item is not as the write wants it."""
+
+
+class Invalid(ClientError):
+    """A sequence number of another stream."""
+
+
+EXCEPTIONS = SimpleNamespace(
+    ContinuousBackupsUnavailableException=Busy,
+    ResourceNotFoundException=Missing,
+    ConditionalCheckFailedException=ConditionFailed,
+    InvalidArgumentException=Invalid,
+)
+
+
+def refused(code: str, kind: type[ClientError] = ClientError, **more: Any) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, **more}
+    return kind(answer, "an operation")
+
+
+def missing() -> ClientError:
+    return refused("ResourceNotFoundException", Missing)
 
 
 def waiter(_: str) -> Any:
@@ -48,7 +79,8 @@ class Account:
     unsupported: tuple[str, ...] = ()
     busy: int = 0
     writes: int = 0
-    exceptions: Any = field(default_factory=lambda: SimpleNamespace(ContinuousBackupsUnavailableException=Busy))
+    foreign: tuple[str, ...] = ()
+    exceptions: Any = field(default_factory=lambda: EXCEPTIONS)
     get_waiter: Any = field(default=waiter)
 
     def clients(self) -> Clients:
@@ -64,25 +96,31 @@ class Account:
 
     def describe_stream_summary(self, StreamName: str) -> Any:  # noqa: N803
         if StreamName not in self.streams:
-            raise refused("ResourceNotFoundException")
-        return {"StreamDescriptionSummary": {"StreamStatus": "ACTIVE"}}
+            raise missing()
+        arn = f"arn:aws:kinesis:eu-north-1:000000000000:stream/{StreamName}"
+        summary = {"StreamStatus": "ACTIVE", "StreamARN": arn, "StreamCreationTimestamp": MADE}
+        return {"StreamDescriptionSummary": summary}
 
     def create_stream(self, StreamName: str, ShardCount: int) -> None:  # noqa: N803
         self._change("create_stream")
         self.streams[StreamName] = [shard(number) for number in range(ShardCount)]
 
-    def get_paginator(self, _: str) -> Any:
-        def paginate(StreamName: str) -> Iterator[Any]:  # noqa: N803
-            for each in self.streams[StreamName]:
-                yield {"Shards": [each]}
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(paginate=self._scan if operation == "scan" else self._list_shards)
 
-        return SimpleNamespace(paginate=paginate)
+    def _list_shards(self, StreamName: str) -> Iterator[Any]:  # noqa: N803
+        for each in self.streams[StreamName]:
+            yield {"Shards": [each]}
+
+    def get_shard_iterator(self, StartingSequenceNumber: str, **_: Any) -> None:  # noqa: N803
+        if StartingSequenceNumber in self.foreign:
+            raise refused("InvalidArgumentException", Invalid)
 
     # DynamoDB
 
     def describe_table(self, TableName: str) -> Any:  # noqa: N803
         if TableName not in self.tables:
-            raise refused("ResourceNotFoundException")
+            raise missing()
         return {"Table": self.tables[TableName]}
 
     def create_table(self, **definition: Any) -> None:
@@ -102,17 +140,24 @@ class Account:
             raise refused("ContinuousBackupsUnavailableException", Busy)
         self.recoverable.add(TableName)
 
-    def scan(self, TableName: str, **_: Any) -> Any:  # noqa: N803
+    def _scan(self, TableName: str, **_: Any) -> Iterator[Any]:  # noqa: N803
         self.describe_table(TableName)
-        return {"Items": list(self.items.get(TableName, {}).values())}
+        yield {"Items": list(self.items.get(TableName, {}).values())}
 
-    def put_item(self, TableName: str, Item: Any, ConditionExpression: str) -> None:  # noqa: N803
+    def put_item(self, TableName: str, Item: Any, ConditionExpression: str, **_: Any) -> None:  # noqa: N803
         assert ConditionExpression == "attribute_not_exists(leaseKey)"
         self._change("put_item")
         rows = self.items.setdefault(TableName, {})
         if Item["leaseKey"]["S"] in rows:
-            raise refused("ConditionalCheckFailedException")
+            raise refused("ConditionalCheckFailedException", ConditionFailed, Item=rows[Item["leaseKey"]["S"]])
         rows[Item["leaseKey"]["S"]] = Item
+
+    def update_item(self, TableName: str, Key: Any, ExpressionAttributeValues: Any, **_: Any) -> None:  # noqa: N803
+        self._change("update_item")
+        row = self.items[TableName].get(Key["leaseKey"]["S"], {})
+        if not row or "consumerStream" in row:
+            raise refused("ConditionalCheckFailedException", ConditionFailed, **({"Item": row} if row else {}))
+        row["consumerStream"] = ExpressionAttributeValues[":origin"]
 
     # S3
 
@@ -202,6 +247,7 @@ def test_a_lease_row_is_written_for_each_shard_to_begin_with() -> None:
         "ownerSwitchesSinceCheckpoint": {"N": "0"},
         "startingHashKey": {"S": "0"},
         "endingHashKey": {"S": "9"},
+        "consumerStream": {"S": ORIGIN},
     }
     assert set(account.items["app"]) == {"shard-1", "shard-2"}
 
@@ -259,7 +305,7 @@ def test_a_table_with_other_keys_is_not_ours() -> None:
     account = Account()
     provisioned(account, Wanted("eu-north-1", "events", "app", "other", lease_rows=False, shards=1))
     account.tables["limits"] = account.tables["app"]
-    with pytest.raises(SettingsError, match="table limits has the keys leaseKey, not userId, userLimitId"):
+    with pytest.raises(SettingsError, match=r"limits has the keys leaseKey \(S\), not userId \(S\), userLimitId \(S\)"):
         provisioned(account)
 
 
@@ -321,3 +367,130 @@ def test_the_settings_say_what_is_wanted(more: dict[str, Any], found: dict[str, 
 def test_the_bucket_is_the_quarantines(place: str, bucket: str | None) -> None:
     given = {"region": "eu-north-1", "stream_name": "events", "quarantine": place}
     assert provision.wanted(load(Settings, **given), bucket=True).bucket == bucket
+
+
+# --- Leases of another stream --------------------------------------------------------------------------------------
+
+
+def lease(number: int, checkpoint: str = "49", origin: str | None = None) -> dict[str, Any]:
+    mark = {} if origin is None else {"consumerStream": {"S": origin}}
+    return {"leaseKey": {"S": f"shard-{number}"}, "checkpoint": {"S": checkpoint}, **mark}
+
+
+def kept(*rows: dict[str, Any], shards: int = 2, foreign: tuple[str, ...] = ()) -> Account:
+    """An account with the tables, these leases, and a stream of so many shards."""
+    account = Account(streams={"events": [shard(number) for number in range(shards)]}, foreign=foreign)
+    provisioned(account)
+    account.items["app"] = {row["leaseKey"]["S"]: row for row in rows}
+    return account
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["trim-horizon", "latest"])
+@pytest.mark.parametrize(
+    ("leases", "why"),
+    [
+        ([lease(0, origin=OTHER)], f"are of stream {OTHER}, not {ORIGIN}"),
+        ([lease(0, origin=ORIGIN), lease(1, origin=OTHER)], f"are of stream {OTHER}, not {ORIGIN}"),
+        ([lease(0, "TRIM_HORIZON", OTHER)], f"are of stream {OTHER}"),
+        ([lease(0), lease(1, "50")], "it refuses the checkpoint of shard-1"),
+        ([lease(0), lease(2)], "it has no shard-2"),
+        ([lease(0), lease(2, "SHARD_END")], "it has no shard-2"),
+    ],
+    ids=["marked", "one of them", "never read", "not marked, read", "more shards", "more shards, ended"],
+)
+def test_leases_of_another_stream_are_refused_and_nothing_is_written(
+    leases: list[dict[str, Any]], why: str, rows: bool
+) -> None:
+    account = kept(*leases, foreign=("50",))
+    writes = account.writes
+    with pytest.raises(SettingsError) as wrong:
+        provisioned(account, replace(WANTED, lease_rows=rows))
+    (line,) = wrong.value.problems
+    assert line.startswith("leases of application app are ")
+    assert why in line
+    assert line.endswith(
+        ": use another CONSUMER_APPLICATION_NAME, or start over with `consumer provision --forget-leases`"
+    )
+    assert account.writes == writes
+
+
+@pytest.mark.parametrize(
+    "leases",
+    [
+        [lease(2), lease(3)],
+        [lease(1), lease(2)],
+        [lease(0, "SHARD_END"), lease(2, "SHARD_END"), lease(3, "TRIM_HORIZON")],
+        [lease(2, "LATEST"), lease(3, "AT_TIMESTAMP")],
+    ],
+    ids=["read", "one has left the stream", "at their end", "never read"],
+)
+def test_leases_that_an_earlier_version_left_are_marked_when_they_fit(leases: list[dict[str, Any]]) -> None:
+    account = kept(*leases)
+    account.streams["events"] = [shard(2), shard(3)]
+    assert "create marks of stream events on leases of app" in provisioned(account)
+    assert {row["consumerStream"]["S"] for row in account.items["app"].values()} == {ORIGIN}
+    assert all(line.startswith("exists ") for line in provisioned(account))
+
+
+def test_leases_of_a_stream_that_is_gone_are_refused_before_it_is_made_again() -> None:
+    account = kept(lease(0, origin=ORIGIN))
+    account.streams.clear()
+    with pytest.raises(SettingsError, match="application app has leases, but stream events does not exist"):
+        provisioned(account)
+    assert account.streams == {}
+
+
+def test_of_two_that_mark_at_once_for_two_streams_one_is_refused_at_the_first_lease() -> None:
+    account = kept(lease(0), lease(1))
+    steps = provision.plan(account.clients(), WANTED)
+    account.items["app"]["shard-0"] = lease(0, origin=OTHER)
+    with pytest.raises(SettingsError, match=f"are of stream {OTHER}"):
+        provision.apply(steps)
+    assert "consumerStream" not in account.items["app"]["shard-1"]
+
+
+def test_of_two_that_make_the_first_leases_at_once_for_two_streams_one_is_refused() -> None:
+    account = Account(streams={"events": [shard(0), shard(1)]})
+    steps = provision.plan(account.clients(), WANTED)
+    account.items["app"] = {"shard-0": lease(0, origin=OTHER)}
+    with pytest.raises(SettingsError, match=f"are of stream {OTHER}"):
+        provision.apply(steps)
+    assert list(account.items["app"]) == ["shard-0"]
+
+
+def test_a_lease_that_goes_while_it_is_marked_is_no_matter() -> None:
+    account = kept(lease(0), lease(1))
+    steps = provision.plan(account.clients(), WANTED)
+    del account.items["app"]["shard-0"]
+    provision.apply(steps)
+    assert account.items["app"]["shard-1"]["consumerStream"]["S"] == ORIGIN
+
+
+# --- Keys ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "found"),
+    [
+        ("limits", [("userId", "N"), ("userLimitId", "S")], r"userId \(N\), userLimitId \(S\)"),
+        ("limits", [("userId", "S"), ("limitId", "S")], r"userId \(S\), limitId \(S\)"),
+        ("limits", [("userId", "S")], r"userId \(S\)"),
+        ("app", [("leaseKey", "B")], r"leaseKey \(B\)"),
+        ("app-WorkerMetricStats", [("wid", "S"), ("at", "N")], r"wid \(S\), at \(N\)"),
+        ("app-CoordinatorState", [("leaseKey", "S")], r"leaseKey \(S\)"),
+    ],
+)
+def test_a_table_whose_keys_have_other_names_or_types_is_not_ours(
+    table: str, wrong: list[tuple[str, str]], found: str
+) -> None:
+    account = kept()
+    account.tables[table] |= {
+        "KeySchema": [
+            {"AttributeName": name, "KeyType": kind} for (name, _), kind in zip(wrong, ("HASH", "RANGE"), strict=False)
+        ],
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in wrong],
+    }
+    with pytest.raises(
+        SettingsError, match=rf"^table {table} has the keys {found}, not .*: it is not ours, use another"
+    ):
+        provisioned(account)

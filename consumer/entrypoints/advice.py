@@ -1,0 +1,67 @@
+"""What to do about an error of AWS: the advice fits the cause, whatever was being tried."""
+
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consumer.stores.requests import THROTTLES
+
+CREDENTIALS = "give boto3 credentials: environment, profile or task role"
+_RENEW = "renew the credentials: their session has expired"
+_INVALID = "check the access key, AWS_REGION and the clock: AWS does not take these credentials"
+_REGION = "set AWS_REGION to the region where it is"
+_NETWORK = "check AWS_REGION, the AWS_ENDPOINT_URL variables and the network: nothing answers there"
+_LATER = "try again later: AWS throttles or fails"
+
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.ProfileNotFound,
+    exceptions.SSOError,
+    exceptions.TokenRetrievalError,
+)
+_UNREACHABLE = (exceptions.ConnectionError, exceptions.HTTPClientError)
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMSAccessDeniedException", "403", "Forbidden"}
+)
+_BY_CODE = {
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"), _RENEW),
+    **dict.fromkeys(
+        (
+            *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken"),
+            *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "RequestTimeTooSkewed"),
+            *("MissingAuthenticationToken", "MissingAuthenticationTokenException"),
+        ),
+        _INVALID,
+    ),
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"), _REGION
+    ),
+    **dict.fromkeys((*THROTTLES, "InternalServerError", "InternalFailure", "ServiceUnavailable", "500", "503"), _LATER),
+}
+MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket", "404"})
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown error"))
+
+
+def advise(error: ClientError | BotoCoreError, *, action: str, resource: str, missing: str) -> str:
+    """`action`: what IAM calls it; `resource`: on what; `missing`: what to do when that does not exist."""
+    if isinstance(error, ClientError):
+        return _of_code(code_of(error), action, resource, missing)
+    if isinstance(error, _NO_CREDENTIALS):
+        return CREDENTIALS
+    return _NETWORK if isinstance(error, _UNREACHABLE) else "see the message"
+
+
+def _of_code(code: str, action: str, resource: str, missing: str) -> str:
+    if code in DENIED:
+        return allow(action, resource)
+    if code in MISSING:
+        return missing
+    return _BY_CODE.get(code, f"see the message, which is AWS's answer to {action} on {resource}")
+
+
+def allow(actions: str, resource: str) -> str:
+    return f"allow {actions} on {resource} to the role that runs this"
