@@ -24,6 +24,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -35,19 +36,35 @@ from consumer.engine.errors import SettingsError
 PREFIX = "CONSUMER_"
 
 
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 def _start_at(value: object) -> object:
     text = str(value).strip()
     if text.lower() in ("trim-horizon", "latest"):
         return text.lower()
-    if re.fullmatch(r"[0-9]{1,11}", text):
-        return datetime.fromtimestamp(int(text), UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("use trim-horizon, latest, epoch seconds, or a time such as 2026-01-31T00:00:00Z")
+    moment = _moment(text)
+    if moment is None:
+        form = "use trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z; epoch seconds have ten digits"
+        raise ValueError(form)
+    if not _EARLIEST <= moment <= datetime.now(UTC):
+        raise ValueError(
+            f"{moment:%Y-%m-%dT%H:%M:%SZ} is not between the year 2000 and now: use latest, or a time past"
+        )
     return moment
+
+
+def _moment(text: str) -> datetime | None:
+    """None when it could be misread: without a zone, or a number that may be a date, or not seconds."""
+    try:
+        if re.fullmatch(r"[0-9]{10}", text):
+            return datetime.fromtimestamp(int(text), UTC)
+        return datetime.fromisoformat(text).astimezone(UTC) if _MOMENT.fullmatch(text) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _form(pattern: str, advice: str) -> BeforeValidator:
@@ -75,6 +92,9 @@ def _secure(value: str, info: ValidationInfo) -> str:
         return value
     raise ValueError(f"plain http leaves this machine: use https, or set {PREFIX}ALLOW_INSECURE_ENDPOINTS=true")
 
+
+_WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
+"""What a number looks like. Python would also take 1_000, 1e9, nan and inf."""
 
 _HOST = r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])"
 
@@ -157,6 +177,16 @@ class AwsSettings(_Environment):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What is logged of our own.")
     ] = "INFO"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_number(cls, value: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, str) and kind is int and not _WHOLE.fullmatch(value.strip()):
+            raise ValueError("use a whole number such as 30")
+        if isinstance(value, str) and kind is float and not _DECIMAL.fullmatch(value.strip()):
+            raise ValueError("use a decimal number such as 2.5")
+        return value
 
     def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3"]) -> str | None:
         """The address of one service, None for AWS's own."""

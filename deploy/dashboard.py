@@ -134,6 +134,11 @@ ROWS = (
                 {"{{instance}}": "sum by (instance) (consumer_leases_held{})"},
                 stacked=True,
             ),
+            Panel(
+                "Leases that nothing reads",
+                "Owned by a worker without a record processor. Right after a start some are; it must go back to 0.",
+                {"{{instance}}": "sum by (instance) (consumer_leases_owned{} - consumer_leases_held{})"},
+            ),
         ),
     ),
     Row(

@@ -71,16 +71,17 @@ def read_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
 
 
 def update_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
-    """A statement of the form that the service uses; raises ClientError also when only the statement is refused."""
+    """A statement of the form that the service uses; also when it alone is refused, the error names its permission."""
     where = " AND ".join(f'"{name}" = ?' for name in (*table.keys, "version"))
     statement = f'UPDATE "{table.name}" SET "version" = ? WHERE {where}'  # noqa: S608 - a checked name (settings.py)
-    parameters: Any = [{"S": NOBODY}] * (len(table.keys) + 2)
-    (answer,) = dynamodb.batch_execute_statement(Statements=[{"Statement": statement, "Parameters": parameters}])[
-        "Responses"
-    ]
-    error: Any = answer.get("Error")
-    if error and error.get("Code") != "ConditionalCheckFailed":
-        raise ClientError({"Error": error}, "PartiQLUpdate")
+    asked: Any = {"Statement": statement, "Parameters": [{"S": NOBODY}] * (len(table.keys) + 2)}
+    try:
+        (answer,) = dynamodb.batch_execute_statement(Statements=[asked])["Responses"]
+    except ClientError as error:
+        raise ClientError(error.response, "PartiQLUpdate") from error
+    refused: Any = answer.get("Error")
+    if refused and refused.get("Code") != "ConditionalCheckFailed":
+        raise ClientError({"Error": refused}, "PartiQLUpdate")
 
 
 def write_object(s3: "S3Client", bucket: str, key: str) -> None:

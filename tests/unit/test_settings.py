@@ -1,12 +1,13 @@
 """Settings: what an address may be, where a secret may not stand, and that every fault is told at once."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.config import Config
 
 from consumer.engine.errors import SettingsError
-from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load, misspelt
+from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load, misspelt, variable
 from consumer.stores.aws import CLIENT, IMPATIENT
 
 SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
@@ -176,3 +177,70 @@ def test_a_misspelt_variable_is_told_and_an_orchestrators_is_let_be() -> None:
     names = ["CONSUMER_FAILOVER_MILIS", "CONSUMER_PORT", "CONSUMER_SERVICE_HOST", "CONSUMER_STREAM_NAME", "PATH"]
 
     assert misspelt(names) == ["CONSUMER_FAILOVER_MILIS is not a setting: did you mean CONSUMER_FAILOVER_MILLIS?"]
+
+
+# where to begin
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("trim-horizon", "trim-horizon"),
+        ("LATEST", "latest"),
+        ("1769817600", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T00:00:00Z", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T01:00+01:00", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-30T18:30:00.5-05:30", datetime(2026, 1, 31, 0, 0, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_a_start_that_can_only_be_read_in_one_way(given: Given, text: str, start: object) -> None:
+    given(CONSUMER_START_AT=text)
+    assert load(Settings).start_at == start
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("20260131", "2026-01-31", "20260131T000000Z", "2026-W05-6T00:00:00Z", "202601310000", "1769817600000"),
+        *("2026-01-31T00:00:00", "2026-01-31 00:00:00Z", "2026-01-31T00Z", "31.01.2026", "2026-02-30T00:00:00Z"),
+        *("-1769817600", "1769817600.5", "0", "1_769_817_600", "trim_horizon", "yesterday", "now", "0001-01-01"),
+    ],
+)
+def test_a_start_that_could_be_misread_is_refused(given: Given, text: str) -> None:
+    given(CONSUMER_START_AT=text)
+    form = "use trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z; epoch seconds have ten digits"
+    assert problems() == [f"CONSUMER_START_AT: {form}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2999-01-31T00:00:00Z", "9999999999", "9999-12-31T23:59:59-12:00", "1999-12-31T23:59:59Z", "0001-01-01T00:00Z"],
+)
+def test_a_start_out_of_range_is_refused(given: Given, text: str) -> None:
+    given(CONSUMER_START_AT=text)
+    (line,) = problems()
+    assert line.startswith("CONSUMER_START_AT: ")
+
+
+def test_a_start_an_hour_ahead_is_the_future_and_one_a_second_ago_is_not(given: Given) -> None:
+    given(CONSUMER_START_AT=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    (line,) = problems()
+    assert "is not between the year 2000 and now" in line
+    given(CONSUMER_START_AT=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+    assert isinstance(load(Settings).start_at, datetime)
+
+
+# numbers
+
+
+NUMBERS = {field: info.annotation for field, info in Settings.model_fields.items() if info.annotation in (int, float)}
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("text", ["1_000", "1e3", "inf", "nan", "5s", "0x10", "٣", "1,5", "1" * 19])
+def test_a_number_is_written_in_digits(given: Given, field: str, text: str) -> None:
+    given(**{variable(field): text})
+    (line,) = problems()
+    assert line.startswith(
+        f"{variable(field)}: use a {'whole' if NUMBERS[field] is int else 'decimal'} number such as "
+    )

@@ -1,0 +1,228 @@
+"""`consumer doctor`: every check is made, each failure says what to do, and nothing is changed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.emulators import Emulator, session
+from tests.support.processes import LOOPBACK
+from tests.support.proxy import (
+    ACCESS_DENIED,
+    THROTTLED,
+    TOKEN_EXPIRED,
+    FaultProxy,
+    fault_proxy,
+    spoil_statements,
+    swallow,
+)
+from tests.support.service import consumer, environment
+
+CHECKS = [
+    *("java", "jars", "timeouts", "credentials", "stream", "permissions", "table", "permissions"),
+    *("table", "permissions", "table", "permissions", "table", "permissions", "leases", "quarantine"),
+]
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "-limits": ("userId", "userLimitId"),
+    "-app": ("leaseKey",),
+    "-app-WorkerMetricStats": ("wid",),
+    "-app-CoordinatorState": ("key",),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said: its exit code, and the lines that begin with FAIL."""
+
+    code: int
+    lines: list[str]
+
+    @property
+    def failures(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("FAIL ")]
+
+
+def told(variables: Mapping[str, str], *arguments: str) -> Told:
+    command = [sys.executable, "-m", "consumer", *arguments]
+    ended = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False, timeout=120)
+    return Told(ended.returncode, (ended.stdout + ended.stderr).splitlines())
+
+
+@pytest.fixture(scope="module")
+def proxy(aws: Emulator) -> Iterator[FaultProxy]:
+    with fault_proxy(aws.endpoint) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def sound(aws: Emulator, proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """A provisioned service with its quarantine in S3, behind the proxy."""
+    variables = environment("patient", tmp_path_factory.mktemp("patient"), AWS_ENDPOINT_URL=aws.endpoint)
+    variables["CONSUMER_QUARANTINE"] = "s3://patient-quarantine/kept"
+    consumer(variables, "provision", "--stream", "2", "--bucket")
+    return {**variables, "AWS_ENDPOINT_URL": proxy.endpoint}
+
+
+def everything(aws: Emulator) -> Any:
+    """All that the account holds."""
+    dynamodb = session().client("dynamodb", endpoint_url=aws.endpoint)
+    s3 = session().client("s3", endpoint_url=aws.endpoint)
+    tables = dynamodb.list_tables()["TableNames"]
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    return (
+        {name: dynamodb.scan(TableName=name)["Items"] for name in tables},
+        {name: s3.list_object_versions(Bucket=name).get("Versions", []) for name in buckets},
+        {name: s3.list_multipart_uploads(Bucket=name).get("Uploads", []) for name in buckets},
+    )
+
+
+def test_all_is_well_and_nothing_is_changed(aws: Emulator, sound: Mapping[str, str]) -> None:
+    before = everything(aws)
+    assert any(before[0].values()), "there are leases"
+    plain, found = told(sound, "doctor"), json.loads(consumer(sound, "doctor", "--json"))
+    assert (plain.code, plain.failures) == (0, [])
+    assert [line[:5] for line in plain.lines] == ["ok   "] * len(CHECKS)
+    assert [finding["what"] for finding in found] == CHECKS
+    assert {(finding["ok"], finding["advice"]) for finding in found} == {(True, None)}
+    assert everything(aws) == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "denied"),
+    [
+        ("DescribeStreamSummary", "kinesis:DescribeStreamSummary on stream patient-stream"),
+        ("ListShards", "kinesis:ListShards on stream patient-stream"),
+        ("GetShardIterator", "kinesis:GetShardIterator on stream patient-stream"),
+        ("GetRecords", "kinesis:GetRecords on stream patient-stream"),
+        ("DescribeTable", "dynamodb:DescribeTable on table patient-limits"),
+        ("BatchGetItem", "dynamodb:BatchGetItem on table patient-limits"),
+        ("BatchExecuteStatement", "dynamodb:PartiQLUpdate on table patient-limits"),
+        ("GetItem", "dynamodb:GetItem on table patient-app"),
+        ("Scan", "dynamodb:Scan on table patient-app"),
+        ("PutItem", "dynamodb:PutItem on table patient-app"),
+        ("UpdateItem", "dynamodb:UpdateItem on table patient-app"),
+        ("DeleteItem", "dynamodb:DeleteItem on table patient-app"),
+        ("Query", "dynamodb:Query on table patient-app"),
+        ("PUT", "s3:PutObject on s3://patient-quarantine/kept/*"),
+    ],
+)
+def test_a_missing_permission_is_named(
+    proxy: FaultProxy, sound: Mapping[str, str], operation: str, denied: str
+) -> None:
+    with proxy.fault(ACCESS_DENIED, operation) as fault:
+        ended = told(sound, "doctor")
+    assert ended.code == 1
+    assert fault.hits[operation]
+    assert ended.failures[0].endswith(f" -> allow {denied} to the role that runs this")
+    assert all(" -> allow " in line for line in ended.failures)
+
+
+def test_a_statement_that_is_refused_within_a_batch_is_a_missing_permission(
+    proxy: FaultProxy, sound: Mapping[str, str]
+) -> None:
+    with proxy.fault(spoil_statements(1.0, "AccessDenied"), "BatchExecuteStatement"):
+        (line,) = told(sound, "doctor").failures
+    assert line.endswith(" -> allow dynamodb:PartiQLUpdate on table patient-limits to the role that runs this")
+
+
+def test_an_expired_session_is_no_reason_to_provision(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
+    with proxy.fault(TOKEN_EXPIRED):
+        ended = told(sound, "doctor")
+    assert ended.code == 1
+    # whatever is asked of a table waits for its description
+    assert len(ended.failures) == len(["stream", *KEYS, "leases", "quarantine"])
+    assert all(line.endswith(" -> renew the credentials: their session has expired") for line in ended.failures)
+
+
+def test_nothing_is_tried_twice(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
+    with proxy.fault(THROTTLED) as fault:
+        ended = told(sound, "doctor")
+    assert all(line.endswith(" -> try again later: AWS throttles or fails") for line in ended.failures)
+    assert fault.hits.total() == len(ended.failures)
+
+
+def test_a_network_that_swallows_everything_is_waited_for_once_a_check(
+    proxy: FaultProxy, sound: Mapping[str, str]
+) -> None:
+    with proxy.fault(swallow) as fault:
+        ended = told(sound, "doctor")
+    assert all(
+        " -> check AWS_REGION, the AWS_ENDPOINT_URL variables and the network" in line for line in ended.failures
+    )
+    assert fault.hits.total() == len(ended.failures) == len(["stream", *KEYS, "leases", "quarantine"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "give boto3 credentials"),
+        ({"AWS_ENDPOINT_URL": f"http://{LOOPBACK}:9"}, "check AWS_REGION, the AWS_ENDPOINT_URL variables"),
+    ],
+    ids=["no credentials", "nobody there"],
+)
+def test_a_cause_that_is_not_ours_is_no_reason_to_provision(
+    sound: Mapping[str, str], variables: Mapping[str, str], advice: str
+) -> None:
+    ended = told({**sound, **variables}, "doctor")
+    assert ended.code == 1
+    assert len(ended.failures) >= len(["stream", *KEYS, "leases", "quarantine"])
+    assert all(f" -> {advice}" in line for line in ended.failures)
+
+
+def test_what_is_not_there_is_to_be_made(aws: Emulator, tmp_path: Path) -> None:
+    variables = environment("nothing", tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
+    variables["CONSUMER_QUARANTINE"] = "s3://nothing-quarantine"
+    ended = told(variables, "doctor")
+    assert ended.code == 1
+    advice = [line.partition(" -> make it: ")[2].partition(";")[0] for line in ended.failures]
+    assert advice == ["consumer provision --stream SHARDS", *["consumer provision"] * 4, "consumer provision --bucket"]
+
+
+def test_a_quarantine_in_a_directory(sound: Mapping[str, str], tmp_path: Path) -> None:
+    def found(place: Path) -> str:
+        return told({**sound, "CONSUMER_QUARANTINE": f"dir:{place}"}, "doctor").lines[-1]
+
+    assert found(tmp_path / "new") == f"ok   quarantine: {tmp_path / 'new'}: will be made"
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir(mode=0o700)
+    assert found(tmp_path / "mine") == f"ok   quarantine: {tmp_path / 'mine'}: writable"
+    assert list((tmp_path / "mine").iterdir()) == []
+    (tmp_path / "mine").chmod(0o755)
+    assert found(tmp_path / "mine").startswith(f"FAIL quarantine: {tmp_path / 'mine'} is open to others (mode 755)")
+    assert " -> make it writable for this user alone (chmod 700)" in found(tmp_path / "mine")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert found(place).startswith("FAIL quarantine: ")
+        assert " -> make it writable for this user alone" in found(place)
+
+
+@pytest.mark.parametrize("suffix", KEYS)
+def test_a_table_with_other_keys_is_refused_everywhere(aws: Emulator, tmp_path: Path, suffix: str) -> None:
+    """Number keys where text is meant. The worker says so before it starts Java."""
+    name = f"keys{suffix.lower()}"
+    variables = environment(name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
+    consumer(variables, "provision", "--stream", "1")
+    table, (hash_key, *more) = f"{name}{suffix}", KEYS[suffix]
+    dynamodb = session().client("dynamodb", endpoint_url=aws.endpoint)
+    dynamodb.delete_table(TableName=table)
+    types = {hash_key: "N", **dict.fromkeys(more, "S")}
+    wrong: Any = {
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": kind} for key, kind in types.items()],
+        "KeySchema": [
+            {"AttributeName": key, "KeyType": use} for key, use in zip(types, ("HASH", "RANGE"), strict=False)
+        ],
+    }
+    dynamodb.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", **wrong)
+
+    ended = {command: told(variables, command) for command in ("provision", "doctor", "run")}
+
+    assert {command: each.code for command, each in ended.items()} == {"provision": 2, "doctor": 1, "run": 2}
+    for each in ended.values():
+        (line,) = [line for line in each.lines if f"table {table} has the keys {hash_key} (N)" in line]
+        assert line.endswith("it is not ours, use another name")
+    assert [line for line in ended["run"].lines if not line.startswith("consumer: ")] == []
