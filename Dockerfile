@@ -82,7 +82,8 @@ ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 EXPOSE 9464
 USER 10001:10001
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["consumer", "doctor", "--live"]
-ENTRYPOINT ["consumer", "run"]
+ENTRYPOINT ["consumer"]
+CMD ["run"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="limits-consumer" \

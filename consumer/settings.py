@@ -218,7 +218,7 @@ class Settings(CoreSettings):
     ] = "limits-consumer"
     start_at: Annotated[
         StartAt,
-        Field(description="Where a shard without a checkpoint begins: `trim-horizon`, `latest` or a time."),
+        Field(description="Where a shard without a checkpoint begins: `trim-horizon`, `latest` or a time past."),
     ] = "trim-horizon"
     retrieval_mode: Annotated[
         Literal["polling", "fanout"], Field(description="How records are fetched: `polling`, `fanout`.")
