@@ -92,34 +92,55 @@ def test_all_is_well_and_nothing_is_changed(aws: Emulator, sound: Mapping[str, s
     assert everything(aws) == before
 
 
+KCL = ("GetItem", "Scan", "PutItem", "UpdateItem", "DeleteItem")
+ON_LEASES = ", ".join(f"dynamodb:{operation}" for operation in (*KCL, "Query"))
+ON_ANY = ", ".join(f"dynamodb:{operation}" for operation in KCL)
+
+
 @pytest.mark.parametrize(
-    ("operation", "denied"),
+    ("operations", "denied"),
     [
-        ("DescribeStreamSummary", "kinesis:DescribeStreamSummary on stream patient-stream"),
-        ("ListShards", "kinesis:ListShards on stream patient-stream"),
-        ("GetShardIterator", "kinesis:GetShardIterator on stream patient-stream"),
-        ("GetRecords", "kinesis:GetRecords on stream patient-stream"),
-        ("DescribeTable", "dynamodb:DescribeTable on table patient-limits"),
-        ("BatchGetItem", "dynamodb:BatchGetItem on table patient-limits"),
-        ("BatchExecuteStatement", "dynamodb:PartiQLUpdate on table patient-limits"),
-        ("GetItem", "dynamodb:GetItem on table patient-app"),
-        ("Scan", "dynamodb:Scan on table patient-app"),
-        ("PutItem", "dynamodb:PutItem on table patient-app"),
-        ("UpdateItem", "dynamodb:UpdateItem on table patient-app"),
-        ("DeleteItem", "dynamodb:DeleteItem on table patient-app"),
-        ("Query", "dynamodb:Query on table patient-app"),
-        ("PUT", "s3:PutObject on s3://patient-quarantine/kept/*"),
+        (
+            ["DescribeStreamSummary", "DescribeTable", "PUT"],
+            [
+                "kinesis:DescribeStreamSummary on stream patient-stream",
+                *(f"dynamodb:DescribeTable on table patient{suffix}" for suffix in KEYS),
+                "kinesis:DescribeStreamSummary on leases of application patient-app",
+                "s3:PutObject on s3://patient-quarantine/kept/*",
+            ],
+        ),
+        (
+            ["ListShards", "BatchGetItem", *KCL, "Query"],
+            [
+                "kinesis:ListShards on stream patient-stream",
+                "dynamodb:BatchGetItem on table patient-limits",
+                f"{ON_LEASES} on table patient-app",
+                f"{ON_ANY} on table patient-app-WorkerMetricStats",
+                f"{ON_ANY} on table patient-app-CoordinatorState",
+                "dynamodb:Scan on leases of application patient-app",
+            ],
+        ),
+        (
+            ["GetShardIterator", "BatchExecuteStatement", "PutItem"],
+            [
+                "kinesis:GetShardIterator on stream patient-stream",
+                "dynamodb:PartiQLUpdate on table patient-limits",
+                *(f"dynamodb:PutItem on table patient{suffix}" for suffix in list(KEYS)[1:]),
+            ],
+        ),
+        (["GetRecords"], ["kinesis:GetRecords on stream patient-stream"]),
     ],
+    ids=["described", "read", "written", "records"],
 )
-def test_a_missing_permission_is_named(
-    proxy: FaultProxy, sound: Mapping[str, str], operation: str, denied: str
+def test_missing_permissions_are_named(
+    proxy: FaultProxy, sound: Mapping[str, str], operations: list[str], denied: list[str]
 ) -> None:
-    with proxy.fault(ACCESS_DENIED, operation) as fault:
+    with proxy.fault(ACCESS_DENIED, *operations):
         ended = told(sound, "doctor")
     assert ended.code == 1
-    assert fault.hits[operation]
-    assert ended.failures[0].endswith(f" -> allow {denied} to the role that runs this")
-    assert all(" -> allow " in line for line in ended.failures)
+    assert [line.partition(" -> ")[2] for line in ended.failures] == [
+        f"allow {action} to the role that runs this" for action in denied
+    ]
 
 
 def test_a_statement_that_is_refused_within_a_batch_is_a_missing_permission(

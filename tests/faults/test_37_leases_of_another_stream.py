@@ -100,9 +100,12 @@ def test_37_the_stream_was_made_again(strict: Emulator, tmp_path: Path, seed: in
         assert all(len(lines) == 1 for _, lines in found.values())
     assert all(f"it refuses the checkpoint of {FIRST}" in line for _, (line,) in unmarked.values())
 
+    assert told(stage.variables, "provision", "--forget-leases")[0] == 1, "nobody has said yes"
+    assert len(leases(stage)) == 2
     assert told(stage.variables, "provision", "--forget-leases", "--yes")[0] == 0
     assert "ok   leases: 2 of this stream" in told(stage.variables, "doctor")[1]
-    fresh = Stage({**stage.variables, "AWS_TABLE_NAME": "again-fresh"})
+    elsewhere = {"AWS_TABLE_NAME": "again-fresh", "CONSUMER_QUARANTINE": f"dir:{tmp_path / 'fresh'}"}
+    fresh = Stage({**stage.variables, **elsewhere})
     consumer(fresh.variables, "provision")
     with at_work(fresh, fresh.variables, tmp_path, endless(seed + 1)):
         pass
@@ -143,4 +146,7 @@ def test_37_no_green_while_a_lease_has_no_record_processor(
             for each in json.loads(consumer(stage.variables, "status", "--json"))["shards"]
         }
         assert shards == {FIRST: [], SECOND: ["checkpoint-refused"]}
+        code, lines = told(stage.variables, "provision", "--forget-leases", "--yes")
+        assert (code, len(leases(stage))) == (1, 2)
+        assert lines[0].endswith(" is running: stop every worker, wait a moment, try again")
         assert running.stop() == 0
