@@ -594,7 +594,20 @@ def test_a_lease_that_is_gone_ends_the_batch_between_slices() -> None:
 
 # what only informs
 
-NO_TIMES: tuple[object, ...] = (None, "", "1767225600000", "2026-01-01T00:00:00Z", -1, -1e300, 1e300, 10**400, float("nan"), [], {}, False)
+NO_TIMES: tuple[object, ...] = (
+    None,
+    "",
+    "1767225600000",
+    "2026-01-01T00:00:00Z",
+    -1,
+    -1e300,
+    1e300,
+    10**400,
+    float("nan"),
+    [],
+    {},
+    False,
+)
 
 
 def arrival(life: Life, **fields: object) -> int:

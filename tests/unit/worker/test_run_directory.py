@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumer.engine.errors import SettingsError
-from consumer.worker import guard
+from consumer.worker import aggregator_shim
 from consumer.worker.run_directory import (
     CLASSES,
     METRICS,
@@ -184,9 +184,9 @@ def test_a_planted_class_is_never_run(tmp_path: Path) -> None:
     planted.parent.mkdir(parents=True)
     planted.write_bytes(b"\xca\xfe\xba\xbe")
     with run_directory(tmp_path / "run") as named:
-        guard.write(named / CLASSES)
+        aggregator_shim.write(named / CLASSES)
         found = [path.relative_to(named / CLASSES).as_posix() for path in named.glob("**/*.class")]
-    assert found == [f"{guard.NAME}.class"]
+    assert found == [f"{aggregator_shim.NAME}.class"]
 
 
 def test_a_written_file_is_not_written_through_a_link(tmp_path: Path) -> None:
