@@ -83,6 +83,12 @@ def readable(line: Mapping[str, Any]) -> str:
     return "\n".join([" ".join(parts), *trace])
 
 
+def for_terminal(line: Mapping[str, Any]) -> str | None:
+    """The line as `readable` has it; None for what the JVM says below WARNING, which is for a log that is kept."""
+    ours = str(line.get("logger", "")).partition(".")[0] == "consumer"
+    return readable(line) if ours or line.get("level") not in ("INFO", "DEBUG", "TRACE") else None
+
+
 def _coloured(level: str) -> str:
     return f"\x1b[{_COLOURS.get(level, '0')}m{_plain(level):8}\x1b[0m"
 

@@ -77,10 +77,10 @@ def sweep(leader: int, spared: Collection[int], seconds: float = 5.0) -> bool:
     return True
 
 
-def children() -> set[int]:
-    """Our children, dead ones included."""
-    me = str(os.getpid())
-    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == me}
+def children(parent: int | None = None) -> set[int]:
+    """The children of a process, or our own, dead ones included."""
+    its = str(parent or os.getpid())
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == its}
 
 
 def resident_bytes(process: int) -> int | None:

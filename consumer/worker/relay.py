@@ -25,10 +25,11 @@ _foreign = logging.getLogger("consumer.worker.java")
 class Relay:
     """Writes to the descriptor `output`; also a stream for logging.StreamHandler.
 
-    `form` makes of the daemon's JSON lines what is written; they pass as they are without it.
+    `form` makes of the daemon's JSON lines what is written, None for one that is left out; without it they pass as
+    they are.
     """
 
-    def __init__(self, output: int, form: Callable[[Mapping[str, Any]], str] | None = None) -> None:
+    def __init__(self, output: int, form: Callable[[Mapping[str, Any]], str | None] | None = None) -> None:
         self._output = output
         self._form = form
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
@@ -67,8 +68,10 @@ class Relay:
 
     def _pass_on(self, line: bytes) -> None:
         if (found := _parsed(line)) is not None:
-            told = self._form(found).encode(errors="backslashreplace") if self._form else line.removesuffix(b"\n")
-            self._put(told + b"\n")
+            if self._form is None:
+                self._put(line.removesuffix(b"\n") + b"\n")
+            elif (shown := self._form(found)) is not None:
+                self.write(f"{shown}\n")
         elif text := line.decode(errors="replace").rstrip():
             _foreign.warning("%s", text)
 

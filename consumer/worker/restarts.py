@@ -27,3 +27,8 @@ class Restarts:
             return None
         base = _FIRST_SECONDS if recent <= 1 else min(2.0 ** (recent - 2), _LONGEST_SECONDS)
         return base * (0.5 + chance)
+
+    @staticmethod
+    def soon(chance: float) -> float:
+        """Seconds to wait after an end that does not count."""
+        return _FIRST_SECONDS * (0.5 + chance)

@@ -21,7 +21,7 @@ STOPPING = "stopping"
 """The file that says to record processors that the worker is to end."""
 METRICS = "metrics"
 CLASSES = "classes"
-"""The folder for what guard.py puts before the jars."""
+"""The folder for what aggregator_shim.py puts before the jars."""
 PROPERTIES = "consumer.properties"
 _LOCK = "lock"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -47,10 +47,16 @@ def run_directory(wanted: Path | None) -> Iterator[Path]:
 
 
 def write(path: Path, text: str) -> None:
-    """A file that is new, for its owner alone, in place of whatever has that name. Raises OSError."""
-    _remove(path)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(text)
+    """A file for its owner alone, in place of whatever has that name, whole or not at all. Raises OSError."""
+    scratch = path.with_name(f"{path.name}.new")
+    scratch.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(text)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def not_ours(found: os.stat_result, user: int) -> str | None:

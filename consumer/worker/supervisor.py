@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock, Thread
@@ -36,6 +36,7 @@ from consumer.settings import Settings, misspelt, variable
 from consumer.worker import aggregator_shim, java, lease_watch, memory, preflight, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.lease_watch import LeaseWatch
+from consumer.worker.memory import Share
 from consumer.worker.preflight import Connect
 from consumer.worker.relay import Relay
 from consumer.worker.restarts import Restarts
@@ -49,26 +50,67 @@ ENDING = b"Process terminated, will initiate shutdown."
 
 LEAVING = b'"message": "leaving"'
 """In the last line of a record processor that cannot go on; the end of its `error` says why."""
+OUT_OF_MEMORY = b"Terminating due to java.lang.OutOfMemoryError"
+"""What the JVM says as it ends because its heap is too small."""
 
 _TICK_SECONDS = 1.0
 # A daemon whose record processor has died spends all of shutdownGraceMillis on waiting for it. The others are done,
 # checkpoints included, within two seconds.
 _ENDING_SECONDS = 2.0
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_TERMINATED = (0, 128 + signal.SIGTERM)
+"""How a JVM ends that was asked to, and had the time."""
+_ALL_STARTED_SECONDS = 3.0
+"""Once no shard has come or gone for this long, the worker holds what it is to hold, for now."""
+_NONE_COMES_SECONDS = 30.0
+"""The same for a worker that holds none: the leader deals out leases every few seconds."""
 
 log = logging.getLogger("consumer.worker")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is decided before the first start. `grace_seconds`: from asking the JVM to stop to killing it."""
+    """All that is decided before the first start.
+
+    command        the daemon's command line with the first share of memory
+    launch         writes the properties for another one and returns the command line with it; raises OSError
+    grace_seconds  from asking the JVM to stop to killing it
+    address        where the metrics are
+    """
 
     command: Sequence[str]
+    share: Share
+    launch: Callable[[Share], Sequence[str]]
     environment: Mapping[str, str]
     directory: Path
     restarts: Restarts
     grace_seconds: float
     worker_id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How a daemon is started. `command` takes the place of ours."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    properties: Path
+    worker_id: str
+    executable: str
+    command: Sequence[str] | None
+
+    def launch(self, share: Share) -> Sequence[str]:
+        """Writes the properties for the share and returns the command line with it. Raises OSError."""
+        sized = share.records and self.settings.model_copy(update={"max_records": share.records})
+        write(self.properties, _rendered(sized or self.settings, self.worker_id, self.executable))
+        return self.command or self._daemon(share)
+
+    def _daemon(self, share: Share) -> Sequence[str]:
+        options = memory.options(self.settings.java_options.split(), memory.limit(), share.heap)
+        class_path = (self.properties.with_name(CLASSES), java.jars_directory() / "*")
+        log_file = self.settings.properties / "logback.xml"
+        return java.command(java.find_java(self.environment), class_path, options, self.properties, log_file)
 
 
 def run(
@@ -100,6 +142,7 @@ def run(
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
+        plan = replace(plan, address=_address(settings, listener))
         measure = PrometheusSink((RESTARTS, DAEMON_UP, LEASES_OWNED), figures)
         supervisor = Supervisor(plan, inbox, relay, measure)
         watch = LeaseWatch(plan.worker_id, measure)
@@ -115,6 +158,11 @@ def run(
 
 def _look(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: "Supervisor") -> None:
     watch.look(connect(), exporter.shards(), initialised=supervisor.health.initialised)
+
+
+def _address(settings: Settings, listener: socket.socket) -> str:
+    """Where the metrics are, the port that was taken included."""
+    return f"{settings.metrics_address.rpartition(':')[0]}:{listener.getsockname()[1]}"
 
 
 # --- Before the start ----------------------------------------------------------------------------------------------
@@ -184,31 +232,27 @@ def prepare(
 ) -> Plan:
     """Writes the effective properties into the run directory `directory`, and says what is to be started and how."""
     worker_id = settings.worker_id or make_worker_id()
-    effective = directory / PROPERTIES
-    rendered = _rendered(settings, worker_id, executable)
+    share = memory.share(settings, memory.limit())
+    launcher = Launcher(settings, environment, directory / PROPERTIES, worker_id, executable, command)
     try:
-        write(effective, rendered)
+        first = launcher.launch(share)
         aggregator_shim.write(directory / CLASSES)
     except OSError as error:
-        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {effective}"]) from None
+        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {directory / PROPERTIES}"]) from None
     log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
     # Time for the JVM to end after its own limit, without coming near the container's.
     margin = min(2.0, (settings.stop_timeout_seconds - settings.shutdown_grace_seconds) / 2)
     return Plan(
-        command=command or _daemon(settings, environment, effective),
+        command=first,
+        launch=launcher.launch,
+        share=share,
         environment=daemon_environment(settings, environment, directory),
         directory=directory,
         restarts=Restarts(settings.restarts, settings.restart_window_seconds),
         grace_seconds=settings.shutdown_grace_seconds + margin,
         worker_id=worker_id,
+        address=settings.metrics_address,
     )
-
-
-def _daemon(settings: Settings, environment: Mapping[str, str], effective: Path) -> Sequence[str]:
-    options = memory.options(settings.java_options.split(), memory.limit())
-    log_file = settings.properties / "logback.xml"
-    class_path = (effective.with_name(CLASSES), java.jars_directory() / "*")
-    return java.command(java.find_java(environment), class_path, options, effective, log_file)
 
 
 def make_worker_id() -> str:
@@ -239,7 +283,7 @@ def _is_aws(endpoint: str | None) -> bool:
 @contextmanager
 def stderr_relay() -> Iterator[Relay]:
     """Everything that this process logs to stderr goes through the relay."""
-    relay = Relay(sys.stderr.fileno(), logs.readable if sys.stderr.isatty() else None)
+    relay = Relay(sys.stderr.fileno(), logs.for_terminal if sys.stderr.isatty() else None)
     handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
     before = [(handler, handler.setStream(relay)) for handler in handlers]
     try:
@@ -311,12 +355,17 @@ class Supervisor:
         self._relay = relay
         self._measure = measure
         self._chance = chance
+        self._command, self._share = plan.command, plan.share
+        self._starts = 0
         self._ends: list[float] = []
         # A wrapper that became this process may have left children of its own.
         self._strangers = processes.children()
         self._output: Thread | None = None
         self._ending: float | None = None
         self._last_words: str | None = None
+        self._exhausted = self._ready = False
+        self._shards, self._shards_since = 0, 0.0
+        self._kills = memory.kills()
         self._knowing = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
 
@@ -327,22 +376,33 @@ class Supervisor:
             daemon = self._start()
             code = self._until_end(daemon)
             if code is None:
-                return self._stop(daemon)
+                if self._is_stopping():
+                    return self._stop(daemon)
+                self._enlarge(daemon)
+                continue
+            # Its record processors are our children now.
+            self._shards = max(self._shards, len(processes.children() - self._strangers - {daemon}))
             self._clean_up(daemon)
             self._know(ended=code)
             if not self._may_go_on(code):
                 return 1
         return 0
 
+    def _is_stopping(self) -> bool:
+        return self.health.stopping
+
     def _start(self) -> int:
-        read, write = os.pipe()
+        read, write_end = os.pipe()
         try:
-            daemon = processes.start(self._plan.command, self._plan.environment, write)
+            daemon = processes.start(self._command, self._plan.environment, write_end)
         finally:
-            os.close(write)
+            os.close(write_end)
         self._ending = self._last_words = None
+        self._exhausted = self._ready = False
+        self._shards, self._shards_since = 0, time.monotonic()
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
-        self._measure(RESTARTS, 1 if self._ends else 0)
+        self._measure(RESTARTS, min(self._starts, 1))
+        self._starts += 1
         self._measure(DAEMON_UP, 1)
         self._know(daemon=daemon, since=time.monotonic())
         log.info("daemon started", extra={"daemon": daemon})
@@ -353,26 +413,43 @@ class Supervisor:
             self._know(initialised=True)
         if ENDING in line:
             self._ending = time.monotonic()
+        if line.startswith(OUT_OF_MEMORY):
+            self._exhausted = True
         if LEAVING in line:
             with suppress(ValueError, LookupError):
                 self._last_words = json.loads(line)["error"].splitlines()[-1]
 
     def _until_end(self, daemon: int) -> int | None:
-        """The daemon's exit code, None when a stop was asked for first."""
-        while not self.health.stopping:
+        """The daemon's exit code; None when it is to end: a stop was asked for, or it may have more again."""
+        while not self.health.stopping and not self._may_have_more():
             if (code := processes.ended(daemon)) is not None:
                 return code
             if self._ending and time.monotonic() - self._ending > _ENDING_SECONDS:
                 os.kill(daemon, signal.SIGKILL)
+            self._count_shards(daemon)
             processes.reap(spare=daemon)
             self._wait(_TICK_SECONDS)
         return None
 
+    def _count_shards(self, daemon: int) -> None:
+        """By its children, which are the record processors; says so once they are complete."""
+        now, found = time.monotonic(), len(processes.children(daemon))
+        if found != self._shards:
+            self._shards, self._shards_since = found, now
+        settled = _ALL_STARTED_SECONDS if found else _NONE_COMES_SECONDS
+        if not self._ready and self.health.initialised and now - self._shards_since > settled:
+            self._ready = True
+            log.info("ready: %d shard%s held, metrics at %s", found, "" if found == 1 else "s", self._plan.address)
+
     def _may_go_on(self, code: int) -> bool:
-        now = time.monotonic()
+        cause, now = self._cause(), time.monotonic()
         restarts = self._plan.restarts
-        self._ends = [*restarts.recent(self._ends, now), now]
-        delay = restarts.delay(len(self._ends), self._chance())
+        delay: float | None
+        if self._make_do():
+            delay = restarts.soon(self._chance())
+        else:
+            self._ends = [*restarts.recent(self._ends, now), now]
+            delay = restarts.delay(len(self._ends), self._chance())
         if delay is None:
             log.error(
                 "giving up: the daemon ended more often than allowed",
@@ -380,14 +457,58 @@ class Supervisor:
                     "code": code,
                     "ends": len(self._ends),
                     "window_seconds": restarts.window_seconds,
-                    "cause": self._last_words,
+                    "cause": cause,
                 },
             )
             return False
-        told = {"code": code, "restart_in_seconds": round(delay, 1), "cause": self._last_words}
+        told = {"code": code, "restart_in_seconds": round(delay, 1), "cause": cause}
         log.warning("daemon ended unasked", extra=told)
         self._rest(delay)
         return True
+
+    def _cause(self) -> str | None:
+        if self._exhausted:
+            return "OutOfMemoryError: the JVM's heap is too small for what was fetched"
+        if memory.kills() > self._kills:
+            return "out of memory: the kernel killed a process of the container"
+        return self._last_words
+
+    def _make_do(self) -> bool:
+        """Whether memory had run out and the next daemon makes do with it in another way. An end of that kind does not
+        count, as there are few: a fetch cannot be smaller than a record."""
+        before, self._kills = self._kills, memory.kills()
+        killed = self._kills > before
+        if not (self._exhausted or killed):
+            return False
+        limited, last = memory.limit(), self._share
+        share = memory.after_kill(last, limited) if killed else memory.after_exhaustion(last, limited, self._shards)
+        told = {"shards": self._shards, "container_mib": memory.needed(self._shards), **asdict(share or last)}
+        if share is None:
+            log.error("out of memory, and fetches cannot be smaller: give the container container_mib", extra=told)
+        elif share.records == last.records:
+            log.warning("out of memory: restarting with a larger heap", extra=told)
+        else:
+            log.warning("out of memory: restarting with smaller, slower fetches; container_mib is enough", extra=told)
+        return share is not None and self._resize(share)
+
+    def _resize(self, share: Share) -> bool:
+        try:
+            self._command = self._plan.launch(share)
+        except OSError as error:
+            log.warning("the properties cannot be written and stay as they are", extra={"cause": error.strerror})
+            return False
+        self._share = share
+        return True
+
+    def _may_have_more(self) -> bool:
+        """Smaller fetches are slow: after some time without running out of memory they are as large as before."""
+        rested = time.monotonic() - self.health.since > self._plan.restarts.window_seconds
+        return rested and self.health.daemon is not None and self._share.records != self._plan.share.records
+
+    def _enlarge(self, daemon: int) -> None:
+        log.info("memory has sufficed for some time: restarting with fetches of full size", extra={"daemon": daemon})
+        self._end(daemon)
+        self._resize(replace(self._share, records=self._plan.share.records))
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -400,14 +521,24 @@ class Supervisor:
             write(self._plan.directory / STOPPING, "")
         log.info("stopping", extra={"daemon": daemon, "grace_seconds": self._plan.grace_seconds})
         begun = time.monotonic()
+        code = self._end(daemon)
+        told = {"seconds": round(time.monotonic() - begun, 1)}
+        if code in _TERMINATED:
+            log.info("stopped gracefully", extra=told)
+        else:
+            log.info("stopped", extra={"code": code, **told})
+        return 0
+
+    def _end(self, daemon: int) -> int | None:
+        """Has the daemon end, within its time; its exit code, None when it had to be killed."""
+        begun = time.monotonic()
         os.kill(daemon, signal.SIGTERM)
         while (code := processes.ended(daemon)) is None and self._left(begun) > 0:
             self._wait(self._left(begun))
         if code is None:
             log.warning("the daemon did not end in time and is killed: unfinished batches will be read again")
         self._clean_up(daemon)
-        log.info("stopped", extra={"code": code, "seconds": round(time.monotonic() - begun, 1)})
-        return 0
+        return code
 
     def _left(self, begun: float) -> float:
         return begun + self._plan.grace_seconds - time.monotonic()

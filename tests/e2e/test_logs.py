@@ -52,7 +52,7 @@ def test_nothing_of_a_record_is_ever_logged(stage: Stage, tmp_path: Path) -> Non
     said = {line["message"] for line in lines}
     assert any("Child process failed to process records" in line.get("error", "") for line in lines)
     assert {"worker", "daemon started", "shard started", "waiting", "daemon ended unasked"} <= said
-    assert {"shutdown requested", "stopping", "stopped"} <= said
+    assert {"shutdown requested", "stopping", "stopped gracefully"} <= said
     _check_batches([line for line in lines if line["message"] == "batch"])
     told = [line for line in lines if line["message"] == "quarantined"]
     assert {line["reason"] for line in told} == {sample.poison_reason for sample in made if sample.poison_reason}

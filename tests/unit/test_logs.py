@@ -81,6 +81,22 @@ def test_a_terminal_is_given_nothing_to_obey() -> None:
     assert shown.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("logger", "level", "shown"),
+    [
+        ("consumer.kcl", "INFO", True),
+        ("software.amazon.kinesis.coordinator.Scheduler", "INFO", False),
+        ("software.amazon.kinesis.coordinator.Scheduler", "WARNING", True),
+        ("io.netty.util", "DEBUG", False),
+        ("consumerism", "INFO", False),
+        ("", "ERROR", True),
+    ],
+)
+def test_a_terminal_is_spared_what_the_jvm_says_below_warning(logger: str, level: str, shown: bool) -> None:
+    line = {"logger": logger, "level": level, "message": "m", "error": "java.lang.Exception: trace"}
+    assert logs.for_terminal(line) == (logs.readable(line) if shown else None)
+
+
 @pytest.mark.parametrize(("is_terminal", "form"), [(True, logs.Readable), (False, logs.JsonLines)])
 def test_eyes_are_told_by_the_terminal(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool, form: type[logging.Formatter]

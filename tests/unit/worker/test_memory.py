@@ -6,7 +6,7 @@ import pytest
 
 from consumer.settings import Settings, load
 from consumer.worker import memory
-from consumer.worker.memory import MIB
+from consumer.worker.memory import MIB, Share
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,80 @@ def test_a_fetch_that_the_operator_sizes_is_not_sized_again() -> None:
 @pytest.mark.parametrize("said", ["-Xmx1g", "-XX:MaxHeapSize=1g", "-XX:MaxRAMPercentage=50", "-XX:MaxRAM=2g"])
 def test_a_heap_that_the_operator_sizes_is_not_sized_again(said: str) -> None:
     assert memory.options([said], 512 * MIB) == [said]
+
+
+# --- When it has run out -------------------------------------------------------------------------------------------
+
+SETTINGS = {"region": "eu-north-1", "stream_name": "s", "quarantine": "dir:/q"}
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({}, Share(80, 800)),
+        ({"max_records": 5_000}, Share(80, 5_000)),
+        ({"java_options": "-Xmx300m"}, Share(None, 800)),
+        ({"retrieval_mode": "fanout"}, Share(80, None)),
+    ],
+)
+def test_the_first_share_is_what_fits_an_ordinary_load(given: dict[str, str], share: Share) -> None:
+    limited = 512 * MIB
+    assert memory.share(memory.fitted(load(Settings, **SETTINGS, **given), limited), limited) == share
+
+
+def test_free_memory_goes_to_the_heap_before_fetches_are_made_smaller() -> None:
+    assert memory.after_exhaustion(Share(80, 800), 512 * MIB, shards=1) == Share(210, 800)
+    assert memory.after_exhaustion(Share(210, 800), 512 * MIB, shards=1) == Share(210, 80)
+
+
+def test_without_free_memory_fetches_are_made_smaller_down_to_one_record() -> None:
+    share, seen = Share(80, 800), []
+    while (less := memory.after_exhaustion(share, 512 * MIB, shards=4)) is not None:
+        share = less
+        seen.append(share)
+    assert seen == [Share(80, 80), Share(80, 8), Share(80, 1)]
+
+
+@pytest.mark.parametrize("limited", [None, *(mib * MIB for mib in (100, 512, 1_024, 4_096))])
+@pytest.mark.parametrize("shards", [0, 1, 4, 100])
+@pytest.mark.parametrize("first", [Share(64, 10_000), Share(None, 10_000), Share(80, None), Share(None, None)])
+def test_there_are_few_ways_to_make_do(limited: int | None, shards: int, first: Share) -> None:
+    """Each of them is a restart that does not count."""
+    share: Share | None = first
+    for _ in range(6):
+        share = share and memory.after_exhaustion(share, limited, shards)
+    assert share is None
+
+
+def test_a_heap_that_the_operator_sizes_does_not_grow() -> None:
+    assert memory.after_exhaustion(Share(None, 800), 4_096 * MIB, shards=1) == Share(None, 80)
+
+
+def test_without_a_limit_the_heap_grows_by_the_shards() -> None:
+    assert memory.after_exhaustion(Share(256, 10_000), None, shards=4) == Share(716, 10_000)
+
+
+def test_after_the_kernel_has_killed_the_heap_is_again_what_fits() -> None:
+    assert memory.after_kill(Share(210, 800), 512 * MIB) == Share(80, 80)
+    assert memory.after_kill(Share(None, 800), 512 * MIB) == Share(None, 80)
+    assert memory.after_kill(Share(210, 1), 512 * MIB) is None
+
+
+@pytest.mark.parametrize(("shards", "mib"), [(0, 417), (1, 417), (4, 1_092)])
+def test_what_a_container_needs_for_large_records_grows_by_the_shards(shards: int, mib: int) -> None:
+    assert memory.needed(shards) == mib
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "kills"),
+    [
+        ("memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n", 2),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", 3),
+        ("something.else", "oom_kill 1\n", 0),
+    ],
+)
+def test_kills_are_read_from_either_version_of_control_groups(tmp_path: Path, file: str, said: str, kills: int) -> None:
+    place = tmp_path / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(said)
+    assert memory.kills(tmp_path) == kills

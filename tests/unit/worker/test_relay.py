@@ -117,3 +117,10 @@ def test_an_output_that_is_gone_is_no_error() -> None:
     relay.write("nobody hears\n")
     relay.close()
     os.close(write)
+
+
+def test_what_a_form_leaves_out_is_not_written_and_yet_noticed(pipe: tuple[int, int]) -> None:
+    relay = Relay(pipe[1], lambda line: line["message"] if line["level"] != "INFO" else None)
+    lines_said = b'{"level": "INFO", "message": "one"}\n', b'{"level": "ERROR", "message": "two"}\n'
+    assert say(relay, b"".join(lines_said)) == [*lines_said]
+    assert lines(pipe[0]) == [b"two\n"]

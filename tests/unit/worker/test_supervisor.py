@@ -231,6 +231,121 @@ say(message="other", pid=other.pid)
     os.kill(other, signal.SIGKILL)
 
 
+# --- Memory that has run out ---------------------------------------------------------------------------------------
+
+RECORDS = """
+import re
+directory = os.environ['CONSUMER_RUN_DIRECTORY']
+properties = open(directory + '/consumer.properties').read()
+say(message='up', pid=os.getpid(), records=int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]))
+"""
+EXHAUSTED = "os.write(2, b'Terminating due to java.lang.OutOfMemoryError: Java heap space\\n')\nsys.exit(3)"
+"""As a JVM ends that is started with ExitOnOutOfMemoryError."""
+SIZED = {"CONSUMER_JAVA_OPTIONS": "-Xmx64m"}
+"""A heap that does not grow."""
+
+
+def test_out_of_memory_fetches_are_made_smaller_until_it_is_given_up_with_that_cause(start: Start) -> None:
+    worker = start(f"{SAY}{RECORDS}{EXHAUSTED}", CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800", **SIZED)
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [800, 80, 8, 1]
+    told = worker.said("out of memory: restarting with smaller, slower fetches; container_mib is enough")
+    assert [line["records"] for line in told] == [80, 8, 1]
+    last = worker.first("out of memory, and fetches cannot be smaller: give the container container_mib")
+    assert last["container_mib"] > 0
+    given_up = worker.first("giving up: the daemon ended more often than allowed")
+    assert given_up["cause"] == "OutOfMemoryError: the JVM's heap is too small for what was fetched"
+    assert given_up["ends"] == 1, "none of the ends with a remedy counts"
+
+
+def test_out_of_memory_the_heap_grows_first(start: Start) -> None:
+    unlimited = "from consumer.worker import memory\nmemory.limit = lambda: None\n"
+    one_shard = "subprocess.Popen(['sleep', '3600'])\n"
+    worker = start(
+        f"{SAY}{RECORDS}{one_shard}{EXHAUSTED}", before=unlimited, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="10"
+    )
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [10, 10, 1]
+    (grown,) = worker.said("out of memory: restarting with a larger heap")
+    assert (grown["shards"], grown["heap"]) == (1, 371)
+
+
+def test_once_memory_has_sufficed_for_a_time_fetches_are_as_large_as_before(start: Start) -> None:
+    """And the daemon is asked to end, so that its record processors can make their checkpoints."""
+    worker = start(
+        f"""{SAY}{RECORDS}
+if int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]) > 80:
+    if os.path.exists(directory + '/once'):
+        say(message='again')
+        signal.pause()
+    open(directory + '/once', 'w').close()
+    {EXHAUSTED.replace(chr(10), chr(10) + "    ")}
+signal.signal(signal.SIGTERM, lambda *_: (say(message='asked'), sys.exit(143)))
+signal.pause()
+""",
+        CONSUMER_MAX_RECORDS="800",
+        CONSUMER_RESTART_WINDOW_SECONDS="1",
+        **SIZED,
+    )
+    worker.first("again")
+    assert [line["records"] for line in worker.said("up")] == [800, 80, 800]
+    assert worker.said("asked")
+    assert worker.said("memory has sufficed for some time: restarting with fetches of full size")
+    assert worker.stop() == 0
+
+
+def test_a_process_that_the_kernel_killed_for_memory_makes_fetches_smaller(start: Start, tmp_path: Path) -> None:
+    """The kernel's count of them is played by a file."""
+    group = tmp_path / "group"
+    group.mkdir()
+    (group / "memory.events").write_text("oom_kill 0\n")
+    counted = f"""
+from pathlib import Path
+from consumer.worker import memory
+real = memory.kills
+memory.kills = lambda: real(Path({str(group)!r}))
+"""
+    program = f"""{SAY}{RECORDS}
+open({str(group / "memory.events")!r}, 'w').write('oom_kill 1\\n')
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    worker = start(program, before=counted, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800")
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [800, 80]
+    assert worker.first("daemon ended unasked")["cause"] == (
+        "out of memory: the kernel killed a process of the container"
+    )
+
+
+def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, tmp_path: Path) -> None:
+    """The properties stay as they are when others cannot be written."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    spoil = "os.mkdir(directory + '/consumer.properties.new')"
+    worker = start(
+        f"{SAY}{RECORDS}{spoil}\n{EXHAUSTED}",
+        CONSUMER_RESTARTS="0",
+        CONSUMER_RUN_DIRECTORY=str(tmp_path / "run"),
+        **SIZED,
+    )
+    assert worker.process.wait(60) == 1
+    assert worker.said("the properties cannot be written and stay as they are")
+    assert "maxRecords" in (tmp_path / "run" / "consumer.properties").read_text()
+
+
+# --- Ready ---------------------------------------------------------------------------------------------------------
+
+
+def test_once_its_shards_are_there_the_worker_says_how_many_and_where_its_metrics_are(start: Start) -> None:
+    sign = supervisor.INITIALISED.decode()
+    worker = start(
+        f"{SAY}children = [subprocess.Popen(['sleep', '3600']) for _ in range(2)]\nsay(message={sign!r})\n{WAITS}"
+    )
+    port = worker.first("serving metrics")["port"]
+    assert worker.first(f"ready: 2 shards held, metrics at 127.0.0.1:{port}")["level"] == "INFO"
+    assert worker.stop() == 0
+    assert len([line for line in worker.lines() if line["message"].startswith("ready")]) == 1
+
+
 # --- Being asked to stop -------------------------------------------------------------------------------------------
 
 
@@ -241,7 +356,8 @@ def test_a_stop_is_passed_on_after_the_sign_for_record_processors(start: Start, 
     worker.process.send_signal(number)
     assert worker.process.wait(60) == 0
     assert worker.first("asked")["stopping"] is True
-    assert worker.first("stopped")["code"] == 143
+    assert "code" not in worker.first("stopped gracefully")
+    assert not worker.said("stopped")
 
 
 def test_only_the_daemon_itself_is_asked(start: Start) -> None:
