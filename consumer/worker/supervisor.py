@@ -50,6 +50,8 @@ ENDING = b"Process terminated, will initiate shutdown."
 
 LEAVING = b'"message": "leaving"'
 """In the last line of a record processor that cannot go on; the end of its `error` says why."""
+STARTED, LEFT = b'"message": "shard started"', (b'"message": "lease lost"', b'"message": "shard ended"')
+"""In the lines with which a record processor begins a shard and ends it."""
 OUT_OF_MEMORY = b"Terminating due to java.lang.OutOfMemoryError"
 """What the JVM says as it ends because its heap is too small."""
 
@@ -364,7 +366,9 @@ class Supervisor:
         self._ending: float | None = None
         self._last_words: str | None = None
         self._exhausted = self._ready = False
-        self._shards, self._shards_since = 0, 0.0
+        self._shards = 0
+        self._held: set[str] = set()
+        self._held_since = 0.0
         self._kills = memory.kills()
         self._knowing = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
@@ -399,7 +403,8 @@ class Supervisor:
             os.close(write_end)
         self._ending = self._last_words = None
         self._exhausted = self._ready = False
-        self._shards, self._shards_since = 0, time.monotonic()
+        self._shards = 0
+        self._held, self._held_since = set(), time.monotonic()
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
         self._measure(RESTARTS, min(self._starts, 1))
         self._starts += 1
@@ -415,6 +420,8 @@ class Supervisor:
             self._ending = time.monotonic()
         if line.startswith(OUT_OF_MEMORY):
             self._exhausted = True
+        if STARTED in line or any(left in line for left in LEFT):
+            self._notice_shard(line)
         if LEAVING in line:
             with suppress(ValueError, LookupError):
                 self._last_words = json.loads(line)["error"].splitlines()[-1]
@@ -426,20 +433,25 @@ class Supervisor:
                 return code
             if self._ending and time.monotonic() - self._ending > _ENDING_SECONDS:
                 os.kill(daemon, signal.SIGKILL)
-            self._count_shards(daemon)
+            self._shards = max(self._shards, len(processes.children(daemon)))
+            self._say_when_ready()
             processes.reap(spare=daemon)
             self._wait(_TICK_SECONDS)
         return None
 
-    def _count_shards(self, daemon: int) -> None:
-        """By its children, which are the record processors; says so once they are complete."""
-        now, found = time.monotonic(), len(processes.children(daemon))
-        if found != self._shards:
-            self._shards, self._shards_since = found, now
-        settled = _ALL_STARTED_SECONDS if found else _NONE_COMES_SECONDS
-        if not self._ready and self.health.initialised and now - self._shards_since > settled:
+    def _notice_shard(self, line: bytes) -> None:
+        with suppress(ValueError, LookupError):
+            shard = json.loads(line)["shard"]
+            self._held = self._held | {shard} if STARTED in line else self._held - {shard}
+            self._held_since = time.monotonic()
+
+    def _say_when_ready(self) -> None:
+        """Once for each daemon, when its shards are complete."""
+        held = len(self._held)
+        settled = _ALL_STARTED_SECONDS if held else _NONE_COMES_SECONDS
+        if not self._ready and self.health.initialised and time.monotonic() - self._held_since > settled:
             self._ready = True
-            log.info("ready: %d shard%s held, metrics at %s", found, "" if found == 1 else "s", self._plan.address)
+            log.info("ready: %d shard%s held, metrics at %s", held, "" if held == 1 else "s", self._plan.address)
 
     def _may_go_on(self, code: int) -> bool:
         cause, now = self._cause(), time.monotonic()

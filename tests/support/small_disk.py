@@ -32,6 +32,12 @@ def fill(folder: Path) -> Path:
 
 
 def main(folder: str, size: str, module: str, *arguments: str) -> None:
+    mount_in_memory(folder, size)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def mount_in_memory(folder: str, size: str) -> None:
+    """A file system in memory at `folder`, for this process and its children alone."""
     user, group = os.getuid(), os.getgid()
     _call("unshare", _NEW_MOUNTS | (0 if user == 0 else _NEW_USERS))
     if user != 0:
@@ -40,7 +46,6 @@ def main(folder: str, size: str, module: str, *arguments: str) -> None:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     _call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
     _call("mount", b"tmpfs", folder.encode(), b"tmpfs", 0, f"size={size}".encode())
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 def _call(name: str, *arguments: object) -> None:

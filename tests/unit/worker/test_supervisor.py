@@ -337,9 +337,18 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, 
 
 def test_once_its_shards_are_there_the_worker_says_how_many_and_where_its_metrics_are(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
-    worker = start(
-        f"{SAY}children = [subprocess.Popen(['sleep', '3600']) for _ in range(2)]\nsay(message={sign!r})\n{WAITS}"
+    said = "".join(
+        f"say(message={message!r}, shard={shard!r})\n"
+        for message, shard in [
+            ("shard started", "a"),
+            ("shard started", "b"),
+            ("shard started", "c"),
+            ("lease lost", "a"),
+            ("shard ended", "b"),
+            ("shard started", "b"),
+        ]
     )
+    worker = start(f"{SAY}{said}say(message={sign!r})\n{WAITS}")
     port = worker.first("serving metrics")["port"]
     assert worker.first(f"ready: 2 shards held, metrics at 127.0.0.1:{port}")["level"] == "INFO"
     assert worker.stop() == 0

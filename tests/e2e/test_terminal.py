@@ -1,0 +1,77 @@
+"""`consumer run` in a terminal: what a person at it is to know, and no more."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from tests.support.background import background
+from tests.support.processes import LEASH
+from tests.support.scenario import Stage
+from tests.support.waiting import until
+
+LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} \x1b\[\d(?:;?\d)*m(?P<level>\w+) *\x1b\[0m (?P<logger>\S+) (?P<rest>.*)$")
+
+
+@dataclass
+class Terminal:
+    process: "subprocess.Popen[bytes]"
+    seen: bytearray = field(default_factory=bytearray)
+
+    def lines(self) -> list[str]:
+        return self.seen.decode(errors="replace").splitlines()
+
+
+@contextmanager
+def in_a_terminal(stage: Stage) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", "consumer", "run"],
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+        stderr=theirs,
+        env=stage.variables,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    terminal = Terminal(process)
+
+    def read(_over: object) -> None:
+        with suppress(OSError):  # how a pseudo-terminal says that the other end is closed
+            while more := os.read(ours, 65_536):
+                terminal.seen += more
+
+    try:
+        with background(read, "terminal"):
+            try:
+                yield terminal
+            finally:
+                if process.stdin:
+                    process.stdin.close()
+                process.wait()
+    finally:
+        os.close(ours)
+
+
+def test_a_terminal_shows_when_the_service_is_ready_and_that_it_stopped(stage: Stage) -> None:
+    with in_a_terminal(stage) as terminal:
+        ready = f"ready: 2 shards held, metrics at {stage.variables['CONSUMER_METRICS_ADDRESS']}"
+        until(lambda: any(line.endswith(ready) for line in terminal.lines()), "the line that it is ready", seconds=180)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(30) == 0
+    shown = terminal.lines()
+    print(*shown, sep="\n")
+
+    found = [LINE.match(line) for line in shown]
+    assert all(found), "one line each: no trace, nothing of the JVM's own"
+    told = [match for match in found if match]
+    assert sum("ready: " in match["rest"] for match in told) == 1
+    assert {match["logger"].split(".")[0] for match in told if match["level"] == "INFO"} == {"consumer"}
+    assert told[-1]["rest"].startswith("stopped gracefully seconds=")
+    assert not [match for match in told if "143" in match["rest"].split()]
+    assert not [match for match in told if match["level"] in ("ERROR", "CRITICAL")]
