@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FAULTS = ROOT / "tests" / "faults"
-ROWS = (*range(1, 34), 36, 37)
+ROWS = (*range(1, 34), *range(35, 38))
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")))
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
