@@ -30,6 +30,8 @@ MOST_RECORDS = 10_000
 """Kinesis gives no more."""
 LARGE = 110
 """MiB of a record processor whose batch is a fetch of 10 MiB."""
+LARGEST = 155
+"""MiB of one that quarantines a record of 10 MiB."""
 HEAP_OF_LARGE = 115
 """MiB of heap for each shard whose fetches are of 10 MiB."""
 WORTHWHILE = 1.25
@@ -134,8 +136,8 @@ def free_for_heap(limited: int | None, shards: int) -> int:
 
 
 def needed(shards: int) -> int:
-    """MiB of a container in which so many shards can all have fetches of 10 MiB."""
-    return FIXED + (LARGE + HEAP_OF_LARGE) * max(1, shards)
+    """MiB of a container in which so many shards can all have fetches of 10 MiB, whatever is in them."""
+    return FIXED + (LARGEST + HEAP_OF_LARGE) * max(1, shards)
 
 
 def kills(groups: Path = GROUPS) -> int:

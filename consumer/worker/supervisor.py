@@ -418,7 +418,7 @@ class Supervisor:
             self._know(initialised=True)
         if ENDING in line:
             self._ending = time.monotonic()
-        if line.startswith(OUT_OF_MEMORY):
+        if OUT_OF_MEMORY in line:
             self._exhausted = True
         if STARTED in line or any(left in line for left in LEFT):
             self._notice_shard(line)

@@ -113,7 +113,7 @@ def test_after_the_kernel_has_killed_the_heap_is_again_what_fits() -> None:
     assert memory.after_kill(Share(210, 1), 512 * MIB) is None
 
 
-@pytest.mark.parametrize(("shards", "mib"), [(0, 417), (1, 417), (4, 1_092)])
+@pytest.mark.parametrize(("shards", "mib"), [(0, 462), (1, 462), (4, 1_272)])
 def test_what_a_container_needs_for_large_records_grows_by_the_shards(shards: int, mib: int) -> None:
     assert memory.needed(shards) == mib
 
