@@ -18,6 +18,8 @@ LIMITS = Limits()
 NOW = START + 500
 
 SEQUENCES = st.integers(1, 6)
+FAR_SEQUENCES = SEQUENCES | st.sampled_from([1_000_004, 1_000_008, 10**9, 10**9 + 1, 1_767_225_600, 2**53 - 1])
+"""Also more than a million ahead of the others, and around the ceiling of 1,000,000,000."""
 EVENT_IDS = st.sampled_from(["e-a", "e-b", "E-b", "e-\U0001f3b2"])
 TIMES = st.integers(START, START + 1_000)
 TYPES = st.sampled_from(get_args(LimitType))
@@ -72,7 +74,12 @@ RESET_FIELDS = st.fixed_dictionaries(
 
 
 @st.composite
-def events(draw: st.DrawFn, users: Sequence[str] = ("u-1",), limits: Sequence[str] = ("l-1",)) -> Event:
+def events(
+    draw: st.DrawFn,
+    users: Sequence[str] = ("u-1",),
+    limits: Sequence[str] = ("l-1",),
+    sequences: SearchStrategy[int] = SEQUENCES,
+) -> Event:
     make, fields = draw(
         st.sampled_from([(created, CREATED_FIELDS), (progress_changed, PROGRESS_FIELDS), (reset, RESET_FIELDS)])
     )
@@ -80,7 +87,7 @@ def events(draw: st.DrawFn, users: Sequence[str] = ("u-1",), limits: Sequence[st
         "userId": draw(st.sampled_from(users)),
         "userLimitId": draw(st.sampled_from(limits)),
     }
-    event: Event = make(draw(SEQUENCES), draw(EVENT_IDS), **payload)
+    event: Event = make(draw(sequences), draw(EVENT_IDS), **payload)
     event["createdAt"] = draw(TIMES)
     return event
 
@@ -101,9 +108,9 @@ def identity(event: Event) -> tuple[str, str, int, str]:
     return (payload["userId"], payload["userLimitId"], event["sequenceNumber"], event["eventId"])
 
 
-def histories(size: int = 12) -> SearchStrategy[list[Event]]:
+def histories(size: int = 12, sequences: SearchStrategy[int] = SEQUENCES) -> SearchStrategy[list[Event]]:
     """Different events of a few limits, in any order, some of them at one sequence number."""
-    some = events(users=("u-1", "u-2"), limits=("l-1", "l-2"))
+    some = events(users=("u-1", "u-2"), limits=("l-1", "l-2"), sequences=sequences)
     return st.lists(some, min_size=1, max_size=size, unique_by=identity)
 
 

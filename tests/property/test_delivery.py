@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.limits.sample import Sample
 from consumer.limits.sample import histories as lifelike
-from tests.property.strategies import NOW, deliveries, histories
+from tests.property.strategies import FAR_SEQUENCES, NOW, deliveries, histories
 from tests.support import oracle
 from tests.support.core import Core, UnsteadyRepository, memory
-from tests.support.events import Event
+from tests.support.events import Event, created, encode
+from tests.support.spoiled import with_field
 
 CACHES = pytest.mark.parametrize("cached", [0, 1, 10_000], ids=["no cache", "a cache of one", "a cache of all"])
+POISON = st.sampled_from([b"", b"poison", b"null", b"{}", b"\xff", encode(created(1) | {"aggregateId": "u-other"})])
 
 
 def kept(core: Core, events: list[Event], now: int = NOW) -> dict[oracle.Key, dict[str, Any]]:
@@ -33,6 +36,43 @@ def test_any_order_any_duplication_any_batches(cached: int, data: st.DataObject,
         assert delivered.outcomes.total() == len(batch)
         assert not delivered.outcomes[Outcome.QUARANTINED]
     assert kept(core, events) == oracle.expected(events, NOW)
+
+
+@CACHES
+@given(st.data(), histories(sequences=FAR_SEQUENCES), st.lists(POISON, max_size=4))
+def test_the_set_of_records_decides_the_limits_and_the_quarantine(
+    cached: int, data: st.DataObject, events: list[Event], poison: list[bytes]
+) -> None:
+    """Twice, each time in an order, with repeats and in batches of its own; only IDENTITY is an exception."""
+    ends = []
+    for _ in range(2):
+        core = Core(cached=cached)
+        for batch in data.draw(deliveries([*map(encode, events), *poison])):
+            assert core.deliver(*batch).unsettled is None
+        assert kept(core, events) == oracle.expected(events, NOW)
+        ends.append({(entry.record.data, entry.reason, entry.detail) for entry in core.quarantine.entries()})
+    assert ends[0] == ends[1]
+    too_high = {encode(event) for event in events if event["sequenceNumber"] > oracle.CEILING}
+    assert {data for data, reason, _ in ends[0] if reason == Reason.SEQUENCE} == too_high
+
+
+@pytest.mark.parametrize("field", ["brandId", "currencyCode"])
+@given(histories(size=4), histories(size=4))
+def test_the_one_exception_is_identity(field: str, some: list[Event], others: list[Event]) -> None:
+    """Who comes first decides brand and currency: amounts of two currencies must never meet in one limit."""
+    mixed = [with_field(event, ("payload", field), "EUR") for event in others]
+    mixed = [event for event in mixed if limit_of(event) in set(map(limit_of, some))]
+    for first, later in ((some, mixed), (mixed, some)):
+        core, claimed = Core(), set(map(limit_of, first))
+        core.deliver(*first)
+        delivered = core.deliver(*later)
+        refused = [event for event in later if limit_of(event) in claimed]
+        assert delivered.reasons[Reason.IDENTITY] == len(refused)
+        assert [entry.record.data for entry in delivered.quarantined] == list(map(encode, refused))
+
+
+def limit_of(event: Event) -> tuple[str, str]:
+    return (event["payload"]["userId"], event["payload"]["userLimitId"])
 
 
 @CACHES
