@@ -25,7 +25,7 @@ class Unreadable:
     """A row of the store that no state can be made of.
 
     detail   where it is and what is wrong, with a hash for the key; never what the row says
-    version  whatever the row has in the place of its version; None for nothing
+    version  what the row has in the place of its version, in the store's own form; None for nothing
     """
 
     key: Key

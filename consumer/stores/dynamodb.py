@@ -84,10 +84,11 @@ class DynamoRepository(Generic[S]):
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def forget(self, key: Key, found: Stored[S]) -> bool:
+        version: Any = {"S": found.version} if isinstance(found, Versioned) else found.version
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(#version)"}
-        if found.version is not None:
+        if version is not None:
             condition["ConditionExpression"] = "#version = :version"
-            condition["ExpressionAttributeValues"] = {":version": self._serialize(found.version)}
+            condition["ExpressionAttributeValues"] = {":version": version}
         with unavailable(f"deletion in {self._table}"):
             try:
                 self._client.delete_item(
@@ -157,7 +158,11 @@ class DynamoRepository(Generic[S]):
             unknown |= dict.fromkeys(unseen, cause)
         else:
             conflicts |= {key: seen.get(key) for key in unseen}
-        met = {key for key, current in conflicts.items() if current and current.version == ours[key].version}
+        met = {
+            key
+            for key, current in conflicts.items()
+            if isinstance(current, Versioned) and current.version == ours[key].version
+        }
         # a request repeated after its answer was lost meets its own write
         stored |= {key: ours[key] for key in met}
         return Saved(stored, {key: conflicts[key] for key in conflicts.keys() - met}, unknown)
@@ -194,18 +199,19 @@ class DynamoRepository(Generic[S]):
         return self._stored(item) if item else None
 
     def _stored(self, item: Mapping[str, Any]) -> Stored[S]:
-        attributes = {name: self._deserialize(value) for name, value in item.items()}
-        version = attributes.pop(VERSION, None)
-        if not isinstance(version, str) or not version:
-            return self._unreadable(item, f"{VERSION}: a string is needed", version)
+        version = item.get(VERSION, {}).get("S")
+        if not version:
+            return self._unreadable(item, f"{VERSION}: a string is needed")
         try:
+            # boto3 refuses numbers of more than 38 digits, which the table can hold
+            attributes = {name: self._deserialize(value) for name, value in item.items() if name != VERSION}
             return Versioned(self._codec.load(attributes), version)
         except MALFORMED as wrong:
-            return self._unreadable(item, str(wrong) if isinstance(wrong, Malformed) else type(wrong).__name__, version)
+            return self._unreadable(item, str(wrong) if isinstance(wrong, Malformed) else type(wrong).__name__)
 
-    def _unreadable(self, item: Mapping[str, Any], wrong: str, version: object) -> Unreadable:
+    def _unreadable(self, item: Mapping[str, Any], wrong: str) -> Unreadable:
         key = self._key(item)
-        return Unreadable(key, f"row {hashed(key)} of the table {self._table}: {wrong}", version)
+        return Unreadable(key, f"row {hashed(key)} of the table {self._table}: {wrong}", item.get(VERSION))
 
     def _key(self, item: Mapping[str, Any]) -> Key:
         partition, sort = self._codec.key_names

@@ -17,7 +17,8 @@ from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason
 from consumer.entrypoints.kcl import ShardRules
 from consumer.limits.sample import Sample
-from tests.property.strategies import histories, identity
+from tests.property.strategies import FAR_SEQUENCES, histories, identity
+from tests.support import oracle
 from tests.support.core import Fate
 from tests.support.events import Event, encode
 from tests.support.fleet import Fleet, Killed, Shard, Tenancy
@@ -35,6 +36,7 @@ class Turn(Enum):
     KILLED_AFTER = auto()
     A_THIEF_FIRST = auto()
     A_ZOMBIE_FIRST = auto()
+    AN_OPERATOR_FIRST = auto()
 
 
 FATES = {Turn.REPLY_LOST: Fate.REPLY_LOST, Turn.THROTTLED: Fate.THROTTLED}
@@ -81,24 +83,29 @@ class Application(RuleBasedStateMachine):
     def start(self, shards: int, records: int) -> None:
         self.fleet = Fleet(shards, ShardRules(CheckpointPolicy(seconds=10, records=records), batch_deadline=2))
         self.events: dict[tuple[str, str, int, str], Event] = {}
+        self.refused = {POISON.data: POISON.poison_reason}
         self.tenancies: list[Tenancy] = []
 
     # the stream
 
-    @rule(events=histories(size=4))
+    @rule(events=histories(4, FAR_SEQUENCES))
     def put(self, events: list[Event]) -> None:
         """Some have been put before: then the producer sends them again as they were."""
         for event in events:
             self.fleet.put(self._sample(event))
 
-    @rule(events=histories(size=3))
+    @rule(events=histories(3, FAR_SEQUENCES))
     def put_together(self, events: list[Event]) -> None:
         """An aggregate; its key is the first event's, whoever the others are of."""
         self.fleet.put(*map(self._sample, events))
 
     def _sample(self, event: Event) -> Sample:
         same = self.events.setdefault(identity(event), event)
-        return Sample(same["aggregateId"], encode(same), same)
+        data = encode(same)
+        if same["sequenceNumber"] <= oracle.CEILING:
+            return Sample(same["aggregateId"], data, same)
+        self.refused[data] = Reason.SEQUENCE
+        return Sample(same["aggregateId"], data, None, Reason.SEQUENCE)
 
     @rule()
     def put_poison(self) -> None:
@@ -162,9 +169,10 @@ class Application(RuleBasedStateMachine):
         return [tenancy for tenancy in self._living() if not tenancy.holds_the_lease]
 
     def _take(self, shard: Shard, cached: int = 100) -> Tenancy:
-        others = {
+        others: dict[Turn, Callable[[], object]] = {
             Turn.A_THIEF_FIRST: partial(self._rob, shard),
             Turn.A_ZOMBIE_FIRST: partial(self._wake_a_zombie, shard),
+            Turn.AN_OPERATOR_FIRST: self._forget_the_first,
         }
         self.tenancies.append(self.fleet.take(shard, Script(others), cached))
         return self.tenancies[-1]
@@ -179,6 +187,17 @@ class Application(RuleBasedStateMachine):
         for tenancy in self._zombies():
             if tenancy.shard is shard and not tenancy.busy:
                 _work(tenancy, 1, ())
+
+    @precondition(lambda self: self.fleet.table.states())
+    @rule(data=st.data())
+    def an_operator_forgets_a_limit(self, data: st.DataObject) -> None:
+        state = data.draw(st.sampled_from(self.fleet.table.states()))
+        self.fleet.forget_a_limit((state.user_id, state.user_limit_id))
+
+    def _forget_the_first(self) -> None:
+        """Just now, between the reading and the writing of somebody for instance."""
+        for state in self.fleet.table.states()[:1]:
+            self.fleet.forget_a_limit((state.user_id, state.user_limit_id))
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))
     def pass_time(self, seconds: float) -> None:
@@ -196,7 +215,8 @@ class Application(RuleBasedStateMachine):
 
     @invariant()
     def nothing_sound_is_quarantined(self) -> None:
-        assert all(entry.record.data == POISON.data for entry in self.fleet.quarantine.entries())
+        kept = self.fleet.quarantine.entries()
+        assert all(self.refused.get(entry.record.data) == entry.reason for entry in kept)
 
     @invariant()
     def no_checkpoint_lies_past_what_is_not_settled(self) -> None:
@@ -206,6 +226,8 @@ class Application(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: once all is read, it is the fold of all events, and the oracle's answer."""
         self.fleet.drain()
+        if self.fleet.forgotten:
+            self.fleet.read_all_again()
         assert self.fleet.problems() == []
         self.fleet.lose_the_leases()
         writes = self.fleet.table.writes

@@ -389,6 +389,7 @@ class Fleet:
         self.table, self.quarantine = WatchedTable(), WatchedQuarantine()
         self.rules = rules or ShardRules(CheckpointPolicy(seconds=5, records=1), batch_deadline=5)
         self.time = 0.0
+        self.forgotten: set[Key] = set()
         self._numbers = count(1)
         self._names = (f"shardId-{number:012}" for number in count())
         self.shards = [Shard(next(self._names)) for _ in range(shards)]
@@ -434,6 +435,18 @@ class Fleet:
         for shard in self.shards:
             shard.holder, shard.done, shard.ended = None, 0, False
 
+    def forget_a_limit(self, key: Key) -> None:
+        """As an operator does: deletes what is stored. Until all is read again, some of its events have no effect."""
+        self.forgotten.add(key)
+        found = self.table.load([key]).get(key)
+        assert found is None or self.table.forget(key, found)
+
+    def read_all_again(self) -> None:
+        """From the beginning to the end, by new record processors: what was forgotten is built again."""
+        self.lose_the_leases()
+        self.forgotten.clear()
+        self.drain()
+
     def drain(self) -> None:
         """New record processors, whom nothing troubles, read all shards to their ends."""
         for _ in self.shards:
@@ -466,6 +479,8 @@ class Fleet:
         if event["type"] not in oracle.OURS:
             return True
         key = (event["payload"]["userId"], event["payload"]["userLimitId"])
+        if key in self.forgotten:
+            return True
         found = self.table.load([key]).get(key)
         own = (event["sequenceNumber"], event["eventId"])
         return found is not None and all(stamp(LIMITS.dump(found.state), name) >= own for name in written_by(event))
