@@ -153,6 +153,8 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     assert set_aside(variables, "quarantine") == Counter([b"poison"]), "what can be applied has left, the rest has not"
 
     assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
+    user, limit = next(iter(expected(made)))
+    consumer(replayer, "limits", "forget", user, limit, "--yes")
     consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
     assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2
     for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn")):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumer import metrics
+from consumer.engine.errors import Reason
 from deploy.dashboard import dashboard
 from tests.support.prometheus import Prometheus, prometheus, tool
 from tests.support.scenario import Stage, poison, samples, until_received
@@ -49,7 +50,9 @@ def test_prometheus_finds_every_series_and_every_rule_and_panel_works(stage: Sta
         assert_targets(watcher)
         until(lambda: all(rule["health"] != "unknown" for rule in watcher.rules()), "the rules to be evaluated")
         assert [rule["name"] for rule in watcher.rules() if rule["health"] != "ok" or rule.get("lastError")] == []
-        until(lambda: firing(watcher) == ["ConsumerRecordsQuarantined"], "the one alert there is a reason for")
+        reasons = {sample.poison_reason for sample in made}
+        wanted = ["ConsumerRecordsQuarantined", *(["ConsumerIdentityRefused"] if Reason.IDENTITY in reasons else [])]
+        until(lambda: firing(watcher) == wanted, "the alerts there is a reason for")
         until(lambda: empty(watcher) == ["Throttles"], "every panel to show something, but for the throttles")
 
         assert running.stop() == 0

@@ -242,6 +242,16 @@ def test_rights_name_what_they_are_for(any_template: dict[str, Any]) -> None:
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
+def test_a_limit_can_be_deleted_by_an_operator_alone(any_template: dict[str, Any]) -> None:
+    may_delete = [
+        name
+        for name, role in resources(any_template, "AWS::IAM::Role").items()
+        for each in statements(_written_out(role["Policies"]))
+        if "dynamodb:DeleteItem" in each["Action"] and "LimitsTable" in json.dumps(each["Resource"])
+    ]
+    assert may_delete == (["ReplayRole"] if "ReplayRole" in any_template["Resources"] else [])
+
+
 def test_metrics_can_be_sent_under_the_applications_name_alone() -> None:
     task = resolved("fargate.yaml", KclMetricsLevel="SUMMARY").properties("TaskRole")
     (metrics,) = [each for each in statements(task["Policies"]) if each["Action"] == ["cloudwatch:PutMetricData"]]
