@@ -66,8 +66,8 @@ RECORDS = Metric(
 QUARANTINED = Metric("consumer_quarantined_records_total", "Records quarantined, by reason code.", labels=("reason",))
 WARNINGS = Metric(
     "consumer_warnings_total",
-    "Oddities in events that were applied all the same, by kind: drift against what is stored, two events with one"
-    " sequence number, progress over the limit.",
+    "Oddities in events that were not refused for it, by kind: drift against what is stored, two events with one"
+    " sequence number, numbers far ahead or against the time, progress over the limit, times of another age.",
     labels=("kind",),
 )
 BATCH_RECORDS = Metric(

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +47,11 @@ class Stage:
         """Every limit in the table as its JSON, by key."""
         return {key: view(state, NOW).to_json() for key, state in self.states().items()}
 
-    def states(self) -> dict[tuple[str, str], LimitState]:
-        """Every limit in the table with all that its registers remember, by key."""
+    def states(self, without: Container[tuple[str, str]] = ()) -> dict[tuple[str, str], LimitState]:
+        """Every limit in the table with all that its registers remember, by key, except those."""
         read = TypeDeserializer().deserialize
         items = self.items(self.variables["AWS_TABLE_NAME"])
+        items = [item for item in items if (item["userId"]["S"], item["userLimitId"]["S"]) not in without]
         states = [Limits().load({name: read(value) for name, value in item.items()}) for item in items]
         return {(state.user_id, state.user_limit_id): state for state in states}
 
