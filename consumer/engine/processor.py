@@ -344,12 +344,19 @@ class Processor(Generic[E, S]):
 
     def _mind_the_breaker(self, batch: _Batch[E]) -> None:
         for index in range(len(batch.records)):
+            if _is_blameless(batch.rejected.get(index)):
+                continue
             self._rejected_in_a_row = self._rejected_in_a_row + 1 if index in batch.rejected else 0
             if 0 < self.breaker <= self._rejected_in_a_row:
                 raise BreakerOpen(
                     f"{self.breaker} records in a row were rejected, the last at {batch.records[index].position}:"
                     f" {batch.rejected[index].rejected}"
                 )
+
+
+def _is_blameless(verdict: Verdict | None) -> bool:
+    """A row of the store is at fault, which must not end the worker, and not the records."""
+    return bool(verdict and verdict.rejected and verdict.rejected.reason is Reason.STORED_STATE)
 
 
 def _changes(folded: Folded[S], stored: Stored[S] | None) -> bool:

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
+from consumer.engine.quarantine import Quarantined
+from consumer.engine.records import Position, Record
+from consumer.stores.directory import DirectoryQuarantine
 from tests.support.emulators import Emulator, session
-from tests.support.events import Event, created, progress_changed
+from tests.support.events import Event, created, encode, progress_changed
 from tests.support.odd_rows import sound
 from tests.support.service import consumer, environment
 
@@ -178,6 +181,19 @@ def test_a_row_that_cannot_be_read_is_told_and_can_be_forgotten(place: Place) ->
 
     assert place.run("limits", "forget", "u-odd", "l-odd", "--yes").returncode == 0
     assert place.run("limits", "u-odd").returncode == 0
+
+
+def test_what_an_older_version_has_quarantined_for_its_number_is_applied_by_a_replay(place: Place) -> None:
+    """Far ahead of what is stored, and below the ceiling: its reason is none any more."""
+    place.apply(created(1, userId="u-ahead"))
+    record = Record(Position("s", "shardId-0", "17"), encode(progress_changed(2_000_000, userId="u-ahead")))
+    quarantine = DirectoryQuarantine(place.folder / "quarantine")
+    quarantine.put([Quarantined(record, "SEQUENCE_JUMP", "sequenceNumber: more than 1000000 ahead of what is stored")])
+
+    assert place.run("quarantine", "replay").returncode == 0
+    (limit,) = place.shown("u-ahead")
+    assert (limit["progress"], limit["lastSequenceNumber"]) == ("10", 2_000_000)
+    assert list(quarantine.entries()) == []
 
 
 def test_a_limit_of_the_wrong_currency_is_put_right(place: Place) -> None:

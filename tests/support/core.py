@@ -136,6 +136,27 @@ class UnsteadyRepository(Generic[S]):
         return self.kept.partition(partition)
 
 
+class UnreadableRepository(Generic[S]):
+    """A store in which the rows of the `odd` keys cannot be read, however they are met."""
+
+    def __init__(self, kept: Repository[S], odd: Iterable[Key] = ()) -> None:
+        self.kept, self.odd = kept, set(odd)
+
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
+        asked = set(keys)
+        return {**self.kept.load(asked - self.odd), **self._told(asked)}
+
+    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+        saved = self.kept.save({key: change for key, change in changes.items() if key not in self.odd})
+        return Saved(saved.stored, {**saved.conflicts, **self._told(changes)}, saved.unknown)
+
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
+        return [*self.kept.partition(partition), *self._told(self.odd).values()]
+
+    def _told(self, keys: Iterable[Key]) -> dict[Key, Unreadable]:
+        return {key: Unreadable(key, "row of the table: spoilt") for key in keys if key in self.odd}
+
+
 def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
     return {key: value for key, value in of.items() if key in keys}
 

@@ -6,9 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.config import Config
 
-from consumer.engine.errors import SettingsError
-from consumer.settings import AwsSettings, CoreSettings, Settings, is_loopback, load, misspelt, variable
+from consumer import bootstrap
+from consumer.engine.errors import Reason, SettingsError
+from consumer.engine.patience import NoPatience
+from consumer.limits.projection import Limits
+from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings, is_loopback, load, misspelt, variable
 from consumer.stores.aws import CLIENT, IMPATIENT
+from tests.support import oracle
+from tests.support.events import created, records
 
 SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
 ENDPOINTS = (
@@ -21,6 +26,23 @@ ENDPOINTS = (
 INSECURE = "CONSUMER_ALLOW_INSECURE_ENDPOINTS"
 
 Given = Callable[..., None]
+
+
+def test_the_ceiling_of_numbers_is_the_events_own_unless_it_is_set(given: Given) -> None:
+    given()
+    assert load(CoreSettings).max_sequence_number == Limits().max_sequence == oracle.CEILING
+    given(CONSUMER_MAX_SEQUENCE_NUMBER="7")
+    core = bootstrap.processor(load(CoreSettings))
+    assert core.projection.max_sequence == 7  # type: ignore[attr-defined] # a projection in general has none
+    alone, _ = bootstrap.in_memory_processor(load(RecordSettings))
+    results = [alone.process(records(created(sequence)), NoPatience()) for sequence in (7, 8)]
+    assert [result.reasons for result in results] == [{}, {Reason.SEQUENCE: 1}]
+
+
+def test_a_command_without_aws_reads_no_more_than_the_settings_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.setenv("CONSUMER_MAX_SEQUENCE_NUMBER", "0")
+    assert problems(RecordSettings) == ["CONSUMER_MAX_SEQUENCE_NUMBER: Input should be greater than 0"]
 
 
 @pytest.fixture
@@ -36,7 +58,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     return add
 
 
-def problems(kind: type[AwsSettings] = Settings) -> list[str]:
+def problems(kind: type[AwsSettings] | type[RecordSettings] = Settings) -> list[str]:
     with pytest.raises(SettingsError) as refused:
         load(kind)
     return refused.value.problems

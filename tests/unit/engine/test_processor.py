@@ -14,7 +14,17 @@ from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository, Versioned
 from consumer.limits.state import LimitState
-from tests.support.core import Core, Fate, Patient, UnsteadyQuarantine, UnsteadyRepository, found, memory, times
+from tests.support.core import (
+    Core,
+    Fate,
+    Patient,
+    UnreadableRepository,
+    UnsteadyQuarantine,
+    UnsteadyRepository,
+    found,
+    memory,
+    times,
+)
 from tests.support.events import LIMIT, USER, Event, created, foreign, position, progress_changed, records
 from tests.support.tiny import Peak, Peaks, Reading
 
@@ -428,6 +438,29 @@ def test_poison_that_comes_again_is_kept_once() -> None:
     assert len(list(core.quarantine.entries())) == 1
 
 
+# rows that cannot be read
+
+
+def test_a_row_that_cannot_be_read_costs_its_own_limit_alone() -> None:
+    core = Core(UnreadableRepository(memory(), {(USER, LIMIT)}))
+    delivered = core.deliver(created(1), created(2, userLimitId="l-2"), POISON, progress_changed(3))
+    assert outcomes(delivered) == [QUARANTINED, APPLIED, QUARANTINED, QUARANTINED]
+    assert delivered.reasons == {Reason.STORED_STATE: 2, Reason.JSON: 1}
+    assert delivered.by_type[("USER_LIMIT_CREATED", QUARANTINED)] == 1
+    assert (delivered.unsettled, core.patience.waits) == (None, [])
+    assert [each.user_limit_id for each in core.repository.partition(USER) if isinstance(each, LimitState)] == ["l-2"]
+
+
+def test_a_row_that_becomes_unreadable_while_it_is_remembered() -> None:
+    table = UnreadableRepository(memory())
+    core = Core(table)
+    core.deliver(created(1))
+    table.odd.add((USER, LIMIT))
+    assert outcomes(core.deliver(created(1), progress_changed(2))) == [QUARANTINED] * 2
+    table.odd.clear()
+    assert outcomes(core.deliver(created(1), progress_changed(2))) == [DUPLICATE, APPLIED]
+
+
 # the breaker
 
 
@@ -465,6 +498,15 @@ def test_what_only_the_stored_state_condemns_counts_too(guarded: Core) -> None:
     guarded.deliver(created(1))
     with pytest.raises(BreakerOpen, match="brandId"):
         guarded.deliver(*(progress_changed(sequence, brandId="other") for sequence in (2, 3, 4)))
+
+
+def test_a_row_that_cannot_be_read_opens_no_breaker(guarded: Core) -> None:
+    guarded.processor.repository = UnreadableRepository(memory(), {(USER, LIMIT)})
+    refused = [progress_changed(sequence) for sequence in range(2, 12)]
+    assert guarded.deliver(*refused, created(1, userLimitId="l-2")).reasons == {Reason.STORED_STATE: 10}
+    guarded.deliver(POISON, POISON, progress_changed(12))
+    with pytest.raises(BreakerOpen, match="3 records in a row"):
+        guarded.deliver(POISON)
 
 
 def test_an_empty_batch_does_not_reset_the_breaker(guarded: Core) -> None:

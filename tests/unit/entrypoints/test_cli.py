@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from consumer.engine.quarantine import Quarantined
+from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample, histories
+from consumer.stores.directory import DirectoryQuarantine
 from tests.support import oracle
+from tests.support.events import created
 
 NOW_FREE = ("resetOverdue",)
 """What depends on when one looks."""
@@ -119,6 +123,24 @@ def test_time_outs_out_of_order_are_refused() -> None:
 
     assert run.returncode == 2
     assert b"CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than CONSUMER_STOP_TIMEOUT_SECONDS" in run.stderr
+
+
+def test_what_an_older_version_has_quarantined_can_be_listed_shown_and_dropped(tmp_path: Path) -> None:
+    """Its reason is none any more."""
+    variables = {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false", "CONSUMER_QUARANTINE": f"dir:{tmp_path}"}
+    entry = Quarantined(Record(Position("s", "shardId-0", "17"), b"{}"), "SEQUENCE_JUMP", "sequenceNumber: too far")
+    DirectoryQuarantine(tmp_path).put([entry])
+
+    assert json.loads(consumer("quarantine", "list", "--json", variables=variables).stdout)["reason"] == entry.reason
+    assert b"SEQUENCE_JUMP" in consumer("quarantine", "show", "s/shardId-0/17", variables=variables).stdout
+    assert consumer("quarantine", "drop", "s/shardId-0/17", variables=variables).returncode == 0
+
+
+@pytest.mark.parametrize(("most", "outcome"), [("5", "applied"), ("4", "quarantined")])
+def test_apply_heeds_the_settings_of_records(most: str, outcome: str) -> None:
+    given = json.dumps(created(5)).encode()
+    run = consumer("apply", "--json", "-", given=given, variables={"CONSUMER_MAX_SEQUENCE_NUMBER": most})
+    assert json.loads(run.stdout)["outcomes"][outcome] == 1
 
 
 def test_quarantined_records_can_be_listed_shown_and_dropped(tmp_path: Path) -> None:

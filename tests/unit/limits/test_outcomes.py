@@ -206,6 +206,53 @@ def test_two_events_of_one_sequence_number_are_reported_and_the_higher_event_id_
     assert core.limit()["progress"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("ahead", "warned"), [(1_000_000, Counter[str]()), (1_000_001, Counter({changes.SEQUENCE_JUMP: 1}))]
+)
+def test_a_number_far_ahead_of_what_is_stored_is_applied_with_a_warning(ahead: int, warned: Counter[str]) -> None:
+    core = Core()
+    core.deliver(created(1))
+    delivered = core.deliver(progress_changed(1 + ahead))
+    assert (delivered.outcomes, delivered.warnings) == ({APPLIED: 1}, warned)
+    assert core.deliver(progress_changed(1 + ahead)).warnings == Counter()
+
+
+def test_a_first_event_has_nothing_that_it_could_be_ahead_of() -> None:
+    assert Core().deliver(created(1_000_000_000)).warnings == Counter()
+
+
+@pytest.mark.parametrize("at", [START + 1, START + 60_000])
+@pytest.mark.parametrize(("late", "outcome"), [(created(4), APPLIED), (progress_changed(4), STALE)])
+def test_an_event_older_by_number_and_younger_by_time(late: Event, outcome: Outcome, at: int) -> None:
+    core = Core()
+    core.deliver(progress_changed(5) | {"createdAt": START})
+    delivered = core.deliver(late | {"createdAt": at})
+    assert (delivered.outcomes, delivered.warnings) == ({outcome: 1}, {changes.TIME_DRIFT: 1})
+    assert core.limit()["lastSequenceNumber"] == 5
+
+
+@pytest.mark.parametrize("at", [START - 1, START])
+def test_an_event_older_by_number_and_not_younger(at: int) -> None:
+    core = Core()
+    core.deliver(progress_changed(5) | {"createdAt": START})
+    assert core.deliver(created(4) | {"createdAt": at}).warnings == Counter()
+
+
+def test_a_duplicate_is_not_warned_of_for_its_time() -> None:
+    core, early = Core(), created(4) | {"createdAt": START + 9}
+    core.deliver(early, progress_changed(5) | {"createdAt": START})
+    delivered = core.deliver(early)
+    assert (delivered.outcomes, delivered.warnings) == ({DUPLICATE: 1}, Counter())
+
+
+def test_odd_times_are_counted_by_their_place_once_an_event_is_applied() -> None:
+    core = Core()
+    odd = created(1, activeFrom=0, activeUntil=0, createdAt=0, nextResetTime=0) | {"createdAt": 0}
+    places = ("createdAt", *(f"payload.{name}" for name in ("activeFrom", "activeUntil", "createdAt", "nextResetTime")))
+    assert core.deliver(odd).warnings == Counter(f"{changes.ODD_TIME}:{place}" for place in places)
+    assert core.deliver(odd).warnings == Counter()
+
+
 def test_counts_add_up_to_the_records_received() -> None:
     core = Core()
     batch = [created(1), created(1), b"", foreign("NEW"), progress_changed(3), progress_changed(2), in_base64("#")]

@@ -120,6 +120,30 @@ def test_overdue_means_no_reset_since_the_next_one_was_told(events: Sequence[Eve
     assert seen(*events, now=START + DAY)["resetOverdue"] is overdue
 
 
+@pytest.mark.parametrize(
+    ("reset_time", "odd"),
+    [
+        (START // 1_000, ["nextResetTime"]),
+        (START * 1_000, ["nextResetTime"]),
+        (946_684_799_999, ["nextResetTime"]),
+        (946_684_800_000, None),
+        (4_102_444_799_999, None),
+        (4_102_444_800_000, ["nextResetTime"]),
+    ],
+)
+def test_a_reset_time_of_another_age_is_told(reset_time: int, odd: list[str] | None) -> None:
+    found = seen(created(1, nextResetTime=reset_time))
+    assert found.get("oddTimes") == odd
+    assert found["resetOverdue"] is (reset_time <= START), "as it was for readers that do not know oddTimes"
+
+
+def test_every_time_that_is_shown_may_be_odd() -> None:
+    event = created(1, activeFrom=0, activeUntil=1, createdAt=2, nextResetTime=3) | {"createdAt": 4}
+    found = seen(event)
+    assert found["oddTimes"] == ["activeFrom", "activeUntil", "createdAt", "nextResetTime", "lastEventAt"]
+    assert all(name in found for name in found["oddTimes"])
+
+
 def test_two_limits_of_one_type_and_period_are_two_limits() -> None:
     core = Core()
     core.deliver(
