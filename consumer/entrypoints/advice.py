@@ -39,6 +39,7 @@ _BY_CODE = {
     ),
     **dict.fromkeys((*THROTTLES, "InternalServerError", "InternalFailure", "ServiceUnavailable", "500", "503"), _LATER),
 }
+_KINESIS = frozenset({"DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"})
 MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket", "404"})
 
 
@@ -46,10 +47,17 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown error"))
 
 
-def advise(error: ClientError | BotoCoreError, *, action: str, resource: str, missing: str) -> str:
-    """`action`: what IAM calls it; `resource`: on what; `missing`: what to do when that does not exist."""
+def action_of(error: ClientError) -> str:
+    """What IAM calls that which was refused."""
+    operation = error.operation_name
+    service = "kinesis" if operation in _KINESIS else "s3" if operation == "PutObject" else "dynamodb"
+    return f"{service}:{operation}"
+
+
+def advise(error: ClientError | BotoCoreError, *, resource: str, missing: str) -> str:
+    """`resource`: what was asked for; `missing`: what to do when that does not exist."""
     if isinstance(error, ClientError):
-        return _of_code(code_of(error), action, resource, missing)
+        return _of_code(code_of(error), action_of(error), resource, missing)
     if isinstance(error, _NO_CREDENTIALS):
         return CREDENTIALS
     return _NETWORK if isinstance(error, _UNREACHABLE) else "see the message"

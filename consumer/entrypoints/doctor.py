@@ -68,7 +68,7 @@ def _locally(what: str, look: Callable[[], str], todo: str) -> Finding:
         return Finding(what, str(error), todo)
 
 
-def _in_aws(what: str, look: Callable[[], str], service: str, resource: str, missing: str) -> Finding:
+def _in_aws(what: str, look: Callable[[], str], resource: str, missing: str) -> Finding:
     """`look` returns what it found. SettingsError says what is wrong and, after the last colon, what to do."""
     try:
         return Finding(what, look())
@@ -76,12 +76,11 @@ def _in_aws(what: str, look: Callable[[], str], service: str, resource: str, mis
         found, _, todo = str(error).rpartition(": ")
         return Finding(what, found, todo)
     except (ClientError, BotoCoreError) as error:
-        return _failed(what, error, service, resource, missing)
+        return _failed(what, error, resource, missing)
 
 
-def _failed(what: str, error: ClientError | BotoCoreError, service: str, resource: str, missing: str) -> Finding:
-    operation = error.operation_name if isinstance(error, ClientError) else "any request"
-    todo = advice.advise(error, action=f"{service}:{operation}", resource=resource, missing=missing)
+def _failed(what: str, error: ClientError | BotoCoreError, resource: str, missing: str) -> Finding:
+    todo = advice.advise(error, resource=resource, missing=missing)
     return Finding(what, " ".join(f"{resource}: {error}".split()), todo)
 
 
@@ -114,10 +113,10 @@ def _credentials() -> Finding:
 def _stream(settings: Settings) -> Iterator[Finding]:
     resource = f"stream {settings.stream_name}"
     missing = f"make it: consumer provision --stream SHARDS; or correct {variable('stream_name')} or AWS_REGION"
-    described = _in_aws("stream", lambda: _described_stream(settings), "kinesis", resource, missing)
+    described = _in_aws("stream", lambda: _described_stream(settings), resource, missing)
     yield described
     if described.ok:
-        yield _in_aws("permissions", lambda: _read_stream(settings), "kinesis", resource, missing)
+        yield _in_aws("permissions", lambda: _read_stream(settings), resource, missing)
 
 
 def _described_stream(settings: Settings) -> str:
@@ -145,9 +144,7 @@ def _limits(settings: Settings) -> Iterator[Finding]:
     described = _table(settings, table)
     yield described
     if described.ok:
-        yield _in_aws(
-            "permissions", lambda: _limits_permissions(settings, table), "dynamodb", f"table {table.name}", PROVISION
-        )
+        yield _in_aws("permissions", lambda: _limits_permissions(settings, table), f"table {table.name}", PROVISION)
 
 
 def _limits_permissions(settings: Settings, table: Table) -> str:
@@ -166,7 +163,7 @@ def _kcl_table(settings: Settings, table: Table) -> Iterator[Finding]:
 
 def _table(settings: Settings, table: Table) -> Finding:
     resource = f"table {table.name}"
-    return _in_aws("table", lambda: _described_table(settings, table), "dynamodb", resource, PROVISION)
+    return _in_aws("table", lambda: _described_table(settings, table), resource, PROVISION)
 
 
 def _described_table(settings: Settings, table: Table) -> str:
@@ -184,19 +181,19 @@ def _kcl_permissions(settings: Settings, table: Table) -> Finding:
     try:
         refused = list(probes.refusals(bootstrap.client(settings, "dynamodb", IMPATIENT), table))
     except BotoCoreError as error:
-        return _failed("permissions", error, "dynamodb", resource, PROVISION)
+        return _failed("permissions", error, resource, PROVISION)
     denied = [error for error in refused if advice.code_of(error) in advice.DENIED]
     if denied:
-        actions = ", ".join(f"dynamodb:{error.operation_name}" for error in denied)
+        actions = ", ".join(map(advice.action_of, denied))
         return Finding("permissions", f"{resource}: {actions} denied", advice.allow(actions, resource))
     if refused:
-        return _failed("permissions", refused[0], "dynamodb", resource, PROVISION)
+        return _failed("permissions", refused[0], resource, PROVISION)
     return Finding("permissions", f"{resource}: can be read and written")
 
 
 def _leases(settings: Settings) -> Finding:
-    resource = f"leases of application {settings.application_name}"
-    return _in_aws("leases", lambda: _checked_leases(settings), "dynamodb", resource, PROVISION)
+    resource = f"stream {settings.stream_name} and table {settings.application_name}"
+    return _in_aws("leases", lambda: _checked_leases(settings), resource, PROVISION)
 
 
 def _checked_leases(settings: Settings) -> str:
@@ -221,7 +218,7 @@ def _quarantine(settings: Settings) -> Finding:
         return _locally("quarantine", lambda: probes.write_directory(root), todo)
     bucket = urlsplit(place).netloc
     missing = f"make it: consumer provision --bucket; or correct {variable('quarantine')}"
-    return _in_aws("quarantine", lambda: _writable(settings, bucket), "s3", f"{place}/*", missing)
+    return _in_aws("quarantine", lambda: _writable(settings, bucket), f"{place}/*", missing)
 
 
 def _writable(settings: Settings, bucket: str) -> str:

@@ -105,7 +105,7 @@ ON_ANY = ", ".join(f"dynamodb:{operation}" for operation in KCL)
             [
                 "kinesis:DescribeStreamSummary on stream patient-stream",
                 *(f"dynamodb:DescribeTable on table patient{suffix}" for suffix in KEYS),
-                "kinesis:DescribeStreamSummary on leases of application patient-app",
+                "kinesis:DescribeStreamSummary on stream patient-stream and table patient-app",
                 "s3:PutObject on s3://patient-quarantine/kept/*",
             ],
         ),
@@ -117,7 +117,7 @@ ON_ANY = ", ".join(f"dynamodb:{operation}" for operation in KCL)
                 f"{ON_LEASES} on table patient-app",
                 f"{ON_ANY} on table patient-app-WorkerMetricStats",
                 f"{ON_ANY} on table patient-app-CoordinatorState",
-                "dynamodb:Scan on leases of application patient-app",
+                "dynamodb:Scan on stream patient-stream and table patient-app",
             ],
         ),
         (
