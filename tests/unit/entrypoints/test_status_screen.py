@@ -1,5 +1,7 @@
 """What a person sees of `consumer status`, in 80 columns."""
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -66,6 +68,14 @@ def test_what_is_wrong_is_said_in_its_row(leases: list[Lease], note: str) -> Non
     text = drawn(seen(*leases, lease("b")))
     assert row(text, "a").rstrip().endswith(note)
     assert "1 of 2 shards need a look" in text
+
+
+def test_leases_of_another_stream_are_never_well() -> None:
+    text = drawn(
+        seen(replace(lease("a"), origin="arn:aws:kinesis:x made at t"), lease("b"), lags={"a": Lag(0.0), "b": Lag(0.0)})
+    )
+    assert "leases are of another stream: arn:aws:kinesis:x made at t" in text
+    assert "at work" not in text
 
 
 def test_nobody_leads_and_the_quarantine_is_not_empty() -> None:

@@ -86,3 +86,9 @@ def test_a_workers_loads_are_its_last_figures() -> None:
     figures = {"M": {"C": load("10", "35.5"), "NI": load("-1"), "X": load("2"), "T": load()}}
     (report,) = leases.read([], [{"wid": {"S": "w"}, "lut": {"N": "7"}, "sts": figures}], []).reports
     assert report.loads == {"cpu": 35.5, "X": 2.0}
+
+
+def test_a_lease_that_is_marked_and_knows_its_parents() -> None:
+    row = {**LEASES[0], "consumerStream": {"S": "arn made at t"}, "parentShardId": {"SS": ["b", "a"]}}
+    (lease,) = leases.read([row], None, None).leases
+    assert (lease.origin, lease.parents) == ("arn made at t", ("a", "b"))

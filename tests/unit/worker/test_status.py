@@ -1,12 +1,13 @@
 """What is wrong with which shard, and what only looks so."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from consumer.worker import status
 from consumer.worker.leases import Layout, Lease, Report, Tables
-from consumer.worker.status import Lag, Problem, Seen, Shard, ShardStatus
+from consumer.worker.status import Lag, Problem, Quarantine, Seen, Shard, ShardStatus, Status, Stream
 
 OPEN, CLOSED = True, False
 AT_TIP = Lag(0.0)
@@ -57,6 +58,20 @@ def test_a_lease_that_is_not_renewed_is_wrong_though_its_owner_speaks() -> None:
 def test_where_there_is_nothing_to_read_nothing_need_be_checkpointed() -> None:
     found = judged([Shard("a", OPEN)], lease(checkpoint="TRIM_HORIZON"), lags={"a": AT_TIP})
     assert found["a"].problems == ()
+
+
+def test_a_checkpoint_that_the_stream_refuses_is_wrong() -> None:
+    found = judged([Shard("a", OPEN)], lease(), lags={"a": Lag(None, "InvalidArgumentException", refused=True)})
+    assert found["a"].problems == (Problem.CHECKPOINT_REFUSED,)
+
+
+@pytest.mark.parametrize(("origins", "foreign"), [([], None), ([None, "here"], None), (["here", "there"], "there")])
+def test_leases_of_another_stream_are_wrong_as_a_whole(origins: list[str | None], foreign: str | None) -> None:
+    leases = [replace(lease(str(number)), origin=origin) for number, origin in enumerate(origins)]
+    stream = Stream("events", "ACTIVE", 24, [], "here")
+    found = Status(0.0, "app", stream, tables(*leases), [], [], Quarantine("dir:q", 0))
+    assert found.foreign == foreign
+    assert found.to_json()["problems"] == (["leases-of-another-stream"] if foreign else [])
 
 
 def test_a_shard_that_left_the_stream_before_it_was_read() -> None:
