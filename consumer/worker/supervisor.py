@@ -135,12 +135,12 @@ def run(
     with ExitStack() as stack:
         inbox = stack.enter_context(signals())
         check(settings, environment, executable, command)
-        if connect:
-            preflight.examine(settings, connect)
         listener = stack.enter_context(listen(settings.metrics_address))
         if settings.metrics_leave_the_machine:
             log.warning("metrics leave this machine unprotected", extra={"address": settings.metrics_address})
         directory = stack.enter_context(run_directory(settings.run_directory))
+        if connect:
+            preflight.examine(settings, connect)
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
