@@ -426,6 +426,12 @@ def sound_aggregates() -> Iterator[Entry]:
     name = "aggregate/empty-neighbour"
     empty = kpl.aggregate(b"", encode(of(name, created(1))))
     yield entry(name, "an empty user record", empty, quarantined(Reason.RECORD_DATA), APPLIED)
+    name = "aggregate/nested"
+    nested = kpl.aggregate(encode(of(name, created(1))), kpl.aggregate(encode(of(name, progress_changed(2)))))
+    yield entry(name, "an aggregate inside is not opened", nested, APPLIED, quarantined(Reason.AGGREGATE))
+    name = "aggregate/key-not-there"
+    inside = kpl.text(3, kpl.number(1, 5) + kpl.text(3, encode(of(name, created(1)))))
+    yield entry(name, "partition keys do not matter", kpl.sealed(kpl.text(1, b"u") + inside), APPLIED)
     name = "aggregate/ignored-and-again"
     again = kpl.aggregate(*[encode(of(name, created(1)))] * 2, encode(foreign("LIMIT_USER_CREATED")))
     expected = APPLIED, Expected(Outcome.DUPLICATE), IGNORED

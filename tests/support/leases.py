@@ -79,14 +79,14 @@ def lost(stage: Stage) -> list[str]:
     """Sequence numbers before a checkpoint of records whose effect is neither in the table nor in the quarantine."""
     # the checkpoints first: what is settled meanwhile may be past them, and not yet seen
     done = [part for done, number, data in _records(stage) if done for part in _parts(number, data)]
-    states, quarantined = stage.states(), stage.quarantined()
-    return [number for number, data in done if data not in quarantined and not _in(states, data)]
+    states, kept = stage.states(), stage.quarantined()
+    left = [part for part in done if part.data not in kept and part.delivered.data not in kept]
+    return [str(part.position) for part in left if not _in(states, part.data)]
 
 
-def _parts(number: str, data: bytes) -> list[tuple[str, bytes]]:
+def _parts(number: str, data: bytes) -> list[Record]:
     """The user records inside, when it is an aggregate."""
-    whole = Record(Position("stream", "shard", number), data)
-    return [(f"{number}-{part.position.sub_sequence}", part.data) for part in deaggregate(whole)]
+    return deaggregate(Record(Position("stream", "shard", number), data))
 
 
 def _in(states: Mapping[Key, LimitState], data: bytes) -> bool:

@@ -84,18 +84,33 @@ class ByProcessor(Numbered):
 class ByDaemon(Numbered):
     """The record processor, told by the daemon's lines."""
 
+    def lines(self, data: object) -> list[Message]:
+        """As the daemon hands the record over."""
+        number = next(self.numbers)
+        return [delivered(number, data) if isinstance(data, bytes) else raw(number, data)]
+
     def deliver(self, *data: object) -> Told:
         told = Told()
         world = World(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
         consumer = ShardConsumer(
             self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
         )
-        lines = [line for each in data for line in _lines(next(self.numbers), each)]
+        lines = [line for each in data for line in self.lines(each)]
         daemon = Daemon([INITIALIZE, batch(*lines)])
         pipe = cast("TextIO", daemon)
         serve(consumer, Pipes(pipe, pipe))
         assert daemon.made == [(lines[-1]["sequenceNumber"], lines[-1]["subSequenceNumber"])]
         return told
+
+
+class ByDaemonThatTakesApart(ByDaemon):
+    """A daemon that hands over the records of an aggregate one by one, as KCL does when it is left to itself."""
+
+    def lines(self, data: object) -> list[Message]:
+        if not isinstance(data, bytes):
+            return super().lines(data)
+        number = next(self.numbers)
+        return [delivered(number, part.data, sub) for sub, part in enumerate(deaggregate(record(data)))]
 
 
 class ByLambda(Numbered):
@@ -116,13 +131,6 @@ class ByLambda(Numbered):
 
 def _record(data: object, number: int) -> Record:
     return record(data, number) if isinstance(data, bytes) else Record.from_base64(position(number), data, START)
-
-
-def _lines(number: int, data: object) -> list[Message]:
-    """As the daemon hands it over: the records of an aggregate one by one."""
-    if not isinstance(data, bytes):
-        return [raw(number, data)]
-    return [delivered(number, part.data, sub) for sub, part in enumerate(deaggregate(record(data)))]
 
 
 def _never(*_args: object) -> Any:
@@ -171,7 +179,7 @@ def test_what_a_record_needs_stands_before_it() -> None:
         seen.add(each.file)
 
 
-@pytest.mark.parametrize("way", [ByProcessor, ByDaemon, ByLambda])
+@pytest.mark.parametrize("way", [ByProcessor, ByDaemon, ByDaemonThatTakesApart, ByLambda])
 def test_every_record_between_sound_ones(way: type[Way]) -> None:
     into = way()
     good = _neighbours()

@@ -1,10 +1,11 @@
 """Aggregates of the Kinesis Producer Library, sound and broken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
-from consumer.engine.aggregation import RECORDS, deaggregate
+from consumer.engine.aggregation import RECORDS, SLICE_BYTES, SLICE_RECORDS, deaggregate, slices
 from consumer.engine.errors import Reason
 from consumer.engine.records import Record
 from tests.support import kpl
@@ -17,7 +18,6 @@ USER_RECORDS: dict[str, Sequence[bytes]] = {
     "one whose length takes two bytes": (b"x" * 128,),
     "one whose length takes three bytes": (b"x" * 20_000,),
     "many": tuple(f'{{"number": {number}}}'.encode() for number in range(500)),
-    "one that looks like an aggregate": (kpl.aggregate(b"{}"),),
 }
 
 
@@ -30,6 +30,7 @@ def test_the_records_come_out_in_their_order_each_at_its_own_place(data: Sequenc
     assert {(part.position.sequence, part.arrived_at, part.fault) for part in parts} == {
         (position(7).sequence, whole.arrived_at, None)
     }
+    assert all(part.aggregate is part.delivered is whole for part in parts)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xf3\x89\x9a", b"\x00" + kpl.aggregate(b"{}")])
@@ -111,9 +112,74 @@ def test_a_message_that_is_not_of_the_format(body: bytes) -> None:
     assert broken(kpl.sealed(body))
 
 
-def test_what_was_unpacked_once_is_not_numbered_anew() -> None:
-    unpacked = Record(position(3), b"{}")
+@pytest.mark.parametrize("sub", [0, 1])
+def test_what_was_unpacked_once_is_not_numbered_anew(sub: int) -> None:
+    unpacked = Record(replace(position(3), sub_sequence=sub), b"{}")
     assert deaggregate(unpacked) == [unpacked]
+    assert unpacked.delivered is unpacked
+
+
+def test_an_aggregate_inside_an_aggregate_is_not_opened() -> None:
+    inner = kpl.aggregate(b"{}")
+    first, nested = deaggregate(record(kpl.aggregate(b"{}", inner)))
+    delivered_alone = Record(replace(position(3), sub_sequence=1), inner)
+    assert first.fault is None
+    for part in (nested, *deaggregate(delivered_alone)):
+        assert (part.data, part.position.sub_sequence) == (inner, 1)
+        assert part.fault
+        assert part.fault.reason is Reason.AGGREGATE
+
+
+KEYS = {
+    "a partition key that is not there": kpl.number(1, 5),
+    "a hash key that is not there": kpl.number(1, 0) + kpl.number(2, 7),
+    "a hash key that is no number": kpl.number(1, 0) + kpl.number(2, 0),
+    "no partition key": b"",
+}
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS.keys())
+def test_partition_keys_and_hash_keys_do_not_matter(keys: bytes) -> None:
+    body = kpl.text(1, b"user") + kpl.text(2, b"no number") + kpl.text(3, keys + kpl.text(3, b"{}"))
+    assert [part.data for part in deaggregate(record(kpl.sealed(body)))] == [b"{}"]
+
+
+def sizes(*delivered: list[Record]) -> list[int]:
+    """How many records each slice holds."""
+    return [len(each) for each in slices(delivered)]
+
+
+def of_size(count: int, size: int = 0) -> list[Record]:
+    return [record(b"x" * size)] * count
+
+
+def test_slices_hold_so_many_records_and_split_no_aggregate() -> None:
+    most = SLICE_RECORDS
+    assert sizes() == []
+    assert sizes(of_size(1), of_size(most - 1)) == [most]
+    assert sizes(of_size(2), of_size(most - 1), of_size(1)) == [2, most]
+    assert sizes(of_size(1), of_size(most + 1), of_size(1)) == [1, most + 1, 1]
+    assert sizes(*[of_size(1)] * (2 * most + 1)) == [most, most, 1]
+
+
+def test_slices_hold_so_many_bytes() -> None:
+    half = SLICE_BYTES // 2
+    assert sizes(of_size(1, half), of_size(1, half)) == [2]
+    assert sizes(of_size(1, half), of_size(1, half + 1), of_size(1, half)) == [1, 1, 1]
+    assert sizes(of_size(3, half), of_size(1, 1)) == [3, 1]
+
+
+def test_slices_are_made_as_they_are_taken() -> None:
+    """So that what a fetch of aggregates grows to is never there at once."""
+    taken: list[int] = []
+
+    def delivered() -> Iterator[list[Record]]:
+        for number in range(5):
+            taken.append(number)
+            yield of_size(SLICE_RECORDS)
+
+    next(slices(delivered()))
+    assert taken == [0, 1]
 
 
 def test_an_aggregate_of_as_many_records_as_are_taken() -> None:

@@ -1,19 +1,23 @@
 """What the processor settles, what it leaves unsettled, and what it never does, in a world that fails."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 
+from consumer.engine.aggregation import SLICE_RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.patience import NoPatience
-from consumer.engine.processor import ROUND, BatchResult, Known, Processor
+from consumer.engine.processor import PARTS, ROUND, BatchResult, Known, Processor
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.records import Record
 from consumer.engine.repository import InMemoryRepository, Versioned
 from consumer.limits.state import LimitState
+from tests.support import kpl
 from tests.support.core import (
     Core,
     Fate,
@@ -25,7 +29,18 @@ from tests.support.core import (
     memory,
     times,
 )
-from tests.support.events import LIMIT, USER, Event, created, foreign, position, progress_changed, records
+from tests.support.events import (
+    LIMIT,
+    USER,
+    Event,
+    created,
+    encode,
+    foreign,
+    position,
+    progress_changed,
+    record,
+    records,
+)
 from tests.support.tiny import Peak, Peaks, Reading
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
@@ -391,6 +406,19 @@ def test_records_after_the_first_unsettled_one_do_not_count_as_settled() -> None
     assert BatchResult(batch, [one, one, None]).unsettled == position(3)
 
 
+@pytest.mark.parametrize("unsettled", range(3))
+def test_an_aggregate_is_settled_once_all_its_records_are(unsettled: int) -> None:
+    first, second = record(kpl.aggregate(b"", b"", b""), 1), record(kpl.aggregate(b"", b"", b""), 2)
+    one = Core().deliver(created(1)).verdicts[0]
+    verdicts = [one] * 6
+    result = BatchResult([*deaggregate(first), *deaggregate(second)], verdicts)
+    assert (result.settled, result.unsettled) == (position(2), None)
+    verdicts[3 + unsettled] = None
+    assert (result.settled, result.unsettled) == (position(1), position(2))
+    verdicts[unsettled] = None
+    assert (result.settled, result.unsettled) == (None, position(1))
+
+
 # the quarantine
 
 
@@ -429,6 +457,116 @@ def test_a_batch_tells_what_it_quarantined() -> None:
     delivered = core.deliver(created(1), POISON, b"[]")
     assert delivered.quarantined == list(core.quarantine.entries())
     assert delivered.reasons == {Reason.JSON: 1, Reason.NOT_OBJECT: 1}
+
+
+def spoilt(rejected: int) -> Record:
+    """An aggregate of so many records that are no events, and two that are."""
+    return record(kpl.aggregate(encode(created(1)), *[POISON] * rejected, encode(progress_changed(2))), 7)
+
+
+def test_the_rejected_records_of_an_aggregate_are_kept_one_by_one() -> None:
+    core = Core()
+    delivered = core.deliver(created(1, userLimitId="l-other"), spoilt(PARTS))
+    entries = list(core.quarantine.entries())
+    assert {entry.record.position.sub_sequence for entry in entries} == set(range(1, PARTS + 1))
+    assert {(entry.record.data, entry.reason) for entry in entries} == {(POISON, Reason.JSON)}
+    assert len(delivered.quarantined) == PARTS
+
+
+def test_an_aggregate_with_many_rejected_records_is_kept_whole() -> None:
+    core, whole = Core(), spoilt(PARTS + 1)
+    delivered = core.deliver(created(1, userLimitId="l-other"), whole, POISON)
+    entry, other = delivered.quarantined
+    assert sorted(numbers(kept.record.position) for kept in core.quarantine.entries()) == ["2", "7"]
+    assert (entry.record, entry.reason, other.record.data) == (whole, Reason.AGGREGATE, POISON)
+    assert entry.detail.startswith(f"{PARTS + 1} of its records were rejected, the first one: JSON: ")
+    assert delivered.unsettled is None
+
+
+def test_each_record_of_such_an_aggregate_has_its_own_outcome() -> None:
+    core = Core()
+    delivered = core.deliver(spoilt(PARTS + 1))
+    assert delivered.outcomes == {APPLIED: 2, QUARANTINED: PARTS + 1}
+    assert delivered.reasons == {Reason.JSON: PARTS + 1}
+    assert core.limit()["progress"] == "10"
+
+
+def test_many_aggregates_with_rejected_records_are_an_entry_each() -> None:
+    core = Core()
+    numbered = [replace(spoilt(1_000), position=position(number)) for number in range(50)]
+    assert core.deliver(*numbered).outcomes[QUARANTINED] == 50_000
+    assert [entry.record.data for entry in core.quarantine.entries()] == [each.data for each in numbered]
+
+
+def test_such_an_aggregate_is_not_settled_before_it_is_kept() -> None:
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True), patience=Patient(most=2))
+    delivered = core.deliver(created(1, userLimitId="l-other"), replace(spoilt(PARTS + 1), position=position(2)))
+    assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
+    assert (delivered.outcomes, delivered.quarantined) == ({APPLIED: 3}, [])
+
+
+def test_such_an_aggregate_is_replayed_once_its_records_can_be_applied() -> None:
+    """What was rejected as another brand's is accepted by a table that does not know the limit."""
+    core, other = Core(), Core()
+    packed = kpl.aggregate(*(encode(progress_changed(2 + number, brandId="b")) for number in range(PARTS + 1)))
+    core.deliver(created(1, brandId="a"), record(packed, 2))
+    (entry,) = core.quarantine.entries()
+    assert other.deliver(entry.record).outcomes == {APPLIED: PARTS + 1}
+
+
+def test_records_that_were_taken_apart_before_are_kept_one_by_one() -> None:
+    core = Core()
+    core.deliver(*(Record(replace(position(3), sub_sequence=sub), POISON) for sub in range(PARTS + 5)))
+    assert [entry.record.data for entry in core.quarantine.entries()] == [POISON] * (PARTS + 5)
+
+
+# slices
+
+
+def big(number: int) -> Record:
+    """An aggregate of which two make a slice."""
+    others = [encode(foreign("NEW"))] * (SLICE_RECORDS // 2 - 1)
+    return record(kpl.aggregate(encode(created(1, userLimitId=f"l-{number}")), *others), number)
+
+
+def sliced(core: Core, go_on: Callable[[], bool] = lambda: True) -> list[BatchResult]:
+    return list(core.processor.process_in_slices(map(big, range(1, 6)), core.patience, go_on))
+
+
+def test_the_results_of_slices_are_those_of_the_batch() -> None:
+    core = Core()
+    results = sliced(core)
+    assert [len(result.records) for result in results] == [SLICE_RECORDS, SLICE_RECORDS, SLICE_RECORDS // 2]
+    assert [numbers(result.settled) for result in results] == ["2", "4", "5"]
+    assert core.limits("u-7Qd2").keys() == {f"l-{number}" for number in range(1, 6)}
+
+
+def test_after_a_slice_that_is_not_settled_there_is_no_other() -> None:
+    core = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-4" else Fate.STORED))
+    results = sliced(core)
+    assert [numbers(result.unsettled) for result in results] == ["None", "4"]
+    assert "l-5" not in core.limits("u-7Qd2")
+
+
+def test_a_slice_that_is_not_to_be_begun_comes_back_unsettled() -> None:
+    core = Core()
+    results = sliced(core, times(1))
+    assert [numbers(result.unsettled) for result in results] == ["None", "None", "5"]
+    assert (results[-1].settled, results[-1].outcomes) == (None, {})
+    assert core.limits("u-7Qd2").keys() == {f"l-{number}" for number in range(1, 5)}
+
+
+def test_the_first_slice_is_always_begun() -> None:
+    assert [numbers(result.unsettled) for result in sliced(Core(), lambda: False)] == ["None", "3"]
+
+
+def test_the_breaker_counts_over_slices() -> None:
+    flood = record(kpl.aggregate(*[POISON] * SLICE_RECORDS), 1)
+    core = Core(breaker=SLICE_RECORDS + 1)
+    core.processor.aggregate_cap = SLICE_RECORDS
+    with pytest.raises(BreakerOpen):
+        list(core.processor.process_in_slices([flood, flood], core.patience, lambda: True))
+    assert [entry.record.data for entry in core.quarantine.entries()] == [flood.data]
 
 
 def test_poison_that_comes_again_is_kept_once() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consumer import bootstrap, logs
+from consumer.engine.aggregation import RECORDS
 from consumer.engine.errors import BreakerOpen, Reason, SettingsError
 from consumer.engine.projection import Key
 from consumer.engine.records import Position, Record
@@ -18,7 +19,7 @@ from consumer.entrypoints.deadline import ANSWER_SECONDS
 from consumer.stores.aws import IMPATIENT
 from consumer.stores.requests import Asked
 from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, readable, times
-from tests.support.events import START, USER, created, position, progress_changed, record, records
+from tests.support.events import START, USER, created, encode, foreign, position, progress_changed, record, records
 from tests.support.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
 from tests.support.kpl import aggregate
 
@@ -163,6 +164,23 @@ def test_an_aggregate_with_an_unsettled_record_in_its_middle_fails_under_its_own
     repository.fate = lambda _: Fate.STORED
     assert Function(core.processor).invoke({"Records": batch["Records"][1:]}) == SUCCESS
     assert set(core.limits(USER)) == {"l-before", "l-1", "l-2", "l-3", "l-after"}
+
+
+def test_a_flood_of_aggregates_is_begun_only_while_there_is_time_and_goes_on_where_it_ended() -> None:
+    clock = Clock()
+    core = Core(UnsteadyRepository(memory(), before_save=lambda: clock.sleep(26)))
+    function = Function(core.processor, clock)
+    flood = event(records(*(aggregate(*_of_limit(f"l-{number}")) for number in range(1, 6))))
+
+    assert function.invoke(flood) == failed(5)
+    assert core.limits(USER).keys() == {"l-1", "l-2", "l-3", "l-4"}
+    assert function.invoke({"Records": flood["Records"][4:]}) == SUCCESS
+    assert "l-5" in core.limits(USER)
+
+
+def _of_limit(limit: str) -> list[bytes]:
+    """As many events as an aggregate may hold, of which all but one are not ours."""
+    return [encode(created(1, userLimitId=limit)), *[encode(foreign("NEW"))] * (RECORDS - 1)]
 
 
 # The time of an invocation
