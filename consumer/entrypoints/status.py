@@ -126,6 +126,7 @@ def _place(lease: Lease) -> Any:
 
 def _lag_of(answer: Mapping[str, Any], now: float) -> Lag:
     for record in answer["Records"]:
-        return Lag(max(0.0, round(now - record["ApproximateArrivalTimestamp"].timestamp(), 3)))
-    # an answer may be empty although records follow
+        if arrived := record.get("ApproximateArrivalTimestamp"):
+            return Lag(max(0.0, round(now - arrived.timestamp(), 3)))
+    # an answer may be empty although records follow, and a record without its time
     return Lag((answer.get("MillisBehindLatest") or 0) / 1000)

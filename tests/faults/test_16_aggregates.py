@@ -1,53 +1,118 @@
-"""Row 16, for KCL: aggregates with the right checksum that make it fail. They are set aside whole, and hold up nobody.
+"""Row 16, aggregates: the KCL hands them over whole, and each event inside is applied whatever its keys say.
 
-Without consumer/worker/guard.py each of the first two ends the daemon, at every start again.
+KCL's own class ended the daemon on keys that are not in the aggregate's tables, and dropped an aggregate with an event
+of another shard.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+
+import pytest
 
 from consumer.engine.errors import Reason
 from consumer.entrypoints.put import Outgoing, put
 from tests.faults.conftest import Tell
 from tests.support import kpl
 from tests.support.events import created, encode
-from tests.support.leases import owed
+from tests.support.leases import checkpoint_at, leases, owed
 from tests.support.scenario import Stage
 from tests.support.waiting import until
 from tests.support.workers import worker
 
-KEYS = kpl.text(1, kpl.PARTITION_KEY.encode())
-INSIDE = kpl.text(3, encode(created(userId="u-inside")))
+SAME = {"CONSUMER_WORKER_ID": "worker"}
+LAST_HASH_KEY = str(2**128 - 1).encode()
+TABLES = kpl.text(1, kpl.PARTITION_KEY.encode()) + kpl.text(2, b"0") + kpl.text(2, LAST_HASH_KEY) + kpl.text(2, b"none")
 NESTED = kpl.aggregate(encode(created(userId="u-deep-inside")))
-HOSTILE = {
-    "a partition key that is not there": kpl.sealed(KEYS + kpl.text(3, kpl.number(1, 5) + INSIDE)),
-    "a hash key that is no number": kpl.sealed(
-        KEYS + kpl.text(2, b"no number") + kpl.text(3, kpl.number(1, 0) + kpl.number(2, 0) + INSIDE)
-    ),
-    "a hash key that is not there": kpl.sealed(KEYS + kpl.text(3, kpl.number(1, 0) + kpl.number(2, 7) + INSIDE)),
-    "no partition key": kpl.sealed(KEYS + kpl.text(3, INSIDE)),
-    "a wrong checksum": kpl.aggregate(encode(created(userId="u-inside")))[:-1],
+
+
+def sealed(*user_records: bytes) -> bytes:
+    """With tables of one partition key and three hash keys: of the first shard, of the last one, and no number."""
+    return kpl.sealed(TABLES + b"".join(kpl.text(3, each) for each in user_records))
+
+
+def keys(partition: int, explicit: int) -> bytes:
+    return kpl.number(1, partition) + kpl.number(2, explicit)
+
+
+SOUND: dict[str, Callable[[bytes], bytes]] = {
+    "a partition key that is not there": lambda data: sealed(kpl.number(1, 5) + data),
+    "a hash key that is no number": lambda data: sealed(keys(0, 2) + data),
+    "a hash key that is not there": lambda data: sealed(keys(0, 7) + data),
+    "no partition key": sealed,
+    "a hash key of the first shard": lambda data: sealed(keys(0, 0) + data),
+    "a hash key of the last shard": lambda data: sealed(keys(0, 1) + data),
+}
+BROKEN = {
+    "a wrong checksum": kpl.aggregate(encode(created(userId="u-not-to-be-read")))[:-1],
     "an aggregate inside": kpl.aggregate(NESTED),
 }
 
 
-def test_16_aggregates_made_to_break_kcl(stage: Stage, tmp_path: Path, tell: Tell) -> None:
+def test_16_aggregates(stage: Stage, tmp_path: Path, tell: Tell) -> None:
     users = (f"u-good-{number}" for number in count())
     good: list[str] = []
-    records: list[Outgoing] = []
-    for data in HOSTILE.values():
-        good += [next(users), next(users)]
-        around = [encode(created(userId=user)) for user in good[-2:]]
-        records += [Outgoing(kpl.PARTITION_KEY, each) for each in (around[0], data, around[1])]
+
+    def event() -> bytes:
+        good.append(next(users))
+        return encode(created(userId=good[-1]))
+
+    records: list[bytes] = []
+    for pack in SOUND.values():
+        records += [event(), pack(kpl.text(3, event())), event()]
+    for data in BROKEN.values():
+        records += [event(), data, event()]
     with worker(stage, tmp_path, "worker", CONSUMER_RESTARTS="0") as running:
-        put(stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], records, lambda _: None)
+        outgoing = [Outgoing(kpl.PARTITION_KEY, each) for each in records]
+        put(stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], outgoing, lambda _: None)
         until(lambda: owed(stage) == 0, "all records to be checkpointed past")
         assert running.stop() == 0
-        outcomes = running.lines()
+        lines = running.lines()
     assert {user for user, _ in stage.states()} == set(good)
-    wanted = Counter((data if data != HOSTILE["an aggregate inside"] else NESTED) for data in HOSTILE.values())
-    assert stage.quarantined() == wanted
+    assert stage.quarantined() == Counter([BROKEN["a wrong checksum"], NESTED])
     assert {entry.reason for entry in stage.quarantine().entries()} == {Reason.AGGREGATE}
-    assert not [line for line in outcomes if "u-inside" in str(line)], "what a record says is not logged"
-    tell(f"{len(HOSTILE)} aggregates set aside, {len(good)} records between them applied")
+    assert not [line for line in lines if "u-good" in str(line) or "u-not" in str(line)], "no record is logged"
+    tell(f"{len(SOUND)} aggregates applied, {len(BROKEN)} quarantined, {len(good)} events applied")
+
+
+@pytest.mark.parametrize("followed", [True, False], ids=["a record follows", "nothing follows"])
+def test_16_a_checkpoint_in_the_middle_of_an_aggregate(stage: Stage, tmp_path: Path, followed: bool) -> None:
+    """As versions left it for which KCL took aggregates apart. KCL now drops the record as one that is done."""
+    with worker(stage, tmp_path, "first", **SAME) as running:
+        put_all(stage, encode(created(userId="u-before")))
+        until(lambda: owed(stage) == 0, "the first record to be checkpointed past")
+        assert running.stop() == 0
+    (shard,) = (lease.shard for lease in leases(stage).values() if lease.checkpoint.isdecimal())
+    inside = [f"u-inside-{number}" for number in range(4)]
+    events = [encode(created(userId=user)) for user in inside]
+    packed = kpl.aggregate(*events[:3], b"poison", events[3])
+    checkpoint_at(stage, shard, put_all(stage, packed), 1)
+    if followed:
+        put_all(stage, encode(created(userId="u-behind")))
+    wanted = {"u-before", *inside, *(["u-behind"] if followed else [])}
+
+    with worker(stage, tmp_path, "second", **SAME) as running:
+        until(lambda: {user for user, _ in stage.states()} == wanted, "the whole aggregate to be applied", seconds=180)
+        until(lambda: owed(stage) == 0, "all records to be checkpointed past")
+        assert running.stop() == 0
+    assert stage.quarantined() == Counter([b"poison"])
+
+    with worker(stage, tmp_path, "third", **SAME) as running:
+        put_all(stage, encode(created(userId="u-last")))
+        until(lambda: owed(stage) == 0, "the last record to be checkpointed past")
+        received = running.outcomes()
+        assert running.stop() == 0
+    replayed = {} if followed else {"duplicate": 4, "quarantined": 1}
+    assert received == {"applied": 1, **replayed}, "it is replayed for as long as the checkpoint is there"
+
+
+def put_all(stage: Stage, *records: bytes) -> str:
+    """The sequence number of the last one."""
+    numbers = [
+        stage.kinesis().put_record(
+            StreamName=stage.variables["CONSUMER_STREAM_NAME"], Data=each, PartitionKey=kpl.PARTITION_KEY
+        )["SequenceNumber"]
+        for each in records
+    ]
+    return numbers[-1]

@@ -1,4 +1,4 @@
-"""Row 42: records without an arrival time, or with one that is null or absurd, as some emulators and proxies deliver them.
+"""Row 42: records without an arrival time, or with one that is null or no time, as emulators deliver them.
 
 Each of them ended the record processor inside amazon_kclpy, at every start again.
 """

@@ -62,6 +62,16 @@ def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) ->
     )
 
 
+def checkpoint_at(stage: Stage, shard: str, number: str, sub: int) -> None:
+    """Moves the checkpoint of a shard that no worker holds; `sub` is the place within an aggregate."""
+    stage.dynamodb().update_item(
+        TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+        Key={"leaseKey": {"S": shard}},
+        UpdateExpression="SET checkpoint = :number, checkpointSubSequenceNumber = :sub",
+        ExpressionAttributeValues={":number": {"S": number}, ":sub": {"N": str(sub)}},
+    )
+
+
 def leader(stage: Stage) -> str | None:
     """The worker id of the application's leader."""
     items = stage.items(f"{stage.variables['CONSUMER_APPLICATION_NAME']}-CoordinatorState")
