@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.records import Record
+from consumer.engine.records import Position, Record
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 RECORDS = 5_000
@@ -68,7 +68,7 @@ def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
 
 
 def _part(whole: Record, index: int, data: bytes) -> Record:
-    position = replace(whole.position, sub_sequence=index)
+    position = Position(whole.position.stream, whole.position.shard, whole.position.sequence, index)
     return Record(position, data, whole.arrived_at, _nested() if data.startswith(MAGIC) else None, whole)
 
 

@@ -1,15 +1,16 @@
 """What Kinesis says of a stream, its shards, and what of them is kept."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from consumer.engine.errors import Unavailable
-from consumer.engine.records import Position
+from consumer.engine.records import Position, Record
 from consumer.engine.stream import Ending
 from consumer.stores.kinesis import KinesisStream
 from tests.support.emulators import kinesis_mock, ministack, session
@@ -64,6 +65,12 @@ def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
     first, second = kinesis.put(), kinesis.put()
     assert kinesis.stream.oldest_from(first) == first.sequence
     assert kinesis.stream.oldest_from(second) == second.sequence
+    for position in (first, second):
+        found = kinesis.stream.record_at(replace(position, sub_sequence=3))
+        assert found is not None
+        assert (found.position, found.data, found.fault) == (position, b"event", None)
+        assert abs(time.time() * 1_000 - found.arrived_at) < 3_600_000
+    assert kinesis.stream.record_at(replace(first, shard="shardId-000000000007")) is None
 
     assert kinesis.stream.ending(SHARD) is Ending.OPEN
     assert kinesis.stream.ending("shardId-000000000007") is Ending.UNLISTED
@@ -75,6 +82,45 @@ def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
     assert kinesis.stream.ending(SHARD) is Ending.STREAM_GONE
     with pytest.raises(Unavailable):
         kinesis.stream.oldest_from(first)
+    assert kinesis.stream.record_at(first) is None
+
+
+class Pages:
+    """Implements what is used of a Kinesis client: one page of records after the other, all but the last behind."""
+
+    exceptions = session().client("kinesis", endpoint_url="http://127.0.0.1:1").exceptions
+
+    def __init__(self, *pages: list[str]) -> None:
+        self.pages = pages
+
+    def get_shard_iterator(self, **_: object) -> dict[str, str]:
+        return {"ShardIterator": "0"}
+
+    def get_records(self, ShardIterator: str, Limit: int) -> dict[str, object]:  # noqa: N803 - as boto3 has it
+        assert Limit == 1
+        number = int(ShardIterator)
+        behind = number + 1 < len(self.pages)
+        records = [{"SequenceNumber": sequence, "Data": b"{}"} for sequence in self.pages[number]]
+        return {"Records": records, "NextShardIterator": f"{number + 1}", "MillisBehindLatest": 1_000 * behind}
+
+
+@pytest.mark.parametrize(
+    ("pages", "oldest", "found"),
+    [
+        ([["5"]], "5", True),
+        ([[], [], ["5"]], "5", True),
+        ([[], ["6"]], "6", False),
+        ([[], []], None, False),
+    ],
+    ids=["at once", "after empty pages", "a later one", "none"],
+)
+def test_an_empty_answer_does_not_mean_that_no_record_follows(
+    pages: list[list[str]], oldest: str | None, found: bool
+) -> None:
+    position = Position(NAME, SHARD, "5", 2)
+    stream = KinesisStream(cast("KinesisClient", Pages(*pages)), NAME)
+    assert stream.oldest_from(position) == oldest
+    assert stream.record_at(position) == (Record(Position(NAME, SHARD, "5"), b"{}") if found else None)
 
 
 def test_a_stream_that_does_not_answer_is_no_stream_that_is_gone() -> None:
@@ -85,6 +131,8 @@ def test_a_stream_that_does_not_answer_is_no_stream_that_is_gone() -> None:
         stream.ending(SHARD)
     with pytest.raises(Unavailable, match="shard shardId-000000000000 of stream limits: EndpointConnectionError"):
         stream.oldest_from(Position(NAME, SHARD, "1"))
+    with pytest.raises(Unavailable, match="shard shardId-000000000000 of stream limits: EndpointConnectionError"):
+        stream.record_at(Position(NAME, SHARD, "1"))
 
 
 def refuse(**_: object) -> None:
