@@ -4,6 +4,7 @@ Credentials are not here: boto3 and the Java SDK find them by their own chains.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -84,6 +85,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+def is_aws(endpoint: str | None) -> bool:
+    """Whether an address of `endpoint_of` is one of AWS's own, not an emulator's."""
+    host = urlsplit(endpoint).hostname if endpoint else None
+    return not endpoint or (host or "").endswith(_AWS_HOSTS)
 
 
 def _secure(value: str, info: ValidationInfo) -> str:
@@ -292,6 +302,10 @@ class Settings(CoreSettings):
 
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 
+_PREFIXES = (PREFIX, "AWS_ENDPOINT_URL_", "AWS_")
+_AWS_OWN = frozenset({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCHOMNI"})
+"""Variables of boto3 that are near to ours."""
+
 
 def variable(field: str) -> str:
     """The environment variable of a field."""
@@ -304,14 +318,28 @@ def variable(field: str) -> str:
 def misspelt(names: Iterable[str]) -> list[str]:
     """A line for each environment variable that looks like one of ours and is none: it would change nothing.
 
-    Others with our prefix are let be: they are an orchestrator's, or another version's.
+    Others with our prefix are ignored: they are an orchestrator's, or another version's. So are AWS's own.
     """
-    known = {variable(field).removeprefix(PREFIX) for field in Settings.model_fields}
-    ours = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
-    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.8) for name in ours if name not in known}
-    return [
-        f"{PREFIX}{name} is not a setting: did you mean {PREFIX}{found[0]}?" for name, found in near.items() if found
-    ]
+    known = {"AWS_DEFAULT_REGION", *map(variable, Settings.model_fields)}
+    unknown = sorted(name for name in names if name.upper() not in known and name not in _AWS_OWN)
+    near = {name: _nearest(name, known) for name in unknown}
+    return [f"{name} is not a setting: did you mean {found}?" for name, found in near.items() if found]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The setting meant by an unknown name: a slip in a name after a right prefix, or, rarer, in the prefix."""
+    tail = _tail(name)
+    if tail == name:
+        return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.88)), None)
+    tails = {_tail(each): each for each in known}
+    found = difflib.get_close_matches(tail, tails, n=1, cutoff=0.8)
+    return tails[found[0]] if found else None
+
+
+def _tail(name: str) -> str:
+    """The name without a prefix and without underscores, of which people write one too many or too few."""
+    prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
+    return name.removeprefix(prefix).replace("_", "") if prefix else name
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -322,11 +350,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def load(kind: type[Loaded], **given: Any) -> Loaded:
-    """The settings as the environment has them, `given` first; SettingsError names everything wrong at once."""
+    """The settings as the environment has them, `given` first.
+
+    SettingsError names everything wrong at once, misspelt variables included.
+    """
+    problems = misspelt(os.environ)
     try:
-        return kind(**given)
+        settings = kind(**given)
     except ValidationError as invalid:
-        raise SettingsError([_line(error) for error in invalid.errors(include_url=False)]) from None
+        problems = [_line(error) for error in invalid.errors(include_url=False)] + problems
+    if problems:
+        raise SettingsError(problems)
+    return settings
 
 
 def _line(error: ErrorDetails) -> str:

@@ -73,7 +73,7 @@ def _show(console: Console, directory: Path, events: int, seed: int) -> None:
 
 def _records(events: int, seed: int) -> list[Outgoing]:
     made_up = [sample.data for sample in histories(random.Random(seed), events, duplicates=0.02, poison=0.002)]
-    return [outgoing(data) for data in read_records(str(STORY)) + made_up]
+    return [outgoing(data) for data in [record.data for record in read_records(str(STORY))] + made_up]
 
 
 @contextmanager

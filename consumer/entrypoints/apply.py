@@ -9,7 +9,7 @@ from consumer import bootstrap
 from consumer.engine.folding import Outcome
 from consumer.engine.patience import NoPatience
 from consumer.engine.quarantine import Quarantined
-from consumer.engine.records import Position, Record
+from consumer.engine.records import Record
 from consumer.limits.view import UserLimit, view
 from consumer.settings import RecordSettings
 
@@ -36,14 +36,16 @@ class Applied:
         }
 
 
-def apply(settings: RecordSettings, data: Iterable[bytes], now_millis: int) -> Applied:
-    """Folds the records in their order; the limits by user and limit id, as they stand at `now_millis`."""
+def apply(settings: RecordSettings, data: Iterable[Record], now_millis: int) -> Applied:
+    """Folds the records in their order; the limits by user and limit id, as they stand at `now_millis`.
+
+    The records' sequence numbers are their places in the file (files.read_records).
+    """
     core, kept = bootstrap.in_memory_processor(settings)
     outcomes: Counter[Outcome] = Counter()
     warnings: Counter[str] = Counter()
     quarantined: list[Quarantined] = []
-    records = (Record(Position("file", "0", str(index)), part) for index, part in enumerate(data))
-    for result in core.process_in_slices(records, NoPatience(), lambda: True):
+    for result in core.process_in_slices(data, NoPatience(), lambda: True):
         outcomes += result.outcomes
         warnings += result.warnings
         quarantined += result.quarantined

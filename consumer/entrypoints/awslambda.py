@@ -1,8 +1,11 @@
-"""The service as a Lambda function: a Kinesis event source mapping drives the same core.
+"""The service as a Lambda function: a Kinesis event source mapping, or an EventBridge pipe, drives the same core.
 
 The mapping must have `FunctionResponseTypes: [ReportBatchItemFailures]`. It then takes the one identifier in
 `batchItemFailures` as its checkpoint: everything from that record on comes again, everything before it is done.
 Without the setting AWS ignores the answer, and the records named in it are lost (docs/lambda.md).
+
+A pipe's event is a list of records, and its failures are named by `eventID`. AWS does not say whether a pipe repeats
+only the records that are named or everything from the first one on, so all of those are named.
 """
 
 import functools
@@ -12,7 +15,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
@@ -28,18 +31,21 @@ from consumer.stores.requests import Asked
 
 log = logging.getLogger("consumer.lambda")
 
-Answer: TypeAlias = dict[str, list[dict[str, str]]]
+Answer: TypeAlias = dict[str, Any]
+"""`batchItemFailures`, a list of `{"itemIdentifier": ...}`; in a tumbling window `state` beside it."""
 
 SOURCE = "aws:kinesis"
 SEQUENCE = re.compile(r"[0-9]{1,128}")
 STREAM = re.compile(r":stream/([^/]+)")
 """In the ARN of a stream, and in that of an enhanced fan-out consumer: `...:stream/NAME/consumer/...`."""
+WINDOW = "window"
+"""The event's field that only a mapping with tumbling windows fills."""
 UNKNOWN = "unknown"
 """Stands for a stream or shard that the event does not tell."""
 
 
 class MalformedInvocation(ConsumerError):
-    """The event is no batch of a Kinesis mapping. Caught by Lambda, which calls the invocation failed."""
+    """The event is no batch of a Kinesis mapping or pipe. Caught by Lambda, which calls the invocation failed."""
 
 
 def write_line(line: str) -> None:
@@ -76,8 +82,10 @@ class LambdaConsumer:
         Raises MalformedInvocation before anything is done, and BreakerOpen.
         """
         records = read(event)
-        if not records:
-            return {"batchItemFailures": []}
+        return _answer(event, self._process(records, context) if records else None)
+
+    def _process(self, records: list[Record], context: Context) -> Position | None:
+        """The first record that is not settled."""
         sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
         failed = None
         try:
@@ -88,7 +96,7 @@ class LambdaConsumer:
             while self.asked:
                 metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
             sink.flush()
-        return {"batchItemFailures": [{"itemIdentifier": failed.sequence}] if failed else []}
+        return failed
 
     def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
         """A result for each slice, measured."""
@@ -125,20 +133,54 @@ def container() -> LambdaConsumer:
 
 
 def read(event: object) -> list[Record]:
-    """The records of a Kinesis mapping's event, in its order. Raises MalformedInvocation when anything is amiss."""
-    entries = event.get("Records") if isinstance(event, Mapping) else None
+    """The records of a Kinesis mapping's or pipe's event, in its order.
+
+    Raises MalformedInvocation when anything is amiss.
+    """
+    if isinstance(event, list):
+        return [_piped(index, entry) for index, entry in enumerate(event)]
+    entries = event.get("Records", [] if WINDOW in event else None) if isinstance(event, Mapping) else None
     if not isinstance(entries, list):
         raise MalformedInvocation("the event has no Records: the function is meant for a Kinesis event source mapping")
-    return [_record(index, entry) for index, entry in enumerate(entries)]
+    return [_mapped(index, entry) for index, entry in enumerate(entries)]
 
 
-def _record(index: int, entry: object) -> Record:
+def _answer(event: object, failed: Position | None) -> Answer:
+    answer: Answer = {"batchItemFailures": [{"itemIdentifier": each} for each in _failures(event, failed)]}
+    if isinstance(event, Mapping) and WINDOW in event:
+        # nothing is kept in it, but the mapping takes an answer without it for a failure
+        answer["state"] = event.get("state") or {}
+    return answer
+
+
+def _failures(event: object, failed: Position | None) -> Sequence[str]:
+    if failed is None:
+        return []
+    if not isinstance(event, list):
+        return [failed.sequence]
+    first = next(index for index, entry in enumerate(event) if entry["sequenceNumber"] == failed.sequence)
+    return [entry["eventID"] for entry in event[first:]]
+
+
+def _mapped(index: int, entry: object) -> Record:
+    return _record(f"Records[{index}]", entry, "kinesis")
+
+
+def _piped(index: int, entry: object) -> Record:
+    """A pipe's records have the fields of `kinesis` beside those of its other half."""
+    record = _record(f"[{index}]", entry)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("eventID"), str):
+        raise MalformedInvocation(f"[{index}].eventID is missing: a pipe needs it to repeat what failed")
+    return record
+
+
+def _record(place: str, entry: object, part: str = "") -> Record:
     if not isinstance(entry, Mapping) or entry.get("eventSource") != SOURCE:
-        raise MalformedInvocation(f"Records[{index}].eventSource is not {SOURCE}")
-    kinesis = entry.get("kinesis")
+        raise MalformedInvocation(f"{place}.eventSource is not {SOURCE}")
+    kinesis = entry.get(part) if part else entry
     sequence = kinesis.get("sequenceNumber") if isinstance(kinesis, Mapping) else None
     if not isinstance(kinesis, Mapping) or not isinstance(sequence, str) or not SEQUENCE.fullmatch(sequence):
-        raise MalformedInvocation(f"Records[{index}].kinesis.sequenceNumber is not a sequence number")
+        raise MalformedInvocation(f"{'.'.join(filter(None, (place, part)))}.sequenceNumber is not a sequence number")
     arrived_at = arrival_of(kinesis.get("approximateArrivalTimestamp"), unit_millis=1_000)
     return Record.from_base64(Position(*_origin(entry), sequence), kinesis.get("data"), arrived_at)
 

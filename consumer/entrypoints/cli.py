@@ -1,11 +1,11 @@
-"""The command line. Exit codes: 0 well done, 1 it could not be done, 2 asked or set up wrongly."""
+"""The command line. Exit codes: 0 success, 1 failure, 2 usage or configuration error, 130 interrupted."""
 
 import json
 import os
 import random
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,9 +13,9 @@ from rich.text import Text
 
 from consumer import bootstrap, logs
 from consumer.engine.errors import BreakerOpen, SettingsError, Unavailable
-from consumer.entrypoints import limits_cli, quarantine_cli, screen
-from consumer.entrypoints.files import read_records
-from consumer.settings import CoreSettings, RecordSettings, Settings, load
+from consumer.entrypoints import limits_cli, manual, quarantine_cli, screen
+from consumer.entrypoints.files import read_contents, read_records
+from consumer.settings import CoreSettings, RecordSettings, Settings, is_aws, load
 from consumer.stores.aws import IMPATIENT, unavailable
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="consumer",
-    help="Keeps gamblers' spending limits up to date from a Kinesis stream. Settings come from the environment.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,11 +32,32 @@ app.add_typer(limits_cli.app, name="limits")
 app.add_typer(quarantine_cli.app, name="quarantine")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-EventFile = Annotated[str, typer.Argument(metavar="FILE", help="A JSON array, or one record a line; - is stdin.")]
-InvocationFile = Annotated[str, typer.Argument(metavar="FILE", help="A Lambda event, or events as for `apply`.")]
+FILE_HELP = "An event, a JSON array of events, events as lines, or a captured Lambda event; - is standard input."
+EventFile = Annotated[str, typer.Argument(metavar="FILE", help=FILE_HELP)]
+InvocationFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="As for `apply`, or what a mapping sent to its failure destination.")
+]
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from consumer.worker import java
+
+        print(java.versions())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the versions and exit.")
+    ] = False,
+) -> None:
+    """Keeps gamblers' spending limits up to date from a Kinesis stream. Settings come from the environment."""
+
+
+@app.command(hidden=True)
 def process() -> None:
     """The record processor of one shard. The daemon starts it; by hand it only waits for the daemon's messages."""
     # __main__ has answered `consumer process`; this is here for --help
@@ -146,20 +166,28 @@ def status(
 
 
 @app.command()
-def put(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A JSON array, or a record a line.")] = None,
+def put(  # noqa: PLR0913 - the options of the command
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help=FILE_HELP)] = None,
     generate: Annotated[int, typer.Option(metavar="N", help="Put N made-up events too.", min=0)] = 0,
     users: Annotated[int, typer.Option(help="How many users the made-up events have.", min=1)] = 100,
     seed: Annotated[int | None, typer.Option(help="Makes the made-up events the same again.")] = None,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Put the records as they are, also what is no event.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before made-up events go to AWS.")] = False,
 ) -> None:
     """Put events on the stream, by user, and again what Kinesis rejects."""
-    from consumer.entrypoints.put import outgoing, put
+    from consumer.entrypoints.put import outgoing, put, refuse_poison
     from consumer.limits.sample import histories
 
     if file is None and not generate:
         raise typer.BadParameter("give a FILE, or --generate N")
     settings = load(Settings)
-    records = [outgoing(data) for data in (read_records(file) if file else [])]
+    given = read_records(file) if file is not None else []
+    if not raw:
+        refuse_poison(settings, file or "", given)
+    if generate and not yes and is_aws(settings.endpoint_of("kinesis")):
+        _confirm(f"put {generate} made-up events on the stream {settings.stream_name} in {settings.region}")
+    records = [outgoing(record.data) for record in given]
     chosen = random.randrange(2**32) if seed is None else seed
     records += [outgoing(sample.data) for sample in histories(random.Random(chosen), generate, users)]
     with _progress() as bar:
@@ -190,32 +218,55 @@ def apply(file: EventFile, as_json: Json = False) -> None:
 def lambda_invoke(file: InvocationFile) -> None:
     """Run the Lambda handler here, on a file of events or on a captured Lambda event; print its answer."""
     from consumer.entrypoints.awslambda import MalformedInvocation
-    from consumer.entrypoints.invoke import event_of, invoke
+    from consumer.entrypoints.invoke import invoke
 
-    records = read_records(file)
     settings = load(CoreSettings)
     logs.configure(settings.log_level)
+    complete = True
     try:
-        answer = invoke(settings, event_of(records, file))
+        for invoked in invoke(settings, read_contents(file), file):
+            print(json.dumps(invoked.answer))
+            complete &= invoked.complete
+            if invoked.missing:
+                _complain([invoked.missing])
     except MalformedInvocation as malformed:
         raise SettingsError([f"{file}: {malformed}"]) from None
     except BreakerOpen as stop:
         _complain([str(stop)])
         raise typer.Exit(1) from None
-    print(json.dumps(answer))
-    raise typer.Exit(bool(answer["batchItemFailures"]))
+    raise typer.Exit(not complete)
 
 
 def main() -> None:
     """The `consumer` command."""
     try:
-        app()
+        try:
+            manual.with_pages(typer.main.get_command(app))(prog_name="consumer")
+        finally:
+            if sys.stdout:  # None when it was closed before the start
+                sys.stdout.flush()
     except SettingsError as wrong:
-        _complain(wrong.problems)
-        sys.exit(2)
+        _fail(2, wrong.problems)
     except Unavailable as fault:
-        _complain([str(fault)])
-        sys.exit(1)
+        _fail(1, [str(fault)])
+    except BrokenPipeError:
+        _fail(1, [])
+    except OSError as error:
+        _fail(1, [str(error)])
+
+
+def _fail(code: int, problems: list[str]) -> NoReturn:
+    _complain(problems)
+    # Python tries once more to write what standard output did not take, and prints a traceback
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _confirm(deed: str) -> None:
+    if not sys.stdin.isatty():
+        raise SettingsError([f"--yes is needed to {deed}: there is no terminal to ask on"])
+    typer.confirm(f"{deed[0].upper()}{deed[1:]}?", abort=True)
 
 
 def _complain(problems: list[str]) -> None:

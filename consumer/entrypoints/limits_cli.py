@@ -18,6 +18,7 @@ from consumer import bootstrap, logs
 from consumer.engine.projection import Key
 from consumer.engine.repository import Stored, Unreadable
 from consumer.entrypoints import screen
+from consumer.entrypoints.parameters import LimitId, UserId
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
 from consumer.settings import AwsSettings, load
@@ -33,16 +34,7 @@ class ShowByDefault(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in known else ["show", *args])
 
 
-def _named(text: str) -> str:
-    if not text:
-        raise typer.BadParameter("an id has at least one character")
-    return text
-
-
 app = typer.Typer(cls=ShowByDefault, help="The limits of a user: `consumer limits USER_ID` shows them.")
-
-UserId = Annotated[str, typer.Argument(metavar="USER_ID", callback=_named)]
-LimitId = Annotated[str, typer.Argument(metavar="LIMIT_ID", callback=_named)]
 
 
 @app.command()

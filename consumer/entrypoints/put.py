@@ -3,12 +3,15 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from consumer.engine.errors import Unavailable
-from consumer.engine.patience import Backoff
+from consumer import bootstrap
+from consumer.engine.errors import SettingsError, Unavailable
+from consumer.engine.patience import Backoff, NoPatience
+from consumer.engine.records import Record
+from consumer.settings import RecordSettings
 from consumer.stores.aws import unavailable
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ RECORDS = 500
 """The most a PutRecords takes; it takes 5 MiB at the most too."""
 BYTES = 5 * 1024 * 1024
 TRIES = 10
+LISTED = 20
+"""Problems of a file that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,24 @@ def outgoing(data: bytes) -> Outgoing:
         user = None
     usable = isinstance(user, str) and 0 < len(user) <= 256 and user.isprintable()
     return Outgoing(user if usable else hashlib.sha256(data).hexdigest(), data)
+
+
+def refuse_poison(settings: RecordSettings, file: str, records: Sequence[Record]) -> None:
+    """Raises SettingsError when the service could never apply a record, whatever is stored: a line for each."""
+    found = list(_poison(settings, records))
+    if found:
+        more = [f"{file}: {len(found) - LISTED} more records like these"] if len(found) > LISTED else []
+        lines = [f"{file}: record {number} of {len(records)}: {why}" for number, why in found[:LISTED]]
+        raise SettingsError([*lines, *more, "nothing was put: correct the file, or put it as it is with --raw"])
+
+
+def _poison(settings: RecordSettings, records: Sequence[Record]) -> Iterator[tuple[int, str]]:
+    """Numbers from 1, and what is wrong."""
+    for number, record in enumerate(records, start=1):
+        # each meets an empty store: only what the record itself says counts
+        core, _ = bootstrap.in_memory_processor(settings)
+        for entry in core.process([record], NoPatience()).quarantined:
+            yield number, f"{entry.reason}: {entry.detail}"
 
 
 def put(

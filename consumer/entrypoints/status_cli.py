@@ -25,8 +25,8 @@ def show(status: Status, *, as_json: bool) -> None:
 
 def watch(look: Look, seconds: float, *, as_json: bool) -> None:
     """Until Ctrl-C, a look every so many seconds; as JSON a line each. Raises Unavailable if the first look fails."""
+    status = look()
     with suppress(KeyboardInterrupt):
-        status = look()
         if as_json:
             _print_on(status, look, seconds)
         else:

@@ -1,6 +1,8 @@
 """What Kinesis says of a stream and its shards."""
 
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.engine.records import Position, Record, arrival_of
@@ -75,3 +77,42 @@ class KinesisStream:
         if found is None:
             return Ending.UNLISTED
         return Ending.CLOSED if "EndingSequenceNumber" in found["SequenceNumberRange"] else Ending.OPEN
+
+
+PAGE_SECONDS = 0.2
+"""Between two requests: a shard answers five a second, to all who read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a shard, by the sequence numbers of its first and last record."""
+
+    stream_arn: str
+    shard: str
+    first: str
+    last: str
+
+    def __str__(self) -> str:
+        return f"{self.stream_arn}, {self.shard}, {self.first} to {self.last}"
+
+
+def records_of(
+    client: "KinesisClient", stretch: Stretch, pause: Callable[[float], None] = time.sleep
+) -> Iterator["RecordTypeDef"]:
+    """What the stream still has of a stretch, other keys' records included. Raises Unavailable."""
+    arn, last = stretch.stream_arn, int(stretch.last)
+    with unavailable(str(stretch)):
+        place: str | None = client.get_shard_iterator(
+            StreamARN=arn,
+            ShardId=stretch.shard,
+            ShardIteratorType="AT_SEQUENCE_NUMBER",
+            StartingSequenceNumber=stretch.first,
+        )["ShardIterator"]
+        while place:
+            page = client.get_records(ShardIterator=place, StreamARN=arn)
+            numbers = [int(record["SequenceNumber"]) for record in page["Records"]]
+            yield from (record for record, number in zip(page["Records"], numbers, strict=True) if number <= last)
+            done = max(numbers, default=0) >= last or not page.get("MillisBehindLatest")
+            place = None if done else page.get("NextShardIterator")
+            if place:
+                pause(PAGE_SECONDS)

@@ -87,6 +87,14 @@ def command(
     return (str(java), *_OPTIONS, *options, "-cp", os.pathsep.join(map(str, class_path)), DAEMON, *files)
 
 
+def versions() -> str:
+    """Ours, and those of what runs the daemon, as jars.lock has it."""
+    ours, kclpy = metadata.version("limits-consumer"), metadata.version("amazon-kclpy")
+    jars = (jar.coordinates for jar in parse_lock(LOCK.read_text(encoding="ascii")))
+    kcl = next(jar.version for jar in jars if jar.artifact == "amazon-kinesis-client")
+    return f"consumer {ours}, amazon_kclpy {kclpy}, KCL {kcl}"
+
+
 def parse_lock(text: str) -> list[Locked]:
     """The lines `group:artifact:version:sha256`, blank ones and `#` comments left out."""
     lines = (line.strip() for line in text.splitlines())

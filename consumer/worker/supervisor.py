@@ -24,7 +24,6 @@ from functools import cache, partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -32,7 +31,7 @@ from consumer import logs
 from consumer.engine.errors import SettingsError
 from consumer.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS, Sink
 from consumer.prometheus import PrometheusSink
-from consumer.settings import Settings, misspelt, variable
+from consumer.settings import Settings, is_aws, variable
 from consumer.worker import aggregator_shim, java, lease_watch, memory, preflight, processes, properties
 from consumer.worker.exporter import Exporter, Health
 from consumer.worker.lease_watch import LeaseWatch
@@ -176,7 +175,6 @@ def check(
     """Raises SettingsError with everything that would keep the worker from running, found without starting Java."""
     checks: list[Callable[[], object]] = [
         lambda: _rendered(settings, "unknown yet", executable),
-        lambda: _none(misspelt(environment)),
         lambda: _need(_on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"),
         lambda: _need("PROMETHEUS_MULTIPROC_DIR" not in environment, "PROMETHEUS_MULTIPROC_DIR is the worker's to set"),
     ]
@@ -273,13 +271,8 @@ def daemon_environment(settings: Settings, given: Mapping[str, str], directory: 
     # With an arena for every thread, memory that was freed would stay with the process.
     defaults = {"MALLOC_ARENA_MAX": "2"}
     # No emulator speaks CBOR; AWS does, and it is cheaper.
-    plain = {} if _is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
+    plain = {} if is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
     return defaults | plain | dict(given) | ours
-
-
-def _is_aws(endpoint: str | None) -> bool:
-    host = urlsplit(endpoint).hostname if endpoint else None
-    return not endpoint or (host or "").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from consumer.engine.errors import Unavailable
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import Ending
-from consumer.stores.kinesis import KinesisStream
+from consumer.stores.kinesis import KinesisStream, Stretch, records_of
 from tests.support.emulators import kinesis_mock, ministack, session
 from tests.support.waiting import until
 
@@ -121,6 +121,33 @@ def test_an_empty_answer_does_not_mean_that_no_record_follows(
     stream = KinesisStream(cast("KinesisClient", Pages(*pages)), NAME)
     assert stream.oldest_from(position) == oldest
     assert stream.record_at(position) == (Record(Position(NAME, SHARD, "5"), b"{}") if found else None)
+
+
+def test_the_records_of_a_stretch(kinesis: Kinesis) -> None:
+    """Those between two of its records, whatever pages Kinesis makes of them, and no others."""
+    numbers = [kinesis.put().sequence for _ in range(30)]
+    arn = kinesis.client.describe_stream_summary(StreamName=NAME)["StreamDescriptionSummary"]["StreamARN"]
+    kinesis.client.meta.events.register("provide-client-params.kinesis.GetRecords", seven_records)
+    pauses: list[float] = []
+
+    def read(first: int, last: int) -> list[str]:
+        stretch = Stretch(arn, SHARD, numbers[first], numbers[last])
+        return [record["SequenceNumber"] for record in records_of(kinesis.client, stretch, pauses.append)]
+
+    assert read(3, 20) == numbers[3:21]
+    assert 2 <= len(pauses) <= 3
+    assert read(0, 29) == numbers
+    assert read(29, 29) == numbers[29:]
+    beyond = Stretch(arn, SHARD, numbers[28], str(int(numbers[29]) + 10**9))
+    assert len(list(records_of(kinesis.client, beyond, pauses.append))) == 2, "it ends where the stream does"
+
+    strange = Stretch(arn, "shardId-000000000007", numbers[0], numbers[1])
+    with pytest.raises(Unavailable, match=r"shardId-000000000007, \d+ to \d+: ResourceNotFoundException"):
+        list(records_of(kinesis.client, strange))
+
+
+def seven_records(params: dict[str, object], **_: object) -> None:
+    params["Limit"] = 7
 
 
 def test_a_stream_that_does_not_answer_is_no_stream_that_is_gone() -> None:

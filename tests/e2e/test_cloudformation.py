@@ -24,6 +24,7 @@ from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample
 from consumer.stores.s3 import S3Quarantine
 from tests.support.cloudformation import FOLDER, template
+from tests.support.failures import failure
 from tests.support.lambda_stage import set_aside
 from tests.support.lambda_zip import HERE, archive
 from tests.support.rights import ACCOUNT, Call, Grant, unlawful
@@ -151,6 +152,10 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     with pytest.raises(CalledProcessError):
         consumer(replayer, "quarantine", "replay")
     assert set_aside(variables, "quarantine") == Counter([b"poison"]), "what can be applied has left, the rest has not"
+    put = cloud.client("kinesis").put_record(StreamName=outputs["StreamName"], Data=b"{}", PartitionKey="one")
+    given_up = failure(put["ShardId"], put["SequenceNumber"], put["SequenceNumber"], 1, outputs["StreamArn"])
+    (tmp_path / "given-up.json").write_text(json.dumps(given_up))
+    consumer(replayer, "lambda-invoke", str(tmp_path / "given-up.json"))
 
     assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
     user, limit = next(iter(expected(made)))

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from tests.support import oracle
 from tests.support.emulators import Emulator
+from tests.support.events import created, progress_changed, record
+from tests.support.failures import failure
+from tests.support.scenario import Stage
 from tests.support.service import environment, service
 from tests.support.waiting import until
 
 STORY = Path(__file__).parents[2] / "examples" / "events.json"
 
 
-def run(variables: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(variables: Mapping[str, str], *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "consumer", *arguments]
-    return subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
+    return subprocess.run(command, env=variables, check=False, capture_output=True, text=True, input=given)
 
 
 def test_from_doctor_to_limits(aws: Emulator, tmp_path: Path) -> None:
@@ -37,7 +40,7 @@ def test_from_doctor_to_limits(aws: Emulator, tmp_path: Path) -> None:
     assert all(line.startswith("exists ") for line in again)
     assert run(variables, "doctor").returncode == 0
 
-    assert run(variables, "put", str(STORY), "--generate", "50", "--seed", "1").returncode == 0
+    assert run(variables, "put", str(STORY), "--raw", "--generate", "50", "--seed", "1").returncode == 0
     assert run(variables, "limits", "u-anna", "--json").stdout == "[]\n"
     with service(variables, tmp_path / "log") as running:
         count = len(json.loads(STORY.read_text())) + 50
@@ -66,6 +69,53 @@ def test_a_properties_file_that_java_would_not_take_is_told_before_java_starts(a
     assert [line for line in told.stderr.splitlines() if "failoverTimeMilis" in line]
     assert [line for line in told.stderr.splitlines() if "parentShardPollIntervalMillis" in line]
     assert len(told.stderr.splitlines()) == 2
+
+
+def test_what_a_mapping_gave_up_is_fetched_from_the_stream_and_applied(stage: Stage) -> None:
+    """The message of a failure destination in SQS: it says only where the records were."""
+    client, stream = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"]
+    arn = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
+    story = [created(1, userId="u-lost"), b"poison", progress_changed(2, userId="u-lost"), created(1, userId="u-kept")]
+    put = [client.put_record(StreamName=stream, Data=record(each).data, PartitionKey="one") for each in story]
+    shard, numbers = put[0]["ShardId"], [each["SequenceNumber"] for each in put]
+    told = failure(shard, numbers[0], numbers[2], 3, arn)
+
+    applied = run(stage.variables, "lambda-invoke", "-", given=json.dumps({"Messages": [{"Body": json.dumps(told)}]}))
+    assert (applied.returncode, json.loads(applied.stdout)) == (0, {"batchItemFailures": []})
+    (limit,) = json.loads(run(stage.variables, "limits", "u-lost", "--json").stdout)
+    assert limit["progress"] == "10"
+    assert run(stage.variables, "limits", "u-kept", "--json").stdout == "[]\n", "it was not of the batch"
+    (entry,) = map(json.loads, run(stage.variables, "quarantine", "list", "--json").stdout.splitlines())
+    assert (entry["stream"], entry["shard"], entry["sequenceNumber"]) == (stream, shard, numbers[1])
+
+    more = failure(shard, numbers[2], str(int(numbers[3]) + 1), 5, arn)
+    lacking = run(stage.variables, "lambda-invoke", "-", given=json.dumps(more))
+    assert (lacking.returncode, json.loads(lacking.stdout)) == (1, {"batchItemFailures": []})
+    assert lacking.stderr.splitlines()[-1].endswith("only 2 of 5 records are still in the stream")
+    assert len(json.loads(run(stage.variables, "limits", "u-kept", "--json").stdout)) == 1
+
+
+def test_a_file_with_poison_is_put_only_when_that_is_wanted(stage: Stage) -> None:
+    file = json.dumps(created(1), indent=2)
+    given = json.dumps([created(1), {"type": "USER_LIMIT_CREATED"}])
+
+    refused = run(stage.variables, "put", "-", given=given)
+    assert (refused.returncode, on_stream(stage)) == (2, [])
+    assert run(stage.variables, "put", "-", "--raw", given=given).returncode == 0
+    assert run(stage.variables, "put", "-", given=file).returncode == 0
+    assert on_stream(stage) == sorted([record(created(1)).data, b'{"type": "USER_LIMIT_CREATED"}', file.encode()])
+
+
+def on_stream(stage: Stage) -> list[bytes]:
+    """The data of all records, sorted."""
+    client, stream = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"]
+    found: list[bytes] = []
+    for shard in client.list_shards(StreamName=stream)["Shards"]:
+        place = client.get_shard_iterator(
+            StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        found += [each["Data"] for each in client.get_records(ShardIterator=place)["Records"]]
+    return sorted(found)
 
 
 def _is_sound(event: dict[str, object]) -> bool:

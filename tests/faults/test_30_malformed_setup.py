@@ -129,7 +129,7 @@ FAULTS: Mapping[str, Fault] = {
     "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, told=Told.ALONE),
     "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
     "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
-    "misspelt variable": variable("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
+    "misspelt variable": setting("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
     "no log configuration": without_file("logback.xml"),
     "no properties": without_file(PROPERTIES),
     "no credentials provider": Fault((PROPERTIES, "AwsCredentialsProvider", "missing"), spoil=without_credentials),

@@ -1,8 +1,10 @@
 """Settings: what an address may be, where a secret may not stand, and that every fault is told at once."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import botocore.session
 import pytest
 from botocore.config import Config
 
@@ -10,7 +12,17 @@ from consumer import bootstrap
 from consumer.engine.errors import Reason, SettingsError
 from consumer.engine.patience import NoPatience
 from consumer.limits.projection import Limits
-from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings, is_loopback, load, misspelt, variable
+from consumer.settings import (
+    AwsSettings,
+    CoreSettings,
+    RecordSettings,
+    Settings,
+    is_aws,
+    is_loopback,
+    load,
+    misspelt,
+    variable,
+)
 from consumer.stores.aws import CLIENT, IMPATIENT
 from tests.support import oracle
 from tests.support.events import created, records
@@ -193,6 +205,90 @@ def test_metrics_for_others_are_noticed(given: Given, address: str) -> None:
 def test_how_many_records_an_aggregate_may_hold(given: Given, given_records: dict[str, str], taken: int) -> None:
     given(**given_records)
     assert load(CoreSettings).aggregate_records == taken
+
+
+@pytest.mark.parametrize("kind", [AwsSettings, CoreSettings, Settings])
+def test_a_misspelt_variable_is_refused_with_all_else(given: Given, kind: type[AwsSettings]) -> None:
+    given(CONSUMER_FAILOVER_MILIS="1", AWS_TABLE_NAMES="t", CONSUMER_LOG_LEVEL="LOUD")
+    assert [line.partition(" ")[0].rstrip(":") for line in problems(kind)] == [
+        *("CONSUMER_LOG_LEVEL", "AWS_TABLE_NAMES", "CONSUMER_FAILOVER_MILIS")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CONSUMER_QUARANTAINE", "CONSUMER_QUARANTINE"),
+        ("CONSUMER_STREAMNAME", "CONSUMER_STREAM_NAME"),
+        ("COMSUMER_STREAM_NAME", "CONSUMER_STREAM_NAME"),
+        ("CONSUMER_TABLE_NAME", "AWS_TABLE_NAME"),
+        ("CONSUMER_REGION", "AWS_REGION"),
+        ("CONSUMER_ENDPOINT_URL", "AWS_ENDPOINT_URL"),
+        ("AWS_TABLENAME", "AWS_TABLE_NAME"),
+        ("AWS_REGOIN", "AWS_REGION"),
+        ("AWS_ENDPOINT", "AWS_ENDPOINT_URL"),
+        ("AWS_ENDPOINT_URL_DYNAMO_DB", "AWS_ENDPOINT_URL_DYNAMODB"),
+        ("AWS_ENDPOINT_URL_KINESES", "AWS_ENDPOINT_URL_KINESIS"),
+        ("AWS_ENDPOINT_URL_CLOUD_WATCH", "AWS_ENDPOINT_URL_CLOUDWATCH"),
+        ("AWS_ENDPOINT_URL_S_3", "AWS_ENDPOINT_URL_S3"),
+        ("ENABLE_DYNAMODB", "ENABLE_DYNAMO_DB"),
+        ("ENABLE_DYNAMO", "ENABLE_DYNAMO_DB"),
+        ("AWS_ENABLE_DYNAMO_DB", "ENABLE_DYNAMO_DB"),
+    ],
+)
+def test_a_slip_in_any_part_of_a_name_is_reported(name: str, meant: str) -> None:
+    assert misspelt([name]) == [f"{name} is not a setting: did you mean {meant}?"]
+
+
+def test_what_others_call_their_variables_is_none_of_our_business() -> None:
+    """Those of boto3, one for the endpoint of each service among them, of Lambda, of orchestrators and shells."""
+    session = botocore.session.get_session()
+    ids = (session.get_service_model(name).service_id for name in session.get_available_services())
+    endpoints = [f"AWS_ENDPOINT_URL_{re.sub('[ -]', '_', each).upper()}" for each in ids]
+    assert len(endpoints) > 300
+
+    assert misspelt([*endpoints, *OTHERS.split()]) == []
+
+
+OTHERS = """
+AWS_ACCESS_KEY_ID AWS_ACCOUNT_ID AWS_ACCOUNT_ID_ENDPOINT_MODE AWS_AUTH_SCHEME_PREFERENCE AWS_CA_BUNDLE AWS_CONFIG_FILE
+AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_CONTAINER_CREDENTIALS_FULL_URI
+AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CREDENTIAL_EXPIRATION AWS_CSM_ENABLED AWS_DATA_PATH AWS_DEFAULTS_MODE
+AWS_DEFAULT_OUTPUT AWS_DEFAULT_PROFILE AWS_DEFAULT_REGION AWS_DISABLE_HOST_PREFIX_INJECTION
+AWS_DISABLE_REQUEST_COMPRESSION AWS_EC2_METADATA_DISABLED AWS_EC2_METADATA_SERVICE_ENDPOINT AWS_EC2_METADATA_V1_DISABLED
+AWS_ENDPOINT_DISCOVERY_ENABLED AWS_EXECUTION_ENV AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_IMDS_USE_IPV6
+AWS_LOGIN_CACHE_DIRECTORY AWS_MAX_ATTEMPTS AWS_METADATA_SERVICE_NUM_ATTEMPTS AWS_METADATA_SERVICE_TIMEOUT AWS_PAGER
+AWS_PROFILE AWS_REGION AWS_REQUEST_CHECKSUM_CALCULATION AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES
+AWS_RESPONSE_CHECKSUM_VALIDATION AWS_RETRY_MODE AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_S3_DISABLE_EXPRESS_SESSION_AUTH
+AWS_S3_USE_ARN_REGION AWS_S3_US_EAST_1_REGIONAL_ENDPOINT AWS_SDK_LOAD_CONFIG AWS_SDK_UA_APP_ID AWS_SECRET_ACCESS_KEY
+AWS_SECURITY_TOKEN AWS_SESSION_TOKEN AWS_SHARED_CREDENTIALS_FILE AWS_SIGV4A_SIGNING_REGION_SET
+AWS_STS_REGIONAL_ENDPOINTS AWS_USE_DUALSTACK_ENDPOINT AWS_USE_FIPS_ENDPOINT AWS_WEB_IDENTITY_TOKEN_FILE
+AWS_LAMBDA_EXEC_WRAPPER AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION
+AWS_LAMBDA_INITIALIZATION_TYPE AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_LAMBDA_RUNTIME_API
+AWS_XRAY_CONTEXT_MISSING AWS_XRAY_DAEMON_ADDRESS _AWS_XRAY_DAEMON_ADDRESS LAMBDA_TASK_ROOT _HANDLER
+ECS_CONTAINER_METADATA_URI_V4 CONSUMER_PORT CONSUMER_PORT_9464_TCP CONSUMER_PORT_9464_TCP_ADDR CONSUMER_SERVICE_HOST
+CONSUMER_SERVICE_PORT CONSUMER_TEST_AWS ENABLE_METRICS TABLE_NAME STREAM_NAME LOG_LEVEL PROMETHEUS_MULTIPROC_DIR
+JAVA_HOME PATH PYTHONPATH TMPDIR MALLOC_ARENA_MAX CBOR_ENABLED
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_theirs"),
+    [
+        (None, True),
+        ("https://kinesis.eu-west-1.amazonaws.com", True),
+        ("https://kinesis.cn-north-1.amazonaws.com.cn", True),
+        ("https://vpce-1-2.kinesis.eu-west-1.vpce.amazonaws.com:443/", True),
+        ("https://kinesis.eu-west-1.api.aws", True),
+        ("https://kinesis.eusc-de-east-1.amazonaws.eu", True),
+        ("http://localhost:4566", False),
+        ("http://localstack:4566", False),
+        ("https://amazonaws.com.example.com", False),
+        ("https://notamazonaws.com", False),
+    ],
+)
+def test_which_addresses_are_awss(endpoint: str | None, is_theirs: bool) -> None:
+    assert is_aws(endpoint) is is_theirs
 
 
 def test_a_misspelt_variable_is_told_and_an_orchestrators_is_let_be() -> None:

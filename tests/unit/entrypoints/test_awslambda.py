@@ -22,6 +22,7 @@ from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepositor
 from tests.support.events import START, USER, created, encode, foreign, position, progress_changed, record, records
 from tests.support.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
 from tests.support.kpl import aggregate
+from tests.support.pipes import piped, repeated_by_name, repeated_from_the_first
 
 REQUEST_SECONDS = 4.0
 """How long a request to AWS may hang, see stores.aws.IMPATIENT."""
@@ -263,7 +264,6 @@ def without(*path: str) -> LambdaEvent:
 SOUND = entry(record(created(1), 1))
 MALFORMED: dict[str, object] = {
     "nothing": None,
-    "a list": [SOUND],
     "no Records": {"records": [SOUND]},
     "a scheduled event": {"source": "aws.events", "detail-type": "Scheduled Event"},
     "Records is null": {"Records": None},
@@ -299,6 +299,114 @@ def test_the_error_names_the_place_and_says_nothing_of_the_data() -> None:
         awslambda.read({"Records": [SOUND, SOUND | {"eventSource": "secret"}]})
 
     assert str(malformed.value) == "Records[1].eventSource is not aws:kinesis"
+
+
+# Batches of an EventBridge pipe
+
+
+@pytest.mark.parametrize("again", [repeated_by_name, repeated_from_the_first])
+def test_a_pipes_batch_is_processed_as_a_mappings_is(again: Callable[[list[LambdaEvent], object], object]) -> None:
+    core = Core()
+    batch = piped(records(created(1), b"poison", progress_changed(2)))
+    answer = Function(core.processor).invoke(batch)
+    (kept,) = core.quarantine.entries()
+
+    assert answer == SUCCESS
+    assert again(batch, answer) == []
+    assert core.limit()["progress"] == "10"
+    assert (kept.record.data, kept.record.position, kept.record.arrived_at) == (b"poison", position(2), START)
+
+
+@pytest.mark.parametrize("again", [repeated_by_name, repeated_from_the_first])
+def test_nothing_is_lost_whichever_records_a_pipe_repeats(
+    again: Callable[[list[LambdaEvent], object], list[LambdaEvent]],
+) -> None:
+    repository = UnsteadyRepository(memory(), throttled("l-2", "l-4"))
+    core = Core(repository)
+    function = Function(core.processor)
+    batch = piped(records(*(created(n, userLimitId=f"l-{n}") for n in range(1, 6))))
+    left = again(batch, function.invoke(batch))
+
+    assert left == batch[1:]
+    repository.fate = lambda _: Fate.STORED
+    assert again(left, function.invoke(left)) == []
+    assert set(core.limits(USER)) == {f"l-{n}" for n in range(1, 6)}
+
+
+def test_an_empty_batch_of_a_pipe_is_a_success() -> None:
+    assert Function(Core().processor).invoke([]) == SUCCESS
+
+
+PIPED = piped(records(created(1)))[0]
+MALFORMED_PIPED: dict[str, tuple[object, str]] = {
+    "records of a mapping": ([SOUND], "[0].sequenceNumber is not a sequence number"),
+    "null": ([PIPED, None], "[1].eventSource is not aws:kinesis"),
+    "of SQS": ([PIPED, PIPED | {"eventSource": "aws:sqs"}], "[1].eventSource is not aws:kinesis"),
+    "events of ours": ([created(1)], "[0].eventSource is not aws:kinesis"),
+    "without an id": (
+        [PIPED, {name: value for name, value in PIPED.items() if name != "eventID"}],
+        "[1].eventID is missing: a pipe needs it to repeat what failed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("batch", "told"), MALFORMED_PIPED.values(), ids=MALFORMED_PIPED)
+def test_a_malformed_batch_of_a_pipe_is_an_error_before_anything_is_done(batch: object, told: str) -> None:
+    repository = UnsteadyRepository(memory())
+    core = Core(repository)
+
+    with pytest.raises(MalformedInvocation) as malformed:
+        Function(core.processor).invoke(batch)
+    assert str(malformed.value) == told
+    assert (repository.loads, repository.saves, list(core.quarantine.entries())) == ([], [], [])
+
+
+# Tumbling windows
+
+WINDOWED: LambdaEvent = {
+    "window": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:02:00Z"},
+    "state": {"1": 282, "2": 715},
+    "shardId": "shardId-000000000000",
+    "eventSourceARN": "arn:aws:kinesis:eu-west-1:123456789012:stream/limits",
+    "isFinalInvokeForWindow": False,
+    "isWindowTerminatedEarly": False,
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"isFinalInvokeForWindow": True}, {"isWindowTerminatedEarly": True, "isFinalInvokeForWindow": True}],
+    ids=["in it", "at its end", "at an early end"],
+)
+def test_in_a_window_events_are_applied_and_the_state_is_handed_on(given: LambdaEvent) -> None:
+    core = Core()
+    answer = Function(core.processor).invoke(event(records(created(1), progress_changed(2))) | WINDOWED | given)
+
+    assert answer == {"batchItemFailures": [], "state": {"1": 282, "2": 715}}
+    assert core.limit()["progress"] == "10"
+
+
+@pytest.mark.parametrize("given", [{"Records": []}, {}], ids=["no records", "no Records"])
+def test_the_end_of_a_window_without_records_is_a_success(given: LambdaEvent) -> None:
+    answer = Function(Core().processor).invoke(WINDOWED | given | {"isFinalInvokeForWindow": True})
+
+    assert answer == {"batchItemFailures": [], "state": {"1": 282, "2": 715}}
+
+
+def test_a_failure_in_a_window_has_the_state_too() -> None:
+    core = Core(UnsteadyRepository(memory(), unreadable=lambda: True))
+    answer = Function(core.processor).invoke(event(records(created(1), progress_changed(2))) | WINDOWED)
+
+    assert answer == failed(1) | {"state": {"1": 282, "2": 715}}
+
+
+@pytest.mark.parametrize("state", [None, {}])
+def test_a_window_that_begins_has_an_empty_state(state: object) -> None:
+    answer = Function(Core().processor).invoke(event(records(created(1))) | WINDOWED | {"state": state})
+    lacking = {name: value for name, value in WINDOWED.items() if name != "state"}
+
+    assert answer == {"batchItemFailures": [], "state": {}}
+    assert Function(Core().processor).invoke(event(records(created(1))) | lacking) == answer
 
 
 # What a record need not tell

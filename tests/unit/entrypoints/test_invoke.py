@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from consumer.engine.quarantine import Quarantined
+from consumer.entrypoints.invoke import run_number
 from consumer.stores.directory import DirectoryQuarantine
 from tests.support.events import created, encode, progress_changed, records
+from tests.support.failures import ARN, notice, object_of
 from tests.support.invocations import SUCCESS, event
+from tests.support.pipes import piped
 
 Invoke = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -81,7 +85,89 @@ def test_a_file_of_lines_is_a_stream_called_after_it(invoke: Invoke, tmp_path: P
 
     assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
     assert outcomes(run) == {"applied": 2, "quarantined": 1}
-    assert (str(entry.record.position), entry.record.data) == ("events.jsonl/shardId-000000000000/1", b"poison")
+    assert (entry.record.position.stream, entry.record.data) == ("events.jsonl", b"poison")
+
+
+def test_an_event_on_many_lines_is_one_record(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text(json.dumps(created(1), indent=2))
+    run = invoke("event.json")
+
+    assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
+    assert (outcomes(run), kept(tmp_path)) == ({"applied": 1}, [])
+
+
+# The quarantine's positions
+
+
+@pytest.mark.parametrize("file", ["-", "poison.txt"])
+def test_what_has_no_position_gets_one_of_its_own_in_each_run(invoke: Invoke, tmp_path: Path, file: str) -> None:
+    for given in ("poison\nmore poison", "other poison", "other poison"):
+        (tmp_path / "poison.txt").write_text(given)
+        assert invoke(file, given).returncode == 0
+    found = [entry.record.data for entry in kept(tmp_path)]
+
+    assert found == [b"poison", b"more poison", b"other poison", b"other poison"], "in the order of their runs"
+
+
+def test_numbers_of_runs_are_sequence_numbers_that_ascend_and_never_meet() -> None:
+    largest = run_number(1_767_225_600_000, lambda limit: limit - 1)
+
+    assert re.fullmatch("[0-9]{29}", str(largest))
+    # a run has room for ten million records, more than a file that fits into memory holds
+    assert largest + 10**7 <= run_number(1_767_225_600_001, lambda _: 0)
+    assert len(str(run_number(9_999_999_999_999, lambda limit: limit - 1))) == 29
+
+
+# What a mapping gave up
+
+
+def test_an_object_of_the_failure_destination_is_applied(invoke: Invoke, tmp_path: Path) -> None:
+    captured = event(records(created(1), b"poison", progress_changed(2)))
+    (tmp_path / "object").write_text(json.dumps(object_of(captured)))
+    run = invoke("object")
+    (entry,) = kept(tmp_path)
+
+    assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
+    assert outcomes(run) == {"applied": 2, "quarantined": 1}
+    assert (str(entry.record.position), entry.record.data) == (f"limits/shardId-000000000000/{2:056}", b"poison")
+
+
+def test_each_of_several_objects_is_answered(invoke: Invoke) -> None:
+    objects = [object_of(event(records(created(number)))) for number in (1, 2)]
+    run = invoke("-", "\n".join(map(json.dumps, objects)))
+
+    assert run.returncode == 0
+    assert [json.loads(line) for line in run.stdout.splitlines()] == [SUCCESS, SUCCESS]
+    assert outcomes(run) == {"applied": 2}
+
+
+def test_a_notice_whose_records_cannot_be_fetched_is_a_failure_and_never_a_record(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    told = notice(records(created(1), progress_changed(2)))
+    away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    run = invoke("-", json.dumps(told), **away)
+
+    assert (run.returncode, run.stdout, kept(tmp_path)) == (1, "", [])
+    assert run.stderr.splitlines() == [
+        f"consumer: {ARN}, shardId-000000000000, {1:056} to {2:056}: EndpointConnectionError"
+    ]
+
+
+def test_a_pipes_batch_is_read(invoke: Invoke, tmp_path: Path) -> None:
+    run = invoke("-", json.dumps(piped(records(created(1), b"poison", progress_changed(2))), indent=2))
+    (entry,) = kept(tmp_path)
+
+    assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
+    assert outcomes(run) == {"applied": 2, "quarantined": 1}
+    assert str(entry.record.position) == f"limits/shardId-000000000000/{2:056}"
+
+
+def test_the_state_of_a_window_is_handed_on(invoke: Invoke) -> None:
+    captured = event(records(created(1))) | {"window": {"start": "a", "end": "b"}, "state": {"1": 2}}
+    run = invoke("-", json.dumps(captured))
+
+    assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS | {"state": {"1": 2}})
 
 
 def test_an_array_on_standard_input_does_as_well(invoke: Invoke) -> None:
@@ -91,10 +177,12 @@ def test_an_array_on_standard_input_does_as_well(invoke: Invoke) -> None:
     assert outcomes(run) == {"applied": 1, "duplicate": 1}
 
 
-def test_nothing_is_a_success(invoke: Invoke) -> None:
-    run = invoke("-")
+def test_an_event_without_records_is_a_success_and_an_empty_file_is_refused(invoke: Invoke) -> None:
+    run = invoke("-", json.dumps({"Records": []}))
+    empty = invoke("-", "\n")
 
     assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
+    assert (empty.returncode, empty.stdout, empty.stderr) == (2, "", "consumer: -: no record in it\n")
 
 
 def test_every_line_it_logs_has_a_request_id(invoke: Invoke) -> None:
@@ -109,10 +197,19 @@ def test_what_could_not_be_settled_is_the_answer_and_a_failure(invoke: Invoke, t
     run = invoke("-", f"{json.dumps(created(1))}\npoison", command=IN_A_HURRY)
 
     assert run.returncode == 1
-    assert json.loads(run.stdout) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    (failure,) = json.loads(run.stdout)["batchItemFailures"]
+    # the second record of the run
+    assert re.fullmatch("[0-9]{22}0000001", failure["itemIdentifier"])
 
 
-@pytest.mark.parametrize("captured", [{"Records": None}, {"Records": [{"eventSource": "aws:sqs"}]}])
+@pytest.mark.parametrize(
+    "captured",
+    [
+        *({"Records": None}, {"Records": [{"eventSource": "aws:sqs"}]}, {"Records": [{"eventSource": "aws:sqs"}] * 2}),
+        {"Messages": [{"Body": "Records of something else"}]},
+        {"requestContext": {}, "DDBStreamBatchInfo": {}},
+    ],
+)
 def test_a_malformed_event_is_complained_of_in_one_line(invoke: Invoke, captured: object) -> None:
     run = invoke("-", json.dumps(captured))
 

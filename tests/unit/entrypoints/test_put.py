@@ -4,8 +4,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from consumer.engine.errors import Unavailable
-from consumer.entrypoints.put import BYTES, RECORDS, TRIES, Outgoing, outgoing, put
+from consumer.engine.errors import SettingsError, Unavailable
+from consumer.engine.folding import Outcome
+from consumer.entrypoints.put import BYTES, RECORDS, TRIES, Outgoing, outgoing, put, refuse_poison
+from consumer.settings import RecordSettings
+from tests.support import corpus
+from tests.support.events import created, encode, foreign, records
+from tests.support.kpl import aggregate
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -70,3 +75,41 @@ def test_the_user_is_the_partition_key() -> None:
 @pytest.mark.parametrize("data", [b"nope", b"[]", b"{}", b'{"aggregateId": ""}', b'{"aggregateId": 7}', b"\xff"])
 def test_a_record_without_a_user_has_a_partition_key_all_the_same(data: bytes) -> None:
     assert len(outgoing(data).partition_key) == 64
+
+
+def refused(*data: object) -> list[str]:
+    """The numbers of the records that are not put, and the reasons."""
+    try:
+        refuse_poison(RecordSettings(), "file", records(*data))
+    except SettingsError as wrong:
+        *told, what_to_do = wrong.problems
+    else:
+        return []
+    assert what_to_do.endswith("--raw")
+    places = [line.removeprefix("file: record ").split(": ") for line in told]
+    return [f"{place.partition(' ')[0]} {reason}" for place, reason, *_ in places]
+
+
+def test_events_of_ours_and_of_others_are_put() -> None:
+    assert refused(created(1), foreign("LIMIT_USER_CREATED"), foreign("NEW_TYPE"), aggregate(encode(created(2)))) == []
+
+
+def test_what_no_table_has_to_be_asked_about_is_refused() -> None:
+    assert refused(b"poison", created(1, value="-1"), created(2)) == ["1 JSON", "2 SCHEMA"]
+    assert refused(aggregate(encode(created(1)), b"poison", encode(created(2)), b"[]")) == ["1 JSON", "1 NOT_OBJECT"]
+
+
+def test_events_that_contradict_each_other_are_put() -> None:
+    """Which of them is wrong the table decides."""
+    assert refused(created(1), created(2, currencyCode="EUR"), created(2, brandId="another")) == []
+
+
+def test_of_the_corpus_just_the_poison_is_refused() -> None:
+    entries = [entry for entry in corpus.load() if entry.after is None and entry.form is corpus.Form.BYTES]
+    wrong = [
+        entry.file
+        for entry in entries
+        if bool(refused(entry.data)) != any(each.outcome is Outcome.QUARANTINED for each in entry.expected)
+    ]
+    assert len(entries) > 300
+    assert wrong == []

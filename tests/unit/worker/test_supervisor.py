@@ -540,13 +540,12 @@ def settings(**more: Any) -> Settings:
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.worker.java.installed_problems", lambda: ["one-1.0.jar: missing"])
     (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
-    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path), "CONSUMER_RESTART": "1"}
+    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
     with pytest.raises(SettingsError) as refused:
         supervisor.check(settings(properties=tmp_path), environment, "no-such-program process")
     words = (
         "AwsCredentialsProvider",
         "Milis",
-        "CONSUMER_RESTARTS?",
         "PATH",
         "PROMETHEUS",
         "logback.xml",
