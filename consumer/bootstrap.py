@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from consumer.engine.processor import Known, Processor
-from consumer.engine.quarantine import Countable, InMemoryQuarantine
+from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import ErasableRepository, InMemoryRepository
 from consumer.engine.stream import Stream
 from consumer.limits.events import LimitEvent
@@ -33,6 +33,9 @@ R = TypeVar("R")
 
 REQUESTS = 8
 """Requests of one process under way at once."""
+
+QUARANTINE_REQUESTS = 16
+"""The same, to the quarantine: half of the records that the core puts there together (processor.ASIDE)."""
 
 
 def client(
@@ -55,8 +58,8 @@ class _Pool(ThreadPoolExecutor):
         return super().submit(copy_context().run, partial(fn, *args, **kwargs))
 
 
-def pool() -> Executor:
-    return _Pool(REQUESTS, thread_name_prefix="store")
+def pool(requests: int = REQUESTS) -> Executor:
+    return _Pool(requests, thread_name_prefix="store")
 
 
 def repository(
@@ -71,13 +74,18 @@ def user_limits(settings: AwsSettings) -> UserLimitRepository:
     return UserLimitRepository(repository(settings, pool()), now_millis)
 
 
+def quarantine_directory(settings: CoreSettings, requests: Executor | None = None) -> DirectoryQuarantine | None:
+    """None: the quarantine is not in a directory."""
+    place = settings.quarantine
+    return DirectoryQuarantine(Path(place.removeprefix("dir:")), requests) if place.startswith("dir:") else None
+
+
 def quarantine(
     settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
-) -> Countable:
-    place = settings.quarantine
-    if place.startswith("dir:"):
-        return DirectoryQuarantine(Path(place.removeprefix("dir:")))
-    parts = urlsplit(place)
+) -> QuarantineStore:
+    if directory := quarantine_directory(settings, requests):
+        return directory
+    parts = urlsplit(settings.quarantine)
     return S3Quarantine(client(settings, "s3", config, told), parts.netloc, parts.path, requests)
 
 
@@ -90,11 +98,10 @@ def processor(
     settings: CoreSettings, config: Config = CLIENT, told: Told | None = None
 ) -> Processor[LimitEvent, LimitState]:
     """The core on the stores that the settings name; `told` hears what it asks of them."""
-    requests = pool()
     return Processor(
         Limits(max_sequence=settings.max_sequence_number),
-        repository(settings, requests, config, told),
-        quarantine(settings, requests, config, told),
+        repository(settings, pool(), config, told),
+        quarantine(settings, pool(QUARANTINE_REQUESTS), config, told),
         time.monotonic,
         settings.record_cap_bytes,
         settings.breaker,

@@ -44,7 +44,7 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     if record.fault or not record.data.startswith(MAGIC):
         return [record]
     if record.position.sub_sequence:
-        return [replace(record, fault=_nested())]
+        return [replace(record, fault=nested())]
     try:
         parts = _user_records(record.data, most)
     except Rejected as fault:
@@ -69,7 +69,7 @@ def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
 
 def _part(whole: Record, index: int, data: bytes) -> Record:
     position = Position(whole.position.stream, whole.position.shard, whole.position.sequence, index)
-    return Record(position, data, whole.arrived_at, _nested() if data.startswith(MAGIC) else None, whole)
+    return Record(position, data, whole.arrived_at, nested() if data.startswith(MAGIC) else None, whole)
 
 
 def _user_records(data: bytes, most: int) -> list[bytes]:
@@ -142,7 +142,8 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     raise _broken("a number is too long")
 
 
-def _nested() -> Rejected:
+def nested() -> Rejected:
+    """What is wrong with an aggregate that was itself in an aggregate."""
     return Rejected(Reason.AGGREGATE, "an aggregate inside an aggregate")
 
 

@@ -18,7 +18,7 @@ from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, Verdict, fold, refuse
 from consumer.engine.patience import Patience, persist
 from consumer.engine.projection import Ignored, Key, Projection
-from consumer.engine.quarantine import Quarantine, Quarantined
+from consumer.engine.quarantine import PartlyKept, Quarantine, Quarantined, groups
 from consumer.engine.records import Position, Record
 from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable, Versioned
 
@@ -28,8 +28,12 @@ S = TypeVar("S")
 ROUND = 200
 """Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
 
-ASIDE = 20
-"""Records put into the quarantine together: each may be a request of its own."""
+ASIDE = 32
+"""Records put into the quarantine together, a request each: two in a row for each of bootstrap.QUARANTINE_REQUESTS.
+Before each group a record processor shows life, and a Lambda invocation checks its deadline."""
+
+ASIDE_BYTES = 4 * 1024 * 1024
+"""Their data together, unless it is one alone: what is written is held a second time, in base64."""
 
 PARTS = 10
 """Rejected records of one aggregate that are quarantined one by one; of more, the aggregate is quarantined whole.
@@ -333,14 +337,22 @@ class Processor(Generic[E, S]):
 
     def _set_aside(self, batch: _Batch[E], patience: Patience) -> None:
         self._mind_the_breaker(batch)
-        kept = list(batch.entries())
-        for start in range(0, len(kept), ASIDE):
-            part = kept[start : start + ASIDE]
-            entries = [entry for entry, _ in part]
-            persist("quarantine", patience, partial(self.quarantine.put, entries))
+        # the first record of an aggregate last: it may replace the whole, which was refused at another time
+        kept = sorted(batch.entries(), key=lambda each: _in_place_of_whole(each[0].record))
+        for group in groups(kept, lambda each: len(each[0].record.data), ASIDE, ASIDE_BYTES):
+            entries = [entry for entry, _ in group]
+            persist("quarantine", patience, partial(self._put, list(entries)))
             batch.quarantined += entries
-            for index in (index for _, indexes in part for index in indexes):
+            for index in (index for _, indexes in group for index in indexes):
                 batch.verdicts[index] = batch.rejected[index]
+
+    def _put(self, left: list[Quarantined]) -> None:
+        """Those that are kept leave `left`: to repeat all because of one would rarely succeed."""
+        try:
+            self.quarantine.put(left)
+        except PartlyKept as partly:
+            left[:] = partly.left
+            raise
 
     def _mind_the_breaker(self, batch: _Batch[E]) -> None:
         for index in range(len(batch.records)):
@@ -357,6 +369,10 @@ class Processor(Generic[E, S]):
 def _is_blameless(verdict: Verdict | None) -> bool:
     """A row of the store is at fault, which must not end the worker, and not the records."""
     return bool(verdict and verdict.rejected and verdict.rejected.reason is Reason.STORED_STATE)
+
+
+def _in_place_of_whole(record: Record) -> bool:
+    return record.aggregate is not None and record.position == record.aggregate.position
 
 
 def _changes(folded: Folded[S], stored: Stored[S] | None) -> bool:

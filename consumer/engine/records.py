@@ -1,7 +1,9 @@
 """A record: its bytes and the place in the stream it came from."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import quote, unquote
 
 from consumer.engine.errors import Rejected
 from consumer.engine.wire import from_base64
@@ -20,8 +22,32 @@ class Position:
     sub_sequence: int = 0
 
     def __str__(self) -> str:
+        """`STREAM/SHARD/SEQUENCE[-SUB]`, percent-encoded so that a shell takes it as one word, and for no option."""
+        stream, shard, sequence = map(encoded, (self.stream, self.shard, self.sequence))
         sub = f"-{self.sub_sequence}" if self.sub_sequence else ""
-        return f"{self.stream}/{self.shard}/{self.sequence}{sub}"
+        text = f"{stream}/{shard}/{sequence.replace('-', '%2D')}{sub}"
+        return re.sub("^-|~", lambda found: f"%{ord(found[0]):02X}", text)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The position that `str` wrote. Raises ValueError."""
+        found = _POSITION.fullmatch(text)
+        if not found:
+            raise ValueError("not of the form STREAM/SHARD/SEQUENCE[-SUB]")
+        stream, shard, sequence, sub = found.groups()
+        return cls(_decoded(stream), _decoded(shard), _decoded(sequence), int(sub or 0))
+
+
+_POSITION = re.compile(r"([^/]+)/([^/]+)/([^/]+?)(?:-([0-9]{1,18}))?")
+
+
+def encoded(part: str) -> str:
+    """A part of a position: printable ASCII without `/`. An empty part is `%`, which encodes nothing else."""
+    return quote(part, safe="", errors="surrogatepass") or "%"
+
+
+def _decoded(part: str) -> str:
+    return "" if part == "%" else unquote(part, errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from consumer import bootstrap, logs, metrics
 from consumer.engine.checkpoints import CheckpointPolicy
-from consumer.engine.errors import SettingsError
+from consumer.engine.errors import SettingsError, Unavailable
 from consumer.entrypoints.kcl import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.entrypoints.pipes import Pipes
 from consumer.entrypoints.waiting import World
@@ -34,6 +34,7 @@ def process(pipes: Pipes) -> None:
     try:
         settings = load(Settings)
         logs.configure(settings.log_level)
+        clear_scratch(settings)
         serve(shard_consumer(settings), pipes)
     except SettingsError as wrong:
         sys.stderr.write("".join(f"consumer: {problem}\n" for problem in wrong.problems))
@@ -42,6 +43,18 @@ def process(pipes: Pipes) -> None:
         log.critical("leaving", exc_info=True)
         leave(1)
     leave(0)
+
+
+def clear_scratch(settings: Settings) -> None:
+    """What exited processes left half written is personal data that no command shows. A failure is only logged."""
+    directory = bootstrap.quarantine_directory(settings)
+    try:
+        files = directory.clear_scratch() if directory else 0
+    except Unavailable as cause:
+        log.warning("scratch files in the quarantine not removed", extra={"cause": str(cause)})
+    else:
+        if files:
+            log.warning("scratch files of exited processes removed from the quarantine", extra={"files": files})
 
 
 def shard_consumer(settings: Settings) -> ShardConsumer:

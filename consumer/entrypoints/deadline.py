@@ -1,7 +1,7 @@
 """The time of a Lambda invocation: nothing is begun that might not end, and be answered for, before it is up."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -9,7 +9,6 @@ from consumer.engine.errors import GaveUp, Unavailable
 from consumer.engine.patience import Backoff
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import Quarantine, Quarantined
-from consumer.engine.records import Position
 from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 
 S = TypeVar("S")
@@ -105,12 +104,6 @@ class TimedQuarantine:
     def put(self, entries: Iterable[Quarantined]) -> None:
         self.deadline.mind("quarantine")
         self.kept.put(entries)
-
-    def entries(self) -> Iterator[Quarantined]:
-        return self.kept.entries()
-
-    def drop(self, position: Position) -> None:
-        self.kept.drop(position)
 
 
 def _seconds_left(context: Context) -> float:

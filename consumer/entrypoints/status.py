@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
 from consumer.engine.errors import Unavailable
-from consumer.engine.quarantine import Countable
+from consumer.engine.quarantine import QuarantineStore
 from consumer.settings import Settings
 from consumer.stores.aws import unavailable
 from consumer.worker import leases, status, tables
@@ -36,7 +36,7 @@ class Observer:
     settings: Settings
     kinesis: "KinesisClient"
     dynamodb: "DynamoDBClient"
-    quarantine: Countable
+    quarantine: QuarantineStore
     requests: Executor
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic

@@ -1,7 +1,7 @@
 """How a record processor waits: in small steps, showing life, until a stop was asked for and its time is up."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NoReturn, TypeVar
 
@@ -9,7 +9,6 @@ from consumer.engine.errors import GaveUp, Unavailable
 from consumer.engine.patience import Backoff
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import Quarantine, Quarantined
-from consumer.engine.records import Position
 from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 
 S = TypeVar("S")
@@ -130,9 +129,3 @@ class LivelyQuarantine:
     def put(self, entries: Iterable[Quarantined]) -> None:
         self.show_life()
         self.kept.put(entries)
-
-    def entries(self) -> Iterator[Quarantined]:
-        return self.kept.entries()
-
-    def drop(self, position: Position) -> None:
-        self.kept.drop(position)

@@ -1,40 +1,159 @@
-"""The quarantine in a directory: for one machine, trials and tests."""
+"""The quarantine in a directory: for one machine, for containers that share a file system, for trials and tests."""
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from consumer.engine.errors import Unavailable
-from consumer.engine.quarantine import Quarantined, path_of
+from consumer.engine.quarantine import (
+    Foreign,
+    NotAnEntry,
+    Quarantined,
+    may_be_entry,
+    path_of,
+    read,
+    refuse,
+)
 from consumer.engine.records import Position
+from consumer.stores.parallel import put_each
+
+SCRATCH = re.compile(r"([^/]+/){2}(\.[0-9a-f]{32}|[^/.]+\.[0-9]+)\.tmp")
+"""Paths of files that are being written; the second form is that of earlier versions."""
+
+FOLDER = re.compile(r"[\w~%-]+(/[\w~%-]+)?", re.ASCII)
+"""Paths of folders that entries are in: `<stream>` and `<stream>/<shard>`."""
+
+DEPTH = 2
+
+REGULAR = ""
+FILE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryQuarantine:
-    """One JSON file a record, `<stream>/<shard>/<sequence>[-<sub>].json`; a file is there whole or not at all."""
+    """One JSON file per record, `<stream>/<shard>/<sequence>[-<sub>].json`; a file is there whole or not at all.
 
-    def __init__(self, root: Path) -> None:
+    Folders and files are made for their owner alone; below `root` no symbolic link is followed. Records that are put
+    together are written on `pool`, or one after the other without one.
+    """
+
+    def __init__(self, root: Path, pool: Executor | None = None) -> None:
         self._root = root
+        self._pool = pool
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        with self._unavailable():
-            for entry in entries:
-                self._write(self._root / path_of(entry.record.position), json.dumps(entry.to_json()))
+        batch = list(entries)
+        try:
+            put_each(self._pool, self._write, batch)
+        finally:
+            with self._unavailable():
+                for folder in {_place(entry.record.position)[0] for entry in batch}:
+                    self._sync(folder)
 
-    def entries(self) -> Iterator[Quarantined]:
+    def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
+        for path, wrong in self._files():
+            found = None if SCRATCH.fullmatch(path) else self._look(path, wrong)
+            if isinstance(found, Foreign):
+                on_foreign(found)
+            elif found:
+                yield found
+
+    def find(self, position: Position) -> Quarantined | None:
+        path = path_of(position)
         with self._unavailable():
-            for path in sorted(self._root.glob("*/*/*.json"), key=str):
-                yield Quarantined.from_json(json.loads(path.read_text(encoding="utf-8")))
+            try:
+                return self._read(path)
+            except FileNotFoundError:
+                return None
+            except NotAnEntry as reason:
+                raise Unavailable(f"{self._root / path}: {reason}") from None
+
+    def drop(self, entry: Quarantined) -> bool:
+        """A writer that would replace it meanwhile waits (`_held`). Without file locks, it is only read just before."""
+        folder, name = _place(entry.record.position)
+        with self._unavailable(), suppress(FileNotFoundError), self._opened(folder) as parent:
+            return _drop(name, parent, entry)
+        return True
 
     def size(self) -> int:
-        """How many records are kept."""
-        with self._unavailable():
-            return sum(1 for _ in self._root.glob("*/*/*.json"))
+        return sum(may_be_entry(path) and wrong == REGULAR for path, wrong in self._files())
 
-    def drop(self, position: Position) -> None:
+    def clear_scratch(self) -> int:
+        """Removes what writers left that have exited, and returns how many files. A live writer has locked its own."""
         with self._unavailable():
-            (self._root / path_of(position)).unlink(missing_ok=True)
+            return sum(self._clear(path) for path, wrong in self._files() if SCRATCH.fullmatch(path) and not wrong)
+
+    def _files(self) -> list[tuple[str, str]]:
+        """Paths below the root in their order, and what is wrong with each: REGULAR if nothing."""
+        with self._unavailable():
+            try:
+                return sorted(_walk(self._root))
+            except FileNotFoundError:
+                return []
+
+    def _look(self, path: str, wrong: str) -> Quarantined | Foreign | None:
+        """None: it has been removed meanwhile."""
+        if may_be_entry(path) and wrong == REGULAR:
+            try:
+                return self._read(path)
+            except FileNotFoundError:
+                return None
+            except NotAnEntry as reason:
+                wrong = str(reason)
+            except OSError as error:
+                wrong = str(error.strerror)
+        lost = may_be_entry(path) or FOLDER.fullmatch(path) is not None
+        return Foreign(str(self._root / path), wrong or "not an entry of the quarantine", lost)
+
+    def _read(self, path: str) -> Quarantined:
+        """Raises NotAnEntry and OSError."""
+        folder, _, name = path.rpartition("/")
+        with self._opened(folder) as parent, _file(name, parent) as descriptor:
+            return read(path, _content(descriptor))
+
+    def _write(self, entry: Quarantined) -> None:
+        folder, name = _place(entry.record.position)
+        with self._unavailable(), self._opened(folder, make=True) as parent, _scratch(parent) as (descriptor, scratch):
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(json.dumps(entry.to_json()).encode())
+            os.fsync(descriptor)
+            with _held(name, parent):
+                os.replace(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def _clear(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        with suppress(FileNotFoundError), self._opened(folder) as parent, _file(name, parent) as descriptor:
+            if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                return False
+            os.unlink(name, dir_fd=parent)
+            return True
+        return False
+
+    def _sync(self, folder: str) -> None:
+        """The name of a file outlives a power cut only when its folder is on the disk."""
+        with suppress(FileNotFoundError), self._opened(folder) as descriptor:
+            os.fsync(descriptor)
+
+    @contextmanager
+    def _opened(self, folder: str, *, make: bool = False) -> Iterator[int]:
+        """A descriptor of a folder below the root. Raises FileNotFoundError unless it is to be made."""
+        if make:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            descriptor = stack.enter_context(_open(self._root, os.O_DIRECTORY | os.O_CLOEXEC))
+            for name in folder.split("/"):
+                if make:
+                    _make(name, descriptor)
+                descriptor = stack.enter_context(_open(name, FOLDER_FLAGS, descriptor))
+            yield descriptor
 
     @contextmanager
     def _unavailable(self) -> Iterator[None]:
@@ -43,26 +162,111 @@ class DirectoryQuarantine:
         except OSError as error:
             raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
 
-    def _write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            scratch.touch(mode=0o600)  # it names a user
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        except OSError:
-            scratch.unlink(missing_ok=True)  # half a file would keep a full disk full
-            raise
-        _sync(path.parent)
+
+def _place(position: Position) -> tuple[str, str]:
+    """Folder and name."""
+    folder, _, name = path_of(position).rpartition("/")
+    return folder, name
 
 
-def _sync(directory: Path) -> None:
-    """The name of a file outlives a power cut only when its directory is on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def _walk(folder: Path | str, before: str = "") -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as found:
+        for each in found:
+            path = before + each.name
+            if each.is_dir(follow_symlinks=False) and path.count("/") < DEPTH:
+                yield from _inside(each, path)
+            else:
+                yield path, REGULAR if each.is_file(follow_symlinks=False) else "Not a regular file"
+
+
+def _inside(folder: "os.DirEntry[str]", path: str) -> Iterator[tuple[str, str]]:
     try:
-        os.fsync(descriptor)
+        yield from _walk(folder.path, f"{path}/")
+    except OSError as error:
+        yield path, str(error.strerror)
+
+
+def _make(name: str, parent: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+        os.fsync(parent)
+
+
+@contextmanager
+def _open(name: Path | str, flags: int, parent: int | None = None, mode: int = 0o600) -> Iterator[int]:
+    descriptor = os.open(name, flags, mode, dir_fd=parent)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _file(name: str, parent: int) -> Iterator[int]:
+    """A regular file, to be read."""
+    with _open(name, FILE_FLAGS | os.O_RDONLY, parent) as descriptor:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file")
+        yield descriptor
+
+
+def _content(descriptor: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read()
+
+
+@contextmanager
+def _scratch(parent: int) -> Iterator[tuple[int, str]]:
+    """A new file, locked for as long as it is written; what is left of it afterwards is removed."""
+    name = f".{secrets.token_hex(16)}.tmp"
+    with _open(name, FILE_FLAGS | os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as descriptor:
+        _lock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield descriptor, name
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=parent)  # half a file would keep a full disk full
+            raise
+
+
+@contextmanager
+def _held(name: str, parent: int) -> Iterator[None]:
+    """Keeps an entry that is there from being dropped: it is about to be replaced."""
+    try:
+        descriptor = os.open(name, FILE_FLAGS | os.O_RDONLY, dir_fd=parent)
+    except OSError:
+        descriptor = None
+    try:
+        if descriptor is not None:
+            _lock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    """Until the descriptor is closed. False: another holds it, or the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
+
+
+def _drop(name: str, parent: int, entry: Quarantined) -> bool:
+    """Whether the file held the entry, and is removed."""
+    with _file(name, parent) as descriptor:
+        _lock(descriptor, fcntl.LOCK_EX)
+        still_there = os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(descriptor))
+        if not still_there or not _holds(descriptor, entry):
+            return False
+        os.unlink(name, dir_fd=parent)
+        return True
+
+
+def _holds(descriptor: int, entry: Quarantined) -> bool:
+    try:
+        return read(path_of(entry.record.position), _content(descriptor)) == entry
+    except NotAnEntry:
+        return False

@@ -1,17 +1,44 @@
-"""The quarantine in S3: one object a record, under a key made of its position."""
+"""The quarantine in S3: one object per record, under a key made of its position."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
 
 from consumer.engine.errors import Unavailable
-from consumer.engine.quarantine import Quarantined, path_of
+from consumer.engine.quarantine import (
+    Foreign,
+    NotAnEntry,
+    Quarantined,
+    groups,
+    may_be_entry,
+    path_of,
+    read,
+    refuse,
+)
 from consumer.engine.records import Position
 from consumer.stores.aws import unavailable
+from consumer.stores.parallel import put_each
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+TOGETHER, TOGETHER_BYTES = 32, 8 * 1024 * 1024
+"""Objects read at once: how many, and their bytes unless it is one alone."""
+
+GONE = frozenset({"NoSuchKey"})
+CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+UNREADABLE = frozenset({"AccessDenied", "InvalidObjectState"})
+"""Error codes that may be of one object alone, as may those of KMS."""
+
+
+class _Object(NamedTuple):
+    key: str
+    size: int
 
 
 def prefix_of(path: str) -> str:
@@ -29,48 +56,105 @@ class S3Quarantine:
         self._pool = pool
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        left = list(entries)
-        while left:
-            failed = [tried for tried in self._pool.map(self._try, left) if tried]
-            if len(failed) == len(left):
-                raise failed[0][1]
-            # some are kept: with all of them begun anew, they would hardly ever all succeed at once
-            left = [entry for entry, _ in failed]
+        put_each(self._pool, self._put, list(entries))
 
-    def entries(self) -> Iterator[Quarantined]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        with unavailable(f"quarantine bucket {self._bucket}"):
-            for page in pages:
-                for found in page.get("Contents", []):
-                    body = self._client.get_object(Bucket=self._bucket, Key=found["Key"])["Body"].read()
-                    yield Quarantined.from_json(json.loads(body))
+    def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
+        with self._unavailable():
+            for some in groups(self._objects(), lambda each: each.size, TOGETHER, TOGETHER_BYTES):
+                for found in self._pool.map(self._look, some):
+                    if isinstance(found, Foreign):
+                        on_foreign(found)
+                    elif found:
+                        yield found
+
+    def find(self, position: Position) -> Quarantined | None:
+        found = self._find(position)
+        return found and found[0]
+
+    def drop(self, entry: Quarantined) -> bool:
+        """S3 itself compares what is there with what was read just before."""
+        found = self._find(entry.record.position)
+        if found is None:
+            return True
+        kept, etag = found
+        return kept == entry and self._delete(self._prefix + path_of(entry.record.position), etag)
 
     def size(self) -> int:
-        """How many records are kept. Lists them only: needs no right to read one."""
+        """Lists them only: needs no permission to read one."""
+        return sum(self._may_be_entry(found) for found in self._objects())
+
+    def _objects(self) -> Iterator[_Object]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        with unavailable(f"quarantine bucket {self._bucket}"):
-            return sum(page["KeyCount"] for page in pages)
+        with self._unavailable():
+            for page in pages:
+                for found in page.get("Contents", []):
+                    yield _Object(found["Key"], found["Size"])
 
-    def drop(self, position: Position) -> None:
-        with unavailable(f"quarantine bucket {self._bucket}"):
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(position))
+    def _may_be_entry(self, found: _Object) -> bool:
+        return found.size > 0 and may_be_entry(found.key.removeprefix(self._prefix))
 
-    def _try(self, entry: Quarantined) -> tuple[Quarantined, Unavailable] | None:
-        """The entry and what was in its way, None when it is kept."""
+    def _look(self, found: _Object) -> Quarantined | Foreign | None:
+        """None: it has been removed meanwhile."""
+        told = partial(Foreign, self._place(found.key))
+        if not self._may_be_entry(found):
+            return told("not an entry of the quarantine")
         try:
-            self._put(entry)
-        except Unavailable as cause:
-            return entry, cause
-        return None
+            return self._get(found.key)[0]
+        except NotAnEntry as reason:
+            return told(str(reason), lost=True)
+        except ClientError as error:
+            if _code(error) in GONE:
+                return None
+            if not _of_one_object(error):
+                raise
+            return told(_code(error), lost=True)
+
+    def _find(self, position: Position) -> tuple[Quarantined, str] | None:
+        """The entry and its ETag. Listed first: to ask for an object that is not there needs more permissions."""
+        key = self._prefix + path_of(position)
+        with self._unavailable():
+            listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+            if [found["Key"] for found in listed.get("Contents", [])] != [key]:
+                return None
+            try:
+                return self._get(key)
+            except NotAnEntry as reason:
+                raise Unavailable(f"{self._place(key)}: {reason}") from None
+
+    def _get(self, key: str) -> tuple[Quarantined, str]:
+        """Raises NotAnEntry, and boto3's errors."""
+        answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        return read(key.removeprefix(self._prefix), answer["Body"].read()), answer["ETag"]
 
     def _put(self, entry: Quarantined) -> None:
-        with unavailable(f"quarantine bucket {self._bucket}"):
+        with self._unavailable():
             self._client.put_object(
                 Bucket=self._bucket,
-                Key=self._key(entry.record.position),
+                Key=self._prefix + path_of(entry.record.position),
                 Body=json.dumps(entry.to_json()).encode(),
                 ContentType="application/json",
             )
 
-    def _key(self, position: Position) -> str:
-        return self._prefix + path_of(position)
+    def _delete(self, key: str, etag: str) -> bool:
+        with self._unavailable():
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key, IfMatch=etag)
+            except ClientError as error:
+                if _code(error) in GONE | CHANGED:
+                    return _code(error) in GONE
+                raise
+        return True
+
+    def _place(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
+
+    def _unavailable(self) -> AbstractContextManager[None]:
+        return unavailable(f"quarantine bucket {self._bucket}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown error"))
+
+
+def _of_one_object(error: ClientError) -> bool:
+    return _code(error) in UNREADABLE or _code(error).startswith("KMS.")

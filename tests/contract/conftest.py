@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from consumer.engine.projection import Codec
-from consumer.engine.quarantine import Countable, InMemoryQuarantine
+from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import ErasableRepository, InMemoryRepository
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
@@ -169,7 +169,7 @@ def bucket(emulators: Emulators, pool: Executor) -> Iterator[Bucket]:
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])
-def quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> Countable:
+def quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> QuarantineStore:
     if request.param == "memory":
         return InMemoryQuarantine()
     if request.param == "directory":

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO, cast
 import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy
-from consumer.engine.quarantine import Quarantine
+from consumer.engine.quarantine import QuarantineStore
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream
 from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
@@ -66,7 +66,7 @@ def packed(random: Random, samples: Iterator[Sample]) -> Iterator[Put]:
         yield Put(number, together)
 
 
-def through_lambda(stream: Sequence[Put], table: Dynamo) -> Quarantine:
+def through_lambda(stream: Sequence[Put], table: Dynamo) -> QuarantineStore:
     core = Core(table.limits())
     function = Function(core.processor)
     for start in range(0, len(stream), LAMBDA_BATCH):
@@ -75,7 +75,7 @@ def through_lambda(stream: Sequence[Put], table: Dynamo) -> Quarantine:
     return core.quarantine
 
 
-def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> Quarantine:
+def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> QuarantineStore:
     core = Core(table.limits())
     messages = [message for put in stream for message in put.to_kcl()]
     batches = [batch(*messages[start : start + KCL_BATCH]) for start in range(0, len(messages), KCL_BATCH)]
@@ -106,7 +106,7 @@ def items(table: Dynamo) -> bytes:
     return json.dumps(found, sort_keys=True, indent=1).encode()
 
 
-def set_aside(quarantine: Quarantine) -> list[tuple[Position, bytes]]:
+def set_aside(quarantine: QuarantineStore) -> list[tuple[Position, bytes]]:
     return [(entry.record.position, entry.record.data) for entry in quarantine.entries()]
 
 

@@ -33,6 +33,7 @@ from tests.support.service import consumer, service
 from tests.support.stacks import NETWORK, Account, account
 from tests.support.waiting import until
 
+KNOWN = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
 LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"
 
 
@@ -137,7 +138,9 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     outputs = cloud.data("tooled")
     cloud.fargate("tooled-service", "tooled")
     variables = cloud.task_variables("tooled-service", tmp_path)
-    made = [sample for sample in samples(seed=13, count=100, users=10) if sample.event]
+    made = [
+        sample for sample in samples(seed=13, count=100, users=10) if sample.event and sample.event["type"] in KNOWN
+    ]
     bucket = outputs["QuarantineBucketName"]
     kept = S3Quarantine(cloud.client("s3"), bucket, "quarantine", pool())
     kept.put([_entry(number, sample.data) for number, sample in enumerate(made)])
@@ -152,10 +155,13 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     with pytest.raises(CalledProcessError):
         consumer(replayer, "quarantine", "replay")
     assert set_aside(variables, "quarantine") == Counter([b"poison"]), "what can be applied has left, the rest has not"
+    (tmp_path / "records").write_bytes(b"no event")
+    consumer(replayer, "lambda-invoke", str(tmp_path / "records"))
     put = cloud.client("kinesis").put_record(StreamName=outputs["StreamName"], Data=b"{}", PartitionKey="one")
     given_up = failure(put["ShardId"], put["SequenceNumber"], put["SequenceNumber"], 1, outputs["StreamArn"])
     (tmp_path / "given-up.json").write_text(json.dumps(given_up))
     consumer(replayer, "lambda-invoke", str(tmp_path / "given-up.json"))
+    assert set_aside(variables, "quarantine") == Counter([b"poison", b"no event", b"{}"])
 
     assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
     user, limit = next(iter(expected(made)))

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from consumer.engine.errors import GaveUp, Unavailable
 from consumer.engine.processor import BatchResult, Known, Processor
 from consumer.engine.projection import Key
-from consumer.engine.quarantine import InMemoryQuarantine, Quarantine, Quarantined
-from consumer.engine.records import Position, Record
+from consumer.engine.quarantine import InMemoryQuarantine, Quarantined, QuarantineStore
+from consumer.engine.records import Record
 from consumer.engine.repository import Change, InMemoryRepository, Repository, Saved, Stored, Unreadable, Versioned
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
@@ -44,7 +44,7 @@ class Core:
     """A processor and what it keeps. `deliver` numbers what it is given as a stream would."""
 
     repository: Repository[LimitState] = field(default_factory=memory)
-    quarantine: Quarantine = field(default_factory=InMemoryQuarantine)
+    quarantine: QuarantineStore = field(default_factory=InMemoryQuarantine)
     patience: Patient = field(default_factory=Patient)
     record_cap: int = 262_144
     breaker: int = 0
@@ -161,23 +161,17 @@ def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
     return {key: value for key, value in of.items() if key in keys}
 
 
-class UnsteadyQuarantine:
+class UnsteadyQuarantine(InMemoryQuarantine):
     """Fails to take anything when `fails` says so."""
 
     def __init__(self, fails: Callable[[], bool]) -> None:
-        self.kept = InMemoryQuarantine()
+        super().__init__()
         self._fails = fails
 
     def put(self, entries: Iterable[Quarantined]) -> None:
         if self._fails():
             raise Unavailable("the quarantine is down")
-        self.kept.put(entries)
-
-    def entries(self) -> Iterator[Quarantined]:
-        return self.kept.entries()
-
-    def drop(self, position: Position) -> None:
-        self.kept.drop(position)
+        super().put(entries)
 
 
 def times(number: int) -> Callable[[], bool]:

@@ -192,12 +192,6 @@ class TroubledQuarantine:
             if fate is not Fate.STORED:
                 raise Unavailable(fate.value)
 
-    def entries(self) -> Iterator[Quarantined]:
-        return self.kept.entries()
-
-    def drop(self, position: Position) -> None:
-        self.kept.drop(position)
-
 
 # the stream
 

@@ -13,6 +13,7 @@ from consumer.engine.projection import Key
 from consumer.engine.records import Position
 from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable
 from consumer.entrypoints.pipes import take_over
+from tests.support.held_writer import hold_scratch_files
 from tests.support.holds import Holds, Point
 
 S = TypeVar("S")
@@ -67,6 +68,7 @@ def main() -> None:
 
     bootstrap.repository = held_repository
     kcl._ask = held_ask
+    hold_scratch_files(reach)
     child.process(pipes)
 
 

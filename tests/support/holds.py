@@ -13,13 +13,14 @@ from tests.support.waiting import until
 
 
 class Point(StrEnum):
-    """Moments in the life of a batch, in their order."""
+    """Moments in the life of a batch, in their order; the last one only if a record of it is quarantined."""
 
     BEFORE_WRITE = "before-write"
     MID_BATCH = "mid-batch"
     AFTER_WRITE = "after-write"
     BEFORE_CHECKPOINT = "before-checkpoint"
     AFTER_CHECKPOINT = "after-checkpoint"
+    MID_QUARANTINE = "mid-quarantine"
 
 
 @dataclass(frozen=True)

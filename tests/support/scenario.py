@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from consumer.engine.quarantine import Quarantine
+from consumer.engine.quarantine import QuarantineStore
 from consumer.entrypoints.put import outgoing, put
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
@@ -70,7 +70,7 @@ class Stage:
         """The bytes of every record in the quarantine."""
         return Counter(entry.record.data for entry in self.quarantine().entries())
 
-    def quarantine(self) -> Quarantine:
+    def quarantine(self) -> QuarantineStore:
         place = self.variables["CONSUMER_QUARANTINE"]
         if place.startswith("dir:"):
             return DirectoryQuarantine(Path(place.removeprefix("dir:")))

@@ -1,6 +1,6 @@
 """What the processor settles, what it leaves unsettled, and what it never does, in a world that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from consumer.engine.aggregation import SLICE_RECORDS, deaggregate
-from consumer.engine.errors import BreakerOpen, Reason
+from consumer.engine.errors import BreakerOpen, Reason, Unavailable
 from consumer.engine.folding import Outcome
 from consumer.engine.patience import NoPatience
-from consumer.engine.processor import PARTS, ROUND, BatchResult, Known, Processor
+from consumer.engine.processor import ASIDE, ASIDE_BYTES, PARTS, ROUND, BatchResult, Known, Processor
 from consumer.engine.projection import Key
-from consumer.engine.quarantine import InMemoryQuarantine
+from consumer.engine.quarantine import InMemoryQuarantine, PartlyKept, Quarantined
 from consumer.engine.records import Record
 from consumer.engine.repository import InMemoryRepository, Versioned
 from consumer.limits.state import LimitState
@@ -41,6 +41,7 @@ from tests.support.events import (
     record,
     records,
 )
+from tests.support.kpl import aggregate
 from tests.support.tiny import Peak, Peaks, Reading
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
@@ -597,6 +598,65 @@ def test_a_row_that_becomes_unreadable_while_it_is_remembered() -> None:
     assert outcomes(core.deliver(created(1), progress_changed(2))) == [QUARANTINED] * 2
     table.odd.clear()
     assert outcomes(core.deliver(created(1), progress_changed(2))) == [DUPLICATE, APPLIED]
+
+
+class Counted(InMemoryQuarantine):
+    """Remembers what was put together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: list[list[Quarantined]] = []
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        self.puts.append(list(entries))
+        super().put(self.puts[-1])
+
+
+def test_large_records_are_quarantined_in_small_groups() -> None:
+    """What is written is held a second time: ten thousand records of 1 MiB must not be."""
+    counted = Counted()
+    core = Core(quarantine=counted)
+    core.deliver(*[bytes(2**20)] * 9, bytes(2 * ASIDE_BYTES), *[POISON] * (2 * ASIDE))
+    sizes = [sum(len(entry.record.data) for entry in put) for put in counted.puts]
+    assert [len(put) for put in counted.puts] == [4, 4, 1, 1, ASIDE, ASIDE]
+    assert [size for size in sizes if size > ASIDE_BYTES] == [2 * ASIDE_BYTES], "one alone"
+
+
+class Partial(InMemoryQuarantine):
+    """Takes the first half of what it is given, and nothing the next time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        given = list(entries)
+        self.asked.append(len(given))
+        if len(self.asked) % 2 == 0:
+            raise Unavailable("none of them")
+        half = (len(given) + 1) // 2
+        super().put(given[:half])
+        if given[half:]:
+            raise PartlyKept(given[half:], Unavailable("half of them"))
+
+
+def test_of_several_records_only_those_that_are_not_kept_are_put_again() -> None:
+    partial = Partial()
+    core = Core(quarantine=partial)
+    delivered = core.deliver(*[POISON] * 8)
+    assert partial.asked == [8, 4, 4, 2, 2, 1, 1]
+    assert [cause for _, cause in core.patience.waits[:2]] == ["half of them", "none of them"]
+    assert delivered.quarantined == list(partial.entries())
+    assert len(delivered.quarantined) == 8
+
+
+def test_the_first_record_of_an_aggregate_is_put_after_the_others() -> None:
+    """It has the place of the whole, which another version may have refused: until all is kept, that one is needed."""
+    counted = Counted()
+    Core(quarantine=counted).deliver(POISON, *[aggregate(*[POISON] * PARTS)] * 4)
+    subs = [entry.record.position.sub_sequence for put in counted.puts for entry in put]
+    assert subs == [0, *[sub for _ in range(4) for sub in range(1, PARTS)], 0, 0, 0, 0]
+    assert len(counted.puts) > 1
 
 
 # the breaker

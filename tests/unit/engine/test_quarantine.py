@@ -7,13 +7,15 @@ from pathlib import PurePosixPath
 import pytest
 
 from consumer.engine.errors import Reason
-from consumer.engine.quarantine import Quarantined, path_of
+from consumer.engine.quarantine import NotAnEntry, Quarantined, groups, path_of, read
 from consumer.engine.records import Position, Record
 
 HOSTILE = (
     *("", ".", "..", "../..", "/", "a/b", "a.json", "a b", "%", "%2E", "\0", "\n", "\u00e9", "\ud800", "1-1", "\\"),
     *("a" * 200, "a" * 201, "a" * 5_000, "a" * 5_001, "/" * 300, "-" * 100, "\U0001f3b2" * 300),
 )
+
+ENTRY = Quarantined(Record(Position("limits", "s", "5"), b"{}"), Reason.JSON, "detail")
 
 
 def test_the_path_shows_stream_shard_and_sequence_number() -> None:
@@ -43,13 +45,50 @@ def test_it_is_read_back_as_it_was_written(data: bytes) -> None:
     assert Quarantined.from_json(json.loads(json.dumps(entry.to_json()))) == entry
 
 
-def test_a_reason_that_is_none_any_more_is_read_as_it_was_written() -> None:
-    entry = Quarantined(Record(Position("limits", "s", "5"), b"{}"), "SEQUENCE_JUMP", "detail")
-    assert Quarantined.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+SPOILED: list[tuple[str, object]] = [
+    *(("data", "#"), ("data", "e30"), ("data", None), ("stream", 1), ("reason", ["JSON"])),
+    *(("subSequenceNumber", "1"), ("subSequenceNumber", True), ("arrivedAt", 1.5), ("arrivedAt", None)),
+]
+NOT_ENTRIES = (b"", b"{", b"[]", b"null", b"1", b"{}", b"\xff", b"[" * 100_000)
 
 
-@pytest.mark.parametrize("spoil", [{"data": "#"}, {"reason": None}, {"reason": 7}, {"data": "e30"}])
-def test_what_it_did_not_write_it_does_not_read(spoil: dict[str, object]) -> None:
-    entry = Quarantined(Record(Position("limits", "s", "5"), b"{}"), Reason.JSON, "detail")
-    with pytest.raises(ValueError, match=r".+"):
-        Quarantined.from_json(entry.to_json() | spoil)
+@pytest.mark.parametrize(("name", "value"), SPOILED, ids=str)
+def test_what_it_did_not_write_it_does_not_read(name: str, value: object) -> None:
+    with pytest.raises(NotAnEntry):
+        Quarantined.from_json(ENTRY.to_json() | {name: value})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"1", b"{}", b"\xff", b"[" * 100_000], ids=lambda c: c[:9]
+)
+def test_a_file_of_something_else_is_no_entry(content: bytes) -> None:
+    with pytest.raises(NotAnEntry):
+        read("limits/s/5.json", content)
+
+
+def test_an_entry_in_another_place_than_its_own_is_none() -> None:
+    """A copy: what is done with it would be done to another."""
+    content = json.dumps(ENTRY.to_json()).encode()
+    assert read("limits/s/5.json", content) == ENTRY
+    with pytest.raises(NotAnEntry, match="limits/s/5, in a place"):
+        read("limits/s/6.json", content)
+
+
+def test_a_reason_of_another_version_is_read_and_written_as_it_is() -> None:
+    """After an upgrade, or a rollback, the record is there to be shown and replayed."""
+    document = ENTRY.to_json() | {"reason": "NOT_KNOWN_YET"}
+    assert Quarantined.from_json(document).to_json() == document
+
+
+@pytest.mark.parametrize(
+    ("most", "most_bytes", "grouped"),
+    [
+        (10, 100, [[1, 2, 3, 4, 5]]),
+        (2, 100, [[1, 2], [3, 4], [5]]),
+        (10, 5, [[1, 2], [3], [4], [5]]),
+        (10, 0, [[1], [2], [3], [4], [5]]),
+    ],
+)
+def test_groups_have_a_limit_of_number_and_of_bytes(most: int, most_bytes: int, grouped: list[list[int]]) -> None:
+    assert list(groups([1, 2, 3, 4, 5], lambda size: size, most, most_bytes)) == grouped
+    assert list(groups([], lambda size: size, most, most_bytes)) == []

@@ -324,33 +324,3 @@ def test_apply_heeds_the_settings_of_records(most: str, outcome: str) -> None:
     given = json.dumps(created(5)).encode()
     run = consumer("apply", "--json", "-", given=given, variables={"CONSUMER_MAX_SEQUENCE_NUMBER": most})
     assert json.loads(run.stdout)["outcomes"][outcome] == 1
-
-
-def test_quarantined_records_can_be_listed_shown_and_dropped(tmp_path: Path) -> None:
-    variables = {
-        "AWS_REGION": "eu-west-1",
-        "ENABLE_DYNAMO_DB": "false",
-        "CONSUMER_QUARANTINE": f"dir:{tmp_path}",
-    }
-    entry = {
-        "reason": "JSON",
-        "detail": "Expecting value at character 0",
-        "stream": "s",
-        "shard": "shardId-0",
-        "sequenceNumber": "17",
-        "subSequenceNumber": 0,
-        "arrivedAt": 1,
-        "data": "bm9wZQ==",
-    }
-    place = tmp_path / "s" / "shardId-0" / "17.json"
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps(entry))
-
-    listed = consumer("quarantine", "list", "--json", variables=variables)
-    assert [json.loads(line) for line in listed.stdout.splitlines()] == [entry]
-    assert json.loads(consumer("quarantine", "show", "s/shardId-0/17", variables=variables).stdout) == entry
-    assert consumer("quarantine", "replay", variables=variables).returncode == 1, "it is as broken as before"
-    assert place.exists()
-    assert consumer("quarantine", "drop", "s/shardId-0/17", variables=variables).returncode == 0
-    assert not place.exists()
-    assert consumer("quarantine", "show", "s/shardId-0/17", variables=variables).returncode == 2

@@ -1,5 +1,6 @@
 """The life of a shard, as the MultiLangDaemon drives it: what is stored, what is checkpointed, and how it ends."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -760,7 +761,7 @@ def test_a_quarantine_that_is_slow_is_no_hang() -> None:
 
     life = Life(Core(quarantine=UnsteadyQuarantine(slowly)), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, b"poison") for n in range(1, 1_001))))
-    rounds = 1_000 / ASIDE
+    rounds = math.ceil(1_000 / ASIDE)
     assert len(list(life.core.quarantine.entries())) == 1_000
     assert clockwork.time == 1_000 + 20 * rounds
     assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
