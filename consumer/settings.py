@@ -44,7 +44,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _start_at(value: object) -> object:
-    text = str(value).strip()
+    text = value.isoformat() if isinstance(value, datetime) else str(value).strip()
     if text.lower() in ("trim-horizon", "latest"):
         return text.lower()
     moment = _moment(text)
