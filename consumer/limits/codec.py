@@ -1,7 +1,7 @@
 """A limit's state as the attributes of an item, and back. Amounts stay Decimals; times and sequences are integers.
 
-What is read is checked as strictly as an event. A row that somebody else has written would otherwise be merged with good
-events and stored again.
+What is read is checked as strictly as an event. A row that somebody else has written would otherwise be merged with
+good events and stored again.
 """
 
 from collections.abc import Callable, Mapping
