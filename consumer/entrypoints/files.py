@@ -136,9 +136,10 @@ def _refuse_a_document(text: str, start: int, line_end: int, number: int) -> Non
                 f"no JSON document, although lines {number} to {error.lineno} look like one: line {error.lineno}"
                 f" column {error.colno}: {error.msg}"
             ) from None
+        return
     except (ValueError, RecursionError):
         return
-    else:
+    if end > line_end:
         last = number + text.count("\n", start, end)
         if last == number:
             return

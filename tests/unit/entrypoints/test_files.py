@@ -91,6 +91,12 @@ def test_a_line_that_is_cut_off_is_one_line(cut: bytes) -> None:
     assert split(b"\n".join([LINE, cut, LINE])) == [LINE, cut, LINE]
 
 
+@pytest.mark.parametrize("after", [b" trailing", b",", b" null", b"{", b"x" * 9, LINE + b" 5"])
+def test_so_is_an_event_with_something_after_it(after: bytes) -> None:
+    spoiled = LINE + after
+    assert split(b"\n".join([LINE, spoiled, LINE])) == [LINE, spoiled, LINE]
+
+
 @pytest.mark.parametrize("length", range(1, len(LINE), 7))
 def test_so_is_an_event_that_is_cut_off_anywhere(length: int) -> None:
     cut = LINE[:length].rstrip()
