@@ -141,8 +141,6 @@ def _refuse_a_document(text: str, start: int, line_end: int, number: int) -> Non
         return
     if end > line_end:
         last = number + text.count("\n", start, end)
-        if last == number:
-            return
         raise ValueError(
             f"lines {number} to {last} are one JSON document, and there is more: put the documents into an array,"
             " or each on a line of its own"
