@@ -37,8 +37,8 @@ COPY . .
 RUN PIP_REQUIRE_HASHES=0 tools/bin/pip wheel --no-deps --no-build-isolation -w wheels . \
     && python3 -m venv --without-pip /opt/consumer \
     && PIP_REQUIRE_HASHES=0 tools/bin/pip --python /opt/consumer/bin/python install --no-index --no-deps wheels/*.whl \
-    && /opt/consumer/bin/python -I -m consumer.worker.java verify
-RUN python3 -m deploy.sbom --wheels wheels --jars consumer/worker/jars.lock --out /opt/consumer/sbom.cdx.json
+    && /opt/consumer/bin/python -I -m consumer.daemon.java verify
+RUN python3 -m deploy.sbom --wheels wheels --jars consumer/daemon/jars.lock --out /opt/consumer/sbom.cdx.json
 
 
 # The function as `make lambda-zip` packs it, and Lambda's runtime interface client.
@@ -62,7 +62,7 @@ ENV PYTHONPATH=/var/task:/opt/runtime \
 WORKDIR /var/task
 USER 10001:10001
 ENTRYPOINT ["python3", "-m", "awslambdaric"]
-CMD ["consumer.entrypoints.awslambda.handler"]
+CMD ["consumer.aws_lambda.handler.handler"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="limits-consumer-lambda" \

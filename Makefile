@@ -88,7 +88,7 @@ faults: tools ## every row of the table of faults, on the real daemon (SEED=... 
 
 .PHONY: soak
 soak: env ## the service under load and random faults (MINUTES=10, SEED=... repeats a run)
-	$(PY) -m tests.support.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
+	$(PY) -m tests.support.driven.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events anew
@@ -96,7 +96,7 @@ schema: env ## write the JSON Schema of the events anew
 
 .PHONY: docs
 docs: env ## write docs/metrics.md and the Grafana dashboard anew
-	@$(PY) -m consumer.metrics docs/metrics.md
+	@$(PY) -m consumer.monitoring.metrics docs/metrics.md
 	@$(PY) -m deploy.dashboard deploy/grafana/consumer.json
 
 .PHONY: lambda-zip
@@ -130,7 +130,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB Local's anew
-	@$(PY) -m consumer.worker.java lock
+	@$(PY) -m consumer.daemon.java lock
 	@$(PY) tests/conformance/fetch.py --lock
 
 .PHONY: clean
@@ -156,8 +156,8 @@ clean: ## remove all that was made here
 	@touch $@
 
 # The build of amazon-kclpy downloads its jars unchecked, and pip keeps what it built: a bad one must not come back.
-.venv/.verified: .venv/.project $(wildcard consumer/worker/jars.lock)
-	@$(PY) -m consumer.worker.java verify || { \
+.venv/.verified: .venv/.project $(wildcard consumer/daemon/jars.lock)
+	@$(PY) -m consumer.daemon.java verify || { \
 		$(PY) -m pip --quiet cache remove amazon_kclpy; rm -f .venv/.locked; \
 		echo "The KCL's jars could not be verified: the next make env installs them anew" >&2; exit 1; }
 	@touch $@

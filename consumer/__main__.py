@@ -17,16 +17,16 @@ def main() -> None:
     if sys.argv[1:] == ["process"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # before anything else is imported: whatever it prints must not reach the daemon
-        from consumer.entrypoints.pipes import take_over
+        from consumer.kcl.pipes import take_over
 
         pipes = take_over()
-        from consumer.entrypoints.child import process
+        from consumer.kcl.process import process
 
         process(pipes)
     elif sys.argv[1:] == ["doctor", "--live"]:
         from os import environ
 
-        from consumer.entrypoints.live import check
+        from consumer.cli.probe import check
 
         sys.exit(check(environ))
     else:
@@ -35,7 +35,7 @@ def main() -> None:
 
 def command_line() -> None:
     """A command, which Ctrl-C interrupts once; from the second one on nothing is waited for."""
-    from consumer.entrypoints.cli import main as run
+    from consumer.cli.main import main as run
 
     try:
         on_interrupt(interrupt)

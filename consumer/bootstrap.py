@@ -25,7 +25,7 @@ from consumer.stores.aws import CLIENT, IMPATIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.kinesis import KinesisStream
-from consumer.stores.requests import Told, watch
+from consumer.stores.requests import OnRequest, watch
 from consumer.stores.s3 import S3Quarantine
 
 P = ParamSpec("P")
@@ -42,7 +42,7 @@ def client(
     settings: AwsSettings,
     service: Literal["kinesis", "dynamodb", "s3"],
     config: Config = CLIENT,
-    told: Told | None = None,
+    told: OnRequest | None = None,
 ) -> Any:
     """A boto3 client; credentials by boto3's own chain. `told` hears of its requests."""
     made = boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
@@ -63,7 +63,7 @@ def pool(requests: int = REQUESTS) -> Executor:
 
 
 def repository(
-    settings: AwsSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
+    settings: AwsSettings, requests: Executor, config: Config = CLIENT, told: OnRequest | None = None
 ) -> ErasableRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
@@ -81,7 +81,7 @@ def quarantine_directory(settings: CoreSettings, requests: Executor | None = Non
 
 
 def quarantine(
-    settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: Told | None = None
+    settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: OnRequest | None = None
 ) -> QuarantineStore:
     if directory := quarantine_directory(settings, requests):
         return directory
@@ -95,7 +95,7 @@ def stream(settings: Settings) -> Stream:
 
 
 def processor(
-    settings: CoreSettings, config: Config = CLIENT, told: Told | None = None
+    settings: CoreSettings, config: Config = CLIENT, told: OnRequest | None = None
 ) -> Processor[LimitEvent, LimitState]:
     """The core on the stores that the settings name; `told` hears what it asks of them."""
     return Processor(

@@ -25,8 +25,8 @@ PLATFORM = "manylinux2014"
 """Fits every Python runtime of Lambda: Amazon Linux 2 has glibc 2.26, and later ones newer."""
 SERVICES = frozenset({"dynamodb", "s3", "sts"})
 """Whose descriptions are kept of botocore's: it has those of all of AWS, most of its size."""
-ENTRYPOINTS = frozenset({"__init__.py", "awslambda.py", "deadline.py"})
-NOT_PACKED = ("__main__.py", "prometheus.py", "worker/", "limits/sample.py", "limits/schema.py")
+PACKED_OF_MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
+NOT_PACKED = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")
 """Of the package: what only the container, the command line and trials need."""
 THE_PAST = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
@@ -59,7 +59,7 @@ def contents(target: Target, checkout: Path) -> Iterator[tuple[str, bytes]]:
     package = checkout / "consumer"
     for path in package.rglob("*.py"):
         name = path.relative_to(package).as_posix()
-        if not name.startswith(NOT_PACKED) and (path.parent.name != "entrypoints" or path.name in ENTRYPOINTS):
+        if not name.startswith(NOT_PACKED) and (path.parent.name != "monitoring" or path.name in PACKED_OF_MONITORING):
             yield f"consumer/{name}", path.read_bytes()
 
 

@@ -19,15 +19,15 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from consumer.admin.put import Outgoing, outgoing, put
+from consumer.cli import tables
+from consumer.cli.files import read_records
 from consumer.engine.folding import Outcome
-from consumer.entrypoints import screen
-from consumer.entrypoints.files import read_records
-from consumer.entrypoints.put import Outgoing, outgoing, put
 from consumer.limits.sample import histories
 from consumer.limits.view import UserLimit
-from tests.support.emulators import Emulator, ministack, session
-from tests.support.service import Service, consumer, environment, service
-from tests.support.waiting import until
+from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator, ministack, session
 
 STORY = Path(__file__).with_name("events.json")
 SHARDS = 2
@@ -118,9 +118,9 @@ def _lag(running: Service) -> float:
 def _tell(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:
     users = list(dict.fromkeys(record.partition_key for record in records[: len(read_records(str(STORY)))]))
     limits = [limit for user in users for limit in _limits(variables, user)]
-    console.print(screen.limits_table(limits))
+    console.print(tables.limits_table(limits))
     outcomes = running.outcomes()
-    console.print(screen.outcomes_table({outcome: outcomes[outcome] for outcome in Outcome}, _warnings(running)))
+    console.print(tables.outcomes_table({outcome: outcomes[outcome] for outcome in Outcome}, _warnings(running)))
 
 
 def _limits(variables: Mapping[str, str], user: str) -> list[UserLimit]:

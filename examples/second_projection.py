@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.processor import Processor
-from consumer.engine.projection import Judgement, Key, Plain
+from consumer.engine.projection import Key, Plain, Review
 from consumer.engine.quarantine import Quarantine
 from consumer.engine.repository import Repository
 from consumer.engine.stream import Stream
 from consumer.engine.wire import parse_object
-from consumer.entrypoints.kcl import ShardConsumer, ShardRules
-from consumer.entrypoints.waiting import World
-from consumer.metrics import Sink
+from consumer.kcl.record_processor import ShardConsumer, ShardRules
+from consumer.kcl.retry import Runtime
+from consumer.monitoring.metrics import Sink
 from consumer.stores.dynamodb import DynamoRepository
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -68,8 +68,8 @@ class StockLevels:
     def merge(self, left: Count, right: Count) -> Count:
         return max(left, right, key=lambda count: (count.at, count.sheet, count.pieces))
 
-    def judge(self, met: Count | None, event: Count) -> Judgement:
-        return Judgement(repeated=met == event)
+    def review(self, met: Count | None, event: Count) -> Review:
+        return Review(repeated=met == event)
 
     def dump(self, kept: Count) -> dict[str, Plain]:
         return kept.model_dump()
@@ -85,9 +85,9 @@ def in_dynamodb(client: Any, table: str, requests: Executor) -> Repository[Count
 
 
 def shard_consumer(
-    stream: Stream, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: World
+    stream: Stream, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: Runtime
 ) -> ShardConsumer:
-    """What the daemon is to speak with: see consumer/entrypoints/child.py for the process around it."""
+    """What the daemon is to speak with: see consumer/kcl/process.py for the process around it."""
     core = Processor(StockLevels(), kept, quarantine, time.monotonic)
     rules = ShardRules(CheckpointPolicy(seconds=5, records=10_000), batch_deadline=5)
     return ShardConsumer(core, stream, rules, measure, world)

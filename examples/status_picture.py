@@ -18,16 +18,16 @@ from tempfile import TemporaryDirectory
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from consumer.entrypoints import status_screen
-from consumer.entrypoints.put import outgoing, put
-from consumer.entrypoints.status import Observer
+from consumer.admin.observer import Observer
+from consumer.admin.put import outgoing, put
+from consumer.admin.status import Problem, Status
+from consumer.cli import status_tables
 from consumer.limits.sample import histories
 from consumer.settings import Settings, load
-from consumer.worker.status import Problem, Status
-from tests.support.emulators import Emulator, ministack, session
-from tests.support.processes import LOOPBACK, free_port
-from tests.support.service import Service, children, consumer, environment, service
-from tests.support.waiting import until
+from tests.support.driven.processes import LOOPBACK, free_port
+from tests.support.driven.service import Service, children, consumer, environment, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator, ministack, session
 
 SHARDS = 4
 WIDTH = 104
@@ -102,7 +102,7 @@ def _resident(pid: int) -> int:
 
 def _draw(status: Status, target: Path) -> None:
     console = Console(record=True, width=WIDTH, file=StringIO(), highlight=False, markup=False, force_terminal=True)
-    console.print(status_screen.whole(status))
+    console.print(status_tables.whole(status))
     target.write_text(console.export_svg(title="consumer status", code_format=FORM, unique_id="status"))
 
 

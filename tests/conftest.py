@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.support.place import Place, PlaceError, chosen, identity
+from tests.support.emulators.place import Place, PlaceError, chosen, identity
 
 pytest_plugins = ["pytester"]
 

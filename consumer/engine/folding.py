@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RecordOutcome:
     """The outcome of one record of type `type`; `rejected` says why when it is quarantined."""
 
     type: str
@@ -37,40 +37,40 @@ class Folded(Generic[S]):
     """The state all events together lead to (None: no event could be applied), and each event's verdict."""
 
     state: S | None
-    verdicts: Sequence[Verdict]
+    record_outcomes: Sequence[RecordOutcome]
 
     @property
     def rejects(self) -> bool:
-        return any(verdict.rejected for verdict in self.verdicts)
+        return any(record_outcome.rejected for record_outcome in self.record_outcomes)
 
 
 def refuse(projection: Projection[E, S], rejected: Rejected, events: Sequence[E]) -> Folded[S]:
     """All events quarantined: there is no telling what they would change."""
     return Folded(
-        None, [Verdict(projection.type_of(event), Outcome.QUARANTINED, rejected=rejected) for event in events]
+        None, [RecordOutcome(projection.type_of(event), Outcome.QUARANTINED, rejected=rejected) for event in events]
     )
 
 
 def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> Folded[S]:
     """Merges `events` into `state`, in their order."""
-    verdicts: list[Verdict] = []
+    record_outcomes: list[RecordOutcome] = []
     for event in events:
         merged = _step(projection, state, event)
         state = merged.state
-        verdicts += merged.verdicts
-    return Folded(state, verdicts)
+        record_outcomes += merged.record_outcomes
+    return Folded(state, record_outcomes)
 
 
 def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
     kind = projection.type_of(event)
     try:
-        judgement = projection.judge(state, event)
+        judgement = projection.review(state, event)
     except Rejected as rejected:
-        return Folded(state, (Verdict(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
+        return Folded(state, (RecordOutcome(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
     change = projection.change(event)
     merged = change if state is None else projection.merge(state, change)
     if merged != state:
         outcome = Outcome.APPLIED
     else:
         outcome = Outcome.DUPLICATE if judgement.repeated else Outcome.STALE
-    return Folded(merged, (Verdict(kind, outcome, judgement.warnings),))
+    return Folded(merged, (RecordOutcome(kind, outcome, judgement.warnings),))

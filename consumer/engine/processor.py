@@ -15,12 +15,12 @@ from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate, slices
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
-from consumer.engine.folding import Folded, Outcome, Verdict, fold, refuse
-from consumer.engine.patience import Patience, persist
+from consumer.engine.folding import Folded, Outcome, RecordOutcome, fold, refuse
 from consumer.engine.projection import Ignored, Key, Projection
 from consumer.engine.quarantine import PartlyKept, Quarantine, Quarantined, groups
 from consumer.engine.records import Position, Record
-from consumer.engine.repository import Change, Repository, Saved, Stored, Unreadable, Versioned
+from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable, Versioned
+from consumer.engine.retry import RetryPolicy, persist
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -51,7 +51,7 @@ class BatchResult:
     """
 
     records: Sequence[Record]
-    verdicts: Sequence[Verdict | None]
+    record_outcomes: Sequence[RecordOutcome | None]
     writes: int = 0
     conflicts: int = 0
     saved: int = 0
@@ -66,8 +66,8 @@ class BatchResult:
     @property
     def unsettled(self) -> Position | None:
         """The first delivered record that is not settled: nothing from it on may be checkpointed."""
-        for record, verdict in zip(self.records, self.verdicts, strict=True):
-            if verdict is None:
+        for record, record_outcome in zip(self.records, self.record_outcomes, strict=True):
+            if record_outcome is None:
                 return record.delivered.position
         return None
 
@@ -83,19 +83,27 @@ class BatchResult:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        return Counter(verdict.outcome for verdict in self.verdicts if verdict)
+        return Counter(record_outcome.outcome for record_outcome in self.record_outcomes if record_outcome)
 
     @property
     def by_type(self) -> Counter[tuple[str, Outcome]]:
-        return Counter((verdict.type, verdict.outcome) for verdict in self.verdicts if verdict)
+        return Counter(
+            (record_outcome.type, record_outcome.outcome) for record_outcome in self.record_outcomes if record_outcome
+        )
 
     @property
     def warnings(self) -> Counter[str]:
-        return Counter(kind for verdict in self.verdicts if verdict for kind in verdict.warnings)
+        return Counter(
+            kind for record_outcome in self.record_outcomes if record_outcome for kind in record_outcome.warnings
+        )
 
     @property
     def reasons(self) -> Counter[Reason]:
-        return Counter(verdict.rejected.reason for verdict in self.verdicts if verdict and verdict.rejected)
+        return Counter(
+            record_outcome.rejected.reason
+            for record_outcome in self.record_outcomes
+            if record_outcome and record_outcome.rejected
+        )
 
 
 class Known(Generic[S]):
@@ -128,9 +136,9 @@ class _Batch(Generic[E]):
     """A batch in the making: events by key and by their index among the records, verdicts not yet settled."""
 
     records: Sequence[Record]
-    verdicts: list[Verdict | None]
+    record_outcomes: list[RecordOutcome | None]
     events: dict[Key, dict[int, E]] = field(default_factory=dict)
-    rejected: dict[int, Verdict] = field(default_factory=dict)
+    rejected: dict[int, RecordOutcome] = field(default_factory=dict)
     quarantined: list[Quarantined] = field(default_factory=list)
     writes: int = 0
     conflicts: int = 0
@@ -138,24 +146,24 @@ class _Batch(Generic[E]):
     oldest_event: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def decide(self, index: int, verdict: Verdict) -> None:
+    def decide(self, index: int, record_outcome: RecordOutcome) -> None:
         """Settles a record, or leaves it to the quarantine."""
-        if verdict.rejected:
-            self.rejected[index] = verdict
+        if record_outcome.rejected:
+            self.rejected[index] = record_outcome
         else:
-            self.verdicts[index] = verdict
+            self.record_outcomes[index] = record_outcome
 
-    def settle(self, key: Key, verdicts: Sequence[Verdict]) -> None:
+    def settle(self, key: Key, record_outcomes: Sequence[RecordOutcome]) -> None:
         """Each event of a key whose state is stored has its verdict."""
-        for index, verdict in zip(self.events[key], verdicts, strict=True):
-            self.decide(index, verdict)
-        applied = sum(verdict.outcome is Outcome.APPLIED for verdict in verdicts)
+        for index, record_outcome in zip(self.events[key], record_outcomes, strict=True):
+            self.decide(index, record_outcome)
+        applied = sum(record_outcome.outcome is Outcome.APPLIED for record_outcome in record_outcomes)
         self.saved += max(0, applied - 1)
 
     def result(self) -> BatchResult:
         return BatchResult(
             self.records,
-            self.verdicts,
+            self.record_outcomes,
             self.writes,
             self.conflicts,
             self.saved,
@@ -166,7 +174,11 @@ class _Batch(Generic[E]):
 
     def entries(self) -> Iterator[tuple[Quarantined, Sequence[int]]]:
         """What is to be quarantined, each with the indexes of the records that it keeps, in their order."""
-        why = {index: verdict.rejected for index, verdict in sorted(self.rejected.items()) if verdict.rejected}
+        why = {
+            index: record_outcome.rejected
+            for index, record_outcome in sorted(self.rejected.items())
+            if record_outcome.rejected
+        }
         for _, group in groupby(why, key=lambda index: self.records[index].delivered.position):
             indexes = list(group)
             aggregate = self.records[indexes[0]].aggregate
@@ -200,15 +212,15 @@ class Processor(Generic[E, S]):
     aggregate_cap: int = RECORDS
     _rejected_in_a_row: int = 0
 
-    def process(self, records: Iterable[Record], patience: Patience) -> BatchResult:
+    def process(self, records: Iterable[Record], retry_policy: RetryPolicy) -> BatchResult:
         """Settles the records, or as many as patience allows.
 
         Raises BreakerOpen before a run of rejected records that is too long reaches the quarantine.
         """
-        return self._settle([part for parts in self._unpacked(records) for part in parts], patience)
+        return self._settle([part for parts in self._unpacked(records) for part in parts], retry_policy)
 
     def process_in_slices(
-        self, records: Iterable[Record], patience: Patience, go_on: Callable[[], bool]
+        self, records: Iterable[Record], retry_policy: RetryPolicy, go_on: Callable[[], bool]
     ) -> Iterator[BatchResult]:
         """As `process`, in slices of bounded size (aggregation.slices). The last one is the first that is not settled.
 
@@ -218,7 +230,7 @@ class Processor(Generic[E, S]):
             if number and not go_on():
                 yield BatchResult(parts, [None] * len(parts))
                 return
-            result = self._settle(parts, patience)
+            result = self._settle(parts, retry_policy)
             yield result
             if result.unsettled:
                 return
@@ -226,14 +238,14 @@ class Processor(Generic[E, S]):
     def _unpacked(self, records: Iterable[Record]) -> Iterator[list[Record]]:
         return (deaggregate(record, self.aggregate_cap) for record in records)
 
-    def _settle(self, records: Sequence[Record], patience: Patience) -> BatchResult:
+    def _settle(self, records: Sequence[Record], retry_policy: RetryPolicy) -> BatchResult:
         batch: _Batch[E] = _Batch(records, [None] * len(records))
         with self._timed(batch, "decode"):
             self._decode(batch)
         with suppress(GaveUp):
-            self._store(batch, patience)
+            self._store(batch, retry_policy)
             with self._timed(batch, "quarantine"):
-                self._set_aside(batch, patience)
+                self._set_aside(batch, retry_policy)
         return batch.result()
 
     def correlation_id(self, record: Record) -> str | None:
@@ -257,10 +269,10 @@ class Processor(Generic[E, S]):
             try:
                 event = self._event(record)
             except Rejected as rejected:
-                batch.decide(index, Verdict(UNREADABLE, Outcome.QUARANTINED, rejected=rejected.bare()))
+                batch.decide(index, RecordOutcome(UNREADABLE, Outcome.QUARANTINED, rejected=rejected.bare()))
                 continue
             if isinstance(event, Ignored):
-                batch.decide(index, Verdict(event.type, Outcome.IGNORED))
+                batch.decide(index, RecordOutcome(event.type, Outcome.IGNORED))
             else:
                 batch.events.setdefault(self.projection.key(event), {})[index] = event
                 made = self.projection.time_of(event)
@@ -275,42 +287,44 @@ class Processor(Generic[E, S]):
             raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
         return self.projection.decode(record.data)
 
-    def _store(self, batch: _Batch[E], patience: Patience) -> None:
+    def _store(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
         keys = list(batch.events)
         for start in range(0, len(keys), ROUND):
-            self._store_round(batch, set(keys[start : start + ROUND]), patience)
+            self._store_round(batch, set(keys[start : start + ROUND]), retry_policy)
 
-    def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], patience: Patience) -> None:
+    def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], retry_policy: RetryPolicy) -> None:
         stored: dict[Key, Stored[S]] = dict(self.known.get(pending))
-        certain = set(pending - stored.keys())
-        stored |= self._load(batch, certain, patience)
+        verified = set(pending - stored.keys())
+        stored |= self._load(batch, verified, retry_policy)
         failures = 0
         while pending:
             with self._timed(batch, "fold"):
                 folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
             # what is known may be old, or of a table that is no more: only a write, which has a condition, trusts it
-            doubtful = {key for key in pending - certain if folds[key].rejects or not _changes(folds[key], stored[key])}
-            if doubtful:
-                _replace(stored, doubtful, self._load(batch, doubtful, patience))
-                certain |= doubtful
+            to_verify = {
+                key for key in pending - verified if folds[key].rejects or not _changes(folds[key], stored[key])
+            }
+            if to_verify:
+                _replace(stored, to_verify, self._load(batch, to_verify, retry_policy))
+                verified |= to_verify
                 continue
             saved = self._save(batch, folds, stored)
             _replace(stored, saved.conflicts, saved.conflicts)
-            certain |= saved.conflicts.keys()
+            verified |= saved.conflicts.keys()
             unsettled = saved.conflicts.keys() | saved.unknown.keys()
             for key in pending - unsettled:
-                batch.settle(key, folds[key].verdicts)
+                batch.settle(key, folds[key].record_outcomes)
             pending = unsettled
             failures = failures + 1 if saved.unknown else 0
             if failures:
                 with self._timed(batch, "store"):
-                    patience.wait("store", failures, next(iter(saved.unknown.values())))
+                    retry_policy.wait("store", failures, next(iter(saved.unknown.values())))
 
-    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], patience: Patience) -> Mapping[Key, Stored[S]]:
+    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], retry_policy: RetryPolicy) -> Mapping[Key, Stored[S]]:
         if not keys:
             return {}
         with self._timed(batch, "store"):
-            loaded = persist("load", patience, lambda: self.repository.load(keys))
+            loaded = persist("load", retry_policy, lambda: self.repository.load(keys))
         self.known.learn(loaded)
         return loaded
 
@@ -321,30 +335,30 @@ class Processor(Generic[E, S]):
         return fold(self.projection, stored.state if stored else None, events)
 
     def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Stored[S]]) -> Saved[S]:
-        changes = {}
+        writes = {}
         for key, folded in folds.items():
             expected = stored.get(key)
             if folded.state is not None and not isinstance(expected, Unreadable) and _changes(folded, expected):
-                changes[key] = Change(expected, folded.state)
-        if not changes:
+                writes[key] = PendingWrite(expected, folded.state)
+        if not writes:
             return Saved()
         with self._timed(batch, "store"):
-            saved = self.repository.save(changes)
+            saved = self.repository.save(writes)
         self.known.learn(saved.stored)
-        batch.writes += len(changes)
+        batch.writes += len(writes)
         batch.conflicts += len(saved.conflicts)
         return saved
 
-    def _set_aside(self, batch: _Batch[E], patience: Patience) -> None:
+    def _set_aside(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
         self._mind_the_breaker(batch)
         # the first record of an aggregate last: it may replace the whole, which was refused at another time
         kept = sorted(batch.entries(), key=lambda each: _in_place_of_whole(each[0].record))
         for group in groups(kept, lambda each: len(each[0].record.data), ASIDE, ASIDE_BYTES):
             entries = [entry for entry, _ in group]
-            persist("quarantine", patience, partial(self._put, list(entries)))
+            persist("quarantine", retry_policy, partial(self._put, list(entries)))
             batch.quarantined += entries
             for index in (index for _, indexes in group for index in indexes):
-                batch.verdicts[index] = batch.rejected[index]
+                batch.record_outcomes[index] = batch.rejected[index]
 
     def _put(self, left: list[Quarantined]) -> None:
         """Those that are kept leave `left`: to repeat all because of one would rarely succeed."""
@@ -366,9 +380,9 @@ class Processor(Generic[E, S]):
                 )
 
 
-def _is_blameless(verdict: Verdict | None) -> bool:
+def _is_blameless(record_outcome: RecordOutcome | None) -> bool:
     """A row of the store is at fault, which must not end the worker, and not the records."""
-    return bool(verdict and verdict.rejected and verdict.rejected.reason is Reason.STORED_STATE)
+    return bool(record_outcome and record_outcome.rejected and record_outcome.rejected.reason is Reason.STORED_STATE)
 
 
 def _in_place_of_whole(record: Record) -> bool:

@@ -27,7 +27,7 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Review:
     """What is to be said of an event, seen beside the state it meets."""
 
     repeated: bool = False
@@ -79,6 +79,6 @@ class Projection(Codec[S], Protocol[E, S]):
         """The id under which the event's producer knows it, for logs; None when it tells none."""
         ...
 
-    def judge(self, met: S | None, event: E) -> Judgement:
+    def review(self, met: S | None, event: E) -> Review:
         """Holds an event against the state it is about to be merged into, if there is one. Raises Rejected."""
         ...

@@ -38,7 +38,7 @@ Stored: TypeAlias = Versioned[S] | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[S]):
+class PendingWrite(Generic[S]):
     """To be stored under the condition that `expected` is what is there; None: that nothing is."""
 
     expected: Versioned[S] | None
@@ -66,7 +66,7 @@ class Repository(Protocol[S]):
         """What is stored under the keys, strongly consistent; absent ones are left out."""
         ...
 
-    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         """Compare-and-set of each change on its own."""
         ...
 
@@ -102,10 +102,10 @@ class InMemoryRepository(Generic[S]):
     def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[S]]:
         return {key: self._kept[key] for key in keys if key in self._kept}
 
-    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Versioned[S] | None] = {}
-        for key, change in changes.items():
+        for key, change in writes.items():
             current = self._kept.get(key)
             wanted = Versioned(change.state, fingerprint(self._codec.dump(change.state)))
             if _version(current) == _version(change.expected):

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.projection import Ignored, Judgement, Key, Plain
+from consumer.engine.projection import Ignored, Key, Plain, Review
 from consumer.limits import codec, events, state
-from consumer.limits.changes import EVENTS, EventType, doubts_of_order, own_doubts, repeats, stamp_of
+from consumer.limits.event_types import EVENTS, EventType, doubts_of_order, own_doubts, repeats, stamp_of
 from consumer.limits.events import MAX_SEQUENCE, LimitEvent
 from consumer.limits.state import LimitState
 
@@ -44,9 +44,9 @@ class Limits:
     def merge(self, left: LimitState, right: LimitState) -> LimitState:
         return state.merge(left, right)
 
-    def judge(self, met: LimitState | None, event: LimitEvent) -> Judgement:
+    def review(self, met: LimitState | None, event: LimitEvent) -> Review:
         if met is None:
-            return Judgement(warnings=tuple(self._doubts(event, None)))
+            return Review(warnings=tuple(self._doubts(event, None)))
         _refuse_other_identity(met, event)
         stamp, warnings = stamp_of(event), list(doubts_of_order(event, met))
         if stamp > met.last:
@@ -54,11 +54,11 @@ class Limits:
         elif self.merge(met, self.change(event)) != met:
             # older than the state, it cannot be held against it, only against itself
             warnings += self._doubts(event, None)
-        return Judgement(repeated=repeats(met, stamp), warnings=tuple(warnings))
+        return Review(repeated=repeats(met, stamp), warnings=tuple(warnings))
 
     def _doubts(self, event: LimitEvent, met: LimitState | None) -> Iterator[str]:
         yield from own_doubts(event)
-        yield from self.types[event.type].doubts(event, met)
+        yield from self.types[event.type].warnings_of(event, met)
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)

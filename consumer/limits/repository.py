@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.engine.projection import Key
-from consumer.engine.repository import Change, ErasableRepository, Saved, Stored, Unreadable
+from consumer.engine.repository import ErasableRepository, PendingWrite, Saved, Stored, Unreadable
 from consumer.limits.state import LimitState
 from consumer.limits.view import UserLimit, view
 
@@ -30,8 +30,8 @@ class UserLimitRepository:
     def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[LimitState]]:
         return self.kept.load(keys)
 
-    def save(self, changes: Mapping[Key, Change[LimitState]]) -> Saved[LimitState]:
-        return self.kept.save(changes)
+    def save(self, writes: Mapping[Key, PendingWrite[LimitState]]) -> Saved[LimitState]:
+        return self.kept.save(writes)
 
     def partition(self, partition: str) -> Sequence[LimitState | Unreadable]:
         return self.kept.partition(partition)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from consumer.limits.changes import EVENTS, EventType
+from consumer.limits.event_types import EVENTS, EventType
 from consumer.limits.view import UserLimit
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from consumer.engine.errors import Malformed, Unavailable
 from consumer.engine.projection import Codec, Key, Plain
-from consumer.engine.repository import Change, Saved, Stored, Unreadable, Versioned, fingerprint
+from consumer.engine.repository import PendingWrite, Saved, Stored, Unreadable, Versioned, fingerprint
 from consumer.stores.aws import unavailable
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class DynamoRepository(Generic[S]):
             found |= part
         return found
 
-    def save(self, changes: Mapping[Key, Change[S]]) -> Saved[S]:
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
-        for part in self._pool.map(self._write, _chunks(changes.items(), STATEMENTS)):
+        for part in self._pool.map(self._write, _chunks(writes.items(), STATEMENTS)):
             stored |= part.stored
             conflicts |= part.conflicts
             unknown |= part.unknown
@@ -119,19 +119,19 @@ class DynamoRepository(Generic[S]):
             asked = unread
         return found
 
-    def _write(self, changes: Sequence[tuple[Key, Change[S]]]) -> Saved[S]:
-        wanted = [self._codec.dump(change.state) for _, change in changes]
+    def _write(self, writes: Sequence[tuple[Key, PendingWrite[S]]]) -> Saved[S]:
+        wanted = [self._codec.dump(change.state) for _, change in writes]
         versions = [fingerprint(attributes) for attributes in wanted]
         statements = [
             self._statement(change.expected, attributes, version)
-            for (_, change), attributes, version in zip(changes, wanted, versions, strict=True)
+            for (_, change), attributes, version in zip(writes, wanted, versions, strict=True)
         ]
         try:
             with unavailable(f"write to {self._table}"):
                 answers = self._client.batch_execute_statement(Statements=statements)["Responses"]
         except Unavailable as cause:
-            return Saved(unknown={key: cause for key, _ in changes})
-        ours = {key: Versioned(change.state, version) for (key, change), version in zip(changes, versions, strict=True)}
+            return Saved(unknown={key: cause for key, _ in writes})
+        ours = {key: Versioned(change.state, version) for (key, change), version in zip(writes, versions, strict=True)}
         return self._sorted_out(ours, dict(zip(ours, answers, strict=True)))
 
     def _sorted_out(

@@ -20,7 +20,7 @@ THROTTLES = frozenset(
 """Codes of DynamoDB and S3, those of single statements among them: they say "slower", and nothing else is wrong."""
 
 
-class Asked(NamedTuple):
+class RequestOutcome(NamedTuple):
     """A request: the API's operation, its result, and what of it was throttled: itself, its statements, its keys."""
 
     operation: str
@@ -28,18 +28,18 @@ class Asked(NamedTuple):
     throttled: int
 
 
-Told = Callable[[Asked], object]
+OnRequest = Callable[[RequestOutcome], object]
 
 
-def watch(client: Any, told: Told) -> None:
+def watch(client: Any, told: OnRequest) -> None:
     """`told` hears of every request of the boto3 client from now on, on the thread that made it."""
     client.meta.events.register("response-received", partial(_received, told))
 
 
-def _received(told: Told, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+def _received(told: OnRequest, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
     result = _result(parsed_response)
     throttled = (result == THROTTLED) + _throttled_inside(parsed_response or {})
-    told(Asked(event_name.rpartition(".")[2], result, throttled))
+    told(RequestOutcome(event_name.rpartition(".")[2], result, throttled))
 
 
 def _result(answer: Mapping[str, Any] | None) -> str:

@@ -1,6 +1,6 @@
 """The stores in all their kinds, each empty: in memory, on MiniStack, on DynamoDB Local, in a directory.
 
-With CONSUMER_TEST_AWS (tests/support/place.py), the tables are there instead of on MiniStack.
+With CONSUMER_TEST_AWS (tests/support/emulators/place.py), the tables are there instead of on MiniStack.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +23,8 @@ from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
-from tests.support.emulators import Emulator, dynamodb_local, ministack, session
-from tests.support.place import Place, opened
+from tests.support.emulators.aws import Emulator, dynamodb_local, ministack, session
+from tests.support.emulators.place import Place, opened
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -10,15 +10,15 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from consumer.engine.errors import Unavailable
 from consumer.engine.projection import Key
-from consumer.engine.repository import Change, Versioned
+from consumer.engine.repository import PendingWrite, Versioned
 from consumer.limits.projection import Limits
 from consumer.stores.dynamodb import DynamoRepository
 from tests.contract.conftest import Dynamo
-from tests.support import oracle
-from tests.support.core import Core, found
-from tests.support.events import START, USER, Event, created, progress_changed
-from tests.support.processes import free_port
-from tests.support.tiny import Peak, Peaks
+from tests.support.driven.processes import free_port
+from tests.support.generators import oracle
+from tests.support.generators.events import START, USER, Event, created, progress_changed
+from tests.support.generators.tiny import Peak, Peaks
+from tests.support.simulation.core import Core, found
 
 Answer = dict[str, Any]
 Call = Callable[..., Answer]
@@ -74,8 +74,8 @@ def peaks(number: int, highest: int = 1) -> dict[Key, Peak]:
     return {("north", f"p-{count:03}"): Peak(f"p-{count:03}", highest) for count in range(number)}
 
 
-def inserts(wanted: dict[Key, Peak]) -> dict[Key, Change[Peak]]:
-    return {key: Change(None, peak) for key, peak in wanted.items()}
+def inserts(wanted: dict[Key, Peak]) -> dict[Key, PendingWrite[Peak]]:
+    return {key: PendingWrite(None, peak) for key, peak in wanted.items()}
 
 
 @pytest.fixture
@@ -121,24 +121,24 @@ def test_all_pages_of_a_partition_are_read(relay: Relay, repository: DynamoRepos
 
 def test_an_attribute_that_vanishes_is_removed(repository: DynamoRepository[Peak]) -> None:
     key, noted = ("north", "hill"), Peak("hill", 1, "steep")
-    there = repository.save({key: Change(None, noted)}).stored[key]
-    plain = repository.save({key: Change(there, Peak("hill", 2))}).stored[key]
+    there = repository.save({key: PendingWrite(None, noted)}).stored[key]
+    plain = repository.save({key: PendingWrite(there, Peak("hill", 2))}).stored[key]
     assert repository.load([key]) == {key: plain}
     assert found(repository, key).state.note is None
-    again = repository.save({key: Change(plain, Peak("hill", 3, "steep"))}).stored[key]
+    again = repository.save({key: PendingWrite(plain, Peak("hill", 3, "steep"))}).stored[key]
     assert repository.load([key]) == {key: again}
 
 
 def test_an_attribute_nobody_here_knows_is_kept(peak_table: Dynamo, repository: DynamoRepository[Peak]) -> None:
     key, item = ("north", "hill"), {"region": {"S": "north"}, "place": {"S": "hill"}}
-    there = repository.save({key: Change(None, Peak("hill", 1))}).stored[key]
+    there = repository.save({key: PendingWrite(None, Peak("hill", 1))}).stored[key]
     peak_table.client().update_item(
         TableName=peak_table.name,
         Key=item,
         UpdateExpression="SET newer = :newer",
         ExpressionAttributeValues={":newer": {"S": "release"}},
     )
-    repository.save({key: Change(there, Peak("hill", 2))})
+    repository.save({key: PendingWrite(there, Peak("hill", 2))})
     found = peak_table.client().get_item(TableName=peak_table.name, Key=item, ConsistentRead=True)["Item"]
     assert (found["newer"], found["highest"]) == ({"S": "release"}, {"N": "2"})
 
@@ -186,7 +186,7 @@ def test_a_processor_writes_throttled_statements_again(dynamo: Dynamo) -> None:
     delivered = core.deliver(*(created(1, userLimitId=f"l-{count}") for count in range(5)))
     assert delivered.unsettled is None
     assert relay.sizes[-3:] == [5, 2, 1]
-    assert [part for part, _ in core.patience.waits] == ["store", "store"]
+    assert [part for part, _ in core.retry_policy.waits] == ["store", "store"]
     assert len(Core(dynamo.limits()).limits(USER)) == 5
 
 
@@ -234,11 +234,11 @@ def test_writes_whose_answer_is_lost_are_unknown_and_met_when_made_again(
 
 def test_updates_whose_answer_is_lost_are_met_when_made_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
     there = repository.save(inserts(peaks(30))).stored
-    changes = {key: Change(there[key], peak) for key, peak in peaks(30, highest=2).items()}
+    writes = {key: PendingWrite(there[key], peak) for key, peak in peaks(30, highest=2).items()}
     carry_out, relay.write = relay.write, lost
-    assert repository.save(changes).unknown.keys() == changes.keys()
+    assert repository.save(writes).unknown.keys() == writes.keys()
     relay.write = carry_out
-    assert {key: found.state for key, found in repository.save(changes).stored.items()} == peaks(30, highest=2)
+    assert {key: found.state for key, found in repository.save(writes).stored.items()} == peaks(30, highest=2)
 
 
 def test_a_processor_settles_writes_whose_answer_was_lost_without_a_second_effect(dynamo: Dynamo) -> None:
@@ -248,7 +248,7 @@ def test_a_processor_settles_writes_whose_answer_was_lost_without_a_second_effec
     core = Core(dynamo.repository(Limits(), relay))
     assert core.deliver(created(1), progress_changed(2)).unsettled is None
     assert core.deliver(progress_changed(3, previousProgress="10")).unsettled is None
-    assert len(core.patience.waits) == 3
+    assert len(core.retry_policy.waits) == 3
     assert Core(dynamo.limits()).limit()["progress"] == "20"
 
 
@@ -289,7 +289,7 @@ def test_without_its_table_nothing_is_known(peak_table: Dynamo, repository: Dyna
         peak_table.repository(Peaks()).partition("north")
     with pytest.raises(Unavailable, match="ResourceNotFound"):
         repository.load(there)
-    assert repository.save({key: Change(found, Peak("p-000", 2)) for key, found in there.items()}).unknown
+    assert repository.save({key: PendingWrite(found, Peak("p-000", 2)) for key, found in there.items()}).unknown
     assert repository.save(inserts(peaks(3))).unknown.keys() == peaks(3).keys()
 
 
@@ -338,4 +338,4 @@ def test_the_versions_of_two_writers_of_one_state_are_one(dynamo: Dynamo) -> Non
     Core(one).deliver(created(1), progress_changed(2))
     key = (USER, "l-day")
     there = found(one, key)
-    assert other.save({key: Change(None, there.state)}).stored == {key: there}
+    assert other.save({key: PendingWrite(None, there.state)}).stored == {key: there}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulators import Emulator, dynamodb_local, kinesis_mock, ministack, session
+from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, ministack, session
 
 Launcher = Callable[[], AbstractContextManager[Emulator]]
 ALL = [

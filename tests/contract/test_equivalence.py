@@ -15,17 +15,17 @@ from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.quarantine import QuarantineStore
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream
-from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
-from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import World
+from consumer.kcl.pipes import Pipes
+from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
+from consumer.kcl.retry import Runtime
 from consumer.limits.sample import Sample, histories
-from consumer.metrics import Metric
+from consumer.monitoring.metrics import Metric
 from tests.contract.conftest import Dynamo
-from tests.support.core import Core
-from tests.support.daemon import INITIALIZE, SHARD_ENDED, Daemon, Message, batch, delivered
-from tests.support.events import position, record
-from tests.support.invocations import SUCCESS, Function, event
-from tests.support.kpl import aggregate
+from tests.support.driven.daemon import INITIALIZE, SHARD_ENDED, Daemon, Message, batch, delivered
+from tests.support.driven.invocations import SUCCESS, Function, event
+from tests.support.generators.events import position, record
+from tests.support.generators.kpl import aggregate
+from tests.support.simulation.core import Core
 
 SAMPLES = 20_000
 LAMBDA_BATCH, KCL_BATCH = 2_000, 5_000
@@ -82,7 +82,7 @@ def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> Quaran
     daemon = Daemon([INITIALIZE, *batches, SHARD_ENDED])
     rules = ShardRules(CheckpointPolicy(seconds=1, records=5_000), batch_deadline=5)
     pipe = cast("TextIO", daemon)
-    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, unmeasured, world()), Pipes(pipe, pipe))
+    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, unmeasured, runtime()), Pipes(pipe, pipe))
     assert daemon.done == ["initialize", *["processRecords"] * len(batches), "shardEnded"]
     return core.quarantine
 
@@ -91,11 +91,11 @@ def unmeasured(metric: Metric, value: float, *labels: str) -> None:
     """Metrics are not what is tested here."""
 
 
-def world() -> World:
+def runtime() -> Runtime:
     def leave(code: int) -> NoReturn:
         raise SystemExit(code)
 
-    return World(time.monotonic, time.time, time.sleep, lambda: 1.0, lambda: False, leave)
+    return Runtime(time.monotonic, time.time, time.sleep, lambda: 1.0, lambda: False, leave)
 
 
 def items(table: Dynamo) -> bytes:

@@ -6,12 +6,12 @@ from itertools import count
 import pytest
 
 from consumer.engine.errors import Reason
-from consumer.engine.repository import Change, ErasableRepository, Unreadable
+from consumer.engine.repository import ErasableRepository, PendingWrite, Unreadable
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from tests.contract.conftest import Kept
-from tests.support.core import Core, Fate, UnsteadyRepository, found, times
-from tests.support.events import LIMIT, USER, Event, created, progress_changed, reset
+from tests.support.generators.events import LIMIT, USER, Event, created, progress_changed, reset
+from tests.support.simulation.core import Core, Fate, UnsteadyRepository, found, times
 
 KEY = (USER, LIMIT)
 NOTHING_ELSE = {"userId", "userLimitId", "brandId", "currencyCode", "progress"}
@@ -82,7 +82,7 @@ def test_a_limit_can_be_stored_where_one_was_deleted(repository: ErasableReposit
     Core(repository).deliver(created(1))
     shown = found(repository, KEY)
     forget(repository)
-    assert repository.save({KEY: Change(None, shown.state)}).stored == {KEY: shown}
+    assert repository.save({KEY: PendingWrite(None, shown.state)}).stored == {KEY: shown}
 
 
 # writers that remember it

@@ -24,7 +24,7 @@ from consumer.engine.quarantine import Foreign, PartlyKept, Quarantined, Quarant
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
 from tests.contract.conftest import Bucket
-from tests.support.waiting import until
+from tests.support.driven.waiting import until
 
 HOSTILE = ("", ".", "..", "../..", "/", "a/b", "%2F", "\0", "\n", "\u00e9", "\ud800", "a-1", "a.json", "~", "x" * 5_000)
 

@@ -6,14 +6,14 @@ import pytest
 
 from consumer.engine.folding import fold
 from consumer.engine.projection import Key
-from consumer.engine.repository import Change, ErasableRepository, Repository, Saved, Versioned
+from consumer.engine.repository import ErasableRepository, PendingWrite, Repository, Saved, Versioned
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository, UserLimits
 from consumer.limits.state import LimitState
 from tests.contract.conftest import Kept
-from tests.support.core import found, readable
-from tests.support.events import DAY, START, USER, Event, created, encode, progress_changed, reset
+from tests.support.generators.events import DAY, START, USER, Event, created, encode, progress_changed, reset
+from tests.support.simulation.core import found, readable
 
 LIMITS = Limits()
 KEY: Key = (USER, "l-day")
@@ -35,8 +35,8 @@ def key_of(kept: LimitState) -> Key:
     return (kept.user_id, kept.user_limit_id)
 
 
-def inserts(states: Sequence[LimitState]) -> dict[Key, Change[LimitState]]:
-    return {key_of(each): Change(None, each) for each in states}
+def inserts(states: Sequence[LimitState]) -> dict[Key, PendingWrite[LimitState]]:
+    return {key_of(each): PendingWrite(None, each) for each in states}
 
 
 def insert(repository: Repository[LimitState], *events: Event) -> Versioned[LimitState]:
@@ -47,7 +47,7 @@ def insert(repository: Repository[LimitState], *events: Event) -> Versioned[Limi
 
 
 def update(repository: Repository[LimitState], expected: Versioned[LimitState], *events: Event) -> Saved[LimitState]:
-    return repository.save({KEY: Change(expected, state(*events))})
+    return repository.save({KEY: PendingWrite(expected, state(*events))})
 
 
 def many(number: int, make: Callable[..., Event] = created) -> list[LimitState]:

@@ -13,8 +13,8 @@ from consumer.engine.errors import Unavailable
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import Ending
 from consumer.stores.kinesis import KinesisStream, Stretch, records_of
-from tests.support.emulators import kinesis_mock, ministack, session
-from tests.support.waiting import until
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import kinesis_mock, ministack, session
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient

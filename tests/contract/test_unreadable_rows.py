@@ -8,14 +8,14 @@ from boto3.dynamodb.types import TypeSerializer
 
 from consumer.engine.errors import Reason
 from consumer.engine.projection import Key
-from consumer.engine.repository import Change, ErasableRepository, Unreadable
+from consumer.engine.repository import ErasableRepository, PendingWrite, Unreadable
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
 from consumer.stores.dynamodb import hashed
 from tests.contract.conftest import Dynamo
-from tests.support.core import Core, found
-from tests.support.events import LIMIT, START, USER, created, progress_changed
-from tests.support.odd_rows import Odd, Row, odd_rows, row_of, sound
+from tests.support.generators.events import LIMIT, START, USER, created, progress_changed
+from tests.support.generators.odd_rows import Odd, Row, odd_rows, row_of, sound
+from tests.support.simulation.core import Core, found
 
 KEY = (USER, LIMIT)
 ODD = list(odd_rows(USER))
@@ -99,7 +99,7 @@ def test_a_write_that_finds_one_brings_it_along(
     versions = {"kept": {"version": now.version}, "changed": {"version": "0" * 32}, "gone": {}}
     put(dynamo, [{name: value for name, value in row.items() if name != "version"} | versions[version]])
     for expected in (None, there):
-        saved = repository.save({KEY: Change(expected, now.state)})
+        saved = repository.save({KEY: PendingWrite(expected, now.state)})
         assert (saved.stored, saved.unknown) == ({}, {})
         assert isinstance(saved.conflicts[KEY], Unreadable)
 
@@ -127,7 +127,7 @@ def test_its_events_are_quarantined_and_all_others_applied(
     (entry,) = core.quarantine.entries()
     assert entry.reason == Reason.STORED_STATE
     assert entry.detail == f"row {hashed(KEY)} of the table {dynamo.name}: version: a string is needed"
-    assert core.patience.waits == []
+    assert core.retry_policy.waits == []
 
 
 def test_what_was_quarantined_for_it_is_applied_when_the_row_is_repaired(

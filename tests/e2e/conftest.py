@@ -1,6 +1,6 @@
-"""One AWS for all end-to-end tests, MiniStack unless CONSUMER_TEST_AWS says otherwise (tests/support/place.py).
+"""One AWS for all end-to-end tests: MiniStack, unless CONSUMER_TEST_AWS names another.
 
-Each test has its own stream, tables and quarantine in it.
+Each test has its own stream, tables and quarantine in it. See tests/support/emulators/place.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.emulators import Emulator, ministack
-from tests.support.place import Place, opened
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment
+from tests.support.emulators.aws import Emulator, ministack
+from tests.support.emulators.place import Place, opened
 
 
 @pytest.fixture(scope="session")

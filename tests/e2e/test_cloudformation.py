@@ -23,15 +23,15 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample
 from consumer.stores.s3 import S3Quarantine
-from tests.support.cloudformation import FOLDER, template
-from tests.support.failures import failure
-from tests.support.lambda_stage import set_aside
-from tests.support.lambda_zip import HERE, archive
-from tests.support.rights import ACCOUNT, Call, Grant, unlawful
-from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
-from tests.support.service import consumer, service
-from tests.support.stacks import NETWORK, Account, account
-from tests.support.waiting import until
+from tests.support.driven.lambda_stage import set_aside
+from tests.support.driven.lambda_zip import HERE, archive
+from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.driven.service import consumer, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.cloudformation import FOLDER, template
+from tests.support.emulators.rights import ACCOUNT, Call, Grant, unlawful
+from tests.support.emulators.stacks import NETWORK, Account, account
+from tests.support.generators.failures import failure
 
 KNOWN = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
 LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"

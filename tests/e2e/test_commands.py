@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support import oracle
-from tests.support.emulators import Emulator
-from tests.support.events import created, progress_changed, record
-from tests.support.failures import failure
-from tests.support.scenario import Stage
-from tests.support.service import environment, service
-from tests.support.waiting import until
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import environment, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.generators import oracle
+from tests.support.generators.events import created, progress_changed, record
+from tests.support.generators.failures import failure
 
 STORY = Path(__file__).parents[2] / "examples" / "events.json"
 

@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulators import Emulator, dynamodb_local, kinesis_mock, session
-from tests.support.scenario import Stage, expected, first_difference, poison, samples, until_equal, until_received
-from tests.support.service import consumer, environment, service
-from tests.support.waiting import until
+from tests.support.driven.scenario import (
+    Stage,
+    expected,
+    first_difference,
+    poison,
+    samples,
+    until_equal,
+    until_received,
+)
+from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, session
 
 pytestmark = pytest.mark.conformance
 

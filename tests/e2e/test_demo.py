@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.driven.waiting import until
 
 DEMO = [sys.executable, "-m", "examples.demo", "--events", "300"]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.emulators import Emulator, session
-from tests.support.processes import LOOPBACK
-from tests.support.proxy import (
+from tests.support.driven.processes import LOOPBACK
+from tests.support.driven.service import consumer, environment
+from tests.support.emulators.aws import Emulator, session
+from tests.support.faults.proxy import (
     ACCESS_DENIED,
     THROTTLED,
     TOKEN_EXPIRED,
@@ -21,7 +22,6 @@ from tests.support.proxy import (
     spoil_statements,
     swallow,
 )
-from tests.support.service import consumer, environment
 
 CHECKS = [
     *("java", "jars", "timeouts", "credentials", "stream", "permissions", "table", "permissions"),
@@ -36,7 +36,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Told:
+class OnRequest:
     """What a command said: its exit code, and the lines that begin with FAIL."""
 
     code: int
@@ -47,10 +47,10 @@ class Told:
         return [line for line in self.lines if line.startswith("FAIL ")]
 
 
-def told(variables: Mapping[str, str], *arguments: str) -> Told:
+def told(variables: Mapping[str, str], *arguments: str) -> OnRequest:
     command = [sys.executable, "-m", "consumer", *arguments]
     ended = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False, timeout=120)
-    return Told(ended.returncode, (ended.stdout + ended.stderr).splitlines())
+    return OnRequest(ended.returncode, (ended.stdout + ended.stderr).splitlines())
 
 
 @pytest.fixture(scope="module")

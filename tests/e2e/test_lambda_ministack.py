@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import lambda_stage
-from tests.support.emulators import Emulator, session
-from tests.support.lambda_zip import HERE, archive
-from tests.support.runtime_api import HANDLER
-from tests.support.scenario import Stage, poison, samples, until_equal
-from tests.support.waiting import until
+from tests.support.driven import lambda_stage
+from tests.support.driven.lambda_zip import HERE, archive
+from tests.support.driven.scenario import Stage, poison, samples, until_equal
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator, session
+from tests.support.emulators.runtime_api import HANDLER
 
 STREAM = "lambda-events"
 FUNCTION = "limits"

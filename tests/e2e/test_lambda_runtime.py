@@ -10,15 +10,15 @@ import pytest
 
 from consumer.engine.records import Record
 from consumer.limits.sample import Sample
-from tests.support import lambda_stage
-from tests.support.emulators import Emulator
-from tests.support.events import created, position, progress_changed, record, records
-from tests.support.invocations import SUCCESS, Clock, event
-from tests.support.lambda_zip import unpack
-from tests.support.mapping import FunctionFailed, Mapping, Settings
-from tests.support.processes import LOOPBACK
-from tests.support.runtime_api import Container, lambda_runtime
-from tests.support.scenario import Stage, expected, poison, samples
+from tests.support.driven import lambda_stage
+from tests.support.driven.invocations import SUCCESS, Clock, event
+from tests.support.driven.lambda_zip import unpack
+from tests.support.driven.processes import LOOPBACK
+from tests.support.driven.scenario import Stage, expected, poison, samples
+from tests.support.emulators.aws import Emulator
+from tests.support.emulators.mapping import FunctionFailed, Mapping, Settings
+from tests.support.emulators.runtime_api import Container, lambda_runtime
+from tests.support.generators.events import created, position, progress_changed, record, records
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.lambda_zip import LOCK, MOST_BYTES, ROOT, Target, TooLargeError, build, pack, placed
-from tests.support.lambda_zip import HERE, archive
+from tests.support.driven.lambda_zip import HERE, archive
 
 TARGETS = [Target("x86_64"), Target("aarch64"), Target("x86_64", "3.13")]
 MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -58,9 +58,11 @@ def test_nothing_in_it_tells_of_the_machine_it_was_packed_on() -> None:
 def test_it_holds_the_handler_and_nothing_of_the_daemon() -> None:
     names = {entry.filename for entry in entries()}
 
-    assert "consumer/entrypoints/awslambda.py" in names
+    assert "consumer/aws_lambda/handler.py" in names
     assert {name.partition("/")[0] for name in names} & FOREIGN == set()
-    assert not [name for name in names if name.endswith(".jar") or name.startswith("consumer/worker/")]
+    assert not [
+        name for name in names if name.endswith(".jar") or name.startswith(("consumer/daemon/", "consumer/supervisor/"))
+    ]
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.arch}-{target.python}")

@@ -16,10 +16,10 @@ from boto3.dynamodb.types import TypeSerializer
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
-from tests.support.emulators import Emulator, session
-from tests.support.events import Event, created, encode, progress_changed
-from tests.support.odd_rows import sound
-from tests.support.service import consumer, environment
+from tests.support.driven.service import consumer, environment
+from tests.support.emulators.aws import Emulator, session
+from tests.support.generators.events import Event, created, encode, progress_changed
+from tests.support.generators.odd_rows import sound
 
 PROMPT = b"Delete this limit?"
 

@@ -11,11 +11,11 @@ from uuid import uuid4
 import pytest
 from localstack_client.session import Session
 
-from consumer.entrypoints.put import outgoing, put
-from tests.support.leases import owed
-from tests.support.scenario import Stage, expected, first_difference, poison, samples, until_received
-from tests.support.service import consumer, environment, service
-from tests.support.waiting import until
+from consumer.admin.put import outgoing, put
+from tests.support.driven.leases import owed
+from tests.support.driven.scenario import Stage, expected, first_difference, poison, samples, until_received
+from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.waiting import until
 
 pytestmark = pytest.mark.localstack
 

@@ -13,12 +13,12 @@ from termios import FIONREAD
 from typing import Any
 
 from consumer.limits.sample import Event, Sample, histories
-from tests.support.events import created, encode, progress_changed
-from tests.support.proxy import FaultProxy, fault_proxy, refuse
-from tests.support.scenario import Stage, poison, until_equal, until_received
-from tests.support.service import Service, service
-from tests.support.trial import Trial
-from tests.support.waiting import until
+from tests.support.driven.scenario import Stage, poison, until_equal, until_received
+from tests.support.driven.service import Service, service
+from tests.support.driven.trial import Trial
+from tests.support.driven.waiting import until
+from tests.support.faults.proxy import FaultProxy, fault_proxy, refuse
+from tests.support.generators.events import created, encode, progress_changed
 
 USER = "u-confidential"
 AMOUNTS = ("7351902.64", "735190.26")

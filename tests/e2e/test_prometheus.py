@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from consumer import metrics
 from consumer.engine.errors import Reason
+from consumer.monitoring import metrics
 from deploy.dashboard import dashboard
-from tests.support.prometheus import Prometheus, prometheus, tool
-from tests.support.scenario import Stage, poison, samples, until_received
-from tests.support.service import Service, gone, service
-from tests.support.waiting import until
+from tests.support.driven.scenario import Stage, poison, samples, until_received
+from tests.support.driven.service import Service, gone, service
+from tests.support.driven.waiting import until
+from tests.support.emulators.prometheus import Prometheus, prometheus, tool
 
 pytestmark = pytest.mark.conformance
 

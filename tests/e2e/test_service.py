@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.support.scenario import (
+from tests.support.driven.scenario import (
     Stage,
     expected,
     first_difference,
@@ -15,9 +15,9 @@ from tests.support.scenario import (
     until_equal,
     until_received,
 )
-from tests.support.service import Service, alive, children, gone, service
-from tests.support.waiting import until
-from tests.support.workers import until_at_work
+from tests.support.driven.service import Service, alive, children, gone, service
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import until_at_work
 
 RECOVERY_SECONDS = 30.0
 """Within this the service works again after a record processor or the JVM was killed."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support import kcl_tables
-from tests.support.leases import leases
-from tests.support.proxy import fault_proxy, refuse
-from tests.support.scenario import Stage, samples, until_received
-from tests.support.service import service
-from tests.support.waiting import until
+from tests.support.driven.leases import leases
+from tests.support.driven.scenario import Stage, samples, until_received
+from tests.support.driven.service import service
+from tests.support.driven.waiting import until
+from tests.support.emulators import kcl_tables
+from tests.support.faults.proxy import fault_proxy, refuse
 
 SHARDS = ("shardId-000000000000", "shardId-000000000001")
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.support.background import background
-from tests.support.processes import LEASH
-from tests.support.scenario import Stage
-from tests.support.waiting import until
+from tests.support.driven.background import background
+from tests.support.driven.processes import LEASH
+from tests.support.driven.scenario import Stage
+from tests.support.driven.waiting import until
 
 LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} \x1b\[\d(?:;?\d)*m(?P<level>\w+) *\x1b\[0m (?P<logger>\S+) (?P<rest>.*)$")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulators import Emulator, dynamodb_local, kinesis_mock, ministack
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment
+from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, ministack
 
 SEED = "CONSUMER_TEST_SEED"
 FIGURE = "figure"

@@ -14,12 +14,12 @@ import pytest
 
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support.holds import Holds, Point
-from tests.support.leases import lost, owed
-from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
-from tests.support.service import Service, gone, service
-from tests.support.waiting import until
-from tests.support.workers import held_worker, processes, until_at_work
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.driven.service import Service, gone, service
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import held_worker, processes, until_at_work
+from tests.support.faults.holds import Holds, Point
 
 RECOVERY_SECONDS = 30.0
 ORPHAN_SECONDS = 5.0
@@ -130,7 +130,7 @@ def test_02_kill_jvm(play: Play, tell: Tell) -> None:
 def test_02_a_crash_loop_ends_after_its_budget(stage: Stage, tmp_path: Path, tell: Tell) -> None:
     """Record processors that die as they start."""
     variables, begun = {**stage.variables, "CONSUMER_RESTARTS": "2"}, time.monotonic()
-    with service(variables, tmp_path / "log", ("tests.support.worker", "false")) as running:
+    with service(variables, tmp_path / "log", ("tests.support.driven.worker", "false")) as running:
         assert running.process.wait(180) == 1
         tell(f"given up after {time.monotonic() - begun:.0f} s")
         (last,) = [line for line in running.lines() if line["message"].startswith("giving up")]

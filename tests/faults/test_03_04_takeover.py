@@ -15,14 +15,14 @@ import pytest
 
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support.emulators import Emulator
-from tests.support.leases import leader, lost, owed, owners
-from tests.support.load import Producer
-from tests.support.scenario import Stage, poison, samples, until_equal, until_received
-from tests.support.service import Service, consumer, environment, gone
-from tests.support.waiting import until
-from tests.support.watch import Watch
-from tests.support.workers import LIVELY, processes, until_at_work, with_properties, worker
+from tests.support.driven.leases import leader, lost, owed, owners
+from tests.support.driven.load import Producer
+from tests.support.driven.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.driven.service import Service, consumer, environment, gone
+from tests.support.driven.waiting import until
+from tests.support.driven.watch import Watch
+from tests.support.driven.workers import LIVELY, processes, until_at_work, with_properties, worker
+from tests.support.emulators.aws import Emulator
 
 TAKE_OVER_SECONDS = 180.0
 SHARDS = 2

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tell
-from tests.support.holds import Point
-from tests.support.leases import hand_over, lost, owed, owners
-from tests.support.load import Producer
-from tests.support.scenario import Stage, poison, until_equal, until_received
-from tests.support.service import Service
-from tests.support.waiting import until
-from tests.support.watch import Watch
-from tests.support.workers import at_work_since, held_worker, worker
+from tests.support.driven.leases import hand_over, lost, owed, owners
+from tests.support.driven.load import Producer
+from tests.support.driven.scenario import Stage, poison, until_equal, until_received
+from tests.support.driven.service import Service
+from tests.support.driven.waiting import until
+from tests.support.driven.watch import Watch
+from tests.support.driven.workers import at_work_since, held_worker, worker
+from tests.support.faults.holds import Point
 
 SHARDS = 2
 SHARD = "shardId-000000000000"

@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tell
-from tests.support.emulators import Emulator
-from tests.support.memory import resident_mib
-from tests.support.proxy import (
+from tests.support.driven.memory import resident_mib
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment
+from tests.support.driven.trial import Trial, at_work, endless, undisturbed, with_endpoints
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import (
     ACCESS_DENIED,
     FAILING,
     THROTTLED,
@@ -25,10 +29,6 @@ from tests.support.proxy import (
     lose_reply,
     spoil_statements,
 )
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment
-from tests.support.trial import Trial, at_work, endless, undisturbed, with_endpoints
-from tests.support.waiting import until
 
 WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
 HANG_SECONDS = 12

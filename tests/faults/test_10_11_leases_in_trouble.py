@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tell
-from tests.support.emulators import Emulator
-from tests.support.leases import leases, lost
-from tests.support.proxy import (
+from tests.support.driven.leases import leases, lost
+from tests.support.driven.scenario import Stage, until_equal
+from tests.support.driven.service import consumer, environment
+from tests.support.driven.trial import Trial, at_work, endless, with_endpoints
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import (
     FAILING,
     FaultProxy,
     Request,
@@ -22,10 +26,6 @@ from tests.support.proxy import (
     refuse,
     swallow,
 )
-from tests.support.scenario import Stage, until_equal
-from tests.support.service import consumer, environment
-from tests.support.trial import Trial, at_work, endless, with_endpoints
-from tests.support.waiting import until
 
 SHARDS = 2
 THIEF = "a worker that is none"
@@ -128,7 +128,7 @@ def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: 
 def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
     """Records are settled, and come again: while Java tries to checkpoint, it does not renew the lease.
 
-    Throttled ones it tries for a minute: tests/unit/entrypoints/test_kcl.py has that answer, and all others.
+    Throttled ones it tries for a minute: tests/unit/kcl/test_record_processor.py has that answer, and all others.
     """
     answer = "KinesisClientLibDependencyException"
     before, jvm = trial.checkpoints(), trial.running.jvm()
@@ -156,7 +156,7 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
         trial.until_settled()
     tell(f"started anew and all settled {time.monotonic() - start:.1f} s later")
     assert [line["error"].splitlines()[-1] for line in trial.said("leaving")] == [
-        "consumer.entrypoints.kcl.CheckpointRefused: InvalidStateException"
+        "consumer.kcl.record_processor.CheckpointRefused: InvalidStateException"
     ]
     assert not trial.processes() & processes
 

@@ -14,20 +14,20 @@ from typing import Any
 
 import pytest
 
+from consumer.admin.put import Outgoing, outgoing, put
 from consumer.engine.quarantine import Quarantined
-from consumer.entrypoints.put import Outgoing, outgoing, put
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
 from tests.faults.conftest import Tell
-from tests.support import corpus
-from tests.support.core import Core, memory
-from tests.support.corpus import Entry, Form
-from tests.support.emulators import ROOT, Emulator
-from tests.support.kpl import MAGIC, PARTITION_KEY
-from tests.support.scenario import NOW, Stage, expected, samples
-from tests.support.service import Service, consumer, environment, service
-from tests.support.shifted_child import executable
-from tests.support.trial import Trial, endless
+from tests.support.driven.scenario import NOW, Stage, expected, samples
+from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.shifted_child import executable
+from tests.support.driven.trial import Trial, endless
+from tests.support.emulators.aws import ROOT, Emulator
+from tests.support.generators import corpus
+from tests.support.generators.corpus import Entry, Form
+from tests.support.generators.kpl import MAGIC, PARTITION_KEY
+from tests.support.simulation.core import Core, memory
 
 DAY = timedelta(days=1)
 CORPUS = corpus.load()
@@ -38,7 +38,7 @@ WRITES = "consumer_state_writes_total"
 @contextmanager
 def on_its_clock(variables: Mapping[str, str], log: Path, ahead: timedelta) -> Iterator[Service]:
     """A service of which the record processors' clock is so far ahead; it ends well."""
-    command = ("tests.support.worker", *executable(ahead.total_seconds()).split())
+    command = ("tests.support.driven.worker", *executable(ahead.total_seconds()).split())
     with service({**variables, "PYTHONPATH": str(ROOT)}, log, command) as running:
         yield running
         assert {round((told - true) / DAY) for true, told in _clocks(running)} == {ahead // DAY}

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy
-from consumer.entrypoints.kcl import ShardRules
+from consumer.kcl.record_processor import ShardRules
 from tests.faults.conftest import Tell, stage_of
-from tests.support.emulators import Emulator
-from tests.support.leases import END, leases
-from tests.support.proxy import FAILING, FaultProxy, Request, fault_proxy
-from tests.support.service import service
-from tests.support.shards import Shard, shards, split, told
-from tests.support.trial import Trial, endless, with_endpoints
-from tests.support.waiting import until
-from tests.support.workers import LIVELY, at_work_since, with_properties
+from tests.support.driven.leases import END, leases
+from tests.support.driven.service import service
+from tests.support.driven.shards import Shard, shards, split, told
+from tests.support.driven.trial import Trial, endless, with_endpoints
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import LIVELY, at_work_since, with_properties
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import FAILING, FaultProxy, Request, fault_proxy
 
 pytestmark = pytest.mark.conformance
 
@@ -118,7 +118,7 @@ def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, tell: Tell) -> No
     )
     assert gave_up > PATIENCE
     assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.said("leaving")] == [
-        "consumer.entrypoints.kcl.NotCheckpointed"
+        "consumer.kcl.record_processor.NotCheckpointed"
     ]
     assert play.ended(parent)
     assert play.in_order(parent, children)

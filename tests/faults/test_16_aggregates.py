@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from consumer.admin.put import Outgoing, put
 from consumer.engine.errors import Reason
-from consumer.entrypoints.put import Outgoing, put
 from tests.faults.conftest import Tell
-from tests.support import kpl
-from tests.support.events import created, encode
-from tests.support.leases import checkpoint_at, leases, owed
-from tests.support.scenario import Stage
-from tests.support.waiting import until
-from tests.support.workers import worker
+from tests.support.driven.leases import checkpoint_at, leases, owed
+from tests.support.driven.scenario import Stage
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import worker
+from tests.support.generators import kpl
+from tests.support.generators.events import created, encode
 
 SAME = {"CONSUMER_WORKER_ID": "worker"}
 LAST_HASH_KEY = str(2**128 - 1).encode()

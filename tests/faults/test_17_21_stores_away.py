@@ -14,12 +14,12 @@ import pytest
 
 from consumer.limits.sample import histories
 from tests.faults.conftest import Tell
-from tests.support.emulators import Emulator
-from tests.support.proxy import FaultProxy, Request, fault_proxy, lose_reply, refuse
-from tests.support.scenario import Stage, poison, until_equal
-from tests.support.service import RUN, consumer, environment
-from tests.support.trial import Trial, at_work, undisturbed, with_endpoints
-from tests.support.waiting import until
+from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.service import RUN, consumer, environment
+from tests.support.driven.trial import Trial, at_work, undisturbed, with_endpoints
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import FaultProxy, Request, fault_proxy, lose_reply, refuse
 
 SHARDS = 2
 SECONDS = 3.0

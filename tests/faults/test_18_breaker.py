@@ -4,11 +4,11 @@ from pathlib import Path
 
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support import corpus
-from tests.support.leases import lost, owed
-from tests.support.scenario import Stage, expected, poison, samples, until_equal
-from tests.support.waiting import until
-from tests.support.workers import worker
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import worker
+from tests.support.generators import corpus
 
 BREAKER = 25
 RESTARTS = 1

@@ -14,12 +14,12 @@ import pytest
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
 from tests.faults.conftest import Tell
-from tests.support.holds import Holds, Point
-from tests.support.leases import lost, owed
-from tests.support.scenario import Stage, expected, poison, samples, until_equal, until_received
-from tests.support.service import Service, consumer, gone
-from tests.support.waiting import until
-from tests.support.workers import held_worker, processes, worker
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
+from tests.support.driven.service import Service, consumer, gone
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import held_worker, processes, worker
+from tests.support.faults.holds import Holds, Point
 
 STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
 """When the container would be killed."""

@@ -4,11 +4,11 @@ import time
 from pathlib import Path
 
 from tests.faults.conftest import Tell
-from tests.support.leases import BEGINNING, leases
-from tests.support.scenario import Stage
-from tests.support.service import consumer, service
-from tests.support.trial import Trial, endless
-from tests.support.waiting import until
+from tests.support.driven.leases import BEGINNING, leases
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, service
+from tests.support.driven.trial import Trial, endless
+from tests.support.driven.waiting import until
 
 LATER = 100
 

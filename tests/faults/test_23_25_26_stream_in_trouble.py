@@ -13,13 +13,13 @@ import pytest
 
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT, Emulator, ministack
-from tests.support.leases import leases, lost, owed
-from tests.support.scenario import Stage, poison, until_equal
-from tests.support.service import Service, consumer, environment, service
-from tests.support.trial import Trial, endless
-from tests.support.tunnel import tunnel
-from tests.support.waiting import until
+from tests.support.driven.leases import leases, lost, owed
+from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.trial import Trial, endless
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import ROOT, Emulator, ministack
+from tests.support.faults.tunnel import tunnel
 
 SHARDS = 2
 ITERATOR_SECONDS = 5

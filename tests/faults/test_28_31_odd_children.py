@@ -9,15 +9,15 @@ import pytest
 
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT
-from tests.support.holds import Point
-from tests.support.leases import lost, owed
-from tests.support.noisy import NOISE
-from tests.support.noisy_child import EXECUTABLE
-from tests.support.scenario import Stage, poison, samples, until_equal, until_received
-from tests.support.service import gone, service
-from tests.support.waiting import until
-from tests.support.workers import held_worker, until_at_work
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.noisy_child import EXECUTABLE
+from tests.support.driven.scenario import Stage, poison, samples, until_equal, until_received
+from tests.support.driven.service import gone, service
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import held_worker, until_at_work
+from tests.support.emulators.aws import ROOT
+from tests.support.faults.holds import Point
+from tests.support.faults.noisy import NOISE
 
 SHARDS = 2
 HANG_SECONDS = 6
@@ -53,7 +53,7 @@ def test_28_hung_child(stage: Stage, made: list[Sample], tmp_path: Path, tell: T
 def test_31_library_talks(stage: Stage, made: list[Sample], tmp_path: Path) -> None:
     """What it prints would be taken for messages, what it reads would be the daemon's."""
     variables = {**stage.variables, "PYTHONPATH": str(ROOT)}
-    with service(variables, tmp_path / "log", ("tests.support.worker", *EXECUTABLE.split())) as running:
+    with service(variables, tmp_path / "log", ("tests.support.driven.worker", *EXECUTABLE.split())) as running:
         stage.put(made)
         settled(stage, made)
         said = running.log.read_text()

@@ -18,14 +18,14 @@ import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from consumer.limits.sample import Sample
-from consumer.worker.server import CONNECTIONS
+from consumer.monitoring.server import CONNECTIONS
 from tests.faults.conftest import Tell
-from tests.support.clients import Scrapes, answers, scraping, slow_clients
-from tests.support.events import encode, progress_changed
-from tests.support.scenario import Stage
-from tests.support.service import service
-from tests.support.trial import Trial
-from tests.support.waiting import until
+from tests.support.driven.clients import Scrapes, answers, scraping, slow_clients
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import service
+from tests.support.driven.trial import Trial
+from tests.support.driven.waiting import until
+from tests.support.generators.events import encode, progress_changed
 
 RATE = 50.0
 """Scrapes a second."""

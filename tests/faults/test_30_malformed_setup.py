@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from consumer.worker import java
-from tests.support.emulators import ROOT
-from tests.support.processes import LOOPBACK
-from tests.support.service import environment
+from consumer.daemon import java
+from tests.support.driven.processes import LOOPBACK
+from tests.support.driven.service import environment
+from tests.support.emulators.aws import ROOT
 
 SHIPPED = ROOT / "properties"
 STARTED = "java-was-started"
@@ -27,7 +27,7 @@ UNSET = ""
 PROPERTIES = "consumer.properties"
 
 
-class Told(Enum):
+class OnRequest(Enum):
     """When a fault is told: with all others that are told then, or by itself."""
 
     WITH_THE_SETTINGS = "with the settings"
@@ -43,7 +43,7 @@ class Fault:
     """
 
     said: Sequence[str]
-    told: Told = Told.ALONE
+    told: OnRequest = OnRequest.ALONE
     variables: Mapping[str, str] = field(default_factory=dict)
     appended: str = ""
     spoil: Callable[[Path], object] = lambda _: None
@@ -59,14 +59,14 @@ Sheet = Sequence[str]
 
 
 def setting(name: str, value: str, *said: str) -> Fault:
-    return Fault((name, *said), Told.WITH_THE_SETTINGS, {name: value})
+    return Fault((name, *said), OnRequest.WITH_THE_SETTINGS, {name: value})
 
 
-def variable(name: str, value: str, *said: str, told: Told = Told.BEFORE_THE_START) -> Fault:
+def variable(name: str, value: str, *said: str, told: OnRequest = OnRequest.BEFORE_THE_START) -> Fault:
     return Fault((name, *said), told, {name: value})
 
 
-def property_(line: str, *said: str, told: Told = Told.BEFORE_THE_START) -> Fault:
+def property_(line: str, *said: str, told: OnRequest = OnRequest.BEFORE_THE_START) -> Fault:
     return Fault((PROPERTIES, *said), told, appended=line)
 
 
@@ -83,7 +83,7 @@ FAULTS: Mapping[str, Fault] = {
     "no stream": setting("CONSUMER_STREAM_NAME", UNSET, "not set"),
     "no quarantine": setting("CONSUMER_QUARANTINE", UNSET, "not set"),
     "no region": Fault(
-        ("AWS_REGION", "not set"), Told.WITH_THE_SETTINGS, {"AWS_REGION": UNSET, "AWS_DEFAULT_REGION": UNSET}
+        ("AWS_REGION", "not set"), OnRequest.WITH_THE_SETTINGS, {"AWS_REGION": UNSET, "AWS_DEFAULT_REGION": UNSET}
     ),
     "stream with a blank": setting("CONSUMER_STREAM_NAME", "my stream", "1-128"),
     "application too long": setting("CONSUMER_APPLICATION_NAME", "a" * 129, "1-128"),
@@ -110,14 +110,14 @@ FAULTS: Mapping[str, Fault] = {
     "fewer than no restarts": setting("CONSUMER_RESTARTS", "-1", "greater than or equal to 0"),
     "record cap of nothing": setting("CONSUMER_RECORD_CAP_BYTES", "0", "greater than 0"),
     "time-outs in the wrong order": variable(
-        "CONSUMER_STOP_TIMEOUT_SECONDS", "15", "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than", told=Told.ALONE
+        "CONSUMER_STOP_TIMEOUT_SECONDS", "15", "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than", told=OnRequest.ALONE
     ),
     "hand-off shorter than a batch": variable(
-        "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", told=Told.ALONE
+        "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", told=OnRequest.ALONE
     ),
     "metrics nowhere": setting("CONSUMER_METRICS_ADDRESS", "everywhere", "HOST:PORT"),
     "metrics on another machine": variable(
-        "CONSUMER_METRICS_ADDRESS", "192.0.2.1:9464", "cannot listen", told=Told.ALONE
+        "CONSUMER_METRICS_ADDRESS", "192.0.2.1:9464", "cannot listen", told=OnRequest.ALONE
     ),
     "unknown metrics level": setting("CONSUMER_METRICS_LEVEL", "LOUD", "SUMMARY"),
     "unknown log level": setting("CONSUMER_LOG_LEVEL", "TRACE", "DEBUG"),
@@ -126,7 +126,7 @@ FAULTS: Mapping[str, Fault] = {
     "endpoint in plain http": setting("AWS_ENDPOINT_URL", "http://192.0.2.1:4566", "plain http"),
     "a word for a flag": setting("ENABLE_DYNAMO_DB", "perhaps", "boolean"),
     "no folder of properties": Fault(("/nowhere/consumer.properties",), variables={"CONSUMER_PROPERTIES": "/nowhere"}),
-    "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, told=Told.ALONE),
+    "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, told=OnRequest.ALONE),
     "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
     "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
     "misspelt variable": setting("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
@@ -149,8 +149,8 @@ FAULTS: Mapping[str, Fault] = {
     "duration of another kind": property_(
         "staleWorkerMetricsEntryCleanupDuration = 2 days", "staleWorkerMetricsEntryCleanupDuration", "PT15M"
     ),
-    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", told=Told.ALONE),
-    "broken escape": property_("tableName = \\u12", "\\u without four", told=Told.ALONE),
+    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", told=OnRequest.ALONE),
+    "broken escape": property_("tableName = \\u12", "\\u without four", told=OnRequest.ALONE),
     "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
     "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),
     "property that the service decides": property_("executableName = sh", "executableName", "the service"),
@@ -184,7 +184,7 @@ def sheets() -> list[Sheet]:
 
 
 def _fit(one: Fault, other: Fault) -> bool:
-    return one.told is other.told is not Told.ALONE and not one.touched & other.touched
+    return one.told is other.told is not OnRequest.ALONE and not one.touched & other.touched
 
 
 @pytest.mark.parametrize("sheet", sheets(), ids=", ".join)

@@ -11,14 +11,14 @@ import pytest
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
-from consumer.worker.relay import LINES
+from consumer.supervisor.relay import LINES
 from tests.faults.conftest import Tell
-from tests.support.leases import lost, owed
-from tests.support.scenario import Stage, poison, until_equal
-from tests.support.service import RUN, service
-from tests.support.small_disk import fill, seen_by
-from tests.support.trial import Trial, endless
-from tests.support.waiting import until
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.service import RUN, service
+from tests.support.driven.trial import Trial, endless
+from tests.support.driven.waiting import until
+from tests.support.faults.small_disk import fill, seen_by
 
 SHARDS = 2
 DISK = "32m"
@@ -26,7 +26,7 @@ DISK = "32m"
 
 def test_32_stderr_full(stage: Stage, seed: int, tmp_path: Path) -> None:
     """From the start; more is said than may wait for a reader, and the daemon starts again meanwhile."""
-    with service(stage.variables, tmp_path / "log", ("tests.support.deaf", "full", *RUN)) as running:
+    with service(stage.variables, tmp_path / "log", ("tests.support.faults.deaf", "full", *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
         trial.put_these([Sample(f"{n}", b"%d" % n, None, Reason.NOT_OBJECT) for n in range(LINES + 200)])
@@ -41,7 +41,7 @@ def test_32_stderr_full(stage: Stage, seed: int, tmp_path: Path) -> None:
 
 
 def test_32_stderr_closed(stage: Stage, seed: int, tmp_path: Path) -> None:
-    with service(stage.variables, tmp_path / "log", ("tests.support.deaf", "closed", *RUN)) as running:
+    with service(stage.variables, tmp_path / "log", ("tests.support.faults.deaf", "closed", *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
         trial.until_settled()
@@ -65,7 +65,7 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
     }
     history, again = tee(endless(seed))
     sound = (sample for sample in again if not sample.poison_reason)
-    with service(variables, tmp_path / "log", ("tests.support.small_disk", str(disk), DISK, *RUN)) as running:
+    with service(variables, tmp_path / "log", ("tests.support.faults.small_disk", str(disk), DISK, *RUN)) as running:
         inside = seen_by(running.process.pid, disk)
         seen = Stage({**variables, "CONSUMER_QUARANTINE": f"dir:{inside / 'quarantine'}"})
         trial = Trial(seen, running, sound)

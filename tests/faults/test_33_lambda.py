@@ -1,7 +1,7 @@
 """Row 33: the Lambda function behind a mapping, in a world that fails at random. Nothing is lost, nothing counts twice.
 
 Invocations time out in the middle of a batch, the store throttles and hangs, batches fail in part. The mapping is
-played here (tests/support/mapping.py): emulators know but half of its rules.
+played here (tests/support/emulators/mapping.py): emulators know but half of its rules.
 """
 
 from collections import Counter
@@ -11,19 +11,19 @@ from itertools import count
 from random import Random
 from zlib import crc32
 
+from consumer.aws_lambda.handler import Answer, LambdaConsumer
 from consumer.engine.projection import Ignored, Key
 from consumer.engine.records import Record
-from consumer.entrypoints.awslambda import Answer, LambdaConsumer
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
 from consumer.limits.view import view
 from tests.faults.conftest import Tell
-from tests.support import oracle
-from tests.support.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
-from tests.support.events import position
-from tests.support.invocations import SUCCESS, Clock, Invocation, LambdaEvent, event
-from tests.support.kpl import aggregate
-from tests.support.mapping import FOR_EVER, FunctionFailed, Mapping, Settings
+from tests.support.driven.invocations import SUCCESS, Clock, Invocation, LambdaEvent, event
+from tests.support.emulators.mapping import FOR_EVER, FunctionFailed, Mapping, Settings
+from tests.support.generators import oracle
+from tests.support.generators.events import position
+from tests.support.generators.kpl import aggregate
+from tests.support.simulation.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
 
 RUNS = 150
 RECORDS = 120
@@ -44,7 +44,7 @@ class Put:
 
 
 @dataclass
-class World:
+class Runtime:
     """A store and a quarantine that fail, and Lambda, which ends what takes too long.
 
     trouble     the share of requests that fail, or are slow
@@ -145,12 +145,12 @@ def test_33_timeouts_throttles_and_partial_failures(seed: int, tell: Tell) -> No
     seen = Counter[str]()
 
     def run(random: Random) -> None:
-        world, put = a_world(random), a_stream(random)
-        mapping = deliver(world, put, a_mapping(random))
-        seen.update(world.seen)
+        runtime, put = a_world(random), a_stream(random)
+        mapping = deliver(runtime, put, a_mapping(random))
+        seen.update(runtime.seen)
 
         assert mapping.discarded == []
-        assert_complete(world, put)
+        assert_complete(runtime, put)
 
     every_seed(seed, RUNS, run)
     tell(f"{RUNS} runs: {dict(sorted(seen.items()))}")
@@ -161,19 +161,19 @@ def test_33_what_a_mapping_gives_up_lies_in_the_failure_destination_and_can_be_r
     discarding = Counter[bool]()
 
     def run(random: Random) -> None:
-        world, put = a_world(random), a_stream(random)
+        runtime, put = a_world(random), a_stream(random)
         settings = a_mapping(random, tries=random.choice((0, 1, 4)), age=random.choice((FOR_EVER, 60.0, 300.0)))
-        mapping = deliver(world, put, settings)
+        mapping = deliver(runtime, put, settings)
         discarding[bool(mapping.discarded)] += 1
 
         assert Counter(each.position for each in [*mapping.done, *mapping.discarded]) == Counter(
             each.record.position for each in put
         )
         done = {record.position for record in mapping.done}
-        assert_settled(world, [each for each in put if each.record.position in done])
-        world.heal()
-        assert world.container()(event(mapping.discarded)) == SUCCESS
-        assert_complete(world, put)
+        assert_settled(runtime, [each for each in put if each.record.position in done])
+        runtime.heal()
+        assert runtime.container()(event(mapping.discarded)) == SUCCESS
+        assert_complete(runtime, put)
 
     every_seed(seed, RUNS, run)
     assert min(discarding[True], discarding[False]) > RUNS // 20
@@ -183,14 +183,14 @@ def test_33_lanes_of_a_shard_in_containers_of_their_own_lose_nothing(seed: int) 
     """ParallelizationFactor: the records of a partition key stay in one lane, the lanes run side by side."""
 
     def run(random: Random) -> None:
-        world, put = a_world(random), a_stream(random)
+        runtime, put = a_world(random), a_stream(random)
         factor = random.randint(2, 10)
         lanes: list[list[Put]] = [[] for _ in range(factor)]
         for each in put:
             lanes[crc32(each.samples[0].partition_key.encode()) % factor].append(each)
-        mappings = [Mapping(world.container(), world.clock, a_mapping(random)) for _ in lanes]
+        mappings = [Mapping(runtime.container(), runtime.clock, a_mapping(random)) for _ in lanes]
         interleave(random, mappings, lanes)
-        assert_complete(world, put)
+        assert_complete(runtime, put)
 
     every_seed(seed, RUNS // 3, run)
 
@@ -199,11 +199,11 @@ def test_33_shards_that_mix_up_a_user_s_records_lose_nothing(seed: int) -> None:
     """After a split, or with a careless producer: two containers write the same limits, in any order."""
 
     def run(random: Random) -> None:
-        world, put = a_world(random), a_stream(random)
+        runtime, put = a_world(random), a_stream(random)
         lanes = [put[0::2], put[1::2]]
-        mappings = [Mapping(world.container(), world.clock, a_mapping(random)) for _ in lanes]
+        mappings = [Mapping(runtime.container(), runtime.clock, a_mapping(random)) for _ in lanes]
         interleave(random, mappings, lanes)
-        assert_complete(world, put)
+        assert_complete(runtime, put)
 
     every_seed(seed, RUNS // 3, run)
 
@@ -212,10 +212,10 @@ def test_33_a_function_with_time_answers_before_it_is_up(seed: int) -> None:
     """However slow the store is, as long as a request hangs for 4 s at the most."""
 
     def run(random: Random) -> None:
-        world, put = a_world(random, cut_off=False), a_stream(random)
-        world.trouble, world.timeout = random.random(), random.uniform(21, 60)
-        answer = world.container()(event([each.record for each in put]))
-        assert world.seen["ended in a batch"] == 0
+        runtime, put = a_world(random, cut_off=False), a_stream(random)
+        runtime.trouble, runtime.timeout = random.random(), random.uniform(21, 60)
+        answer = runtime.container()(event([each.record for each in put]))
+        assert runtime.seen["ended in a batch"] == 0
         assert set(answer) == {"batchItemFailures"}
 
     every_seed(seed, RUNS, run)
@@ -224,19 +224,19 @@ def test_33_a_function_with_time_answers_before_it_is_up(seed: int) -> None:
 def test_33_without_report_batch_item_failures_the_unsettled_are_lost() -> None:
     """Why docs/lambda.md insists on the setting: here, the oracle misses what the store could not take."""
     random = Random(1)
-    world, put = World(random, 0.0, (0.0, 100.0), 30.0), a_stream(random)
-    mapping = deliver(world, put, Settings(batch_size=RECORDS, report_batch_item_failures=False))
+    runtime, put = Runtime(random, 0.0, (0.0, 100.0), 30.0), a_stream(random)
+    mapping = deliver(runtime, put, Settings(batch_size=RECORDS, report_batch_item_failures=False))
 
     assert (len(mapping.done), mapping.discarded) == (len(put), [])
-    assert stored(world) == {}
-    world.heal()
-    deliver(world, put, Settings())
-    assert_complete(world, put)
+    assert stored(runtime) == {}
+    runtime.heal()
+    deliver(runtime, put, Settings())
+    assert_complete(runtime, put)
 
 
-def a_world(random: Random, *, cut_off: bool = True) -> World:
+def a_world(random: Random, *, cut_off: bool = True) -> Runtime:
     start = random.uniform(0, 100)
-    return World(
+    return Runtime(
         random,
         trouble=random.choice((0.0, 0.05, 0.3)),
         down=random.choice(((0.0, 0.0), (start, start + random.uniform(1, 300)))),
@@ -272,8 +272,8 @@ def _put(number: int, samples: list[Sample]) -> Put:
     return Put(Record(position(number), data, arrived_at=0), samples)
 
 
-def deliver(world: World, put: Sequence[Put], settings: Settings) -> Mapping:
-    mapping = Mapping(world.container(), world.clock, settings)
+def deliver(runtime: Runtime, put: Sequence[Put], settings: Settings) -> Mapping:
+    mapping = Mapping(runtime.container(), runtime.clock, settings)
     mapping.drain([each.record for each in put])
     return mapping
 
@@ -289,35 +289,35 @@ def interleave(random: Random, mappings: Sequence[Mapping], lanes: Sequence[Sequ
             running.remove(lane)
 
 
-def assert_complete(world: World, put: Sequence[Put]) -> None:
+def assert_complete(runtime: Runtime, put: Sequence[Put]) -> None:
     """The table is what the oracle says, the quarantine holds the poison and nothing else."""
     samples = [sample for each in put for sample in each.samples]
-    assert stored(world) == oracle.expected([sample.event for sample in samples if sample.event], NOW)
-    assert quarantined(world) == Counter(sample.data for sample in samples if sample.poison_reason)
+    assert stored(runtime) == oracle.expected([sample.event for sample in samples if sample.event], NOW)
+    assert quarantined(runtime) == Counter(sample.data for sample in samples if sample.poison_reason)
 
 
-def assert_settled(world: World, put: Sequence[Put]) -> None:
+def assert_settled(runtime: Runtime, put: Sequence[Put]) -> None:
     """The effect of each of these is there, whatever else is."""
     for sample in (sample for each in put for sample in each.samples):
         if sample.poison_reason:
-            assert quarantined(world)[sample.data]
+            assert quarantined(runtime)[sample.data]
         else:
-            assert has_effect(world, sample)
+            assert has_effect(runtime, sample)
 
 
-def has_effect(world: World, sample: Sample) -> bool:
+def has_effect(runtime: Runtime, sample: Sample) -> bool:
     """Whether merging the event once more would change nothing."""
     decoded = LIMITS.decode(sample.data)
     if isinstance(decoded, Ignored):
         return True
     key = LIMITS.key(decoded)
-    found = world.kept.load([key]).get(key)
+    found = runtime.kept.load([key]).get(key)
     return found is not None and LIMITS.merge(found.state, LIMITS.change(decoded)) == found.state
 
 
-def stored(world: World) -> dict[Key, dict[str, object]]:
-    return {(state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in world.kept.states()}
+def stored(runtime: Runtime) -> dict[Key, dict[str, object]]:
+    return {(state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in runtime.kept.states()}
 
 
-def quarantined(world: World) -> Counter[bytes]:
-    return Counter(entry.record.data for entry in world.quarantine.entries())
+def quarantined(runtime: Runtime) -> Counter[bytes]:
+    return Counter(entry.record.data for entry in runtime.quarantine.entries())

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from consumer.admin.put import Outgoing, put
 from consumer.engine.errors import Reason
-from consumer.entrypoints.put import Outgoing, put
 from tests.faults.conftest import Tell
-from tests.support import kpl
-from tests.support.events import created, encode, progress_changed
-from tests.support.leases import owed
-from tests.support.scenario import Stage
-from tests.support.waiting import until
-from tests.support.workers import worker
+from tests.support.driven.leases import owed
+from tests.support.driven.scenario import Stage
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import worker
+from tests.support.generators import kpl
+from tests.support.generators.events import created, encode, progress_changed
 
 EMPTY = 172_661
 BOMBS = {"a long partition key": "k" * 4_000, "a short partition key": "k"}

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from consumer.daemon.memory import MIB
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
-from consumer.worker.memory import MIB
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT, Emulator, ministack
-from tests.support.events import encode, progress_changed
-from tests.support.scenario import Stage
-from tests.support.service import RUN, consumer, environment, service
-from tests.support.trial import Trial
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import RUN, consumer, environment, service
+from tests.support.driven.trial import Trial
+from tests.support.emulators.aws import ROOT, Emulator, ministack
+from tests.support.generators.events import encode, progress_changed
 
 MEMORY = 512 * MIB
 KIB = 1 << 10
@@ -66,7 +66,7 @@ def test_35_large_records(backlog: Backlog, kinesis: Emulator, tmp_path: Path, t
     stage = Stage(variables)
     made = [put(stage, backlog, number) for number in range(backlog.shards * backlog.records)]
 
-    with service(variables, tmp_path / "log", ("tests.support.small_memory", str(MEMORY), *RUN)) as running:
+    with service(variables, tmp_path / "log", ("tests.support.faults.small_memory", str(MEMORY), *RUN)) as running:
         trial = Trial(stage, running, iter(()), made)
         trial.until_settled(SECONDS)
         assert running.stop() == 0

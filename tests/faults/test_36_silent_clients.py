@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
-from consumer.worker.server import CONNECTIONS, SECONDS
+from consumer.monitoring.server import CONNECTIONS, SECONDS
 from tests.faults.conftest import Tell
-from tests.support.clients import slow_clients
-from tests.support.scenario import Stage
-from tests.support.service import Service, consumer
-from tests.support.trial import at_work, endless, undisturbed
+from tests.support.driven.clients import slow_clients
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import Service, consumer
+from tests.support.driven.trial import at_work, endless, undisturbed
 
 SILENT = 10 * CONNECTIONS
 CHECKS = 40

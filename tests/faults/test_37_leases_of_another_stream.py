@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT, Emulator, ministack
-from tests.support.leases import leases
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment, service
-from tests.support.trial import Trial, at_work, endless
-from tests.support.waiting import until
+from tests.support.driven.leases import leases
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.trial import Trial, at_work, endless
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import ROOT, Emulator, ministack
 
 STRICT = ROOT / "tests" / "support" / "strict_ministack.py"
 MARK = "consumerStream"

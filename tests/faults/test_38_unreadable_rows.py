@@ -13,12 +13,12 @@ from consumer.engine.projection import Key
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
 from tests.faults.conftest import Tell
-from tests.support import oracle
-from tests.support.odd_rows import Odd, odd_rows
-from tests.support.scenario import NOW, Stage, poison
-from tests.support.service import consumer
-from tests.support.trial import at_work, endless, undisturbed
-from tests.support.waiting import until
+from tests.support.driven.scenario import NOW, Stage, poison
+from tests.support.driven.service import consumer
+from tests.support.driven.trial import at_work, endless, undisturbed
+from tests.support.driven.waiting import until
+from tests.support.generators import oracle
+from tests.support.generators.odd_rows import Odd, odd_rows
 
 ROWS = 16
 

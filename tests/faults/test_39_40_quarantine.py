@@ -16,14 +16,14 @@ from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT, Emulator
-from tests.support.held_writer import ENTRY
-from tests.support.holds import Holds, Point
-from tests.support.leases import owed
-from tests.support.scenario import Stage, expected, poison, samples, until_equal
-from tests.support.service import Service, consumer, environment, service
-from tests.support.waiting import until
-from tests.support.workers import held_worker
+from tests.support.driven.leases import owed
+from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal
+from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import held_worker
+from tests.support.emulators.aws import ROOT, Emulator
+from tests.support.faults.held_writer import ENTRY
+from tests.support.faults.holds import Holds, Point
 
 MANY = 10_000
 HANG_SECONDS = Settings.model_fields["hang_seconds"].default
@@ -113,7 +113,7 @@ def writer(root: Path, directory: Path) -> Iterator[tuple["subprocess.Popen[byte
     """A process that writes an entry, and is held up in it."""
     holds = Holds(directory / "writer.holds")
     holds.at(Point.MID_QUARANTINE)
-    command = [sys.executable, "-m", "tests.support.held_writer", str(root), str(holds.directory)]
+    command = [sys.executable, "-m", "tests.support.faults.held_writer", str(root), str(holds.directory)]
     variables: Mapping[str, str] = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=variables, cwd=ROOT) as process:
         try:

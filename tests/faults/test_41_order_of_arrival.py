@@ -7,13 +7,13 @@ from pathlib import Path
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support import oracle
-from tests.support.emulators import Emulator
-from tests.support.events import Event, created, encode, progress_changed, reset
-from tests.support.scenario import Stage, poison, until_equal, until_received
-from tests.support.service import consumer, environment, service
-from tests.support.trial import endless
-from tests.support.waiting import until
+from tests.support.driven.scenario import Stage, poison, until_equal, until_received
+from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.trial import endless
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.generators import oracle
+from tests.support.generators.events import Event, created, encode, progress_changed, reset
 
 NUMBERS = (1, 2, 1_000_003, 5_000_000, 1_000_000_000, 1_000_000_001, 1_767_225_600, 2**53 - 1)
 """Next to each other, more than a million apart, at the ceiling and above it."""

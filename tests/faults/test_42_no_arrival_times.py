@@ -5,15 +5,15 @@ Each of them ended the record processor inside amazon_kclpy, at every start agai
 
 from pathlib import Path
 
-from consumer.entrypoints.put import Outgoing, put
+from consumer.admin.put import Outgoing, put
 from tests.faults.conftest import Tell
-from tests.support.emulators import ROOT, ministack
-from tests.support.events import created, encode
-from tests.support.leases import owed
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment
-from tests.support.waiting import until
-from tests.support.workers import worker
+from tests.support.driven.leases import owed
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import worker
+from tests.support.emulators.aws import ROOT, ministack
+from tests.support.generators.events import created, encode
 
 TIMELESS = ROOT / "tests" / "support" / "timeless_ministack.py"
 

@@ -13,11 +13,11 @@ from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
-from tests.support.emulators import Emulator
-from tests.support.events import created, encode, foreign, progress_changed
-from tests.support.kpl import aggregate
-from tests.support.scenario import Stage
-from tests.support.service import consumer, environment
+from tests.support.driven.scenario import Stage
+from tests.support.driven.service import consumer, environment
+from tests.support.emulators.aws import Emulator
+from tests.support.generators.events import created, encode, foreign, progress_changed
+from tests.support.generators.kpl import aggregate
 
 USER = "u-7Qd2"
 

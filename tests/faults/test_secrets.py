@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.support.emulators import Emulator
-from tests.support.proxy import TOKEN_EXPIRED, fault_proxy
-from tests.support.scenario import Stage, samples, until_equal, until_received
-from tests.support.service import Service, consumer, service
-from tests.support.waiting import until
-from tests.support.workers import processes
+from tests.support.driven.scenario import Stage, samples, until_equal, until_received
+from tests.support.driven.service import Service, consumer, service
+from tests.support.driven.waiting import until
+from tests.support.driven.workers import processes
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import TOKEN_EXPIRED, fault_proxy
 
 SECRETS: Mapping[str, str] = MappingProxyType(
     {

@@ -18,11 +18,11 @@ from random import Random
 import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy
-from consumer.entrypoints.kcl import ShardRules
+from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample, histories
 from tests.faults.conftest import Tell
-from tests.support.core import Fate
-from tests.support.fleet import Fleet, Killed, Shard, Tenancy
+from tests.support.simulation.core import Fate
+from tests.support.simulation.fleet import Fleet, Killed, Shard, Tenancy
 
 RUNS = 10_000
 PART = 250

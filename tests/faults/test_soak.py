@@ -8,7 +8,7 @@ from tests.faults.conftest import Tell
 
 
 def test_soak_for_a_minute(seed: int, tell: Tell) -> None:
-    command = [sys.executable, "-m", "tests.support.soak", "--minutes", "1", "--seed", str(seed), "--json"]
+    command = [sys.executable, "-m", "tests.support.driven.soak", "--minutes", "1", "--seed", str(seed), "--json"]
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
     report = json.loads(ran.stdout.splitlines()[-1])

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tell, stage_of
-from tests.support.emulators import Emulator
-from tests.support.leases import leader, lost, owed, owners
-from tests.support.load import Producer
-from tests.support.scenario import Stage, poison, until_equal
-from tests.support.service import Service, gone
-from tests.support.shards import Shard, merge, shards, split, told
-from tests.support.waiting import until
-from tests.support.watch import Watch
-from tests.support.workers import LIVELY, processes, with_properties, worker
+from tests.support.driven.leases import leader, lost, owed, owners
+from tests.support.driven.load import Producer
+from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.service import Service, gone
+from tests.support.driven.shards import Shard, merge, shards, split, told
+from tests.support.driven.waiting import until
+from tests.support.driven.watch import Watch
+from tests.support.driven.workers import LIVELY, processes, with_properties, worker
+from tests.support.emulators.aws import Emulator
 
 pytestmark = pytest.mark.conformance
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.image import unmount
-from tests.support.container import Image, mounted
-from tests.support.emulators import Emulator, ministack
+from tests.support.driven.container import Image, mounted
+from tests.support.emulators.aws import Emulator, ministack
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import lambda_stage
-from tests.support.container import MIB, Image, as_service, container
-from tests.support.emulators import CREDENTIALS, REGION, Emulator
-from tests.support.processes import LOOPBACK, free_port
-from tests.support.scenario import Stage, expected, first_difference, poison, samples, until_received
-from tests.support.service import FAST, Service, command_line
+from tests.support.driven import lambda_stage
+from tests.support.driven.container import MIB, Image, as_service, container
+from tests.support.driven.processes import LOOPBACK, free_port
+from tests.support.driven.scenario import Stage, expected, first_difference, poison, samples, until_received
+from tests.support.driven.service import FAST, Service, command_line
+from tests.support.emulators.aws import CREDENTIALS, REGION, Emulator
 
 EVENTS = 5_000
 SHARDS = 4

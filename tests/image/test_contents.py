@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from consumer.worker.java import parse_lock, problems
+from consumer.daemon.java import parse_lock, problems
 from deploy.image import BILLS, export, version
-from tests.support.container import Image
+from tests.support.driven.container import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("pip", "pip3", "gcc", "cc", "g++", "ld", "as", "make", "cmake", "javac", "mvn", "git", "curl", "wget", "uv")
@@ -44,7 +44,7 @@ def test_the_service_is_what_runs_and_its_life_is_checked(consumer_image: Image)
 
 
 def test_the_handler_is_what_lambda_calls(lambda_image: Image) -> None:
-    assert lambda_image.command == ["python3", "-m", "awslambdaric", "consumer.entrypoints.awslambda.handler"]
+    assert lambda_image.command == ["python3", "-m", "awslambdaric", "consumer.aws_lambda.handler.handler"]
 
 
 def test_the_labels_say_which_version_of_what_it_is(image: Image) -> None:

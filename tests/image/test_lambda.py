@@ -6,14 +6,14 @@ from io import BytesIO
 from pathlib import Path
 
 from deploy.lambda_zip import build
-from tests.support import lambda_stage
-from tests.support.container import Image, container
-from tests.support.emulators import Emulator
-from tests.support.events import created, progress_changed, records
-from tests.support.invocations import SUCCESS, event
-from tests.support.lambda_zip import HERE
-from tests.support.runtime_api import Asked, RuntimeApi, lambda_variables
-from tests.support.scenario import Stage
+from tests.support.driven import lambda_stage
+from tests.support.driven.container import Image, container
+from tests.support.driven.invocations import SUCCESS, event
+from tests.support.driven.lambda_zip import HERE
+from tests.support.driven.scenario import Stage
+from tests.support.emulators.aws import Emulator
+from tests.support.emulators.runtime_api import Asked, RuntimeApi, lambda_variables
+from tests.support.generators.events import created, progress_changed, records
 
 
 def test_an_invocation_is_answered(lambda_image: Image, aws: Emulator, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.property.strategies import JSON, events
-from tests.support import kpl
-from tests.support.events import Event, encode
+from tests.support.generators import kpl
+from tests.support.generators.events import Event, encode
 
 ODD_VALUES: SearchStrategy[object] = st.sampled_from(
     (

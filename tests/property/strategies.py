@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from consumer.limits.events import LimitEvent, LimitType, Period, Status
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
-from tests.support.events import START, Event, created, encode, progress_changed, reset
+from tests.support.generators.events import START, Event, created, encode, progress_changed, reset
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from consumer.engine.aggregation import RECORDS, deaggregate
 from consumer.engine.records import Record
 from consumer.engine.wire import DEPTH, DIGITS, VALUES
-from tests.support import kpl
-from tests.support.core import Core
-from tests.support.events import created, encode, progress_changed, record
+from tests.support.generators import kpl
+from tests.support.generators.events import created, encode, progress_changed, record
+from tests.support.simulation.core import Core
 
 MIB = 2**20
 BOUND = 0.050

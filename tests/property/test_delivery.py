@@ -12,10 +12,10 @@ from consumer.engine.folding import Outcome
 from consumer.limits.sample import Sample
 from consumer.limits.sample import histories as lifelike
 from tests.property.strategies import FAR_SEQUENCES, NOW, deliveries, histories
-from tests.support import oracle
-from tests.support.core import Core, UnsteadyRepository, memory
-from tests.support.events import Event, created, encode
-from tests.support.spoiled import with_field
+from tests.support.generators import oracle
+from tests.support.generators.events import Event, created, encode
+from tests.support.generators.spoiled import with_field
+from tests.support.simulation.core import Core, UnsteadyRepository, memory
 
 CACHES = pytest.mark.parametrize("cached", [0, 1, 10_000], ids=["no cache", "a cache of one", "a cache of all"])
 POISON = st.sampled_from([b"", b"poison", b"null", b"{}", b"\xff", encode(created(1) | {"aggregateId": "u-other"})])
@@ -112,5 +112,8 @@ def test_a_lifelike_stream_shuffled(cached: int, seed: int, shuffling: int) -> N
 def check_outcomes(core: Core, batch: list[Sample]) -> None:
     """What is poison is quarantined for the reason foreseen, and nothing else is."""
     delivered = core.deliver(*(sample.data for sample in batch))
-    found = [verdict.rejected.reason if verdict and verdict.rejected else None for verdict in delivered.verdicts]
+    found = [
+        record_outcome.rejected.reason if record_outcome and record_outcome.rejected else None
+        for record_outcome in delivered.record_outcomes
+    ]
     assert found == [sample.poison_reason for sample in batch]

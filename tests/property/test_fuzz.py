@@ -12,9 +12,9 @@ from consumer.engine.records import Record
 from consumer.limits.state import LimitState
 from tests.property.hostile import ANY_BYTES, HOSTILE
 from tests.property.strategies import LIMITS
-from tests.support import kpl
-from tests.support.core import Core, memory
-from tests.support.events import START, created, encode, position, progress_changed
+from tests.support.generators import kpl
+from tests.support.generators.events import START, created, encode, position, progress_changed
+from tests.support.simulation.core import Core, memory
 
 NEIGHBOUR = "u-neighbour"
 
@@ -26,7 +26,7 @@ def test_hostile_records_among_sound_ones(hostile: list[bytes]) -> None:
     core = Core(kept)
     sound = created(1, userId=NEIGHBOUR), progress_changed(2, userId=NEIGHBOUR)
     delivered = core.deliver(sound[0], *hostile, sound[1])
-    first, *between, last = delivered.verdicts
+    first, *between, last = delivered.record_outcomes
 
     assert first
     assert last
@@ -64,8 +64,8 @@ def test_spoilt_neighbours_in_an_aggregate(data: list[bytes], draw: st.DataObjec
     sound = encode(created(1, userId=NEIGHBOUR))
     core = Core()
     delivered = core.deliver(kpl.aggregate(*data[:at], sound, *data[at:]))
-    assert len(delivered.verdicts) == len(data) + 1
-    assert (met := delivered.verdicts[at])
+    assert len(delivered.record_outcomes) == len(data) + 1
+    assert (met := delivered.record_outcomes[at])
     assert met.outcome is Outcome.APPLIED
     assert core.limit(NEIGHBOUR)["lastSequenceNumber"] == 1
 

@@ -15,13 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason
-from consumer.entrypoints.kcl import ShardRules
+from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample
 from tests.property.strategies import FAR_SEQUENCES, histories, identity
-from tests.support import oracle
-from tests.support.core import Fate
-from tests.support.events import Event, encode
-from tests.support.fleet import Fleet, Killed, Shard, Tenancy
+from tests.support.generators import oracle
+from tests.support.generators.events import Event, encode
+from tests.support.simulation.core import Fate
+from tests.support.simulation.fleet import Fleet, Killed, Shard, Tenancy
 
 POISON = Sample("u-1", b"poison", None, Reason.JSON)
 

@@ -12,8 +12,8 @@ from consumer.engine.errors import Reason, Rejected
 from consumer.engine.records import Record
 from consumer.limits.events import LimitEvent
 from tests.property.strategies import LIMITS, events
-from tests.support import kpl
-from tests.support.events import Event, encode, position, record
+from tests.support.generators import kpl
+from tests.support.generators.events import Event, encode, position, record
 
 
 def decoded(data: bytes) -> object:

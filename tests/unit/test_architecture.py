@@ -4,33 +4,46 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ENGINE, LIMITS, STORES = "consumer.engine", "consumer.limits", "consumer.stores"
-METRICS, LOGS, SETTINGS = "consumer.metrics", "consumer.logs", "consumer.settings"
-KCL, WAITING, PIPES = (f"consumer.entrypoints.{name}" for name in ("kcl", "waiting", "pipes"))
+ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP = (
+    f"consumer.{name}" for name in ("engine", "limits", "stores", "settings", "bootstrap")
+)
+METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
+KCL, AWS_LAMBDA, DAEMON, LEASES, SUPERVISOR, ADMIN, CLI = (
+    f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "supervisor", "admin", "cli")
+)
+RECORD_PROCESSOR, RETRY, PIPES = (f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes"))
+CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
 ANYTHING = ("consumer",)
 
 OURS: Mapping[str, Sequence[str]] = {
     ENGINE: (ENGINE,),
     LIMITS: (ENGINE, LIMITS),
     STORES: (ENGINE, STORES),
+    SETTINGS: (ENGINE,),
+    BOOTSTRAP: (ENGINE, LIMITS, STORES, SETTINGS),
     METRICS: (ENGINE,),
     LOGS: (ENGINE,),
-    SETTINGS: (ENGINE,),
-    "consumer.prometheus": (METRICS,),
-    "consumer.emf": (METRICS,),
-    "consumer.bootstrap": (ENGINE, LIMITS, STORES, SETTINGS),
-    "consumer.worker": (ENGINE, METRICS, LOGS, SETTINGS, "consumer.prometheus", "consumer.worker"),
-    KCL: (ENGINE, METRICS, LOGS, PIPES, WAITING),
-    WAITING: (ENGINE,),
+    "consumer.monitoring.prometheus": (METRICS,),
+    "consumer.monitoring.emf": (METRICS,),
+    MONITORING: (ENGINE, SETTINGS, MONITORING),
     PIPES: (),
-    "consumer.entrypoints": ANYTHING,
-    "consumer.__main__": ANYTHING,
+    RETRY: (ENGINE,),
+    RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, RETRY),
+    KCL: (*CORE, MONITORING, KCL),
+    AWS_LAMBDA: (*CORE, MONITORING, AWS_LAMBDA),
+    DAEMON: (ENGINE, SETTINGS, DAEMON),
+    LEASES: (ENGINE, SETTINGS, METRICS, LEASES),
+    SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, SUPERVISOR),
+    ADMIN: (*CORE, DAEMON, LEASES, ADMIN),
+    CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, SUPERVISOR, ADMIN, CLI),
+    "consumer.__main__": (PIPES, "consumer.kcl.process", CLI),
     "consumer": (),
 }
 """What of the package each room may import; the longest name that fits a module counts."""
@@ -41,8 +54,8 @@ THEIRS: Mapping[str, Sequence[str]] = {
     STORES: ("boto3", "botocore", "mypy_boto3_dynamodb", "mypy_boto3_kinesis", "mypy_boto3_s3"),
     METRICS: (),
     PIPES: (),
-    WAITING: (),
-    KCL: ("amazon_kclpy",),
+    RETRY: (),
+    RECORD_PROCESSOR: ("amazon_kclpy",),
 }
 """What, apart from Python's own, the rooms may import that are to stay light."""
 
@@ -95,7 +108,7 @@ MODULES = dict(modules())
 
 
 def test_the_walk_finds_the_package() -> None:
-    assert {"consumer.engine.processor", "consumer.limits", "consumer.entrypoints.kcl"} <= MODULES.keys()
+    assert {"consumer.engine.processor", "consumer.limits", "consumer.kcl.record_processor"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -118,13 +131,13 @@ def test_what_is_pure_knows_no_clock_and_no_environment(module: str) -> None:
     [
         ("consumer.engine.new", "from consumer.limits import state", ["consumer.limits.state"]),
         ("consumer.engine.new", "def f():\n    import consumer.stores.aws", ["consumer.stores.aws"]),
-        ("consumer.limits.new", "from consumer import metrics", ["consumer.metrics"]),
+        ("consumer.limits.new", "from consumer.monitoring import metrics", ["consumer.monitoring.metrics"]),
         ("consumer.stores.new", "from consumer.limits.state import LimitState", ["consumer.limits.state.LimitState"]),
-        ("consumer.bootstrap", "from consumer.worker import java", ["consumer.worker.java"]),
-        ("consumer.entrypoints.kcl", "from consumer.limits import view", ["consumer.limits.view"]),
+        ("consumer.bootstrap", "from consumer.daemon import java", ["consumer.daemon.java"]),
+        ("consumer.kcl.record_processor", "from consumer.limits import view", ["consumer.limits.view"]),
         ("consumer.new", "import consumer.engine.errors", ["consumer.engine.errors"]),
         ("consumer.engine.new", "from consumer.engine.errors import Reason", []),
-        ("consumer.entrypoints.cli", "from consumer.worker import java", []),
+        ("consumer.cli.main", "from consumer.daemon import java", []),
     ],
 )
 def test_an_upward_arrow_would_be_found(module: str, source: str, found: list[str]) -> None:
@@ -145,6 +158,36 @@ def test_a_heavy_import_would_be_found(module: str, source: str, found: list[str
     assert foreign(module, source) == found
 
 
+def room_arrows() -> dict[str, set[str]]:
+    """For each room, that is each entry of the package's folder, the other rooms that it imports."""
+    arrows: dict[str, set[str]] = {}
+    for module, source in MODULES.items():
+        here = module.split(".")[1:2]
+        used = {name.split(".")[1] for name in imports(source) if name.startswith("consumer.")}
+        for name in here:
+            arrows.setdefault(name, set()).update(used - {name})
+    return arrows
+
+
+def test_the_rooms_form_no_circle() -> None:
+    order = TopologicalSorter(room_arrows()).static_order()
+    assert {"limits", "engine", "kcl", "supervisor", "cli"} <= set(order)
+
+
+def implementations() -> set[str]:
+    """The modules of the stores that implement one of the engine's protocols."""
+    return {name for name in MODULES if within(name, (STORES,)) and "Implements engine." in MODULES[name]}
+
+
+def test_only_the_composition_root_names_every_implementation() -> None:
+    names = implementations()
+    assert names
+    knows = {
+        module for module, source in MODULES.items() if all(any(within(i, [n]) for i in imports(source)) for n in names)
+    }
+    assert knows == {BOOTSTRAP}
+
+
 HEAVY = ("boto3", "botocore", "amazon_kclpy", "prometheus_client", "rich", "typer")
 
 
@@ -162,7 +205,7 @@ def test_the_core_loads_nothing_heavy() -> None:
 
 
 def test_taking_over_the_pipes_loads_nothing_but_pythons_own() -> None:
-    assert loaded_by("consumer.entrypoints.pipes") - sys.stdlib_module_names <= {"consumer", "__main__", *site()}
+    assert loaded_by("consumer.kcl.pipes") - sys.stdlib_module_names <= {"consumer", "__main__", *site()}
 
 
 def site() -> set[str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from consumer.admin import provision
 from consumer.settings import CoreSettings, Settings, load, misspelt, variable
-from consumer.worker import provision
-from tests.support.cloudformation import (
+from tests.support.emulators.aws import ROOT
+from tests.support.emulators.cloudformation import (
     FOLDER,
     container,
     losing_mappings,
@@ -19,7 +20,6 @@ from tests.support.cloudformation import (
     statements,
     template,
 )
-from tests.support.emulators import ROOT
 
 TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml")
 WANTED = provision.Wanted(
@@ -222,7 +222,7 @@ def test_the_function_is_a_zip_or_an_image() -> None:
     image = resolved("lambda.yaml", ImageUri="registry/limits@sha256:0").properties("Function")
 
     assert (zipped["PackageType"], zipped["Code"]) == ("Zip", {"S3Bucket": "bucket", "S3Key": "key"})
-    assert zipped["Handler"] == "consumer.entrypoints.awslambda.handler"
+    assert zipped["Handler"] == "consumer.aws_lambda.handler.handler"
     assert (image["PackageType"], image["Code"]) == ("Image", {"ImageUri": "registry/limits@sha256:0"})
     assert not {"Handler", "Runtime"} & image.keys()
 

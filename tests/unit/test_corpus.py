@@ -12,30 +12,30 @@ from typing import Any, Protocol, TextIO, cast
 
 import pytest
 
-from consumer import metrics
 from consumer.engine.aggregation import deaggregate
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.records import Record
 from consumer.engine.stream import BelievedStream
-from consumer.entrypoints.kcl import ShardConsumer, ShardRules, serve
-from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import World
-from consumer.limits import changes
-from tests.support import corpus, oracle
-from tests.support.core import Core
-from tests.support.corpus import Entry, Form
-from tests.support.daemon import INITIALIZE, Daemon, Message, batch, delivered, raw
-from tests.support.events import START, Event, created, position, progress_changed, record
-from tests.support.invocations import SUCCESS, Function, LambdaEvent, entry
+from consumer.kcl.pipes import Pipes
+from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
+from consumer.kcl.retry import Runtime
+from consumer.limits import event_types
+from consumer.monitoring import metrics
+from tests.support.driven.daemon import INITIALIZE, Daemon, Message, batch, delivered, raw
+from tests.support.driven.invocations import SUCCESS, Function, LambdaEvent, entry
+from tests.support.generators import corpus, oracle
+from tests.support.generators.corpus import Entry, Form
+from tests.support.generators.events import START, Event, created, position, progress_changed, record
+from tests.support.simulation.core import Core
 
 CORPUS = corpus.load()
 NEIGHBOUR = "u-neighbour"
 
 
 @dataclass(frozen=True)
-class Told:
+class OnRequest:
     """What is told of a batch: outcomes, reason codes, kinds of warning."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Way(Protocol):
 
     core: Core
 
-    def deliver(self, *data: object) -> Told: ...
+    def deliver(self, *data: object) -> OnRequest: ...
 
 
 class Numbered:
@@ -72,9 +72,9 @@ class Numbered:
 
 
 class ByProcessor(Numbered):
-    def deliver(self, *data: object) -> Told:
+    def deliver(self, *data: object) -> OnRequest:
         result = self.core.deliver(*(_record(each, number) for each, number in zip(data, self.numbers, strict=False)))
-        told = Told()
+        told = OnRequest()
         for measured in metrics.of_batch(result, 0.0, now=0.0):
             told.measure(measured.metric, measured.value, *measured.labels)
         assert result.unsettled is None
@@ -89,11 +89,11 @@ class ByDaemon(Numbered):
         number = next(self.numbers)
         return [delivered(number, data) if isinstance(data, bytes) else raw(number, data)]
 
-    def deliver(self, *data: object) -> Told:
-        told = Told()
-        world = World(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
+    def deliver(self, *data: object) -> OnRequest:
+        told = OnRequest()
+        runtime = Runtime(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
         consumer = ShardConsumer(
-            self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, world
+            self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, runtime
         )
         lines = [line for each in data for line in self.lines(each)]
         daemon = Daemon([INITIALIZE, batch(*lines)])
@@ -116,7 +116,7 @@ class ByDaemonThatTakesApart(ByDaemon):
 class ByLambda(Numbered):
     """The function, invoked by a mapping."""
 
-    def deliver(self, *data: object) -> Told:
+    def deliver(self, *data: object) -> OnRequest:
         function = Function(self.core.processor)
         assert function.invoke({"Records": [self._entry(each) for each in data]}) == SUCCESS
         return _of_lines(function.lines)
@@ -137,8 +137,8 @@ def _never(*_args: object) -> Any:
     raise AssertionError("nothing fails here")
 
 
-def _of_lines(lines: Sequence[str]) -> Told:
-    told = Told()
+def _of_lines(lines: Sequence[str]) -> OnRequest:
+    told = OnRequest()
     for line in map(json.loads, lines):
         for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
             label = next((line[name] for name in ("outcome", "reason", "kind") if name in line), "")
@@ -149,7 +149,7 @@ def _of_lines(lines: Sequence[str]) -> Told:
 
 def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
     corpus.write(tmp_path)
-    assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.corpus writes them anew"
+    assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.generators.corpus writes them anew"
 
 
 def _files(directory: Path) -> Mapping[str, bytes]:
@@ -167,7 +167,7 @@ def test_every_outcome_reason_and_warning_is_in_the_corpus() -> None:
     assert {each.reason for each in expected} == {None, *Reason} - {Reason.STORED_STATE}, (
         "no record is to blame for that"
     )
-    assert {kind for each in expected for kind in each.warnings} == set(changes.WARNINGS)
+    assert {kind for each in expected for kind in each.warnings} == set(event_types.WARNINGS)
     assert all((each.reason is None) is (each.outcome is not Outcome.QUARANTINED) for each in expected)
     assert all(each.field for each in expected if each.reason is Reason.SCHEMA)
 
@@ -227,8 +227,8 @@ def _neighbours() -> Iterator[Event]:
         )
 
 
-def _expected(entry: Entry, around: int) -> Told:
-    told = Told(Counter(applied=around))
+def _expected(entry: Entry, around: int) -> OnRequest:
+    told = OnRequest(Counter(applied=around))
     for each in entry.expected:
         told.outcomes[str(each.outcome)] += 1
         told.warnings.update(each.warnings)

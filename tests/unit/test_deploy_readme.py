@@ -10,8 +10,8 @@ import pytest
 from botocore import xform_name
 from botocore.model import OperationModel
 
-from tests.support.cloudformation import template
-from tests.support.emulators import ROOT
+from tests.support.emulators.aws import ROOT
+from tests.support.emulators.cloudformation import template
 
 README = Path(ROOT, "deploy", "README.md")
 BY_HAND = {

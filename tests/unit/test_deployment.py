@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from consumer.daemon.java import Coordinates, Locked
 from consumer.settings import Settings, load, misspelt, variable
-from consumer.worker.java import Coordinates, Locked
 from deploy import image, sbom
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from consumer.engine.records import Record
-from tests.support.events import position, records
-from tests.support.invocations import Clock, LambdaEvent
-from tests.support.mapping import FunctionFailed, Mapping, Settings
+from tests.support.driven.invocations import Clock, LambdaEvent
+from tests.support.emulators.mapping import FunctionFailed, Mapping, Settings
+from tests.support.generators.events import position, records
 
 FIVE = records(*(str(n).encode() for n in range(1, 6)))
 NUMBERS = [1, 2, 3, 4, 5]

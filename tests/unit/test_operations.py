@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer import metrics
-from consumer.entrypoints import status_screen
-from consumer.worker.leases import Layout, Lease, Tables
-from consumer.worker.status import Problem, Quarantine, Shard, Status, Stream, shards, workers
+from consumer.admin.status import Problem, Quarantine, Shard, Status, Stream, shards, workers
+from consumer.cli import status_tables
+from consumer.leases.kcl_tables import Layout, Lease, Tables
+from consumer.monitoring import metrics
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text()
@@ -51,7 +51,7 @@ def test_every_row_of_the_dashboard_is_explained() -> None:
 
 @pytest.mark.parametrize("problem", Problem)
 def test_every_problem_of_a_shard_is_explained(problem: Problem) -> None:
-    told, _ = status_screen._TOLD[problem]
+    told, _ = status_tables._TOLD[problem]
     assert f"| {told}, `{problem}` |" in TEXT
 
 

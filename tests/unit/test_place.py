@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.place import Place, PlaceError, chosen
+from tests.support.emulators.place import Place, PlaceError, chosen
 
 REAL = {"AWS_PROFILE": "production", "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "https://kinesis.eu-west-1.api.aws"}
 

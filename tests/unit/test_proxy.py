@@ -15,9 +15,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
-from tests.support.emulators import session
-from tests.support.processes import LOOPBACK
-from tests.support.proxy import (
+from tests.support.driven.processes import LOOPBACK
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import session
+from tests.support.faults.proxy import (
     ACCESS_DENIED,
     FAILING,
     LOOK_SECONDS,
@@ -38,7 +39,6 @@ from tests.support.proxy import (
     spoil_statements,
     swallow,
 )
-from tests.support.waiting import until
 
 ONE_TRY = Config(retries={"total_max_attempts": 1}, read_timeout=1)
 
@@ -281,7 +281,7 @@ def test_when_the_real_thing_is_gone_the_client_hears_nothing() -> None:
 
 
 def test_no_more_threads_than_allowed(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.proxy.CONNECTIONS", 2)
+    monkeypatch.setattr("tests.support.faults.proxy.CONNECTIONS", 2)
     threads = threading.active_count()
     with fault_proxy(f"http://{LOOPBACK}:{upstream.server_port}") as proxy, proxy.fault(hold) as fault:
         clients = [connection(proxy) for _ in range(6)]

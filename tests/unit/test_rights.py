@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.rights import UNTOLD, Call, grants, unlawful
-from tests.support.rights import calls as calls_of
+from tests.support.emulators.rights import UNTOLD, Call, grants, unlawful
+from tests.support.emulators.rights import calls as calls_of
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/limits"
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/events"

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
-from consumer.engine.patience import NoPatience
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository
+from consumer.engine.retry import NoRetry
 from consumer.engine.stream import BelievedStream
-from consumer.entrypoints.kcl import serve
-from consumer.entrypoints.pipes import Pipes
-from consumer.entrypoints.waiting import World
-from consumer.metrics import Metric
+from consumer.kcl.pipes import Pipes
+from consumer.kcl.record_processor import serve
+from consumer.kcl.retry import Runtime
+from consumer.monitoring.metrics import Metric
 from examples.second_projection import Count, StockLevels, shard_consumer
-from tests.support.daemon import INITIALIZE, SHUTDOWN_REQUESTED, Daemon, batch, delivered
-from tests.support.events import records
-from tests.support.invocations import SUCCESS, Function, event
+from tests.support.driven.daemon import INITIALIZE, SHUTDOWN_REQUESTED, Daemon, batch, delivered
+from tests.support.driven.invocations import SUCCESS, Function, event
+from tests.support.generators.events import records
 
 LEVELS = StockLevels()
 MONDAY = 1767600000000
@@ -54,8 +54,8 @@ class Shelf:
         self.core: Processor[Count, Count] = Processor(LEVELS, self.kept, self.quarantine, lambda: 0.0)
 
     def take(self, *data: bytes) -> list[Outcome]:
-        verdicts = self.core.process(records(*data), NoPatience()).verdicts
-        return [verdict.outcome for verdict in verdicts if verdict]
+        record_outcomes = self.core.process(records(*data), NoRetry()).record_outcomes
+        return [record_outcome.outcome for record_outcome in record_outcomes if record_outcome]
 
 
 def test_the_latest_count_is_kept_for_each_product() -> None:
@@ -132,10 +132,10 @@ def unmeasured(metric: Metric, value: float, *labels: str) -> None:
     """Metrics are not what is tested here."""
 
 
-def unmoved() -> World:
+def unmoved() -> Runtime:
     """A world in which no time passes and nothing is asked to stop."""
 
     def leave(code: int) -> NoReturn:
         raise AssertionError(f"the record processor left with {code}")
 
-    return World(lambda: 0.0, lambda: 0.0, lambda _: None, lambda: 0.0, lambda: False, leave)
+    return Runtime(lambda: 0.0, lambda: 0.0, lambda _: None, lambda: 0.0, lambda: False, leave)

@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from consumer import bootstrap
 from consumer.engine.errors import Reason, SettingsError
-from consumer.engine.patience import NoPatience
+from consumer.engine.retry import NoRetry
 from consumer.limits.projection import Limits
 from consumer.settings import (
     AwsSettings,
@@ -24,8 +24,8 @@ from consumer.settings import (
     variable,
 )
 from consumer.stores.aws import CLIENT, IMPATIENT
-from tests.support import oracle
-from tests.support.events import created, records
+from tests.support.generators import oracle
+from tests.support.generators.events import created, records
 
 SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
 ENDPOINTS = (
@@ -47,7 +47,7 @@ def test_the_ceiling_of_numbers_is_the_events_own_unless_it_is_set(given: Given)
     core = bootstrap.processor(load(CoreSettings))
     assert core.projection.max_sequence == 7  # type: ignore[attr-defined] # a projection in general has none
     alone, _ = bootstrap.in_memory_processor(load(RecordSettings))
-    results = [alone.process(records(created(sequence)), NoPatience()) for sequence in (7, 8)]
+    results = [alone.process(records(created(sequence)), NoRetry()) for sequence in (7, 8)]
     assert [result.reasons for result in results] == [{}, {Reason.SEQUENCE: 1}]
 
 

@@ -5,9 +5,9 @@ from itertools import islice
 
 import pytest
 
-from tests.support.chaos import DEEDS, KILL, draw
-from tests.support.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Reading, longest_lives
-from tests.support.soak import Plan, swollen
+from tests.support.driven.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Reading, longest_lives
+from tests.support.driven.soak import Plan, swollen
+from tests.support.faults.chaos import DEEDS, KILL, draw
 
 LONG = Plan(seconds=600, seed=1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulators import ROOT
-from tests.support.place import KINDS
+from tests.support.emulators.aws import ROOT
+from tests.support.emulators.place import KINDS
 
 PAGE = Path(ROOT, "docs", "testing.md").read_text(encoding="utf-8")
 CONFORMANCE = ROOT / "tests" / "conformance"

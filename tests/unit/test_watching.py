@@ -11,8 +11,8 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from consumer import metrics
-from consumer.metrics import Kind, Metric
+from consumer.monitoring import metrics
+from consumer.monitoring.metrics import Kind, Metric
 from consumer.settings import Settings
 from deploy import dashboard
 

@@ -8,8 +8,8 @@ import pytest
 from consumer.engine.aggregation import RECORDS, SLICE_BYTES, SLICE_RECORDS, deaggregate, slices
 from consumer.engine.errors import Reason
 from consumer.engine.records import Record
-from tests.support import kpl
-from tests.support.events import position, record
+from tests.support.generators import kpl
+from tests.support.generators.events import position, record
 
 USER_RECORDS: dict[str, Sequence[bytes]] = {
     "one": (b"{}",),

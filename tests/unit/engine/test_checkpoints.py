@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
-from tests.support.events import position
+from tests.support.generators.events import position
 
 POLICY = CheckpointPolicy(seconds=5, records=100)
 FRESH = CheckpointState(last=1_000)

@@ -3,8 +3,8 @@
 import pytest
 
 from consumer.engine.errors import Reason
-from consumer.engine.folding import Outcome, Verdict, fold
-from tests.support.tiny import Peak, Peaks, Reading
+from consumer.engine.folding import Outcome, RecordOutcome, fold
+from tests.support.generators.tiny import Peak, Peaks, Reading
 
 
 def readings(*numbers: int) -> list[Reading]:
@@ -12,7 +12,7 @@ def readings(*numbers: int) -> list[Reading]:
 
 
 def outcomes(met: Peak | None, *numbers: int) -> list[Outcome]:
-    return [verdict.outcome for verdict in fold(Peaks(), met, readings(*numbers)).verdicts]
+    return [record_outcome.outcome for record_outcome in fold(Peaks(), met, readings(*numbers)).record_outcomes]
 
 
 def test_nothing_changes_nothing() -> None:
@@ -24,7 +24,7 @@ def test_nothing_changes_nothing() -> None:
 def test_the_first_event_makes_the_state() -> None:
     folded = fold(Peaks(), None, readings(5))
     assert folded.state == Peak("hill", 5)
-    assert folded.verdicts == [Verdict("READING", Outcome.APPLIED)]
+    assert folded.record_outcomes == [RecordOutcome("READING", Outcome.APPLIED)]
 
 
 def test_the_state_is_that_of_all_events_together() -> None:
@@ -40,7 +40,7 @@ def test_a_rejected_event_leaves_the_state_and_the_others_as_they_are() -> None:
     folded = fold(Peaks(), None, readings(5, -1, 6))
     assert folded.state == Peak("hill", 6)
     assert folded.rejects
-    refused = folded.verdicts[1]
+    refused = folded.record_outcomes[1]
     assert refused.outcome is Outcome.QUARANTINED
     assert refused.rejected
     assert refused.rejected.reason is Reason.SCHEMA
@@ -53,5 +53,5 @@ def test_when_all_are_rejected_there_is_no_state() -> None:
 @pytest.mark.parametrize(("number", "warnings"), [(1_000, ()), (1_001, ("high",))])
 def test_warnings_go_with_the_event_that_caused_them(number: int, warnings: tuple[str, ...]) -> None:
     folded = fold(Peaks(), None, readings(5, number))
-    assert [verdict.warnings for verdict in folded.verdicts] == [(), warnings]
+    assert [record_outcome.warnings for record_outcome in folded.record_outcomes] == [(), warnings]
     assert not folded.rejects

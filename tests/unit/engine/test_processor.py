@@ -10,26 +10,15 @@ import pytest
 from consumer.engine.aggregation import SLICE_RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, Reason, Unavailable
 from consumer.engine.folding import Outcome
-from consumer.engine.patience import NoPatience
 from consumer.engine.processor import ASIDE, ASIDE_BYTES, PARTS, ROUND, BatchResult, Known, Processor
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine, PartlyKept, Quarantined
 from consumer.engine.records import Record
 from consumer.engine.repository import InMemoryRepository, Versioned
+from consumer.engine.retry import NoRetry
 from consumer.limits.state import LimitState
-from tests.support import kpl
-from tests.support.core import (
-    Core,
-    Fate,
-    Patient,
-    UnreadableRepository,
-    UnsteadyQuarantine,
-    UnsteadyRepository,
-    found,
-    memory,
-    times,
-)
-from tests.support.events import (
+from tests.support.generators import kpl
+from tests.support.generators.events import (
     LIMIT,
     USER,
     Event,
@@ -41,8 +30,19 @@ from tests.support.events import (
     record,
     records,
 )
-from tests.support.kpl import aggregate
-from tests.support.tiny import Peak, Peaks, Reading
+from tests.support.generators.kpl import aggregate
+from tests.support.generators.tiny import Peak, Peaks, Reading
+from tests.support.simulation.core import (
+    Core,
+    Fate,
+    Patient,
+    UnreadableRepository,
+    UnsteadyQuarantine,
+    UnsteadyRepository,
+    found,
+    memory,
+    times,
+)
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
@@ -50,7 +50,7 @@ POISON = b"poison"
 
 
 def outcomes(delivered: BatchResult) -> list[Outcome | None]:
-    return [verdict.outcome if verdict else None for verdict in delivered.verdicts]
+    return [record_outcome.outcome if record_outcome else None for record_outcome in delivered.record_outcomes]
 
 
 def numbers(settled: object) -> str:
@@ -104,7 +104,7 @@ def test_the_time_of_each_phase_is_told() -> None:
     clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 25.0, 30.0, 48.0, 100.0, 400.0])
     kept = InMemoryRepository(Peaks())
     processor = Processor(Peaks(), kept, InMemoryQuarantine(), lambda: next(clock))
-    result = processor.process(records({"place": "hill", "number": 5}), NoPatience())
+    result = processor.process(records({"place": "hill", "number": 5}), NoRetry())
     assert result.seconds == {"decode": 1.0, "fold": 5.0, "store": 20.0, "quarantine": 300.0}
 
 
@@ -112,7 +112,7 @@ def test_any_projection_will_do() -> None:
     kept = InMemoryRepository(Peaks())
     processor: Processor[Reading, Peak] = Processor(Peaks(), kept, InMemoryQuarantine(), map(float, count()).__next__)
     batch = records(*({"place": place, "number": number} for place in ("hill", "dale") for number in (3, 9, -1, 7)))
-    result = processor.process(batch, NoPatience())
+    result = processor.process(batch, NoRetry())
     assert result.by_type == {("READING", APPLIED): 4, ("READING", QUARANTINED): 2, ("READING", STALE): 2}
     assert kept.partition("north") == [Peak("dale", 9), Peak("hill", 9)]
 
@@ -290,7 +290,7 @@ def test_a_write_of_unknown_outcome_is_made_again(fate: Fate, failures: int) -> 
     core = Core(UnsteadyRepository(memory(), fates(*[fate] * failures)))
     delivered = core.deliver(created(1), progress_changed(2))
     assert outcomes(delivered) == [APPLIED, APPLIED]
-    assert core.patience.waits == [("store", fate.value)] * failures
+    assert core.retry_policy.waits == [("store", fate.value)] * failures
     assert core.limit()["progress"] == "10"
 
 
@@ -329,17 +329,17 @@ def test_only_what_was_throttled_is_written_again() -> None:
 def test_a_read_that_fails_is_made_again() -> None:
     core = Core(UnsteadyRepository(memory(), unreadable=times(3)))
     assert outcomes(core.deliver(created(1))) == [APPLIED]
-    assert core.patience.waits == [("load", "reading failed")] * 3
+    assert core.retry_policy.waits == [("load", "reading failed")] * 3
 
 
 def test_waits_count_anew_after_a_success() -> None:
     attempts: list[int] = []
     repository = UnsteadyRepository(memory(), fates(Fate.THROTTLED, Fate.THROTTLED))
     core = Core(repository)
-    patience = Counting(attempts)
-    core.processor.process(records(created(1)), patience)
+    retry_policy = Counting(attempts)
+    core.processor.process(records(created(1)), retry_policy)
     repository.fate = fates(Fate.THROTTLED)
-    core.processor.process(records(progress_changed(2)), patience)
+    core.processor.process(records(progress_changed(2)), retry_policy)
     assert attempts == [1, 2, 1]
 
 
@@ -357,7 +357,7 @@ class Counting:
 
 
 def impatient(repository: UnsteadyRepository[LimitState]) -> Core:
-    return Core(repository, patience=Patient(most=2))
+    return Core(repository, retry_policy=Patient(most=2))
 
 
 def test_giving_up_on_one_limit_leaves_its_first_record_unsettled() -> None:
@@ -401,7 +401,7 @@ def test_what_was_unsettled_is_settled_when_it_comes_again() -> None:
 
 def test_records_after_the_first_unsettled_one_do_not_count_as_settled() -> None:
     batch = records(created(1), created(2), created(3))
-    one = Core().deliver(created(1)).verdicts[0]
+    one = Core().deliver(created(1)).record_outcomes[0]
     assert BatchResult(batch, [one, None, one]).settled == position(1)
     assert BatchResult(batch, [None, one, one]).settled is None
     assert BatchResult(batch, [one, one, None]).unsettled == position(3)
@@ -410,13 +410,13 @@ def test_records_after_the_first_unsettled_one_do_not_count_as_settled() -> None
 @pytest.mark.parametrize("unsettled", range(3))
 def test_an_aggregate_is_settled_once_all_its_records_are(unsettled: int) -> None:
     first, second = record(kpl.aggregate(b"", b"", b""), 1), record(kpl.aggregate(b"", b"", b""), 2)
-    one = Core().deliver(created(1)).verdicts[0]
-    verdicts = [one] * 6
-    result = BatchResult([*deaggregate(first), *deaggregate(second)], verdicts)
+    one = Core().deliver(created(1)).record_outcomes[0]
+    record_outcomes = [one] * 6
+    result = BatchResult([*deaggregate(first), *deaggregate(second)], record_outcomes)
     assert (result.settled, result.unsettled) == (position(2), None)
-    verdicts[3 + unsettled] = None
+    record_outcomes[3 + unsettled] = None
     assert (result.settled, result.unsettled) == (position(1), position(2))
-    verdicts[unsettled] = None
+    record_outcomes[unsettled] = None
     assert (result.settled, result.unsettled) == (None, position(1))
 
 
@@ -427,18 +427,18 @@ def test_a_quarantine_that_is_down_is_waited_for() -> None:
     core = Core(quarantine=UnsteadyQuarantine(times(3)))
     delivered = core.deliver(created(1), POISON)
     assert outcomes(delivered) == [APPLIED, QUARANTINED]
-    assert core.patience.waits == [("quarantine", "the quarantine is down")] * 3
+    assert core.retry_policy.waits == [("quarantine", "the quarantine is down")] * 3
     assert [entry.record.data for entry in core.quarantine.entries()] == [POISON]
 
 
 def test_a_quarantine_that_is_down_does_not_matter_to_a_batch_without_poison() -> None:
     core = Core(quarantine=UnsteadyQuarantine(lambda: True))
     assert outcomes(core.deliver(created(1), foreign("NEW"))) == [APPLIED, IGNORED]
-    assert core.patience.waits == []
+    assert core.retry_policy.waits == []
 
 
 def test_while_the_quarantine_is_down_poison_stays_unsettled_and_the_rest_is_applied() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True), patience=Patient(most=2))
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True), retry_policy=Patient(most=2))
     delivered = core.deliver(created(1), POISON, progress_changed(2))
     assert outcomes(delivered) == [APPLIED, None, APPLIED]
     assert (numbers(delivered.unsettled), delivered.quarantined) == ("2", [])
@@ -500,7 +500,7 @@ def test_many_aggregates_with_rejected_records_are_an_entry_each() -> None:
 
 
 def test_such_an_aggregate_is_not_settled_before_it_is_kept() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True), patience=Patient(most=2))
+    core = Core(quarantine=UnsteadyQuarantine(lambda: True), retry_policy=Patient(most=2))
     delivered = core.deliver(created(1, userLimitId="l-other"), replace(spoilt(PARTS + 1), position=position(2)))
     assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
     assert (delivered.outcomes, delivered.quarantined) == ({APPLIED: 3}, [])
@@ -531,7 +531,7 @@ def big(number: int) -> Record:
 
 
 def sliced(core: Core, go_on: Callable[[], bool] = lambda: True) -> list[BatchResult]:
-    return list(core.processor.process_in_slices(map(big, range(1, 6)), core.patience, go_on))
+    return list(core.processor.process_in_slices(map(big, range(1, 6)), core.retry_policy, go_on))
 
 
 def test_the_results_of_slices_are_those_of_the_batch() -> None:
@@ -566,7 +566,7 @@ def test_the_breaker_counts_over_slices() -> None:
     core = Core(breaker=SLICE_RECORDS + 1)
     core.processor.aggregate_cap = SLICE_RECORDS
     with pytest.raises(BreakerOpen):
-        list(core.processor.process_in_slices([flood, flood], core.patience, lambda: True))
+        list(core.processor.process_in_slices([flood, flood], core.retry_policy, lambda: True))
     assert [entry.record.data for entry in core.quarantine.entries()] == [flood.data]
 
 
@@ -586,7 +586,7 @@ def test_a_row_that_cannot_be_read_costs_its_own_limit_alone() -> None:
     assert outcomes(delivered) == [QUARANTINED, APPLIED, QUARANTINED, QUARANTINED]
     assert delivered.reasons == {Reason.STORED_STATE: 2, Reason.JSON: 1}
     assert delivered.by_type[("USER_LIMIT_CREATED", QUARANTINED)] == 1
-    assert (delivered.unsettled, core.patience.waits) == (None, [])
+    assert (delivered.unsettled, core.retry_policy.waits) == (None, [])
     assert [each.user_limit_id for each in core.repository.partition(USER) if isinstance(each, LimitState)] == ["l-2"]
 
 
@@ -645,7 +645,7 @@ def test_of_several_records_only_those_that_are_not_kept_are_put_again() -> None
     core = Core(quarantine=partial)
     delivered = core.deliver(*[POISON] * 8)
     assert partial.asked == [8, 4, 4, 2, 2, 1, 1]
-    assert [cause for _, cause in core.patience.waits[:2]] == ["half of them", "none of them"]
+    assert [cause for _, cause in core.retry_policy.waits[:2]] == ["half of them", "none of them"]
     assert delivered.quarantined == list(partial.entries())
     assert len(delivered.quarantined) == 8
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from consumer.engine.patience import NoPatience
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository
-from consumer.limits import changes, events, schema
-from consumer.limits.changes import EVENTS, EventType
+from consumer.engine.retry import NoRetry
+from consumer.limits import event_types, events, schema
+from consumer.limits.event_types import EVENTS, EventType
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
-from tests.support.events import Event, created, progress_changed, records
+from tests.support.generators.events import Event, created, progress_changed, records
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "adding-an-event-type.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def corrected() -> EventType:
     """The type of the page, made in copies of the modules that the page names."""
     in_events = {**vars(events)}
     exec(MODEL, in_events)
-    in_changes = {**vars(changes), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}
+    in_changes = {**vars(event_types), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}
     exec(CHANGE + DOUBTS, in_changes)
     made: EventType = eval(f"{{{REGISTRATION}}}", in_changes)[NAME]
     return made
@@ -64,8 +64,12 @@ class Trial:
         )
 
     def take(self, *stream: Event) -> list[tuple[str, ...]]:
-        verdicts = [verdict for verdict in self.core.process(records(*stream), NoPatience()).verdicts if verdict]
-        return [(verdict.outcome, *verdict.warnings) for verdict in verdicts]
+        record_outcomes = [
+            record_outcome
+            for record_outcome in self.core.process(records(*stream), NoRetry()).record_outcomes
+            if record_outcome
+        ]
+        return [(record_outcome.outcome, *record_outcome.warnings) for record_outcome in record_outcomes]
 
     def shown(self) -> dict[str, Any]:
         (state,) = self.kept.states()

@@ -10,8 +10,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from consumer.engine.repository import fingerprint
 from consumer.limits import codec
 from consumer.limits.state import LimitState
-from tests.support.core import Core, readable
-from tests.support.events import DAY, LIMIT, START, USER, Event, created, progress_changed, reset
+from tests.support.generators.events import DAY, LIMIT, START, USER, Event, created, progress_changed, reset
+from tests.support.simulation.core import Core, readable
 
 HISTORIES: dict[str, tuple[Event, ...]] = {
     "created": (created(1),),

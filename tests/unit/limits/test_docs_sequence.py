@@ -11,13 +11,13 @@ import pytest
 
 from consumer.engine.aggregation import MAGIC
 from consumer.engine.errors import Reason
-from consumer.engine.folding import Outcome, Verdict
+from consumer.engine.folding import Outcome, RecordOutcome
 from consumer.engine.records import Position, Record
-from consumer.limits import changes
+from consumer.limits import event_types
 from consumer.limits.events import OUT_OF_SCOPE
-from tests.support import kpl
-from tests.support.core import Core
-from tests.support.events import START
+from tests.support.generators import kpl
+from tests.support.generators.events import START
+from tests.support.simulation.core import Core
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
@@ -26,15 +26,15 @@ SOUND = ("e-anna-02", "e-anna-06", "e-anna-08")
 """A CREATED, a PROGRESS_CHANGED and a RESET of the examples."""
 
 WARNINGS = {
-    changes.VALUE_DRIFT,
-    changes.PROGRESS_DRIFT,
-    changes.RESET_DRIFT,
-    changes.NEGATIVE_AMOUNT,
-    changes.NEGATIVE_PROGRESS,
-    changes.OVER_LIMIT,
-    changes.SEQUENCE_CONFLICT,
-    changes.SEQUENCE_JUMP,
-    changes.TIME_DRIFT,
+    event_types.VALUE_DRIFT,
+    event_types.PROGRESS_DRIFT,
+    event_types.RESET_DRIFT,
+    event_types.NEGATIVE_AMOUNT,
+    event_types.NEGATIVE_PROGRESS,
+    event_types.OVER_LIMIT,
+    event_types.SEQUENCE_CONFLICT,
+    event_types.SEQUENCE_JUMP,
+    event_types.TIME_DRIFT,
     "odd_time:createdAt",
     "odd_time:payload.activeFrom",
     "odd_time:payload.activeUntil",
@@ -45,9 +45,9 @@ WARNINGS = {
 
 def became(core: Core, data: object) -> list[str]:
     """What became of one more record (an event, bytes or a whole record), in the words of the page."""
-    (verdict,) = core.deliver(data).verdicts
-    assert verdict
-    return marks(verdict)
+    (record_outcome,) = core.deliver(data).record_outcomes
+    assert record_outcome
+    return marks(record_outcome)
 
 
 def shown(core: Core, event: dict[str, Any], now: int) -> dict[str, Any]:
@@ -55,10 +55,10 @@ def shown(core: Core, event: dict[str, Any], now: int) -> dict[str, Any]:
     return core.limits(event["payload"]["userId"], now)[event["payload"]["userLimitId"]]
 
 
-def marks(verdict: Verdict) -> list[str]:
+def marks(record_outcome: RecordOutcome) -> list[str]:
     """The words by which the page tells what became of a record."""
-    reason = [str(verdict.rejected.reason)] if verdict.rejected else []
-    return [str(verdict.outcome), *verdict.warnings, *reason]
+    reason = [str(record_outcome.rejected.reason)] if record_outcome.rejected else []
+    return [str(record_outcome.outcome), *record_outcome.warnings, *reason]
 
 
 def words(text: str) -> list[str]:
@@ -102,7 +102,7 @@ def sound_event(place: str) -> dict[str, Any]:
         return example(SOUND[0])
     for event_id in SOUND:
         event = example(event_id)
-        model = changes.EVENTS[event["type"]].model.model_fields["payload"].annotation
+        model = event_types.EVENTS[event["type"]].model.model_fields["payload"].annotation
         if path[1] in {known.alias for known in getattr(model, "model_fields", {}).values()}:
             return event
     raise AssertionError(f"no event has {place}")
@@ -141,7 +141,7 @@ def test_a_field_of_the_page_is_refused(place: str, value: str, reason: str) -> 
 
 def test_every_field_of_every_event_is_in_the_table() -> None:
     places = {place for row in table("fields") for place in words(row[0])}
-    for known in changes.EVENTS.values():
+    for known in event_types.EVENTS.values():
         payload = known.model.model_fields["payload"].annotation
         envelope = {str(one.alias) for one in known.model.model_fields.values()}
         inside = {f"payload.{one.alias}" for one in getattr(payload, "model_fields", {}).values()}
@@ -152,7 +152,7 @@ def test_every_code_is_told() -> None:
     assert first_column("Reason codes") == set(Reason)
     assert first_column("Warnings") == WARNINGS
     assert {words(row)[0] for row in re.findall(r"^\| `[a-z]+` \| .*$", PAGE, re.MULTILINE)} >= set(Outcome)
-    assert set(words(PAGE)) >= OUT_OF_SCOPE | changes.EVENTS.keys()
+    assert set(words(PAGE)) >= OUT_OF_SCOPE | event_types.EVENTS.keys()
 
 
 def nested(depth: int) -> bytes:

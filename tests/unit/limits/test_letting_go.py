@@ -9,9 +9,9 @@ from consumer.engine.processor import BatchResult, _Batch
 from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
 from consumer.engine.records import Record
 from consumer.limits.sample import POISONS
-from tests.support import kpl
-from tests.support.core import Core
-from tests.support.events import START, created, position
+from tests.support.generators import kpl
+from tests.support.generators.events import START, created, position
+from tests.support.simulation.core import Core
 
 SPOILT = {
     **{poison.name: poison.spoil(created()) for poison in POISONS},

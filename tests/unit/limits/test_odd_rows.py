@@ -9,8 +9,8 @@ import pytest
 from consumer.engine.errors import Malformed
 from consumer.limits import codec
 from consumer.limits.codec import load
-from tests.support.events import START, USER
-from tests.support.odd_rows import Odd, odd_rows, sound
+from tests.support.generators.events import START, USER
+from tests.support.generators.odd_rows import Odd, odd_rows, sound
 
 ODD = [odd for odd in odd_rows(USER) if odd.place != "version"]
 

@@ -13,11 +13,21 @@ from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.processor import BatchResult
 from consumer.engine.records import Record
-from consumer.limits import changes
-from tests.support import kpl
-from tests.support.core import Core
-from tests.support.events import LIMIT, START, Event, created, encode, foreign, position, progress_changed, reset
-from tests.support.spoiled import ABSENT, ENVELOPE, OPTIONAL, REQUIRED, SOUND, with_field
+from consumer.limits import event_types
+from tests.support.generators import kpl
+from tests.support.generators.events import (
+    LIMIT,
+    START,
+    Event,
+    created,
+    encode,
+    foreign,
+    position,
+    progress_changed,
+    reset,
+)
+from tests.support.generators.spoiled import ABSENT, ENVELOPE, OPTIONAL, REQUIRED, SOUND, with_field
+from tests.support.simulation.core import Core
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
@@ -82,7 +92,11 @@ def test_a_late_event_may_be_any_number_behind() -> None:
 def test_each_record_of_an_aggregate_has_its_own_outcome() -> None:
     core = Core()
     delivered = core.deliver(kpl.aggregate(encode(created(1)), b"[]", encode(progress_changed(2))))
-    assert [verdict and verdict.outcome for verdict in delivered.verdicts] == [APPLIED, QUARANTINED, APPLIED]
+    assert [record_outcome and record_outcome.outcome for record_outcome in delivered.record_outcomes] == [
+        APPLIED,
+        QUARANTINED,
+        APPLIED,
+    ]
     assert [(entry.record.position.sub_sequence, entry.record.data) for entry in core.quarantine.entries()] == [
         (1, b"[]")
     ]
@@ -163,7 +177,7 @@ def test_a_negative_amount_is_warned_of_also_when_the_event_comes_late() -> None
     core.deliver(created(5))
     delivered = core.deliver(progress_changed(4, amount="-1"))
     assert delivered.outcomes == {APPLIED: 1}
-    assert delivered.warnings == {changes.NEGATIVE_AMOUNT: 1, changes.NEGATIVE_PROGRESS: 1}
+    assert delivered.warnings == {event_types.NEGATIVE_AMOUNT: 1, event_types.NEGATIVE_PROGRESS: 1}
 
 
 @pytest.mark.parametrize("amount", ["0", "-0.00", "0.01"])
@@ -174,7 +188,7 @@ def test_an_amount_that_is_not_negative_is_no_cause_for_a_warning(amount: str) -
 def test_an_event_that_comes_again_is_not_warned_of_again() -> None:
     core = Core()
     odd = created(1), progress_changed(2, amount="-1"), progress_changed(3, previousProgress="5", amount="-6")
-    assert core.deliver(*odd).warnings[changes.NEGATIVE_AMOUNT] == 2
+    assert core.deliver(*odd).warnings[event_types.NEGATIVE_AMOUNT] == 2
     assert core.deliver(*odd).warnings == Counter()
 
 
@@ -202,12 +216,12 @@ def test_two_events_of_one_sequence_number_are_reported_and_the_higher_event_id_
     core, pair = Core(), (progress_changed(2, "e-a", amount="1"), progress_changed(2, "e-b", amount="2"))
     core.deliver(created(1))
     delivered = core.deliver(*(pair[index] for index in order))
-    assert delivered.warnings[changes.SEQUENCE_CONFLICT] == 1
+    assert delivered.warnings[event_types.SEQUENCE_CONFLICT] == 1
     assert core.limit()["progress"] == "2"
 
 
 @pytest.mark.parametrize(
-    ("ahead", "warned"), [(1_000_000, Counter[str]()), (1_000_001, Counter({changes.SEQUENCE_JUMP: 1}))]
+    ("ahead", "warned"), [(1_000_000, Counter[str]()), (1_000_001, Counter({event_types.SEQUENCE_JUMP: 1}))]
 )
 def test_a_number_far_ahead_of_what_is_stored_is_applied_with_a_warning(ahead: int, warned: Counter[str]) -> None:
     core = Core()
@@ -227,7 +241,7 @@ def test_an_event_older_by_number_and_younger_by_time(late: Event, outcome: Outc
     core = Core()
     core.deliver(progress_changed(5) | {"createdAt": START})
     delivered = core.deliver(late | {"createdAt": at})
-    assert (delivered.outcomes, delivered.warnings) == ({outcome: 1}, {changes.TIME_DRIFT: 1})
+    assert (delivered.outcomes, delivered.warnings) == ({outcome: 1}, {event_types.TIME_DRIFT: 1})
     assert core.limit()["lastSequenceNumber"] == 5
 
 
@@ -249,7 +263,7 @@ def test_odd_times_are_counted_by_their_place_once_an_event_is_applied() -> None
     core = Core()
     odd = created(1, activeFrom=0, activeUntil=0, createdAt=0, nextResetTime=0) | {"createdAt": 0}
     places = ("createdAt", *(f"payload.{name}" for name in ("activeFrom", "activeUntil", "createdAt", "nextResetTime")))
-    assert core.deliver(odd).warnings == Counter(f"{changes.ODD_TIME}:{place}" for place in places)
+    assert core.deliver(odd).warnings == Counter(f"{event_types.ODD_TIME}:{place}" for place in places)
     assert core.deliver(odd).warnings == Counter()
 
 
@@ -274,11 +288,11 @@ def refused(data: bytes | Record, reason: Reason, named: str = "", core: Core | 
 
 
 def assert_refused(delivered: BatchResult, reason: Reason, named: str) -> None:
-    _, verdict, *_ = delivered.verdicts
-    assert verdict
-    assert verdict.rejected
-    assert verdict.rejected.reason is reason
-    assert named in verdict.rejected.detail
+    _, record_outcome, *_ = delivered.record_outcomes
+    assert record_outcome
+    assert record_outcome.rejected
+    assert record_outcome.rejected.reason is reason
+    assert named in record_outcome.rejected.detail
     assert delivered.outcomes == {APPLIED: 2, QUARANTINED: 1, IGNORED: 1}
     assert delivered.reasons == {reason: 1}
     assert delivered.unsettled is None

@@ -11,11 +11,11 @@ import pytest
 
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
-from consumer.limits import changes
+from consumer.limits import event_types
 from consumer.limits.events import OUT_OF_SCOPE, LimitType, Period, Status
 from consumer.limits.sample import POISONS, Poison, Sample, histories
-from tests.support.core import Core
-from tests.support.events import Event, created
+from tests.support.generators.events import Event, created
+from tests.support.simulation.core import Core
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,11 @@ def test_resets_add_up(events: list[Event]) -> None:
 def test_in_their_order_all_are_applied_and_nothing_drifts(samples: list[Sample]) -> None:
     delivered = Core().deliver(*(sample.data for sample in samples))
     assert delivered.outcomes.keys() == {Outcome.APPLIED, Outcome.IGNORED}
-    assert delivered.warnings.keys() == {changes.NEGATIVE_AMOUNT, changes.NEGATIVE_PROGRESS, changes.OVER_LIMIT}
+    assert delivered.warnings.keys() == {
+        event_types.NEGATIVE_AMOUNT,
+        event_types.NEGATIVE_PROGRESS,
+        event_types.OVER_LIMIT,
+    }
 
 
 def test_some_limits_are_met_in_mid_history() -> None:
@@ -133,7 +137,10 @@ def test_poison_is_as_frequent_as_was_asked_for_and_recognised() -> None:
     assert 0.15 < len(poison) / len(made) < 0.25
     assert {sample.poison_reason for sample in poison} == {*Reason} - {Reason.STORED_STATE}
     delivered = Core().deliver(*(sample.data for sample in made))
-    found = [verdict.rejected.reason if verdict and verdict.rejected else None for verdict in delivered.verdicts]
+    found = [
+        record_outcome.rejected.reason if record_outcome and record_outcome.rejected else None
+        for record_outcome in delivered.record_outcomes
+    ]
     assert found == [sample.poison_reason for sample in made]
 
 

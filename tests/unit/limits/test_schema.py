@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored
 from consumer.limits import schema
-from consumer.limits.changes import EVENTS
+from consumer.limits.event_types import EVENTS
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.limits.view import view

@@ -10,8 +10,8 @@ from consumer.limits.events import LimitEvent
 from consumer.limits.money import plain
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
-from tests.support.events import DAY, START, Event, created, encode, progress_changed
-from tests.support.events import reset as was_reset
+from tests.support.generators.events import DAY, START, Event, created, encode, progress_changed
+from tests.support.generators.events import reset as was_reset
 
 LIMITS = Limits()
 

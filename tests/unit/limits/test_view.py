@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.core import Core
-from tests.support.events import BRAND, DAY, LIMIT, START, USER, Event, created, progress_changed, reset
+from tests.support.generators.events import BRAND, DAY, LIMIT, START, USER, Event, created, progress_changed, reset
+from tests.support.simulation.core import Core
 
 
 def seen(*events: Event, now: int = START) -> dict[str, Any]:

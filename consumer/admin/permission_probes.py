@@ -1,0 +1,112 @@
+"""Requests that show what a role may do and change nothing: each write has a condition that no item can meet.
+
+The key that is asked for holds a NUL, which no shard, worker or user has in its name. What cannot be tried without
+an effect is not tried (docs/operations.md).
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from consumer.admin.advice import code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+
+    from consumer.leases.tables import Table
+
+NOBODY = "\0consumer doctor"
+UNMET = "ConditionalCheckFailedException"
+
+
+def read_stream(kinesis: "KinesisClient", name: str) -> None:
+    """Reads at the tip of one shard."""
+    shard = kinesis.list_shards(StreamName=name, MaxResults=1)["Shards"][0]["ShardId"]
+    place = kinesis.get_shard_iterator(StreamName=name, ShardId=shard, ShardIteratorType="LATEST")
+    kinesis.get_records(ShardIterator=place["ShardIterator"], Limit=1)
+
+
+def refusals(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[ClientError]:
+    """The refused ones of KCL's operations on a table of its own."""
+    for attempt in _of_kcl(dynamodb, table):
+        try:
+            attempt()
+        except ClientError as error:
+            if code_of(error) != UNMET:
+                yield error
+
+
+def _of_kcl(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[Callable[[], object]]:
+    name, (hash_key,) = table.name, table.keys
+    nobody: Any = {hash_key: {"S": NOBODY}}
+    if_there: Any = {"ConditionExpression": "attribute_exists(#key)", "ExpressionAttributeNames": {"#key": hash_key}}
+    yield lambda: dynamodb.get_item(TableName=name, Key=nobody)
+    yield lambda: dynamodb.scan(TableName=name, Limit=1)
+    yield lambda: dynamodb.put_item(TableName=name, Item=nobody, **if_there)
+    yield lambda: dynamodb.update_item(TableName=name, Key=nobody, UpdateExpression="REMOVE nothing", **if_there)
+    yield lambda: dynamodb.delete_item(TableName=name, Key=nobody, **if_there)
+    if table.index:
+        yield lambda: dynamodb.query(
+            TableName=name,
+            IndexName=str(table.index),
+            KeyConditionExpression="#key = :nobody",
+            ExpressionAttributeNames={"#key": table.index_keys[0]},
+            ExpressionAttributeValues={":nobody": {"S": NOBODY}},
+            Limit=1,
+        )
+
+
+def read_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
+    keys: Any = [{name: {"S": NOBODY} for name in table.keys}]
+    dynamodb.batch_get_item(RequestItems={table.name: {"Keys": keys}})
+
+
+def update_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
+    """A statement of the form that the service uses; also when it alone is refused, the error names its permission."""
+    where = " AND ".join(f'"{name}" = ?' for name in (*table.keys, "version"))
+    statement = f'UPDATE "{table.name}" SET "version" = ? WHERE {where}'  # noqa: S608 - a checked name (settings.py)
+    asked: Any = {"Statement": statement, "Parameters": [{"S": NOBODY}] * (len(table.keys) + 2)}
+    try:
+        (answer,) = dynamodb.batch_execute_statement(Statements=[asked])["Responses"]
+    except ClientError as error:
+        raise ClientError(error.response, "PartiQLUpdate") from error
+    refused: Any = answer.get("Error")
+    if refused and refused.get("Code") != "ConditionalCheckFailed":
+        raise ClientError({"Error": refused}, "PartiQLUpdate")
+
+
+def write_object(s3: "S3Client", bucket: str, key: str) -> None:
+    """S3 looks at the permission first, then finds that the body does not match its checksum, and keeps nothing."""
+    checksum = base64.b64encode(hashlib.md5(b"of another body", usedforsecurity=False).digest()).decode()
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"consumer doctor", ContentMD5=checksum)
+    except ClientError as error:
+        if code_of(error) != "BadDigest":
+            raise
+        return
+    # no S3, but something that does not compare
+    with suppress(ClientError):
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
+def write_directory(root: Path) -> str:
+    """What was found. Raises OSError when a file cannot be made, or others may read what is there."""
+    if not root.exists():
+        above = next(parent for parent in root.absolute().parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(f"{root} is not there, and cannot be made in {above}")
+        return f"{root}: will be made"
+    with TemporaryFile(dir=root):
+        mode = root.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise PermissionError(f"{root} is open to others (mode {mode:o}): records hold personal data")
+    return f"{root}: writable"

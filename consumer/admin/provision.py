@@ -1,0 +1,314 @@
+"""Everything the service needs to exist before it starts: made where it is missing, never changed, never removed.
+
+KCL would make its own tables, but takes two minutes over it and then needs the right to. With the tables, the index
+and the first lease rows in place the first record comes within seconds, and the running task needs no CreateTable.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from botocore.exceptions import ClientError
+
+from consumer.engine.errors import SettingsError
+from consumer.leases.kcl_tables import ORIGIN
+from consumer.leases.origin import FORGET, Application
+from consumer.leases.tables import Table, described, index_status, kcl_tables, limits_table, wrong_keys
+from consumer.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import ShardTypeDef
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+Kind = Literal["stream", "table", "index", "marks", "leases", "bucket"]
+
+# What an emulator answers for a call it has not got. AWS itself never does.
+_UNSUPPORTED = frozenset(
+    {"UnknownOperationException", "NotImplemented", "NotImplementedException", "InvalidAction", "501", "404", "405"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """boto3's clients, all of one account and region."""
+
+    kinesis: "KinesisClient"
+    dynamodb: "DynamoDBClient"
+    s3: "S3Client"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall exist. `shards` None: the stream is somebody else's; `bucket` None: so is the quarantine's place;
+    `limits_table` None: the limits are kept in memory.
+
+    `lease_rows`: each shard gets its first lease row, which starts it at TRIM_HORIZON.
+    """
+
+    region: str
+    stream: str
+    application: str
+    limits_table: str | None
+    lease_rows: bool
+    shards: int | None = None
+    bucket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that shall exist. `str()` gives the line of the plan."""
+
+    what: Kind
+    name: str
+    exists: bool
+    make: Callable[[], None] = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{'exists' if self.exists else 'create'} {self.what} {self.name}"
+
+
+def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = False) -> Wanted:
+    """What these settings ask for. `bucket`: make the quarantine's, if it is in S3."""
+    place = settings.quarantine
+    return Wanted(
+        region=settings.region,
+        stream=settings.stream_name,
+        application=settings.application_name,
+        limits_table=settings.table_name if settings.enable_dynamo_db else None,
+        lease_rows=settings.start_at == "trim-horizon",
+        shards=shards,
+        bucket=place.removeprefix("s3://").partition("/")[0] if bucket and place.startswith("s3://") else None,
+    )
+
+
+def tables(wanted: Wanted) -> tuple[Table, ...]:
+    """The limits' table and KCL's."""
+    limits = (limits_table(wanted.limits_table),) if wanted.limits_table else ()
+    return (*limits, *kcl_tables(wanted.application))
+
+
+def plan(clients: Clients, wanted: Wanted) -> list[Step]:
+    """What exists and what is to be made, in the order of making. Changes nothing.
+
+    Raises SettingsError when a table of that name has other keys, there are leases of another stream, or there is no
+    stream and none is to be made.
+    """
+    application = Application(wanted.application, wanted.stream, clients.kinesis, clients.dynamodb)
+    steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
+    steps += [step for table in tables(wanted) for step in _table_steps(clients.dynamodb, table)]
+    steps += _lease_steps(application, rows=wanted.lease_rows)
+    if wanted.bucket:
+        steps.append(_bucket_step(clients.s3, wanted.bucket, wanted.region))
+    return steps
+
+
+def apply(steps: Iterable[Step], tell: Callable[[str], object] = lambda _: None) -> None:
+    """Makes what is missing, and waits until each can be used. Safe to run again, and by two at once."""
+    for step in steps:
+        tell(str(step))
+        if not step.exists:
+            step.make()
+
+
+def _unless(call: Callable[[], T], *codes: str) -> T | None:
+    """The answer, None when AWS answered with one of these error codes."""
+    try:
+        return call()
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in codes:
+            return None
+        raise
+
+
+def _wait(waiter: Any, **names: str) -> None:
+    waiter.wait(**names, WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+
+
+# --- The stream ----------------------------------------------------------------------------------------------------
+
+
+def _stream_step(kinesis: "KinesisClient", name: str, shards: int | None) -> Step:
+    exists = _stream_exists(kinesis, name)
+    if not exists and shards is None:
+        raise SettingsError([f"stream {name} does not exist: make it, or say how many shards it shall have"])
+    return Step("stream", name, exists, lambda: _make_stream(kinesis, name, shards or 1))
+
+
+def _stream_exists(kinesis: "KinesisClient", name: str) -> bool:
+    found = _unless(lambda: kinesis.describe_stream_summary(StreamName=name), "ResourceNotFoundException")
+    return found is not None and found["StreamDescriptionSummary"]["StreamStatus"] != "CREATING"
+
+
+def _make_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
+    _unless(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), "ResourceInUseException")
+    _wait(kinesis.get_waiter("stream_exists"), StreamName=name)
+
+
+# --- Tables --------------------------------------------------------------------------------------------------------
+
+
+def _table_steps(dynamodb: "DynamoDBClient", table: Table) -> Iterator[Step]:
+    found = described(dynamodb, table.name)
+    if wrong := found and wrong_keys(found, table):
+        raise SettingsError([wrong])
+    exists = found is not None and found["TableStatus"] != "CREATING"
+    yield Step("table", table.name, exists, lambda: _make_table(dynamodb, table))
+    if found and table.index and not index_status(found, table.index):
+        # KCL makes its lease table without it, and the index later.
+        yield Step("index", f"{table.index} of {table.name}", exists=False, make=lambda: _add_index(dynamodb, table))
+
+
+def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
+    _unless(lambda: dynamodb.create_table(**_definition(table)), "ResourceInUseException")
+    _wait(dynamodb.get_waiter("table_exists"), TableName=table.name)
+    if table.recoverable:
+        _make_recoverable(dynamodb, table.name)
+
+
+def _add_index(dynamodb: "DynamoDBClient", table: Table) -> None:
+    create: Any = {"Create": _index(table)}
+    dynamodb.update_table(
+        TableName=table.name, AttributeDefinitions=_attributes(table), GlobalSecondaryIndexUpdates=[create]
+    )
+    while index_status(described(dynamodb, table.name), str(table.index)) != "ACTIVE":
+        time.sleep(1)
+
+
+def _definition(table: Table) -> Any:
+    return {
+        "TableName": table.name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": _attributes(table),
+        "KeySchema": _schema(table.keys),
+        **({"GlobalSecondaryIndexes": [_index(table)]} if table.index else {}),
+    }
+
+
+def _index(table: Table) -> dict[str, Any]:
+    return {
+        "IndexName": table.index,
+        "KeySchema": _schema(table.index_keys),
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+
+
+def _attributes(table: Table) -> Any:
+    names = dict.fromkeys(table.keys + table.index_keys)
+    return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
+
+def _schema(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)]
+
+
+def _make_recoverable(dynamodb: "DynamoDBClient", name: str, tries: int = 30) -> None:
+    on: Any = {"PointInTimeRecoveryEnabled": True}
+    update = dynamodb.update_continuous_backups
+    try:
+        _unless(lambda: update(TableName=name, PointInTimeRecoverySpecification=on), *_UNSUPPORTED)
+    except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+        # AWS needs a moment after a table is made.
+        if tries == 1:
+            raise
+        time.sleep(1)
+        _make_recoverable(dynamodb, name, tries - 1)
+
+
+# --- The first leases ----------------------------------------------------------------------------------------------
+
+
+def roots(shards: Iterable["ShardTypeDef"]) -> list["ShardTypeDef"]:
+    """The shards KCL begins with at TRIM_HORIZON: those of which no parent is still in the stream."""
+    present = {shard["ShardId"]: shard for shard in shards}
+    parents = ("ParentShardId", "AdjacentParentShardId")
+    return [shard for shard in present.values() if not any(shard.get(parent) in present for parent in parents)]
+
+
+def lease_row(shard: "ShardTypeDef", origin: str) -> dict[str, Any]:
+    """The row as KCL 3.1 writes it for a shard never read before, and the stream it is of."""
+    return {
+        "leaseKey": {"S": shard["ShardId"]},
+        "checkpoint": {"S": "TRIM_HORIZON"},
+        "checkpointSubSequenceNumber": {"N": "0"},
+        "leaseCounter": {"N": "0"},
+        "ownerSwitchesSinceCheckpoint": {"N": "0"},
+        "startingHashKey": {"S": shard["HashKeyRange"]["StartingHashKey"]},
+        "endingHashKey": {"S": shard["HashKeyRange"]["EndingHashKey"]},
+        ORIGIN: {"S": origin},
+    }
+
+
+def _lease_steps(application: Application, *, rows: bool) -> Iterator[Step]:
+    found = application.leases()
+    origin = application.origin()
+    if found and origin is None:
+        gone = f"application {application.name} has leases, but stream {application.stream} does not exist"
+        raise SettingsError([f"{gone}: check its name, or start over with `{FORGET}`"])
+    unmarked = application.check(found, origin) if origin else []
+    if unmarked:
+        name = f"of stream {application.stream} on leases of {application.name}"
+        yield Step("marks", name, exists=False, make=lambda: application.mark(unmarked, str(origin)))
+    if rows:
+        # Rows beside those of a running application would be wrong: their checkpoints are KCL's business.
+        name = f"of stream {application.stream} in {application.name}"
+        yield Step("leases", name, bool(found), lambda: _make_leases(application))
+
+
+def _make_leases(application: Application) -> None:
+    pages = application.kinesis.get_paginator("list_shards").paginate(StreamName=application.stream)
+    origin = application.origin() or ""
+    shards = roots(shard for page in pages for shard in page["Shards"])
+    for shard in sorted(shards, key=lambda shard: shard["ShardId"]):
+        _put_row(application, lease_row(shard, origin), origin)
+
+
+def _put_row(application: Application, row: Any, origin: str) -> None:
+    try:
+        application.dynamodb.put_item(
+            TableName=application.name,
+            Item=row,
+            ConditionExpression="attribute_not_exists(leaseKey)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except application.dynamodb.exceptions.ConditionalCheckFailedException as error:
+        application.refuse_other(error, origin)
+
+
+# --- The bucket ----------------------------------------------------------------------------------------------------
+
+
+def _bucket_step(s3: "S3Client", name: str, region: str) -> Step:
+    return Step("bucket", name, _bucket_exists(s3, name), lambda: _make_bucket(s3, name, region))
+
+
+def _bucket_exists(s3: "S3Client", name: str) -> bool:
+    return _unless(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
+
+
+def _make_bucket(s3: "S3Client", name: str, region: str) -> None:
+    place: Any = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    _unless(lambda: s3.create_bucket(Bucket=name, **place), "BucketAlreadyOwnedByYou")
+    _wait(s3.get_waiter("bucket_exists"), Bucket=name)
+    for harden in (_block_public_access, _encrypt, _keep_versions):
+        _unless(partial(harden, s3, name), *_UNSUPPORTED)
+
+
+def _block_public_access(s3: "S3Client", name: str) -> None:
+    kinds = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    everything: Any = dict.fromkeys(kinds, True)
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=everything)
+
+
+def _encrypt(s3: "S3Client", name: str) -> None:
+    rule: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+
+def _keep_versions(s3: "S3Client", name: str) -> None:
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

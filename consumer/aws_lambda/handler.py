@@ -1,0 +1,195 @@
+"""The service as a Lambda function: a Kinesis event source mapping, or an EventBridge pipe, drives the same core.
+
+The mapping must have `FunctionResponseTypes: [ReportBatchItemFailures]`. It then takes the one identifier in
+`batchItemFailures` as its checkpoint: everything from that record on comes again, everything before it is done.
+Without the setting AWS ignores the answer, and the records named in it are lost (docs/lambda.md).
+
+A pipe's event is a list of records, and its failures are named by `eventID`. AWS does not say whether a pipe repeats
+only the records that are named or everything from the first one on, so all of those are named.
+"""
+
+import functools
+import logging
+import random
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias
+
+from consumer import bootstrap
+from consumer.aws_lambda.deadline import Context, Deadline, TimedQuarantine, TimedRepository, UntilTimeRunsOut
+from consumer.engine.errors import ConsumerError
+from consumer.engine.processor import BatchResult, Processor
+from consumer.engine.records import Position, Record, arrival_of
+from consumer.monitoring import logs, metrics
+from consumer.monitoring.emf import EmfSink
+from consumer.settings import CoreSettings, load
+from consumer.stores.aws import IMPATIENT
+from consumer.stores.requests import RequestOutcome
+
+log = logging.getLogger("consumer.lambda")
+
+Answer: TypeAlias = dict[str, Any]
+"""`batchItemFailures`, a list of `{"itemIdentifier": ...}`; in a tumbling window `state` beside it."""
+
+SOURCE = "aws:kinesis"
+SEQUENCE = re.compile(r"[0-9]{1,128}")
+STREAM = re.compile(r":stream/([^/]+)")
+"""In the ARN of a stream, and in that of an enhanced fan-out consumer: `...:stream/NAME/consumer/...`."""
+WINDOW = "window"
+"""The event's field that only a mapping with tumbling windows fills."""
+UNKNOWN = "unknown"
+"""Stands for a stream or shard that the event does not tell."""
+
+
+class MalformedInvocation(ConsumerError):
+    """The event is no batch of a Kinesis mapping or pipe. Caught by Lambda, which calls the invocation failed."""
+
+
+def write_line(line: str) -> None:
+    """To standard output, whence CloudWatch Logs has it; in one piece, whatever else is written at the time."""
+    sys.stdout.write(f"{line}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaConsumer:
+    """One a container: clients, and what is known of the limits, outlive an invocation.
+
+    write   takes the metrics, a line each
+    sleep   for so many seconds
+    clock   monotonic seconds
+    chance  a number in 0..1
+    asked   what `core` has asked of the stores, not yet measured
+    """
+
+    core: Processor[Any, Any]
+    write: Callable[[str], object] = write_line
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    asked: deque[RequestOutcome] = field(default_factory=deque)
+
+    @classmethod
+    def of(cls, settings: CoreSettings, write: Callable[[str], object] = write_line) -> Self:
+        asked: deque[RequestOutcome] = deque()
+        return cls(bootstrap.processor(settings, IMPATIENT, asked.append), write, asked=asked)
+
+    def handle(self, event: object, context: Context) -> Answer:
+        """Lambda's answer: no failure, or the first record that is not settled.
+
+        Raises MalformedInvocation before anything is done, and BreakerOpen.
+        """
+        records = read(event)
+        return _answer(event, self._process(records, context) if records else None)
+
+    def _process(self, records: list[Record], context: Context) -> Position | None:
+        """The first record that is not settled."""
+        sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
+        failed = None
+        try:
+            for result in self._settle(records, Deadline.of(context), sink):
+                logs.tell_batch(log, result, self.core.correlation_id)
+                failed = result.unsettled
+        finally:
+            while self.asked:
+                metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
+            sink.flush()
+        return failed
+
+    def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
+        """A result for each slice, measured."""
+        core = replace(
+            self.core,
+            repository=TimedRepository(self.core.repository, deadline),
+            quarantine=TimedQuarantine(self.core.quarantine, deadline),
+        )
+        retry_policy = UntilTimeRunsOut(
+            deadline, self.sleep, self.chance, lambda part: measure(metrics.RETRIES, 1, part)
+        )
+        start = self.clock()
+        for result in core.process_in_slices(records, retry_policy, lambda: not deadline.is_over()):
+            now = self.clock()
+            metrics.tell(measure, metrics.of_batch(result, now - start, bootstrap.now_millis() / 1000))
+            start = now
+            yield result
+
+
+def handler(event: object, context: Context) -> Answer:
+    """The function's entry point: `consumer.aws_lambda.handler.handler`."""
+    with logs.fields(request_id=context.aws_request_id):
+        try:
+            return container().handle(event, context)
+        except Exception:
+            log.exception("invocation failed")
+            raise
+
+
+@functools.cache
+def container() -> LambdaConsumer:
+    """What is made once, by the first invocation. Raises SettingsError."""
+    settings = load(CoreSettings)
+    logs.configure(settings.log_level)
+    return LambdaConsumer.of(settings)
+
+
+def read(event: object) -> list[Record]:
+    """The records of a Kinesis mapping's or pipe's event, in its order.
+
+    Raises MalformedInvocation when anything is amiss.
+    """
+    if isinstance(event, list):
+        return [_piped(index, entry) for index, entry in enumerate(event)]
+    entries = event.get("Records", [] if WINDOW in event else None) if isinstance(event, Mapping) else None
+    if not isinstance(entries, list):
+        raise MalformedInvocation("the event has no Records: the function is meant for a Kinesis event source mapping")
+    return [_mapped(index, entry) for index, entry in enumerate(entries)]
+
+
+def _answer(event: object, failed: Position | None) -> Answer:
+    answer: Answer = {"batchItemFailures": [{"itemIdentifier": each} for each in _failures(event, failed)]}
+    if isinstance(event, Mapping) and WINDOW in event:
+        # nothing is kept in it, but the mapping takes an answer without it for a failure
+        answer["state"] = event.get("state") or {}
+    return answer
+
+
+def _failures(event: object, failed: Position | None) -> Sequence[str]:
+    if failed is None:
+        return []
+    if not isinstance(event, list):
+        return [failed.sequence]
+    first = next(index for index, entry in enumerate(event) if entry["sequenceNumber"] == failed.sequence)
+    return [entry["eventID"] for entry in event[first:]]
+
+
+def _mapped(index: int, entry: object) -> Record:
+    return _record(f"Records[{index}]", entry, "kinesis")
+
+
+def _piped(index: int, entry: object) -> Record:
+    """A pipe's records have the fields of `kinesis` beside those of its other half."""
+    record = _record(f"[{index}]", entry)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("eventID"), str):
+        raise MalformedInvocation(f"[{index}].eventID is missing: a pipe needs it to repeat what failed")
+    return record
+
+
+def _record(place: str, entry: object, part: str = "") -> Record:
+    if not isinstance(entry, Mapping) or entry.get("eventSource") != SOURCE:
+        raise MalformedInvocation(f"{place}.eventSource is not {SOURCE}")
+    kinesis = entry.get(part) if part else entry
+    sequence = kinesis.get("sequenceNumber") if isinstance(kinesis, Mapping) else None
+    if not isinstance(kinesis, Mapping) or not isinstance(sequence, str) or not SEQUENCE.fullmatch(sequence):
+        raise MalformedInvocation(f"{'.'.join(filter(None, (place, part)))}.sequenceNumber is not a sequence number")
+    arrived_at = arrival_of(kinesis.get("approximateArrivalTimestamp"), unit_millis=1_000)
+    return Record.from_base64(Position(*_origin(entry), sequence), kinesis.get("data"), arrived_at)
+
+
+def _origin(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Stream and shard. They only say where a record was: one that does not tell is processed all the same."""
+    stream = STREAM.search(str(entry.get("eventSourceARN")))
+    shard, separator, _ = str(entry.get("eventID")).partition(":")
+    return stream[1] if stream else UNKNOWN, shard if shard and separator else UNKNOWN

@@ -1,0 +1,112 @@
+"""What wraps records in files: Lambda events, pipes' batches, and what a mapping sends to its failure destination.
+
+The destination's documents are those of AWS's page "Retain discarded batch records for a Kinesis Data Streams event
+source": S3 gets the event as a string in `payload`, SQS and SNS get only `KinesisBatchInfo`. They may come inside a
+message: as `aws sqs receive-message` prints it, as SNS wraps it, or as another function got it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from consumer.aws_lambda.handler import SEQUENCE, STREAM, MalformedInvocation
+from consumer.stores.kinesis import Stretch
+
+BATCH = "KinesisBatchInfo"
+_LISTS = ("Records", "Messages")
+_MESSAGES = ("Body", "body", "Sns", "Message")
+_WRAPPERS = ("requestContext", *_LISTS)
+_MARKS = re.compile(rb'"(?:Records|Messages|Body|Message|eventSource|requestContext|KinesisBatchInfo)"')
+"""Only a document with one of these is parsed here: files may hold millions of records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """An event as the Lambda function gets it."""
+
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBatch:
+    """Where the records of a batch are that a mapping gave up, and how many there were."""
+
+    stretch: Stretch
+    size: int
+
+
+Content: TypeAlias = bytes | Captured | FailedBatch
+"""Bytes are a record."""
+
+
+def contents(documents: Iterable[bytes]) -> list[Content]:
+    """What the documents are, in their order. Single records of an event or a batch count as one event.
+
+    Raises MalformedInvocation for what wraps something else.
+    """
+    found: list[Content] = []
+    entries: list[Any] = []
+    for document in documents:
+        wrapper = _wrapper(document)
+        if wrapper is None:
+            found.append(document)
+        elif "eventSource" not in wrapper:
+            found += _unwrapped(wrapper) or [document]
+        else:
+            if not entries:
+                found.append(Captured({"Records": entries} if "kinesis" in wrapper else entries))
+            entries.append(wrapper)
+    return found
+
+
+def _wrapper(document: bytes) -> dict[str, Any] | None:
+    """The document when it wraps records; an event of ours does not, whatever further fields it has."""
+    parsed = _parsed(document) if _MARKS.search(document) else None
+    if not isinstance(parsed, dict) or "aggregateId" in parsed:
+        return None
+    return parsed if any(key in parsed for key in (BATCH, "eventSource", *_WRAPPERS, *_MESSAGES)) else None
+
+
+def _unwrapped(value: object) -> list[Content]:
+    value = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(value, Mapping):
+        return []
+    if BATCH in value:
+        return [_failed(value)]
+    if "requestPayload" in value:
+        return [Captured(value["requestPayload"])]
+    inner = [found for each in _inside(value) for found in _unwrapped(each)]
+    return inner or ([Captured(value)] if any(key in value for key in _WRAPPERS) else [])
+
+
+def _inside(value: Mapping[str, Any]) -> list[Any]:
+    for key in _LISTS:
+        if isinstance(value.get(key), list):
+            return list(value[key])
+    return [value[key] for key in _MESSAGES if key in value]
+
+
+def _failed(value: Mapping[str, Any]) -> Content:
+    if "payload" in value:
+        event = _parsed(value["payload"]) if isinstance(value["payload"], str) else value["payload"]
+        if event is None:
+            raise MalformedInvocation("payload is not JSON")
+        return Captured(event)
+    info = value[BATCH] if isinstance(value[BATCH], Mapping) else {}
+    names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
+    stream, shard, first, last = (str(info.get(name) or "") for name in names)
+    size = info.get("batchSize")
+    numbers = SEQUENCE.fullmatch(first) and SEQUENCE.fullmatch(last)
+    if not (STREAM.search(stream) and shard and numbers and isinstance(size, int)):
+        raise MalformedInvocation(f"{BATCH} lacks one of {', '.join(names)}, batchSize")
+    return FailedBatch(Stretch(stream.partition("/consumer/")[0], shard, first, last), size)
+
+
+def _parsed(text: str | bytes) -> Any:
+    """None when it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

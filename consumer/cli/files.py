@@ -1,0 +1,168 @@
+"""Records from a file: one JSON document, the elements of a JSON array, or one record per line.
+
+The bytes of a record stay as they are in the file.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from consumer.aws_lambda.handler import MalformedInvocation, read
+from consumer.cli.captured import Captured, Content, contents
+from consumer.engine.errors import SettingsError
+from consumer.engine.records import Position, Record
+
+_MARK = b"\xef\xbb\xbf"
+PIECE = 1 << 20
+"""Bytes of standard input read at once."""
+_BLANK = " \t\r\n"
+_SPACE = re.compile(f"[{_BLANK}]*")
+_READER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+"""Finds where documents end. It converts no numbers: whether a number is sound is the core's to say."""
+
+
+def read_records(name: str) -> list[Record]:
+    """The records in the file (`-`: standard input), undecoded, those of captured Lambda events among them.
+
+    Their positions count from 0. Raises SettingsError when the file cannot be read or holds no record.
+    """
+    found = [record for content in read_contents(name) for record in _records(name, content)]
+    if not found:
+        raise _no_record(name)
+    return [Record(Position("file", "0", str(at)), each.data, fault=each.fault) for at, each in enumerate(found)]
+
+
+def read_contents(name: str) -> list[Content]:
+    """What the file holds: records, captured Lambda events, batches that a mapping gave up. Raises as above."""
+    try:
+        content = _standard_input() if name == "-" else Path(name).read_bytes()
+        documents = split(content)
+        found = contents(documents)
+    except OSError as error:
+        raise SettingsError([f"{name}: {error.strerror}"]) from None
+    except (MalformedInvocation, ValueError) as wrong:
+        raise SettingsError([f"{name}: {wrong}"]) from None
+    if not documents:
+        raise _no_record(name)
+    return found
+
+
+def split(content: bytes) -> list[bytes]:
+    """The documents: the only one, or the elements of the only one, an array; else the lines that are not blank.
+
+    Raises ValueError for a document of several lines that is not the only one, or is broken.
+    """
+    if _is_foreign_document(content):
+        return [content]
+    text = content.removeprefix(_MARK).decode("utf-8", "surrogateescape")
+    start = _skip(text, 0)
+    if _is_document(text, start):
+        parts = list(_elements(text, start)) if text[start] == "[" else [text[start:].rstrip(_BLANK)]
+    else:
+        parts = list(_lines(text))
+    return [part.encode("utf-8", "surrogateescape") for part in parts]
+
+
+def _standard_input() -> bytes:
+    # piece by piece: a read of everything at once would not notice a Ctrl-C between two pieces
+    return b"".join(iter(partial(os.read, 0, PIECE), b""))
+
+
+def _no_record(name: str) -> SettingsError:
+    return SettingsError([f"{name}: no record in it"])
+
+
+def _records(name: str, content: Content) -> list[Record]:
+    if isinstance(content, bytes):
+        return [Record(Position("", "", ""), content)]
+    if not isinstance(content, Captured):
+        raise SettingsError(
+            [f"{name}: it only says where records were: `consumer lambda-invoke` fetches and applies them"]
+        )
+    try:
+        return read(content.event)
+    except MalformedInvocation as malformed:
+        raise SettingsError([f"{name}: {malformed}"]) from None
+
+
+def _is_foreign_document(content: bytes) -> bool:
+    """Whether it is one document in UTF-16 or UTF-32: one record that is not UTF-8, whatever its lines."""
+    encoding = json.detect_encoding(content)
+    if encoding.startswith("utf-8"):
+        return False
+    text = content.decode(encoding, "replace")
+    return _is_document(text, _skip(text, 0))
+
+
+def _is_document(text: str, start: int) -> bool:
+    """Whether everything from there on is one JSON document."""
+    try:
+        return _skip(text, _end(text, start)) == len(text)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _elements(text: str, start: int) -> Iterator[str]:
+    """Of the JSON array that begins there."""
+    at = _skip(text, start + 1)
+    while text[at] != "]":
+        end = _end(text, at)
+        yield text[at:end]
+        at = _skip(text, end)
+        at = _skip(text, at + 1) if text[at] == "," else at
+
+
+def _lines(text: str) -> Iterator[str]:
+    at = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        stripped = line.strip(_BLANK + "\v\f")
+        if stripped:
+            if stripped[0] in "[{" and stripped[-1] not in "]}":
+                _refuse_a_document(text, _skip(text, at), at + len(line), number)
+            yield line.removesuffix("\r")
+        at += len(line) + 1
+
+
+def _refuse_a_document(text: str, start: int, line_end: int, number: int) -> None:
+    """Raises ValueError when what begins in the line goes on in the next ones; a line cut off does not."""
+    try:
+        end = _end(text, start)
+    except json.JSONDecodeError as error:
+        if error.pos > _skip(text, line_end) and _looks_spread(text, start, line_end):
+            raise ValueError(
+                f"no JSON document, although lines {number} to {error.lineno} look like one: line {error.lineno}"
+                f" column {error.colno}: {error.msg}"
+            ) from None
+        return
+    except (ValueError, RecursionError):
+        return
+    if end > line_end:
+        last = number + text.count("\n", start, end)
+        raise ValueError(
+            f"lines {number} to {last} are one JSON document, and there is more: put the documents into an array,"
+            " or each on a line of its own"
+        )
+
+
+def _looks_spread(text: str, start: int, line_end: int) -> bool:
+    """Whether the line is a bracket that opens a document over several lines, rather than one record, cut off."""
+    if text[start:line_end].strip(_BLANK) not in ("{", "[", "[{"):
+        return False
+    following = _skip(text, line_end)
+    end = text.find("\n", following)
+    line_after = text[following : end if end >= 0 else len(text)]
+    return start == _skip(text, 0) or not _is_document(line_after, 0)
+
+
+def _end(text: str, start: int) -> int:
+    """Where the JSON document that begins there ends. Raises ValueError and RecursionError when none does."""
+    return _READER.raw_decode(text, start)[1]
+
+
+def _skip(text: str, at: int) -> int:
+    """Where blanks end."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at

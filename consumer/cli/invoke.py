@@ -1,0 +1,117 @@
+"""`consumer lambda-invoke`: the Lambda handler on this machine, with the stores that the settings name."""
+
+import base64
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from consumer import bootstrap
+from consumer.aws_lambda.handler import SOURCE, Answer, LambdaConsumer
+from consumer.cli.captured import Captured, Content, FailedBatch
+from consumer.monitoring import logs
+from consumer.settings import CoreSettings
+from consumer.stores.kinesis import Stretch, records_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import RecordTypeDef
+
+SECONDS = 60.0
+"""What the invocation has."""
+SHARD = "shardId-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalContext:
+    """Implements aws_lambda.deadline.Context; `ends` is of the monotonic clock."""
+
+    ends: float
+    aws_request_id: str = "local"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self.ends - time.monotonic()) * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """What the function answered, and what a batch lacked that had to be fetched: empty when nothing."""
+
+    answer: Answer
+    missing: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every record is settled."""
+        return not self.answer["batchItemFailures"] and not self.missing
+
+
+def invoke(settings: CoreSettings, contents: Sequence[Content], file: str) -> Iterator[Invoked]:
+    """What the function answers to each event of a file, one after the other.
+
+    The function's metrics go to standard error, where its logs are. Batches that a mapping gave up are fetched.
+    Raises MalformedInvocation and BreakerOpen, as the function does, and Unavailable when a batch cannot be fetched.
+    """
+    consumer = LambdaConsumer.of(settings, lambda line: sys.stderr.write(f"{line}\n"))
+    for event, missing in _events(settings, contents, file):
+        with logs.fields(request_id="local"):
+            yield Invoked(consumer.handle(event, LocalContext(time.monotonic() + SECONDS)), missing)
+
+
+def _events(settings: CoreSettings, contents: Sequence[Content], file: str) -> Iterator[tuple[Any, str]]:
+    records = [content for content in contents if isinstance(content, bytes)]
+    if records:
+        yield event_of(records, file, run_number(bootstrap.now_millis(), random.randrange)), ""
+    for content in contents:
+        if isinstance(content, Captured):
+            yield content.event, ""
+        elif isinstance(content, FailedBatch):
+            yield fetched(bootstrap.client(settings, "kinesis"), content)
+
+
+def run_number(now_millis: int, chance: Callable[[int], int]) -> int:
+    """The sequence number of a run's first record: no other run has it, and a later run's is larger."""
+    return (now_millis * 10**9 + chance(10**9)) * 10**7
+
+
+def event_of(records: Iterable[bytes], file: str, first: int) -> dict[str, Any]:
+    """An event that delivers a file's records, numbered from `first`, from a stream called after the file.
+
+    The numbers are the run's own: what a run puts into the quarantine never takes the place of another's.
+    """
+    stream = "stdin" if file == "-" else PurePath(file).name
+    arn = f"arn:aws:kinesis:local:000000000000:stream/{stream}"
+    now = bootstrap.now_millis() / 1000
+    return {"Records": [_entry(arn, SHARD, str(first + at), data, now) for at, data in enumerate(records)]}
+
+
+def fetched(client: "KinesisClient", batch: FailedBatch) -> tuple[dict[str, Any], str]:
+    """The event of the batch, of what the stream still has of it; and a line of what it lacks, or none."""
+    stretch = batch.stretch
+    found = list(records_of(client, stretch))
+    numbers = {record["SequenceNumber"] for record in found}
+    lacks = len(found) < batch.size or not {stretch.first, stretch.last} <= numbers
+    missing = f"{stretch}: only {len(found)} of {batch.size} records are still in the stream" if lacks else ""
+    return {"Records": [_of_stream(stretch, record) for record in found]}, missing
+
+
+def _of_stream(stretch: Stretch, record: "RecordTypeDef") -> dict[str, Any]:
+    arrived = record.get("ApproximateArrivalTimestamp")
+    seconds = arrived.timestamp() if arrived else None
+    return _entry(stretch.stream_arn, stretch.shard, record["SequenceNumber"], record["Data"], seconds)
+
+
+def _entry(arn: str, shard: str, sequence: str, data: bytes, arrived: float | None) -> dict[str, Any]:
+    return {
+        "eventSource": SOURCE,
+        "eventID": f"{shard}:{sequence}",
+        "eventSourceARN": arn,
+        "kinesis": {
+            "sequenceNumber": sequence,
+            "data": base64.b64encode(data).decode("ascii"),
+            "approximateArrivalTimestamp": arrived,
+        },
+    }

@@ -1,0 +1,107 @@
+"""`consumer process`: the process around one record processor."""
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from consumer import bootstrap
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import SettingsError, Unavailable
+from consumer.kcl.pipes import Pipes
+from consumer.kcl.record_processor import ANSWERS, ShardConsumer, ShardRules, serve
+from consumer.kcl.retry import Runtime
+from consumer.limits.event_types import WARNINGS
+from consumer.monitoring import logs, metrics
+from consumer.monitoring.prometheus import PrometheusSink, reserve
+from consumer.settings import Settings, load
+
+log = logging.getLogger("consumer.kcl")
+
+PARENT_LOOKS = 1.0
+"""Seconds between two looks at whether the daemon still lives."""
+
+
+def process(pipes: Pipes) -> None:
+    """Speaks with the daemon until it closes the pipe or dies. The daemon says when to stop, not a signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    try:
+        settings = load(Settings)
+        logs.configure(settings.log_level)
+        clear_scratch(settings)
+        serve(shard_consumer(settings), pipes)
+    except SettingsError as wrong:
+        sys.stderr.write("".join(f"consumer: {problem}\n" for problem in wrong.problems))
+        leave(2)
+    except Exception:
+        log.critical("leaving", exc_info=True)
+        leave(1)
+    leave(0)
+
+
+def clear_scratch(settings: Settings) -> None:
+    """What exited processes left half written is personal data that no command shows. A failure is only logged."""
+    directory = bootstrap.quarantine_directory(settings)
+    try:
+        files = directory.clear_scratch() if directory else 0
+    except Unavailable as cause:
+        log.warning("scratch files in the quarantine not removed", extra={"cause": str(cause)})
+    else:
+        if files:
+            log.warning("scratch files of exited processes removed from the quarantine", extra={"files": files})
+
+
+def shard_consumer(settings: Settings) -> ShardConsumer:
+    rules = ShardRules(
+        CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records),
+        settings.batch_deadline_seconds,
+        keep_alive=min(30.0, settings.hang_seconds / 4),
+    )
+    measure = sink()
+    metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
+    core = bootstrap.processor(settings, told=lambda asked: metrics.tell(measure, metrics.of_request(*asked)))
+    return ShardConsumer(core, bootstrap.stream(settings), rules, measure, runtime(settings))
+
+
+def sink() -> metrics.Sink:
+    """Where measurements go: nowhere when there is no room for them, as the work matters more than its figures."""
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        try:
+            reserve(Path(directory), os.getpid())
+        except OSError as error:
+            log.warning("metrics are not kept: no room for their files", extra={"cause": error.strerror})
+            return lambda *_: None
+    return PrometheusSink((*metrics.CORE, *metrics.SHARD))
+
+
+def runtime(settings: Settings) -> Runtime:
+    run_directory = settings.run_directory
+    return Runtime(
+        clock=time.monotonic,
+        now=time.time,
+        sleep=time.sleep,
+        chance=random.random,
+        stopping=lambda: run_directory is not None and (run_directory / "stopping").exists(),
+        leave=leave,
+    )
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: threads that wait for AWS would hold up an ordinary exit."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _outlive_nobody(daemon: int) -> None:
+    """A record processor in the middle of a batch does not read its pipe, and would not notice."""
+    while os.getppid() == daemon:
+        time.sleep(PARENT_LOOKS)
+    log.warning("the daemon is gone", extra={"daemon": daemon})
+    leave(1)

@@ -1,0 +1,97 @@
+"""Whether each lease of this worker has a record processor, and is of the stream that the worker reads.
+
+KCL renews a lease whether or not it can read the shard: a worker may own leases, look healthy, and read nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from consumer.engine.errors import SettingsError
+from consumer.leases.kcl_tables import Lease, readable
+from consumer.leases.origin import Application
+from consumer.monitoring.metrics import LEASES_OWNED, Sink
+
+EVERY_SECONDS = 15.0
+UNREAD_SECONDS = 60.0
+"""How long a lease may be without a record processor: a start takes seconds."""
+
+log = logging.getLogger("consumer.worker")
+
+
+class LeaseWatch:
+    """`look` is called again and again on one thread, `reasons` on any. `clock`: monotonic seconds."""
+
+    def __init__(self, worker: str, measure: Sink, clock: Callable[[], float] = time.monotonic) -> None:
+        self._worker = worker
+        self._measure = measure
+        self._clock = clock
+        self._since: dict[str, float] = {}
+        self._wrong: list[str] = []
+        self._origin: str | None = None
+
+    def look(self, application: Application, living: Collection[str], *, initialised: bool) -> None:
+        """Reads the leases. `living`: shards with a record processor; `initialised`: KCL may have started them.
+
+        Raises boto3's errors when they cannot be read; what was seen before stays.
+        """
+        found = application.leases()
+        owned = readable(found, self._worker)
+        self._measure(LEASES_OWNED, len(owned))
+        self._remember(owned, living if initialised else owned)
+        self._settle(application, found)
+
+    def reasons(self, living: Collection[str]) -> list[str]:
+        """Why the worker is not ready, although it is initialised; nothing when all its leases are read."""
+        now = self._clock()
+        ages = {shard: now - since for shard, since in self._since.items() if shard not in living}
+        unread = [
+            f"{shard} is leased, but has had no record processor for {age:.0f} s"
+            for shard, age in ages.items()
+            if age > UNREAD_SECONDS
+        ]
+        return self._wrong + unread
+
+    def _settle(self, application: Application, found: Sequence[Lease]) -> None:
+        if found and all(lease.origin == self._origin for lease in found):
+            return
+        wrong: list[str] = []
+        try:
+            self._origin = application.settle(found)
+        except SettingsError as error:
+            wrong = error.problems
+        if wrong and wrong != self._wrong:
+            log.error("leases of another stream", extra={"cause": "; ".join(wrong)})
+        self._wrong = wrong
+
+    def _remember(self, owned: Collection[str], living: Collection[str]) -> None:
+        now = self._clock()
+        self._since = {shard: self._since.get(shard, now) for shard in owned if shard not in living}
+
+
+@contextmanager
+def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
+    """Calls `look` inside the block, on a thread; logs each new error of it."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=_repeat, args=(stopped, seconds, look), name="leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+
+
+def _repeat(stopped: threading.Event, seconds: float, look: Callable[[], None]) -> None:
+    last = ""
+    while not stopped.wait(seconds):
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001 - a watch that has ended would let everything be green
+            cause = f"{type(error).__name__}: {error}"
+            if cause != last:
+                log.warning("leases cannot be read", extra={"cause": cause})
+            last = cause
+        else:
+            last = ""

@@ -1,0 +1,72 @@
+"""The tables of the service as DynamoDB describes and returns them: keys that fit, and whole tables read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consumer.leases.kcl_tables import Item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table on demand; `keys` and the index's are string attributes: hash key, then range key if any."""
+
+    name: str
+    keys: tuple[str, ...]
+    index: str | None = None
+    index_keys: tuple[str, ...] = ()
+    recoverable: bool = False
+
+
+def limits_table(name: str) -> Table:
+    return Table(name, ("userId", "userLimitId"), recoverable=True)
+
+
+def kcl_tables(application: str) -> tuple[Table, ...]:
+    """The three of KCL 3.1: leases, worker metrics, coordinator state."""
+    return (
+        Table(application, ("leaseKey",), "LeaseOwnerToLeaseKeyIndex", ("leaseOwner", "leaseKey"), recoverable=True),
+        Table(f"{application}-WorkerMetricStats", ("wid",)),
+        Table(f"{application}-CoordinatorState", ("key",)),
+    )
+
+
+def described(dynamodb: "DynamoDBClient", name: str) -> "TableDescriptionTypeDef | None":
+    """None when there is no such table. Raises ClientError, BotoCoreError."""
+    try:
+        return dynamodb.describe_table(TableName=name)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+
+
+def wrong_keys(found: "TableDescriptionTypeDef", table: Table) -> str | None:
+    """What is wrong with the keys of a table and what to do, None when they are right."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
+    # HASH sorts before RANGE.
+    names = [key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda key: key["KeyType"])]
+    keys, wanted = _spelt((name, types[name]) for name in names), _spelt((name, "S") for name in table.keys)
+    if keys == wanted:
+        return None
+    return f"table {table.name} has the keys {keys}, not {wanted}: it is not ours, use another name"
+
+
+def index_status(found: "TableDescriptionTypeDef | None", index: str) -> str | None:
+    indexes = found.get("GlobalSecondaryIndexes", []) if found else []
+    return next((each["IndexStatus"] for each in indexes if each["IndexName"] == index), None)
+
+
+def rows(dynamodb: "DynamoDBClient", name: str) -> list[Item] | None:
+    """The whole table, None when it does not exist. Raises ClientError, BotoCoreError."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
+    try:
+        return [item for page in pages for item in page["Items"]]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+
+
+def _spelt(keys: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in keys)

@@ -1,0 +1,77 @@
+"""The metrics as CloudWatch reads them from log lines: the embedded metric format.
+
+The format is that of AWS's "Embedded metric format specification". One line a set of labels, whose values become
+dimensions beside those every line has.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from consumer.monitoring.metrics import Kind, Metric
+
+NAMESPACE = "LimitsConsumer"
+VALUES = 100
+"""The most values a metric may have in a line."""
+METRICS = 100
+"""The most metrics a directive may name; each line has one directive."""
+_UNITS = {"seconds": "Seconds", "bytes": "Bytes", "total": "Count", "records": "Count"}
+
+Labels = tuple[tuple[str, str], ...]
+Values = list[tuple[Metric, list[float]]]
+
+
+class EmfSink:
+    """Implements metrics.Sink. Values of one metric and labels are added up until `flush` writes them.
+
+    `dimensions` are on every line; none of them may be blank.
+    """
+
+    def __init__(self, write: Callable[[str], object], now_millis: Callable[[], int], **dimensions: str) -> None:
+        self._write = write
+        self._now_millis = now_millis
+        self._dimensions = dimensions
+        self._values: dict[Labels, dict[Metric, list[float]]] = defaultdict(dict)
+
+    def __call__(self, metric: Metric, value: float, *labels: str) -> None:
+        key = tuple(zip(metric.labels, labels, strict=True))
+        values = self._values[key].setdefault(metric, [])
+        if metric.kind is Kind.HISTOGRAM:
+            values.append(value)
+        elif metric.kind is Kind.COUNTER and values:
+            values[0] += value
+        else:
+            values[:] = [value]
+
+    def flush(self) -> None:
+        """Writes a line for each set of labels, more where one cannot hold all values, and starts anew."""
+        for labels, values in self._values.items():
+            for part in _parts(values):
+                self._write(json.dumps(self._line(dict(labels), part)))
+        self._values.clear()
+
+    def _line(self, labels: dict[str, str], values: Values) -> dict[str, Any]:
+        dimensions = self._dimensions | labels
+        metrics = [{"Name": metric.name, "Unit": _unit(metric)} for metric, _ in values]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [list(dimensions)], "Metrics": metrics}
+        return {
+            "_aws": {"Timestamp": self._now_millis(), "CloudWatchMetrics": [directive]},
+            **dimensions,
+            **{metric.name: many if len(many) > 1 else many[0] for metric, many in values},
+        }
+
+
+def _parts(values: dict[Metric, list[float]]) -> Iterator[Values]:
+    """What fits a line each; no metric is twice in one."""
+    rest = dict(values)
+    while rest:
+        part = list(islice(rest.items(), METRICS))
+        yield [(metric, many[:VALUES]) for metric, many in part]
+        rest |= {metric: many[VALUES:] for metric, many in part}
+        rest = {metric: many for metric, many in rest.items() if many}
+
+
+def _unit(metric: Metric) -> str:
+    return _UNITS.get(metric.name.rpartition("_")[2], "None")

@@ -1,0 +1,46 @@
+"""What only a look at the processes tells: leases held, memory, versions."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from consumer.monitoring.metrics import BUILD, DAEMON_MEMORY, LEASES, SHARD_MEMORY, Metric
+from consumer.monitoring.multiprocess_files import Beat
+
+
+class ProcessMetrics:
+    """Implements prometheus_client's Collector; `daemon` is the process id of the JVM, None while there is none."""
+
+    def __init__(self, beats: Callable[[], Sequence[Beat]], daemon: Callable[[], int | None]) -> None:
+        self._beats = beats
+        self._daemon = daemon
+        self._build = (version("limits-consumer"), version("amazon_kclpy"), platform.python_version())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        processes = {beat.shard: beat.process for beat in self._beats()}
+        daemon = self._daemon()
+        yield _family(BUILD, [(self._build, 1)])
+        yield _family(LEASES, [((), len(processes))])
+        yield _family(DAEMON_MEMORY, [((), resident_bytes(daemon))] if daemon else [])
+        yield _family(SHARD_MEMORY, [((shard,), resident_bytes(process)) for shard, process in processes.items()])
+
+
+def resident_bytes(process: int) -> int | None:
+    """The memory that the process has in RAM, None when it is gone."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return None
+
+
+def _family(metric: Metric, values: Iterable[tuple[tuple[str, ...], float | None]]) -> GaugeMetricFamily:
+    """Without the values that are None: of processes that have just ended."""
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in values:
+        if value is not None:
+            family.add_metric(labels, value)
+    return family

@@ -1,0 +1,76 @@
+"""The record processor as it ships, but it can be held up (holds.py).
+
+Run it with `python -m tests.support.driven.held_child process`. The folder of the orders is the environment's TEST_HOLDS.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from consumer.engine.projection import Key
+from consumer.engine.records import Position
+from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable
+from consumer.kcl.pipes import take_over
+from tests.support.faults.held_writer import hold_scratch_files
+from tests.support.faults.holds import Holds, Point
+
+S = TypeVar("S")
+
+EXECUTABLE = "python -m tests.support.driven.held_child process"
+
+
+class HeldRepository(Generic[S]):
+    """Writes in two halves; before, between and after them it can be held."""
+
+    def __init__(self, kept: Repository[S], reach: Callable[[Point], None]) -> None:
+        self._kept = kept
+        self._reach = reach
+
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
+        return self._kept.load(keys)
+
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
+        half = len(writes) // 2
+        self._reach(Point.BEFORE_WRITE)
+        first = self._kept.save(dict(islice(writes.items(), half)))
+        self._reach(Point.MID_BATCH)
+        second = self._kept.save(dict(islice(writes.items(), half, None)))
+        self._reach(Point.AFTER_WRITE)
+        return Saved(
+            {**first.stored, **second.stored},
+            {**first.conflicts, **second.conflicts},
+            {**first.unknown, **second.unknown},
+        )
+
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
+        return self._kept.partition(partition)
+
+
+def main() -> None:
+    # as in `consumer process`, all else comes after
+    pipes = take_over()
+    from consumer import bootstrap
+    from consumer.kcl import process, record_processor
+
+    reach = Holds(Path(os.environ["TEST_HOLDS"])).reach
+    repository, ask = bootstrap.repository, record_processor._ask
+
+    def held_repository(*asked: Any, **more: Any) -> Any:
+        return HeldRepository(repository(*asked, **more), reach)
+
+    def held_ask(checkpointer: Any, position: Position | None) -> str:
+        reach(Point.BEFORE_CHECKPOINT)
+        answer = ask(checkpointer, position)
+        reach(Point.AFTER_CHECKPOINT)
+        return answer
+
+    bootstrap.repository = held_repository
+    record_processor._ask = held_ask
+    hold_scratch_files(reach)
+    process.process(pipes)
+
+
+if __name__ == "__main__":
+    main()

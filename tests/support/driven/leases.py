@@ -1,0 +1,136 @@
+"""KCL's leases as they stand in their table, and whether a checkpoint lies past what is settled."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from consumer.engine.aggregation import deaggregate
+from consumer.engine.errors import Rejected
+from consumer.engine.projection import Ignored, Key
+from consumer.engine.records import Position, Record
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from tests.support.driven.scenario import Stage
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+
+BEGINNING = "TRIM_HORIZON"
+END = "SHARD_END"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A shard's lease. `owner`: a worker id, None while nobody has it."""
+
+    shard: str
+    owner: str | None
+    checkpoint: str
+
+    def is_past(self, number: str) -> bool:
+        """Whether the checkpoint says that the record of this sequence number is done."""
+        if self.checkpoint.isdecimal():
+            return int(number) <= int(self.checkpoint)
+        return self.checkpoint == END
+
+
+def leases(stage: Stage) -> dict[str, Lease]:
+    """By shard."""
+    found = [_lease(item) for item in stage.items(stage.variables["CONSUMER_APPLICATION_NAME"])]
+    return {lease.shard: lease for lease in found}
+
+
+def owners(stage: Stage) -> Counter[str | None]:
+    """How many shards that are not at their end each worker has."""
+    return Counter(lease.owner for lease in leases(stage).values() if lease.checkpoint != END)
+
+
+def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) -> None:
+    """As KCL's leader gives a live worker's lease to another; `gracefully`: the old one is asked first."""
+    asking = "SET leaseOwner = :to, checkpointOwner = :owner"
+    taking = "SET leaseOwner = :to ADD leaseCounter :one, ownerSwitchesSinceCheckpoint :one"
+    values = {":to": {"S": to}, ":owner": {"S": str(leases(stage)[shard].owner)}} | (
+        {} if gracefully else {":one": {"N": "1"}}
+    )
+    stage.dynamodb().update_item(
+        TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+        Key={"leaseKey": {"S": shard}},
+        UpdateExpression=asking if gracefully else taking,
+        ConditionExpression="leaseOwner = :owner AND attribute_not_exists(checkpointOwner)",
+        ExpressionAttributeValues=values,
+    )
+
+
+def checkpoint_at(stage: Stage, shard: str, number: str, sub: int) -> None:
+    """Moves the checkpoint of a shard that no worker holds; `sub` is the place within an aggregate."""
+    stage.dynamodb().update_item(
+        TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+        Key={"leaseKey": {"S": shard}},
+        UpdateExpression="SET checkpoint = :number, checkpointSubSequenceNumber = :sub",
+        ExpressionAttributeValues={":number": {"S": number}, ":sub": {"N": str(sub)}},
+    )
+
+
+def leader(stage: Stage) -> str | None:
+    """The worker id of the application's leader."""
+    items = stage.items(f"{stage.variables['CONSUMER_APPLICATION_NAME']}-CoordinatorState")
+    return next(
+        (item["ownerName"]["S"] for item in items if item["key"]["S"] == "Leader" and "ownerName" in item), None
+    )
+
+
+def owed(stage: Stage) -> int:
+    """How many records of the stream lie past the checkpoints."""
+    return sum(not done for done, _, _ in _records(stage))
+
+
+def lost(stage: Stage) -> list[str]:
+    """Sequence numbers before a checkpoint of records whose effect is neither in the table nor in the quarantine."""
+    # the checkpoints first: what is settled meanwhile may be past them, and not yet seen
+    done = [part for done, number, data in _records(stage) if done for part in _parts(number, data)]
+    states, kept = stage.states(), stage.quarantined()
+    left = [part for part in done if part.data not in kept and part.delivered.data not in kept]
+    return [str(part.position) for part in left if not _in(states, part.data)]
+
+
+def _parts(number: str, data: bytes) -> list[Record]:
+    """The user records inside, when it is an aggregate."""
+    return deaggregate(Record(Position("stream", "shard", number), data))
+
+
+def _in(states: Mapping[Key, LimitState], data: bytes) -> bool:
+    limits = Limits()
+    try:
+        event = limits.decode(data)
+    except Rejected:
+        return False
+    if isinstance(event, Ignored):
+        return True
+    stored = states.get(limits.key(event))
+    return stored is not None and limits.merge(stored, limits.change(event)) == stored
+
+
+def _lease(item: dict[str, Any]) -> Lease:
+    owner = item.get("leaseOwner")
+    return Lease(item["leaseKey"]["S"], owner["S"] if owner else None, item["checkpoint"]["S"])
+
+
+def _records(stage: Stage) -> Iterator[tuple[bool, str, bytes]]:
+    """Whether it lies before its shard's checkpoint, sequence number and data of every record."""
+    kinesis, stream, known = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], leases(stage)
+    for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
+        # KCL forgets the lease of a closed shard once the children have got going.
+        checkpoint = END if "EndingSequenceNumber" in shard["SequenceNumberRange"] else BEGINNING
+        lease = known.get(shard["ShardId"], Lease(shard["ShardId"], None, checkpoint))
+        for number, data in _read(kinesis, stream, lease.shard):
+            yield lease.is_past(number), number, data
+
+
+def _read(kinesis: "KinesisClient", stream: str, shard: str) -> Iterator[tuple[str, bytes]]:
+    place = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    iterator: str | None = place["ShardIterator"]
+    while iterator:
+        page = kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+        yield from ((record["SequenceNumber"], record["Data"]) for record in page["Records"])
+        iterator = page.get("NextShardIterator") if page["Records"] or page["MillisBehindLatest"] else None

@@ -1,0 +1,191 @@
+"""The real service on this machine: `consumer run` with its JVM and record processors, looked at from outside."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.driven.processes import LEASH, LOOPBACK, free_port
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import caller
+
+SAMPLE = re.compile(r"^(?P<name>\w+)(\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+FAST: Mapping[str, str] = {
+    "CONSUMER_FAILOVER_MILLIS": "3000",
+    "CONSUMER_LEASE_ASSIGNMENT_MILLIS": "1000",
+    "CONSUMER_IDLE_MILLIS": "250",
+    "CONSUMER_CHECKPOINT_SECONDS": "1",
+}
+"""Settings under which tests need not wait for production's leisure."""
+
+
+def environment(name: str, directory: Path, **endpoints: str) -> dict[str, str]:
+    """A complete environment for the service: stream, tables and quarantine are called after `name`.
+
+    `endpoints`: AWS_ENDPOINT_URL and the like.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **caller(),
+        "AWS_TABLE_NAME": f"{name}-limits",
+        "CONSUMER_STREAM_NAME": f"{name}-stream",
+        "CONSUMER_APPLICATION_NAME": f"{name}-app",
+        "CONSUMER_QUARANTINE": f"dir:{directory / 'quarantine'}",
+        "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
+        **FAST,
+        **endpoints,
+    }
+
+
+def consumer(environment: Mapping[str, str], *arguments: str) -> str:
+    """What a `consumer` command prints. Raises CalledProcessError, its errors on our standard error."""
+    command = [sys.executable, "-m", "consumer", *arguments]
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value of `/metrics`."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running `consumer run`. Its log is one JSON object a line."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def samples(self) -> list[Sample]:
+        """What `/metrics` says now; nothing while it does not answer."""
+        status, body = self.get("/metrics")
+        return [_sample(match) for match in SAMPLE.finditer(body)] if status == 200 else []
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; status 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def outcomes(self) -> Counter[str]:
+        """Records received so far, by outcome."""
+        counts: Counter[str] = Counter()
+        for sample in self.samples():
+            if sample.name == "consumer_records_total":
+                counts[sample.labels["outcome"]] += int(sample.value)
+        return counts
+
+    def received(self) -> int:
+        return self.outcomes().total()
+
+    def jvm(self) -> int | None:
+        """The process id of the JVM, None while there is none."""
+        return next((pid for pid in children(self.process.pid) if "MultiLangDaemon" in command_line(pid)), None)
+
+    def record_processors(self) -> list[int]:
+        """The process ids of the record processors, one a shard."""
+        jvm = self.jvm()
+        return [pid for pid in (children(jvm) if jvm else []) if command_line(pid).endswith("process")]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, each line parsed; a line that is no JSON object fails here."""
+        found = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        assert all(isinstance(line, dict) for line in found)
+        return found
+
+    def stop(self, within: float = 30.0) -> int:
+        """Asks for the end and returns the exit code. Raises TimeoutExpired."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within)
+
+
+RUN: Sequence[str] = ("consumer", "run")
+
+
+@contextmanager
+def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> Iterator[Service]:
+    """The service inside the block; whatever is left of it afterwards is killed. `command`: a module, arguments."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", *command],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            start_new_session=True,
+        )
+    started = Service(process, environment["CONSUMER_METRICS_ADDRESS"], log)
+    try:
+        yield started
+    finally:
+        jvm = started.jvm()
+        for group in filter(None, (process.pid, jvm)):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def children(parent: int) -> list[int]:
+    """The process ids whose parent is `parent`."""
+    return [pid for pid in _process_ids() if _parent(pid) == parent]
+
+
+def command_line(pid: int) -> str:
+    """Blank when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> None:
+    """Waits until none of the processes is left."""
+    until(lambda: not any(map(alive, pids)), f"the end of {pids}", seconds=seconds)
+
+
+def _process_ids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def _sample(match: re.Match[str]) -> Sample:
+    return Sample(match["name"], dict(LABEL.findall(match["labels"] or "")), float(match["value"]))

@@ -1,0 +1,361 @@
+"""The whole service under a steady load and random faults, for minutes or hours: `make soak MINUTES=10 SEED=...`.
+
+In the first half anything may happen, also to the processes; in the second only what they survive, so that there are
+lives long enough to see whether memory grows. At the end the table must be what the oracle says, the quarantine must
+hold the poison and nothing else, nothing may be lost, the outcomes must add up, and memory must be flat.
+
+Tells on stderr how it goes and on stdout how it went. Exit code: 0 all is well, 1 it is not, 2 asked wrongly.
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from types import FrameType
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from consumer.settings import Settings
+from tests.support.driven.background import background
+from tests.support.driven.leases import lost, owed
+from tests.support.driven.load import Producer
+from tests.support.driven.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Life, Reading, longest_lives, readings
+from tests.support.driven.scenario import Stage, expected, first_difference, poison
+from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.trial import Trial, with_endpoints
+from tests.support.driven.waiting import until
+from tests.support.driven.watch import Watch
+from tests.support.emulators.aws import ministack
+from tests.support.faults.chaos import Scene, draw
+from tests.support.faults.proxy import fault_proxy
+
+SHARDS = 2
+SETTINGS: Mapping[str, str] = {
+    # more than are drawn: what is asked is whether nothing is lost, not when the worker gives up
+    "CONSUMER_RESTARTS": "1000",
+    "CONSUMER_RESTART_WINDOW_SECONDS": "30",
+    # the heap as it ships, but there from the start: what grows is what its limit does not bound
+    "CONSUMER_JAVA_OPTIONS": f"{Settings.model_fields['java_options'].default} -Xms256m -XX:+AlwaysPreTouch",
+}
+WARM_UP_SECONDS = 60.0
+LOOK_SECONDS = 1.0
+LINE_SECONDS = 10.0
+"""Between two lines of progress where no line can be written over."""
+RECOVERY_SECONDS = 300.0
+FIRST = 500
+"""Records put before the clock starts."""
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Memory of each role, in MiB: the most it may ever use, and by how much it may grow once warm."""
+
+    most: Mapping[str, float]
+    growth: Mapping[str, float]
+
+
+BOUNDS = Bounds(
+    most={SUPERVISOR: 80.0, JVM: 512.0, RECORD_PROCESSOR: 128.0},
+    growth={SUPERVISOR: 4.0, JVM: 64.0, RECORD_PROCESSOR: 12.0},
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`rate`: records a second."""
+
+    seconds: float
+    seed: int
+    rate: float = 100.0
+
+    @property
+    def warm_up(self) -> float:
+        """Seconds of a process's life that do not count: code is compiled, caches and the heap fill."""
+        return min(WARM_UP_SECONDS, self.seconds / 6)
+
+    @property
+    def shows_growth(self) -> bool:
+        """Whether it lasts long enough to tell growth from warming up; the most that may be used holds for any."""
+        return self.seconds >= 5 * WARM_UP_SECONDS
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was seen. `problems` is empty when all is well; `befell`: strikes by name; `hits`: what they hit."""
+
+    seed: int
+    seconds: float
+    put: int
+    received: int
+    outcomes: Mapping[str, int]
+    poison: int
+    befell: Mapping[str, int]
+    hits: Mapping[str, int]
+    daemon_restarts: int
+    longest_lag_seconds: float
+    recovery_seconds: float
+    looks_at_the_table: int
+    memory: Sequence[Life]
+    problems: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Soak:
+    """One in progress. `now`: what befalls it."""
+
+    plan: Plan
+    trial: Trial
+    scene: Scene
+    begun: float
+    befell: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+    taken: list[Reading] = field(default_factory=list)
+    lag: float = 0.0
+    now: str = ""
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.begun
+
+    def harm(self, over: threading.Event) -> None:
+        """One strike after another until it is over."""
+        for strike in draw(self.plan.seed):
+            if over.is_set():
+                return
+            if strike.ends_processes and self.age > self.plan.seconds / 2:
+                continue
+            over.wait(strike.pause)
+            self.now = strike.name
+            hits = strike.befall(self.scene, over.wait)
+            self.befell[strike.name] += 1
+            self.hits[strike.name] += hits
+            self.now = ""
+
+    def look(self) -> str:
+        """How it is doing, on one line."""
+        running = self.trial.running
+        sizes = readings(running, self.age)
+        self.taken += sizes
+        lag = max(self.trial.lags().values(), default=0.0)
+        self.lag = max(self.lag, lag)
+        return (
+            f"{_clock(self.age)} of {_clock(self.plan.seconds)}  put {len(self.trial.made):,}"
+            f"  settled {running.received():,}  lag {lag:.0f} s"
+            f"  {self.befell.total()} faults"
+            f"  MiB {' '.join(f'{reading.mib:.0f}' for reading in sizes)}  {self.now}"
+        )
+
+
+def soak(plan: Plan, directory: Path, show: Show) -> Report:
+    """Everything it makes on disk is in `directory`, the service's log as well."""
+    with ExitStack() as stack:
+        aws = stack.enter_context(ministack())
+        limits = stack.enter_context(fault_proxy(aws.endpoint, plan.seed))
+        leases = stack.enter_context(fault_proxy(aws.endpoint, plan.seed + 1))
+        stage = Stage({**environment("soak", directory, AWS_ENDPOINT_URL=aws.endpoint), **SETTINGS})
+        consumer(stage.variables, "provision", "--stream", str(SHARDS))
+        variables = {**stage.variables, "AWS_ENDPOINT_URL_DYNAMODB": leases.endpoint}
+        command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=limits.endpoint)
+        running = stack.enter_context(service(variables, directory / "service.log", command))
+        produce = Producer(stage, plan.seed, users=200)
+        trial = Trial(stage, running, iter(()), produce.put)
+        produce(FIRST)
+        show("the service starts")
+        until(lambda: running.received() >= FIRST, "the first records to be settled", seconds=120)
+        under_way = Soak(plan, trial, Scene(running, produce, limits, leases), time.monotonic())
+        with Watch(stage, pause=5.0) as watch:
+            with produce.steadily(plan.rate), background(under_way.harm, "chaos"):
+                while under_way.age < plan.seconds:
+                    show(under_way.look())
+                    time.sleep(LOOK_SECONDS)
+            show(f"{_clock(under_way.age)}  put {len(produce.put):,}  the load is over, waiting for the last records")
+            begun = time.monotonic()
+            problems = list(_problems(trial))
+            recovery = time.monotonic() - begun
+        problems += [f"went back: {key}" for key in watch.went_back]
+        return _report(under_way, watch.looks, recovery, problems)
+
+
+def _problems(trial: Trial) -> Iterator[str]:
+    """What is wrong once all that was put should be settled."""
+    stage, made, running = trial.stage, trial.made, trial.running
+    try:
+        until(lambda: owed(stage) == 0, "the last checkpoints", seconds=RECOVERY_SECONDS, every=1.0)
+        until(lambda: trial.delivered() == running.received(), "the outcomes to add up to what was delivered")
+    except TimeoutError as late:
+        yield str(late)
+    if difference := first_difference(stage.limits(), expected(made)):
+        yield f"the table differs from the oracle: {difference}"
+    if missing := lost(stage):
+        yield f"{len(missing)} records lost, the first one {missing[0]}"
+    if (found := stage.quarantined()) != (wanted := poison(made)):
+        yield f"quarantined {found.total()} records, where {wanted.total()} are poison"
+    if running.received() < len(made):
+        yield f"{running.received()} outcomes of {len(made)} records"
+    if (found_poison := running.outcomes()["quarantined"]) < poison(made).total():
+        yield f"{found_poison} outcomes `quarantined`, where {poison(made).total()} are poison"
+
+
+def _report(under_way: Soak, looks: int, recovery: float, problems: list[str]) -> Report:
+    trial, plan = under_way.trial, under_way.plan
+    outcomes, restarts = trial.running.outcomes(), trial.figure("consumer_daemon_restarts_total")
+    lives = longest_lives(under_way.taken, plan.warm_up, SHARDS)
+    code = trial.running.stop()
+    return Report(
+        seed=plan.seed,
+        seconds=plan.seconds,
+        put=len(trial.made),
+        received=outcomes.total(),
+        outcomes=dict(sorted(outcomes.items())),
+        poison=poison(trial.made).total(),
+        befell=dict(sorted(under_way.befell.items())),
+        hits=dict(sorted(under_way.hits.items())),
+        daemon_restarts=int(restarts),
+        longest_lag_seconds=round(under_way.lag, 1),
+        recovery_seconds=round(recovery, 1),
+        looks_at_the_table=looks,
+        memory=lives,
+        problems=[*problems, *(["exit code " + str(code)] if code else []), *swollen(plan, under_way.taken, lives)],
+    )
+
+
+def swollen(plan: Plan, taken: Sequence[Reading], lives: Sequence[Life], bounds: Bounds = BOUNDS) -> list[str]:
+    """A line for each role that ever used too much, and for each process that grew."""
+    most = {role: max((reading.mib for reading in taken if reading.role == role), default=0.0) for role in bounds.most}
+    large = [f"{role} used {most[role]:.0f} MiB" for role, bound in bounds.most.items() if most[role] > bound]
+    if not plan.shows_growth:
+        return large
+    unseen = [
+        f"no {role} lived long enough to show growth"
+        for role in sorted(bounds.growth.keys() - {life.role for life in lives})
+    ]
+    grown = [life for life in lives if life.growth > bounds.growth[life.role]]
+    return large + unseen + [f"{life.role} grew by {life.growth:.1f} MiB in {life.seconds:.0f} s" for life in grown]
+
+
+# --- The command ---------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    options = _options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress, result = Console(stderr=True, highlight=False), Console(highlight=False)
+    plan = Plan(60 * options.minutes, options.seed, options.rate)
+    progress.print(f"repeat with SEED={plan.seed}")
+    directory = Path(mkdtemp(prefix="soak-"))
+    try:
+        with showing(progress) as show:
+            report = soak(plan, directory, show)
+    except KeyboardInterrupt:
+        progress.print(f"interrupted: everything that was started is stopped; see {directory}")
+        sys.exit(130)
+    if options.json:
+        print(json.dumps(report.to_json()))
+    else:
+        tell(result, report)
+    if report.problems:
+        progress.print(f"log and quarantine are in {directory}")
+        sys.exit(1)
+    shutil.rmtree(directory)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.support.driven.soak", description=__doc__)
+    parser.add_argument("--minutes", type=_positive, default=10.0, help="of load (10)")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of faults and records (drawn)")
+    parser.add_argument("--rate", type=_positive, default=Plan.rate, help=f"records a second ({Plan.rate:g})")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def showing(console: Console) -> Iterator[Show]:
+    """Takes lines: each is written over the one before on a terminal, else one is written every ten seconds."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda line: live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
+        return
+    last = float("-inf")
+
+    def show(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            console.print(line, soft_wrap=True, markup=False)
+
+    yield show
+
+
+def tell(console: Console, report: Report) -> None:
+    console.print(befallen(report))
+    console.print(memory_table(report.memory))
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
+    console.print(f"{report.put:,} records put, {report.received:,} received: {outcomes}")
+    console.print(
+        f"{report.daemon_restarts} restarts of the daemon, lag up to {report.longest_lag_seconds:.0f} s,"
+        f" {report.looks_at_the_table} looks at the table"
+    )
+    if not report.problems:
+        console.print(f"all is as it should be {report.recovery_seconds:.1f} s after the load; seed {report.seed}")
+    for problem in report.problems:
+        console.print(Text(problem, style="red"), soft_wrap=True)
+
+
+def befallen(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("fault")
+    table.add_column("times", justify="right")
+    table.add_column("requests, processes or records hit", justify="right")
+    for name, times in report.befell.items():
+        table.add_row(name, str(times), f"{report.hits[name]:,}")
+    return table
+
+
+def memory_table(lives: Sequence[Life]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("MiB resident")
+    for heading in ("watched", "start", "max", "end", "a minute"):
+        table.add_column(heading, justify="right")
+    for life in lives:
+        sizes = (f"{size:.1f}" for size in (life.start, life.most, life.end))
+        table.add_row(life.role, f"{life.seconds:.0f} s", *sizes, f"{life.slope:+.2f}")
+    return table
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
+
+
+if __name__ == "__main__":
+    main()

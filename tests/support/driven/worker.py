@@ -1,0 +1,13 @@
+"""`consumer run` with another record processor: `python -m tests.support.driven.worker EXECUTABLE ARGUMENT...`."""
+
+import os
+import sys
+
+from consumer.monitoring import logs
+from consumer.settings import Settings, load
+from consumer.supervisor import supervisor
+
+if __name__ == "__main__":
+    settings = load(Settings)
+    logs.configure(settings.log_level)
+    sys.exit(supervisor.run(settings, os.environ, executable=" ".join(sys.argv[1:])))

@@ -1,0 +1,157 @@
+"""The CloudFormation templates: read, and resolved as far as their parameters go."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tests.support.emulators.aws import REGION, ROOT
+
+FOLDER = ROOT / "deploy" / "cloudformation"
+DATA_STACK = "limits-data"
+"""The stack that the other templates take their imports from, by default."""
+REPORT = "ReportBatchItemFailures"
+PSEUDO: Mapping[str, str] = {
+    "AWS::AccountId": "000000000000",
+    "AWS::Partition": "aws",
+    "AWS::StackName": "made-up",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, `!Ref x`, as their long ones, `{"Ref": "x"}`."""
+
+
+def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {name: value.split(".", 1) if suffix == "GetAtt" else value}
+
+
+_Loader.add_multi_constructor("!", _long_form)
+
+
+def template(name: str) -> dict[str, Any]:
+    """`data.yaml` and the like, with the functions in their long form: ready for json.dumps."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    read: dict[str, Any] = yaml.load(text, _Loader)
+    return read
+
+
+def resources(of: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of the resources of a kind, `AWS::DynamoDB::Table`, by their names in the template."""
+    return {name: each.get("Properties", {}) for name, each in of["Resources"].items() if each["Type"] == kind}
+
+
+def losing_mappings(of: Mapping[str, Any]) -> list[str]:
+    """Event source mappings under which AWS would not look at what the function answers: failures would be lost."""
+    mappings = resources(of, "AWS::Lambda::EventSourceMapping")
+    return [name for name, mapping in mappings.items() if mapping.get("FunctionResponseTypes") != [REPORT]]
+
+
+@dataclass
+class Resolved:
+    """A template with its parameters' defaults, and `given` ones before them. What only AWS knows is made up."""
+
+    template: Mapping[str, Any]
+    given: Mapping[str, str] = field(default_factory=dict)
+    imports: Mapping[str, str] = field(default_factory=dict)
+
+    def properties(self, resource: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.value(self.template["Resources"][resource]["Properties"])
+        return found
+
+    def exports(self, stack: str = DATA_STACK) -> dict[str, str]:
+        """What the stack exports, by name."""
+        outputs = [each for each in self.template["Outputs"].values() if "Export" in each]
+        own = Resolved(self.template, {**self.given, "AWS::StackName": stack})
+        return {own.value(each["Export"]["Name"]): own.value(each["Value"]) for each in outputs}
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            found = [self.value(each) for each in value]
+            return [each for each in found if each is not None]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((function, argument),) = value.items()
+            if function in self._functions:
+                return self._functions[function](argument)
+        return {name: found for name, each in value.items() if (found := self.value(each)) is not None}
+
+    @property
+    def _functions(self) -> Mapping[str, Any]:
+        return {
+            "Ref": self._ref,
+            "Fn::Sub": self._sub,
+            "Fn::If": self._if,
+            "Fn::GetAtt": lambda path: f"arn:aws:made-up:{REGION}::{path[0]}",
+            "Fn::ImportValue": lambda name: self.imports[self.value(name)],
+        }
+
+    def _ref(self, name: str) -> Any:
+        known = {"AWS::Region": REGION, "AWS::NoValue": None, **PSEUDO, **self.given}
+        if name in known:
+            return known[name]
+        if name in self.template["Parameters"]:
+            return self.template["Parameters"][name].get("Default", f"given-{name}")
+        properties = self.template["Resources"][name].get("Properties", {})
+        named = next((properties[key] for key in ("Name", "TableName") if key in properties), name.lower())
+        return self.value(named)
+
+    def _sub(self, argument: Any) -> str:
+        text, names = (argument, {}) if isinstance(argument, str) else argument
+
+        def replaced(match: re.Match[str]) -> str:
+            name = match[1]
+            return str(self.value(names[name]) if name in names else self.value(_reference(name)))
+
+        return re.sub(r"\$\{([^}]+)\}", replaced, text)
+
+    def _if(self, argument: Any) -> Any:
+        condition, then, otherwise = argument
+        return self.value(then if self._holds(self.template["Conditions"][condition]) else otherwise)
+
+    def _holds(self, condition: Any) -> bool:
+        ((function, argument),) = condition.items()
+        if function == "Fn::Not":
+            return not self._holds(argument[0])
+        assert function == "Fn::Equals", function
+        return str(self.value(argument[0])) == str(self.value(argument[1]))
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"Fn::GetAtt": name.split(".", 1)} if "." in name else {"Ref": name}
+
+
+def resolved(name: str, **given: str) -> Resolved:
+    """`fargate.yaml` and the like on a stack of data.yaml as it is by default."""
+    return Resolved(template(name), given, Resolved(template("data.yaml")).exports())
+
+
+def container(of: Resolved) -> dict[str, Any]:
+    """The one container of the task definition."""
+    (found,) = of.properties("TaskDefinition")["ContainerDefinitions"]
+    return dict(found)
+
+
+def statements(policies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of a role's inline policies, Action and Resource always as lists."""
+    for policy in policies:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            lists = {key: _listed(statement[key]) for key in ("Action", "Resource")}
+            yield {**statement, **lists}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,104 @@
+"""MiniStack with the templates deployed in it, every request written down."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.driven.processes import LOOPBACK, free_port
+from tests.support.driven.service import environment
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator, ministack, session
+from tests.support.emulators.cloudformation import FOLDER, template
+from tests.support.emulators.rights import Call, Grant, calls, grants
+
+RECORDING = Path(__file__).with_name("recording_ministack.py")
+UNSUPPORTED = "AWS::ApplicationAutoScaling::"
+"""What MiniStack's CloudFormation does not know of our templates, and refuses a whole template for."""
+OPERATOR = "arn:aws:iam::000000000000:root"
+NETWORK: Mapping[str, str] = {
+    "ImageDigest": f"sha256:{'0' * 64}",
+    "VpcId": "vpc-1",
+    "PrivateSubnets": "subnet-1",
+    "MetricsSecurityGroup": "sg-1",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """The emulator, and what was asked of it so far."""
+
+    aws: Emulator
+    record: Path
+
+    def client(self, service: str) -> Any:
+        made: Any = session().client(service, endpoint_url=self.aws.endpoint)  # type: ignore[call-overload]
+        return made
+
+    def create(self, stack: str, body: str, **parameters: str) -> dict[str, str]:
+        """Makes a stack, and returns its outputs."""
+        client = self.client("cloudformation")
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        client.create_stack(StackName=stack, TemplateBody=body, Parameters=given, Capabilities=["CAPABILITY_IAM"])
+
+        def described() -> dict[str, Any]:
+            (found,) = client.describe_stacks(StackName=stack)["Stacks"]
+            return dict(found)
+
+        until(lambda: not described()["StackStatus"].endswith("_IN_PROGRESS"), f"the stack {stack}")
+        assert described()["StackStatus"] == "CREATE_COMPLETE", described()
+        return {each["OutputKey"]: each["OutputValue"] for each in described().get("Outputs", [])}
+
+    def data(self, name: str) -> dict[str, str]:
+        """The stack of data.yaml, with everything in it called after `name`; two shards."""
+        return self.create(
+            name,
+            (FOLDER / "data.yaml").read_text(encoding="utf-8"),
+            StreamName=f"{name}-events",
+            LimitsTableName=f"{name}-limits",
+            ApplicationName=f"{name}-consumer",
+            Shards="2",
+            OperatorArn=OPERATOR,
+        )
+
+    def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
+        """The stack of fargate.yaml, without the scaling, which MiniStack has not."""
+        body = json.dumps(without_scaling(template("fargate.yaml")))
+        return self.create(name, body, DataStack=data, **NETWORK, **parameters)
+
+    def task_variables(self, stack: str, directory: Path) -> dict[str, str]:
+        """What the task is given by its definition; endpoints and the like, as befits this machine, are added."""
+        found = self.client("ecs").describe_task_definition(taskDefinition=stack)
+        (container,) = found["taskDefinition"]["containerDefinitions"]
+        return {
+            **environment(stack, directory, AWS_ENDPOINT_URL=self.aws.endpoint),
+            **{each["name"]: each["value"] for each in container["environment"]},
+            "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
+        }
+
+    def grants(self, role_arn: str) -> set[Grant]:
+        """All that the role's policies allow, as they are in the account."""
+        client, role = self.client("iam"), role_arn.rpartition("/")[2]
+        names = client.list_role_policies(RoleName=role)["PolicyNames"]
+        policies = [client.get_role_policy(RoleName=role, PolicyName=name) for name in names]
+        return set(grants(policies))
+
+    def calls(self, key: str) -> set[Call]:
+        return calls(self.record, key)
+
+
+def without_scaling(fargate: dict[str, Any]) -> dict[str, Any]:
+    """The template without what MiniStack does not know, and without the alarm that is for nothing else."""
+    resources = fargate["Resources"]
+    gone = {name for name, each in resources.items() if each["Type"].startswith(UNSUPPORTED)}
+    gone.add("ScaleOnIteratorAgeAlarm")
+    return {**fargate, "Resources": {name: each for name, each in resources.items() if name not in gone}}
+
+
+@contextmanager
+def account(directory: Path) -> Iterator[Account]:
+    record = directory / "requests.jsonl"
+    with ministack(program=[str(RECORDING), str(record)]) as aws:
+        yield Account(aws, record)

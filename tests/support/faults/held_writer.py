@@ -1,0 +1,36 @@
+"""Writes a record into a quarantine, and can be held up meanwhile.
+
+Usage: `python -m tests.support.faults.held_writer ROOT HOLDS`.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from consumer.engine.errors import Reason
+from consumer.engine.quarantine import Quarantined
+from consumer.engine.records import Position, Record
+from consumer.stores.directory import DirectoryQuarantine
+from tests.support.faults.holds import Holds, Point
+
+ENTRY = Quarantined(Record(Position("elsewhere", "shardId-000000000000", "1"), b"of a live writer"), Reason.JSON, "")
+
+
+def hold_scratch_files(reach: Callable[[Point], None]) -> None:
+    """From now on, a process that has written a scratch file passes `reach` before that is on the disk."""
+    true = os.fsync
+
+    def fsync(fd: Any) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink().suffix == ".tmp":
+            reach(Point.MID_QUARANTINE)
+        true(fd)
+
+    os.fsync = fsync
+
+
+if __name__ == "__main__":
+    root, holds = sys.argv[1:]
+    hold_scratch_files(Holds(Path(holds)).reach)
+    DirectoryQuarantine(Path(root)).put([ENTRY])

@@ -1,0 +1,40 @@
+"""A record processor in a process of its own, whose store writes where it should not.
+
+Run it with `python -m tests.support.faults.noisy`. It prints, writes to file descriptor 1, lets a child of its own do the same, and tries to read standard input.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+from consumer.kcl.pipes import Pipes, take_over
+
+NOISE = '{"action": "status", "responseFor": "processRecords"}'
+"""What would be taken for a message."""
+
+
+def talk() -> None:
+    print(NOISE)
+    sys.stdout.flush()
+    os.write(1, f"\n{NOISE}\n".encode())
+    subprocess.run([sys.executable, "-c", f"print({NOISE!r})"], check=True)
+    sys.stderr.write(f"read: {sys.stdin.read()!r} {os.read(0, 100)!r}\n")
+
+
+def process(pipes: Pipes) -> None:
+    from consumer.engine.checkpoints import CheckpointPolicy
+    from consumer.engine.stream import BelievedStream
+    from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
+    from consumer.kcl.retry import Runtime
+    from tests.support.simulation.core import Core, UnsteadyRepository, memory
+
+    core = Core(UnsteadyRepository(memory(), before_save=talk))
+    rules = ShardRules(CheckpointPolicy(seconds=60, records=1), batch_deadline=5)
+    runtime = Runtime(time.monotonic, time.time, time.sleep, lambda: 0.5, lambda: False, sys.exit)
+    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, lambda *_: None, runtime), pipes)
+
+
+if __name__ == "__main__":
+    # as in `consumer process`, all else comes after
+    process(take_over())

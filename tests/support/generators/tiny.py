@@ -1,0 +1,65 @@
+"""A projection of a few lines that is none of limits: the highest reading of each place."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.engine.errors import Reason, Rejected
+from consumer.engine.projection import Ignored, Key, Plain, Review
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    place: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """`note` is an attribute that may vanish."""
+
+    place: str
+    highest: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """Implements engine.projection.Projection. Readings below zero are refused, those over 1000 warned of."""
+
+    key_names: tuple[str, str] = ("region", "place")
+
+    def decode(self, data: bytes) -> Reading | Ignored:
+        return Reading(**json.loads(data))
+
+    def type_of(self, _event: Reading) -> str:
+        return "READING"
+
+    def time_of(self, event: Reading) -> int:
+        return event.number
+
+    def correlation_id(self, event: Reading) -> str:
+        return f"c-{event.number}"
+
+    def key(self, event: Reading) -> Key:
+        return ("north", event.place)
+
+    def change(self, event: Reading) -> Peak:
+        return Peak(event.place, event.number)
+
+    def merge(self, left: Peak, right: Peak) -> Peak:
+        return max(left, right, key=lambda peak: peak.highest)
+
+    def review(self, met: Peak | None, event: Reading) -> Review:
+        if event.number < 0:
+            raise Rejected(Reason.SCHEMA, "number: below zero")
+        repeated = met is not None and met.highest == event.number
+        return Review(repeated, ("high",) if event.number > 1_000 else ())
+
+    def dump(self, kept: Peak) -> dict[str, Plain]:
+        note: dict[str, Plain] = {} if kept.note is None else {"note": kept.note}
+        return {"region": "north", "place": kept.place, "highest": kept.highest, **note}
+
+    def load(self, attributes: Mapping[str, Any]) -> Peak:
+        return Peak(attributes["place"], int(attributes["highest"]), attributes.get("note"))

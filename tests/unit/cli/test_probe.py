@@ -1,0 +1,136 @@
+"""`consumer doctor --live`: the worker's own word and an exit code, for whoever keeps containers; no imports."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from consumer.cli.probe import DEFAULT, VARIABLE, Life, ask
+from consumer.monitoring.server import Request, Response, Server, listen, not_found
+from consumer.settings import Settings, variable
+from tests.support.driven.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+HANGS = ["the supervisor hangs", "the record processor of shardId-000000000000 has been silent for 301 s"]
+
+
+def worker(*reasons: str) -> Callable[[Request], Response]:
+    """What a worker answers at /livez."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    body = json.dumps({"ok": not reasons, "reasons": reasons}).encode()
+    return lambda request: Response(status, body) if request.path == "/livez" else not_found()
+
+
+@contextmanager
+def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
+    """An environment in which a worker answers like that at a port of `host`."""
+    with listen(f"{host}:0") as listener:
+        server = Server(listener, answer)
+        server.start()
+        yield {VARIABLE: f"{host}:{server.port}"}
+        server.stop()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::0]", "[::1]"])
+def test_a_worker_is_asked_wherever_it_listens(host: str) -> None:
+    with answering(worker(), host) as environment:
+        assert ask(environment) == Life(ok=True)
+
+
+def test_one_that_does_not_live_says_why() -> None:
+    with answering(worker(*HANGS)) as environment:
+        assert ask(environment) == Life(ok=False, reasons=tuple(HANGS))
+
+
+def test_a_worker_that_cuts_off_a_client_is_asked_again() -> None:
+    """As it does with the oldest of too many."""
+    with listen("127.0.0.1:0") as listener:
+        environment = {VARIABLE: f"127.0.0.1:{listener.getsockname()[1]}"}
+        server = Server(listener, worker())
+        cut = threading.Thread(target=cut_off_one, args=(listener, server.start))
+        cut.start()
+        assert ask(environment) == Life(ok=True)
+        cut.join()
+        server.stop()
+
+
+def cut_off_one(listener: socket.socket, then: Callable[[], None]) -> None:
+    client, _ = listener.accept()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    then()
+
+
+def test_an_address_without_its_brackets_is_asked() -> None:
+    """As `--live` takes it, which does not read the settings."""
+    with answering(worker(), "[::]") as environment:
+        assert ask({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Life(ok=True)
+
+
+def test_without_a_worker_there_is_no_life() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    (reason,) = ask({VARIABLE: address}).reasons
+    assert reason == f"no answer from {address}: [Errno 111] Connection refused"
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"ok": true}'])
+def test_an_answer_that_is_none_is_no_life(body: bytes) -> None:
+    with answering(lambda _: Response(HTTPStatus.OK, body)) as environment:
+        life = ask(environment)
+    assert life == Life(ok=False, reasons=(f"what answers at {environment[VARIABLE]} is no worker",))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ":9464", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"])
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    assert ask({VARIABLE: address}).reasons == (f"{VARIABLE}: {address} is not HOST:PORT",)
+
+
+def test_variable_and_default_are_those_of_the_settings() -> None:
+    assert (variable("metrics_address"), Settings.model_fields["metrics_address"].default) == (VARIABLE, DEFAULT)
+
+
+def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "consumer", "doctor", "--live", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("reasons", "code", "printed"), [([], 0, "ok\n"), (HANGS, 1, "\n".join(HANGS) + "\n")])
+def test_the_command_needs_nothing_but_the_address(reasons: list[str], code: int, printed: str) -> None:
+    with answering(worker(*reasons)) as environment:
+        run = command(environment)
+    assert (run.returncode, run.stdout, run.stderr) == (code, printed, "")
+
+
+def test_the_command_has_json_too() -> None:
+    with answering(worker(*HANGS)) as environment:
+        run = command(environment, "--json")
+    assert (run.returncode, json.loads(run.stdout)) == (1, {"ok": False, "reasons": HANGS})
+
+
+def test_asking_loads_nothing_but_pythons_own() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import consumer.__main__, consumer.cli.probe;"
+        "print(*{name.partition('.')[0] for name in sys.modules.keys() - before})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert set(run.stdout.split()) - sys.stdlib_module_names == {"consumer"}
+
+
+def test_asking_asks_no_proxy() -> None:
+    with answering(worker()) as environment, answering(worker("the proxy was asked")) as other:
+        assert command(environment | {"http_proxy": f"http://{other[VARIABLE]}"}).stdout == "ok\n"

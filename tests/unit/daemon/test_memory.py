@@ -1,0 +1,133 @@
+"""The heap is a part of what the container may use, and the operator has the last word."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer.daemon import memory
+from consumer.daemon.memory import MIB, Share
+from consumer.settings import Settings, load
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "bytes_"),
+    [
+        ("memory.max", "536870912\n", 512 * MIB),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "536870912\n", 512 * MIB),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+        ("something.else", "1\n", None),
+    ],
+)
+def test_the_limit_is_read_from_either_version_of_control_groups(
+    tmp_path: Path, file: str, said: str, bytes_: int | None
+) -> None:
+    place = tmp_path / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(said)
+    assert memory.limit(tmp_path) == bytes_
+
+
+SIZES = [(None, 256, 10_000), (100, 64, 640), (512, 80, 800), (1024, 208, 2_080), (8192, 2000, 10_000)]
+"""MiB of a container, MiB of its heap, records a fetch."""
+
+
+@pytest.mark.parametrize(("mib", "heap", "records"), SIZES)
+def test_the_heap_and_a_fetch_grow_with_the_container(mib: int | None, heap: int, records: int) -> None:
+    limited = mib and mib * MIB
+    assert memory.options([], limited)[0] == f"-Xmx{heap}m"
+    assert memory.records(limited) == records
+
+
+def test_a_small_container_does_without_the_optimising_compiler() -> None:
+    compiler = "-XX:TieredStopAtLevel=1"
+    assert memory.options(["-a"], 512 * MIB) == ["-Xmx80m", compiler, "-a"]
+    assert memory.options(["-a"], 1024 * MIB) == ["-Xmx208m", "-a"]
+
+
+def test_a_fetch_that_the_operator_sizes_is_not_sized_again() -> None:
+    needed = {"region": "eu-north-1", "stream_name": "s", "quarantine": "dir:/q"}
+    assert memory.fitted(load(Settings, **needed), 512 * MIB).max_records == 800
+    assert memory.fitted(load(Settings, **needed, max_records=5_000), 512 * MIB).max_records == 5_000
+
+
+@pytest.mark.parametrize("said", ["-Xmx1g", "-XX:MaxHeapSize=1g", "-XX:MaxRAMPercentage=50", "-XX:MaxRAM=2g"])
+def test_a_heap_that_the_operator_sizes_is_not_sized_again(said: str) -> None:
+    assert memory.options([said], 512 * MIB) == [said]
+
+
+# --- When it has run out -------------------------------------------------------------------------------------------
+
+SETTINGS = {"region": "eu-north-1", "stream_name": "s", "quarantine": "dir:/q"}
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({}, Share(80, 800)),
+        ({"max_records": 5_000}, Share(80, 5_000)),
+        ({"java_options": "-Xmx300m"}, Share(None, 800)),
+        ({"retrieval_mode": "fanout"}, Share(80, None)),
+    ],
+)
+def test_the_first_share_is_what_fits_an_ordinary_load(given: dict[str, str], share: Share) -> None:
+    limited = 512 * MIB
+    assert memory.share(memory.fitted(load(Settings, **SETTINGS, **given), limited), limited) == share
+
+
+def test_free_memory_goes_to_the_heap_before_fetches_are_made_smaller() -> None:
+    assert memory.after_exhaustion(Share(80, 800), 512 * MIB, shards=1) == Share(210, 800)
+    assert memory.after_exhaustion(Share(210, 800), 512 * MIB, shards=1) == Share(210, 80)
+
+
+def test_without_free_memory_fetches_are_made_smaller_down_to_one_record() -> None:
+    share, seen = Share(80, 800), []
+    while (less := memory.after_exhaustion(share, 512 * MIB, shards=4)) is not None:
+        share = less
+        seen.append(share)
+    assert seen == [Share(80, 80), Share(80, 8), Share(80, 1)]
+
+
+@pytest.mark.parametrize("limited", [None, *(mib * MIB for mib in (100, 512, 1_024, 4_096))])
+@pytest.mark.parametrize("shards", [0, 1, 4, 100])
+@pytest.mark.parametrize("first", [Share(64, 10_000), Share(None, 10_000), Share(80, None), Share(None, None)])
+def test_there_are_few_ways_to_make_do(limited: int | None, shards: int, first: Share) -> None:
+    """Each of them is a restart that does not count."""
+    share: Share | None = first
+    for _ in range(6):
+        share = share and memory.after_exhaustion(share, limited, shards)
+    assert share is None
+
+
+def test_a_heap_that_the_operator_sizes_does_not_grow() -> None:
+    assert memory.after_exhaustion(Share(None, 800), 4_096 * MIB, shards=1) == Share(None, 80)
+
+
+def test_without_a_limit_the_heap_grows_by_the_shards() -> None:
+    assert memory.after_exhaustion(Share(256, 10_000), None, shards=4) == Share(716, 10_000)
+
+
+def test_after_the_kernel_has_killed_the_heap_is_again_what_fits() -> None:
+    assert memory.after_kill(Share(210, 800), 512 * MIB) == Share(80, 80)
+    assert memory.after_kill(Share(None, 800), 512 * MIB) == Share(None, 80)
+    assert memory.after_kill(Share(210, 1), 512 * MIB) is None
+
+
+@pytest.mark.parametrize(("shards", "mib"), [(0, 462), (1, 462), (4, 1_272)])
+def test_what_a_container_needs_for_large_records_grows_by_the_shards(shards: int, mib: int) -> None:
+    assert memory.needed(shards) == mib
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "kills"),
+    [
+        ("memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n", 2),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", 3),
+        ("something.else", "oom_kill 1\n", 0),
+    ],
+)
+def test_kills_are_read_from_either_version_of_control_groups(tmp_path: Path, file: str, said: str, kills: int) -> None:
+    place = tmp_path / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(said)
+    assert memory.kills(tmp_path) == kills

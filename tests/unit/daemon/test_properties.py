@@ -1,0 +1,266 @@
+"""Properties are read as Java reads them, nothing the daemon would ignore gets through, settings have the last word."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.daemon import properties
+from consumer.engine.errors import SettingsError
+from consumer.settings import Settings, load
+
+SHIPPED = Path(__file__).parents[3] / "properties" / "consumer.properties"
+
+
+def settings(**more: Any) -> Settings:
+    given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "dir:/tmp"}
+    return load(Settings, **given | more)
+
+
+def rendered(shipped: dict[str, str] | None = None, **more: Any) -> dict[str, str]:
+    base = {"AwsCredentialsProvider": "DefaultCredentialsProvider"}
+    return dict(properties.parse(properties.render(base | (shipped or {}), settings(**more), "worker-1")))
+
+
+def refusal(shipped: dict[str, str], **more: Any) -> str:
+    with pytest.raises(SettingsError) as refused:
+        rendered(shipped, **more)
+    (line,) = refused.value.problems
+    return line
+
+
+# --- Java's format -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("", []),
+        ("a=1\nb:2\r\nc 3\rd", [("a", "1"), ("b", "2"), ("c", "3"), ("d", "")]),
+        ("# comment\n  ! comment\n\n \t\f\na=1", [("a", "1")]),
+        ("a = 1 ", [("a", "1 ")]),
+        ("a = = 1", [("a", "= 1")]),
+        ("a\\ b\\=c = 1", [("a b=c", "1")]),
+        ("a=1,\\\n   2,\\\r\n\t3", [("a", "1,2,3")]),
+        ("# a comment goes on nowhere \\\na=1", [("a", "1")]),
+        ("\\\n# still a comment\na=1", [("a", "1")]),
+        ("a=two\\\\\nb=1", [("a", "two\\"), ("b", "1")]),
+        (r"a=\u20ac\t\n\z", [("a", "\u20ac\t\nz")]),
+        ("a=1\na=2", [("a", "1"), ("a", "2")]),
+    ],
+)
+def test_a_text_is_read_as_java_reads_it(text: str, entries: list[tuple[str, str]]) -> None:
+    assert properties.parse(text) == entries
+
+
+@pytest.mark.parametrize("text", [r"a=\u12", r"a=\uzzzz"])
+def test_a_broken_escape_is_an_error_as_in_java(text: str) -> None:
+    with pytest.raises(ValueError, match="hexadecimal"):
+        properties.parse(text)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()))
+def test_what_is_written_is_read_back(entries: dict[str, str]) -> None:
+    text = properties.write(entries)
+    assert text.isascii()
+    assert {_units(key): _units(value) for key, value in properties.parse(text)} == {
+        _units(key): _units(value) for key, value in entries.items()
+    }
+
+
+def _units(text: str) -> bytes:
+    # Java's strings are UTF-16: a character beyond it is two.
+    return text.encode("utf-16-be", "surrogatepass")
+
+
+def test_blanks_and_other_scripts_are_escaped() -> None:
+    assert properties.write({"a b": " \u00e9 \U0001f600"}) == "a\\ b=\\ \\u00e9 \\ud83d\\ude00\n"
+
+
+# --- The closed list -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("shardSyncIntervalMilis", "1", "is not a property of the daemon: did you mean shardSyncIntervalMillis?"),
+        ("DynamoDBEndpoint", "http://x:1", "is not a property of the daemon: did you mean dynamoDBEndpoint?"),
+        ("somethingElse", "1", "is not a property of the daemon"),
+        ("shardSyncIntervalMillis", "soon", "= 'soon' must be a whole number up to 9223372036854775807"),
+        ("shardSyncIntervalMillis", "-1", "= '-1' must be a whole number up to 9223372036854775807"),
+        ("shardSyncIntervalMillis", "0", "= '0' cannot be set to 0: the daemon would take its default"),
+        ("maxLeasesForWorker", "2147483648", "= '2147483648' must be a whole number up to 2147483647"),
+        ("workerMetricsEMAAlpha", "half", "= 'half' must be a decimal number"),
+        ("leaseTablePitrEnabled", "yes", "= 'yes' must be true or false"),
+        (
+            "cleanupLeasesUponShardCompletion",
+            "false",
+            "= 'false' cannot be set to false: the daemon would take its default; leave it out",
+        ),
+        ("billing", "", "is not a property of the daemon"),
+        ("workerMetricsBillingMode", "FREE", "= 'FREE' must be one of PAY_PER_REQUEST, PROVISIONED"),
+        ("staleWorkerMetricsEntryCleanupDuration", "15m", "= '15m' must be like PT15M or P2D"),
+        ("tableName", "mine ", "= 'mine ' must not be empty, nor begin or end with a blank"),
+        ("validateSequenceNumberBeforeCheckpointing", "true", "is read by nothing since KCL 2: leave it out"),
+        ("AwsCredentialsProviderDynamoDB", "A|AKIAABCDEFGHIJKLMNOP", "holds an AWS access key"),
+    ],
+)
+def test_what_the_daemon_would_ignore_is_one_clear_line(key: str, value: str, line: str) -> None:
+    told = refusal({key: value})
+    assert told.startswith(f"consumer.properties: {key} ")
+    assert line in told
+
+
+def test_a_secret_is_not_repeated() -> None:
+    assert "AKIA" not in refusal({"AwsCredentialsProviderDynamoDB": "StaticCredentialsProvider|AKIAABCDEFGHIJKLMNOP"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("leaseTablePitrEnabled", "false"),
+        ("isGracefulLeaseHandoffEnabled", "false"),
+        ("logWarningForTaskAfterMillis", "0"),
+        ("maxActiveThreads", "0"),
+        ("fanoutConfig.consumerName", "mine"),
+        ("kinesisClient.fipsEnabled", "true"),
+        ("staleWorkerMetricsEntryCleanupDuration", "PT15M"),
+        ("coordinatorStateTags", "team=limits,stage=test"),
+    ],
+)
+def test_a_known_key_of_the_operator_is_kept(key: str, value: str) -> None:
+    assert rendered({key: value})[key] == value
+
+
+def test_a_role_to_assume_may_be_named() -> None:
+    role = "StsAssumeRoleCredentialsProvider|arn:aws:iam::000000000000:role/reader|limits|endpointRegion=eu-north-1"
+    assert rendered({"AwsCredentialsProvider": role})["AwsCredentialsProvider"] == role
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        rendered({"one": "1", "two": "2", "shardSyncIntervalMillis": "0"})
+    assert len(refused.value.problems) == 3
+
+
+def test_a_mandatory_key_that_is_missing_is_told() -> None:
+    with pytest.raises(SettingsError, match="AwsCredentialsProvider is missing"):
+        properties.render({}, settings(), "worker-1")
+
+
+@pytest.mark.parametrize(
+    "positions", [{}, dict.fromkeys(("initialPositionInStream", "initialPositionInStreamExtended"))]
+)
+def test_a_start_position_is_needed_once(positions: dict[str, None]) -> None:
+    complete = rendered()
+    del complete["initialPositionInStream"]
+    complete |= dict.fromkeys(positions, "1")
+    assert any("exactly one of" in line for line in properties.problems(complete))
+
+
+def test_at_timestamp_is_told_apart() -> None:
+    (line,) = properties.wrong_entries({"initialPositionInStream": "AT_TIMESTAMP"})
+    assert "use initialPositionInStreamExtended" in line
+
+
+# --- From the settings ---------------------------------------------------------------------------------------------
+
+
+def test_what_ships_is_sound() -> None:
+    shipped = properties.read(SHIPPED)
+    assert not set(shipped) & set(properties.OWNED)
+    assert rendered(shipped)["callProcessRecordsEvenForEmptyRecordList"] == "true"
+
+
+def test_the_settings_decide_names_pace_and_time_outs() -> None:
+    found = rendered(application_name="app", handoff_seconds=9.5, shutdown_grace_seconds=11, hang_seconds=60)
+    assert found == found | {
+        "streamName": "events",
+        "applicationName": "app",
+        "workerId": "worker-1",
+        "regionName": "eu-north-1",
+        "executableName": "consumer process",
+        "retrievalMode": "POLLING",
+        "initialPositionInStream": "TRIM_HORIZON",
+        "isGracefulLeaseHandoffEnabled": "true",
+        "gracefulLeaseHandoffTimeoutMillis": "9500",
+        "shutdownGraceMillis": "11000",
+        "timeoutInSeconds": "60",
+    }
+
+
+def test_a_lease_is_taken_without_asking() -> None:
+    """KCL 3.1 forgets a lease that is handed over while its shard waits for its parents."""
+    found = rendered()
+    assert found["isGracefulLeaseHandoffEnabled"] == "false"
+    assert "gracefulLeaseHandoffTimeoutMillis" not in found
+
+
+def test_a_dead_worker_counts_as_alive_no_longer_than_its_leases() -> None:
+    found = rendered(failover_millis=3000)
+    assert 2 * int(found["workerMetricsReporterFreqInMillis"]) <= int(found["failoverTimeMillis"])
+
+
+def test_no_time_is_ever_rendered_as_0() -> None:
+    times: dict[str, Any] = {"batch_deadline_seconds": 1e-6, "handoff_seconds": 1e-5, "shutdown_grace_seconds": 1e-4}
+    found = rendered(**times)
+    assert (found["shutdownGraceMillis"], found["gracefulLeaseHandoffTimeoutMillis"]) == ("1", "1")
+
+
+def test_a_time_to_start_at_is_the_only_position() -> None:
+    found = rendered(start_at=datetime(2026, 1, 31, tzinfo=UTC))
+    assert found["initialPositionInStreamExtended"] == "1769817600"
+    assert "initialPositionInStream" not in found
+
+
+def test_endpoints_are_named_only_when_set() -> None:
+    assert not {"kinesisEndpoint", "dynamoDBEndpoint", "cloudWatchClient.endpointOverride"} & set(rendered())
+    found = rendered(endpoint="http://127.0.0.1:1", dynamodb_endpoint="http://127.0.0.1:2")
+    assert (found["kinesisEndpoint"], found["dynamoDBEndpoint"]) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+    assert found["cloudWatchClient.endpointOverride"] == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "variable"),
+    [
+        ("streamName", "other", "CONSUMER_STREAM_NAME"),
+        ("workerIdentifier", "me", "CONSUMER_WORKER_ID"),
+        ("kinesisClient.region", "eu-west-1", "AWS_REGION"),
+        ("kinesisEndpoint", "http://127.0.0.1:1", "AWS_ENDPOINT_URL_KINESIS"),
+        ("initialPositionInStreamExtended", "1", "CONSUMER_START_AT"),
+        ("shutdownGraceMillis", "1", "CONSUMER_SHUTDOWN_GRACE_SECONDS"),
+        ("executableName", "other", "the service"),
+    ],
+)
+def test_what_a_setting_decides_cannot_be_said_otherwise(key: str, value: str, variable: str) -> None:
+    assert refusal({key: value}) == f"consumer.properties: {key} is decided by {variable}: leave it out"
+
+
+def test_saying_the_same_as_a_setting_is_allowed() -> None:
+    assert rendered({"streamName": "events"})["streamName"] == "events"
+
+
+# --- The file ------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "consumer.properties"
+    file.write_text("a=1\nb=1\na=2\n")
+    with pytest.raises(SettingsError) as refused:
+        properties.read(file)
+    assert refused.value.problems == ["consumer.properties: a stands there twice"]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        properties.read(tmp_path / "none")
+
+
+def test_a_broken_escape_in_the_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "consumer.properties"
+    file.write_text("a=\\u1\n")
+    with pytest.raises(SettingsError, match="hexadecimal"):
+        properties.read(file)

@@ -1,0 +1,895 @@
+"""The life of a shard, as the MultiLangDaemon drives it: what is stored, what is checkpointed, and how it ends."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NoReturn, TextIO, cast
+
+import pytest
+
+from consumer.engine.aggregation import RECORDS
+from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.errors import Unavailable
+from consumer.engine.processor import ASIDE, ROUND, Known
+from consumer.engine.records import Position, Record
+from consumer.engine.stream import BelievedStream, Ending, Stream
+from consumer.kcl.pipes import Pipes
+from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
+from consumer.kcl.retry import STEP, Runtime, UntilStopped
+from consumer.limits.state import LimitState
+from consumer.monitoring import logs, metrics
+from consumer.monitoring.logs import JsonLines
+from consumer.monitoring.metrics import Metric
+from tests.support.driven.daemon import (
+    HANG_UP,
+    INITIALIZE,
+    LEASE_LOST,
+    MADE,
+    SHARD_ENDED,
+    SHUTDOWN_REQUESTED,
+    Answer,
+    Daemon,
+    Message,
+    Step,
+    batch,
+    delivered,
+    raw,
+)
+from tests.support.generators import kpl
+from tests.support.generators.events import START, created, encode, foreign, progress_changed
+from tests.support.simulation.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
+
+EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
+SELDOM = CheckpointPolicy(seconds=60, records=1_000)
+EPOCH = 1e9
+"""What the wall clock is ahead of the monotonic one."""
+DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
+
+THROTTLED, DEPENDENCY, UNREACHABLE = "ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"
+LEASE_GONE, INVALID, ARGUMENT = "ShutdownException", "InvalidStateException", "IllegalArgumentException"
+BUSY = (THROTTLED, DEPENDENCY, UNREACHABLE)
+FATAL = (INVALID, ARGUMENT, "NullPointerException", HANG_UP, INITIALIZE)
+"""Answers after which nothing but leaving is safe: also no answer at all, and one that is none."""
+
+
+@dataclass
+class Clockwork:
+    """A world in which time passes only while somebody sleeps; and breaks, from then on, when it is told to."""
+
+    time: float = 1_000.0
+    stop_at: float = float("inf")
+    left: int | None = None
+    broken: BaseException | None = None
+
+    def runtime(self) -> Runtime:
+        return Runtime(
+            clock=lambda: self.time,
+            now=self.now,
+            sleep=self.pass_time,
+            chance=lambda: 1.0,
+            stopping=lambda: self.time >= self.stop_at,
+            leave=self.leave,
+        )
+
+    def now(self) -> float:
+        if self.broken:
+            raise self.broken
+        return self.time + EPOCH
+
+    def pass_time(self, seconds: float) -> None:
+        self.time += seconds
+
+    def leave(self, code: int) -> NoReturn:
+        self.left = code
+        raise SystemExit(code)
+
+
+@dataclass
+class Life:
+    """A shard's life at one worker."""
+
+    core: Core = field(default_factory=Core)
+    policy: CheckpointPolicy = EVERY_BATCH
+    clockwork: Clockwork = field(default_factory=Clockwork)
+    stream: Stream = BelievedStream("limits")  # noqa: RUF009 - it is frozen
+    measured: dict[Metric, list[tuple[float, float, tuple[str, ...]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Measurements by metric: when, value, labels."""
+
+    def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,), begun: Message = INITIALIZE) -> Daemon:
+        """The shard is given to the worker, then the steps follow; until the daemon closes the pipe or it leaves."""
+        rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE)
+        runtime = self.clockwork.runtime()
+        daemon = Daemon((begun, *steps), answers)
+        pipe = cast("TextIO", daemon)
+        with suppress(SystemExit):
+            serve(ShardConsumer(self.core.processor, self.stream, rules, self._measure, runtime), Pipes(pipe, pipe))
+        return daemon
+
+    def _measure(self, metric: Metric, value: float, *labels: str) -> None:
+        self.measured[metric].append((self.clockwork.time, value, labels))
+
+    def counted(self, metric: Metric) -> dict[tuple[str, ...], float]:
+        totals: dict[tuple[str, ...], float] = defaultdict(float)
+        for _, value, labels in self.measured[metric]:
+            totals[labels] += value
+        return totals
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+FIRST = batch(delivered(101, created(1)), delivered(102, progress_changed(2)))
+SECOND = batch(delivered(103, progress_changed(3, previousProgress="10")))
+
+
+# a life without trouble
+
+
+def test_a_whole_life(life: Life) -> None:
+    daemon = life.live(FIRST, SECOND, SHUTDOWN_REQUESTED, LEASE_LOST)
+    assert daemon.done == ["initialize", "processRecords", "processRecords", "shutdownRequested", "leaseLost"]
+    assert daemon.made == [("102", 0), ("103", 0)]
+    assert (life.core.limit()["progress"], life.clockwork.left) == ("20", None)
+
+
+def test_what_it_measures(life: Life) -> None:
+    life.live(batch(delivered(101, created(1)), delivered(102, b"poison"), behind=5_000), LEASE_LOST)
+    assert life.counted(metrics.RECORDS) == {("USER_LIMIT_CREATED", "applied"): 1, ("UNREADABLE", "quarantined"): 1}
+    assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
+    assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5}
+
+
+def test_it_tells_when_the_last_batch_came_and_the_last_checkpoint_was_made() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
+    life.live(batch(), FIRST, batch(), LEASE_LOST)
+    batches = [value - EPOCH for _, value, _ in life.measured[metrics.LAST_BATCH]]
+    (checkpoint,) = (value - EPOCH for _, value, _ in life.measured[metrics.LAST_CHECKPOINT])
+    assert batches == [1_000, 1_000, checkpoint], "a batch that waits is no new one"
+    assert checkpoint >= 1_600
+
+
+def test_a_checkpoint_is_timed_and_one_that_is_refused_is_counted(life: Life) -> None:
+    life.live(FIRST, answers=(INVALID,))
+    assert life.counted(metrics.CHECKPOINTS) == {("refused",): 1}
+    assert len(life.measured[metrics.CHECKPOINT_SECONDS]) == 1
+    assert metrics.LAST_CHECKPOINT not in life.measured
+
+
+def test_an_answer_to_leave_for_is_named_in_the_log(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    life.live(FIRST, answers=(INVALID,))
+    assert str(JsonLines().line(caplog.records[-1])["error"]).endswith(f"CheckpointRefused: {INVALID}")
+
+
+def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
+    told = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
+    assert told.keys() == {"shard started", "record", "quarantined", "batch", "shutdown requested"}
+    assert told["quarantined"]["position"] == "limits/shardId-000000000000/102"
+    assert (told["batch"]["first"], told["batch"]["last"], told["batch"]["applied"]) == ("101", "102", 1)
+    assert not [line for line in told.values() if "s3cr3t" in str(line)]
+
+
+def test_the_line_of_a_batch_has_one_form(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    life.live(batch(delivered(101, created(1)), delivered(102, created(1)), behind=1_200))
+    (line,) = [JsonLines().line(record) for record in caplog.records if record.getMessage() == "batch"]
+    seconds = line.pop("seconds")
+    assert isinstance(seconds, dict)
+    assert {"decode", "store", "quarantine"} <= seconds.keys()
+    assert {name: value for name, value in line.items() if name not in ("time", "level", "logger", "message")} == {
+        "behind_millis": 1_200,
+        "shard": "shardId-000000000000",
+        "first": "101",
+        "last": "102",
+        "records": 2,
+        "applied": 1,
+        "duplicate": 1,
+        "stale": 0,
+        "ignored": 0,
+        "quarantined": 0,
+        "unsettled": None,
+        "warnings": {},
+        "writes": 1,
+        "conflicts": 0,
+    }
+
+
+def test_correlation_ids_are_told_at_debug_alone(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    event = created(1) | {"context": {"correlationId": "c-17"}}
+    life.live(batch(delivered(101, event), delivered(102, b"poison")))
+    lines = [JsonLines().line(record) for record in caplog.records if record.name == "consumer.kcl"]
+    told = {line["position"]: line for line in lines if line["message"] == "record"}
+    sound, poison = (told[f"limits/shardId-000000000000/{number}"] for number in (101, 102))
+    assert (sound["correlation_id"], sound["outcome"], sound["type"]) == ("c-17", "applied", "USER_LIMIT_CREATED")
+    assert (poison["correlation_id"], poison["outcome"]) == (None, "quarantined")
+    assert not [line for line in lines if "c-17" in str(line) and line["level"] != "DEBUG"]
+
+
+def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:
+    assert life.live(batch(delivered(101, created(1)), behind=None)).made == [("101", 0)]
+    assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 0}
+
+
+def test_positions_and_times_are_those_of_the_stream(life: Life) -> None:
+    life.live(batch(delivered(101, b"poison", sub=3)))
+    (entry,) = life.core.quarantine.entries()
+    assert str(entry.record.position) == "limits/shardId-000000000000/101-3"
+    assert entry.record.arrived_at == 1_767_225_600_000
+
+
+def test_within_an_aggregate_the_checkpoint_names_the_place(life: Life) -> None:
+    daemon = life.live(batch(delivered(101, created(1), sub=0), delivered(101, progress_changed(2), sub=1)))
+    assert daemon.made == [("101", 1)]
+
+
+def test_broken_base64_is_quarantined_and_checkpointed_past(life: Life) -> None:
+    daemon = life.live(
+        batch(delivered(101, created(1)), raw(102, "e30#"), raw(103, None), delivered(104, progress_changed(2)))
+    )
+    assert [entry.record.data for entry in life.core.quarantine.entries()] == [b"e30#", b""]
+    assert (daemon.made, life.core.limit()["progress"]) == ([("104", 0)], "10")
+
+
+def test_a_broken_aggregate_is_quarantined(life: Life) -> None:
+    life.live(batch(delivered(101, kpl.aggregate(encode(created(1)))[:-1])))
+    assert [entry.reason for entry in life.core.quarantine.entries()] == ["AGGREGATE"]
+
+
+WHOLE = kpl.aggregate(encode(created(1)), encode(progress_changed(2)))
+
+
+def test_an_aggregate_is_taken_apart_and_checkpointed_as_the_record_that_it_is(life: Life) -> None:
+    assert life.live(batch(delivered(101, WHOLE))).made == [("101", 0)]
+    assert life.core.limit()["progress"] == "10"
+
+
+def test_an_aggregate_that_is_not_settled_to_its_end_is_not_checkpointed() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    spoilt = kpl.aggregate(encode(created(1)), b"poison", encode(progress_changed(2)))
+    daemon = life.live(batch(delivered(101, foreign("NEW")), delivered(102, spoilt)), SHUTDOWN_REQUESTED)
+    assert (daemon.made, life.core.limit()["progress"]) == ([("101", 0)], "10")
+
+
+def test_what_a_daemon_has_taken_apart_is_not_taken_apart_again(life: Life) -> None:
+    daemon = life.live(batch(delivered(102, created(1), 0), delivered(102, WHOLE, 1)))
+    (entry,) = life.core.quarantine.entries()
+    assert (entry.reason, entry.record.data, str(entry.record.position)[-6:]) == ("AGGREGATE", WHOLE, "/102-1")
+    assert daemon.made == [("102", 1)]
+
+
+def test_a_replayed_batch_changes_nothing(life: Life) -> None:
+    assert life.live(FIRST, FIRST, SECOND, FIRST).made[-1] == ("102", 0)
+    assert life.core.limit()["progress"] == "20"
+
+
+# when to checkpoint
+
+
+def test_a_checkpoint_is_made_after_so_many_records() -> None:
+    life = Life(policy=CheckpointPolicy(seconds=1_000, records=3))
+    assert life.live(FIRST, SECOND, batch(delivered(104, foreign("NEW")))).made == [("103", 0)]
+
+
+def test_a_checkpoint_is_made_after_some_time() -> None:
+    life = Life(policy=SELDOM)
+    pause = life.clockwork.pass_time
+    steps: Sequence[Step] = (FIRST, lambda: pause(59.9), SECOND, lambda: pause(0.1), batch(), batch())
+    assert life.live(*steps).made == [("103", 0)]
+
+
+def test_the_time_counts_from_the_last_checkpoint() -> None:
+    life = Life(policy=SELDOM)
+    pause = life.clockwork.pass_time
+    steps: Sequence[Step] = (lambda: pause(60), FIRST, lambda: pause(59), SECOND, lambda: pause(1), batch())
+    assert life.live(*steps).made == [("102", 0), ("103", 0)]
+
+
+def test_empty_batches_show_life_and_are_not_checkpointed() -> None:
+    life = Life(policy=CheckpointPolicy(seconds=1, records=1))
+    daemon = life.live(batch(), lambda: life.clockwork.pass_time(100), batch(behind=7))
+    assert (daemon.asked, daemon.done.count("processRecords")) == ([], 2)
+    assert life.measured[metrics.HEARTBEAT][-1][:2] == (1_100.0, EPOCH + 1_100.0)
+
+
+# the answers to a checkpoint
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_checkpoint_refused_for_the_moment_is_tried_again(life: Life, answer: str) -> None:
+    daemon = life.live(FIRST, answers=[answer, answer, MADE])
+    assert (daemon.asked, daemon.made) == ([("102", 0)] * 3, [("102", 0)])
+    assert life.counted(metrics.CHECKPOINTS) == {(answer,): 2, ("made",): 1}
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_checkpoint_refused_for_long_is_left_to_the_next_batch(life: Life, answer: str) -> None:
+    start = life.clockwork.time
+    daemon = life.live(FIRST, answers=[answer])
+    assert daemon.done == ["initialize", "processRecords"]
+    assert PATIENCE <= life.clockwork.time - start <= 2 * PATIENCE
+    daemon = life.live(FIRST, SECOND, answers=[*[answer] * (len(daemon.asked)), MADE])
+    assert daemon.made == [("103", 0)]
+
+
+@pytest.mark.parametrize("ending", [(), (LEASE_LOST,)], ids=["the pipe closes", "it is told"])
+def test_once_the_lease_is_gone_a_checkpoint_is_not_tried_again(life: Life, ending: Sequence[Message]) -> None:
+    daemon = life.live(FIRST, *ending, answers=[LEASE_GONE])
+    assert (daemon.asked, life.clockwork.left) == ([("102", 0)], None)
+    assert daemon.done[-1] == (ending[0]["action"] if ending else "processRecords")
+
+
+@pytest.mark.parametrize("answer", FATAL, ids=str)
+@pytest.mark.parametrize("ending", [batch(), SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_any_other_answer_ends_the_process_and_nothing_is_reported_done(answer: Answer, ending: Message) -> None:
+    life = Life(policy=SELDOM)
+    steps: Sequence[Step] = (FIRST, lambda: life.clockwork.pass_time(60), ending)
+    daemon = life.live(*steps, answers=[answer])
+    assert (life.clockwork.left, len(daemon.asked)) == (1, 1)
+    assert daemon.done == ["initialize", "processRecords"]
+
+
+# the end of a shard
+
+
+def test_the_end_of_a_shard_is_checkpointed_as_such(life: Life) -> None:
+    daemon = life.live(FIRST, SHARD_ENDED)
+    assert daemon.made == [("102", 0), (None, None)]
+    assert daemon.done[-1] == "shardEnded"
+
+
+def test_the_end_of_a_shard_without_records_is_checkpointed_too(life: Life) -> None:
+    assert life.live(SHARD_ENDED).made == [(None, None)]
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_the_checkpoint_at_the_end_of_a_shard_is_tried_for_long(life: Life, answer: str) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[*[answer] * 20, MADE])
+    assert daemon.made == [(None, None)]
+    assert PATIENCE < life.clockwork.time - 1_000 < SHARD_END
+    assert daemon.done[-1] == "shardEnded"
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_a_shard_whose_end_cannot_be_checkpointed_ends_the_process(life: Life, answer: str) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[answer])
+    assert (life.clockwork.left, daemon.done) == (1, ["initialize"])
+    assert life.clockwork.time - 1_000 >= SHARD_END
+
+
+def test_the_end_of_a_shard_whose_lease_is_gone_is_somebody_elses(life: Life) -> None:
+    daemon = life.live(SHARD_ENDED, answers=[LEASE_GONE])
+    assert (life.clockwork.left, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
+
+
+Reply = Ending | Record | str | None
+
+
+@dataclass
+class RequestOutcome:
+    """A stream that gives these answers, one after the other and the last again and again; None is none."""
+
+    answers: list[Reply]
+    name: str = "limits"
+    asked: list[object] = field(default_factory=list)
+
+    def ending(self, shard: str) -> Ending:
+        answer = self._answer(shard)
+        assert isinstance(answer, Ending)
+        return answer
+
+    def oldest_from(self, position: Position) -> str | None:
+        answer = self._answer(position)
+        assert isinstance(answer, str)
+        return None if answer == "nothing" else answer
+
+    def record_at(self, position: Position) -> Record | None:
+        answer = self._answer(position)
+        return answer if isinstance(answer, Record) else None
+
+    def _answer(self, about: object) -> Ending | Record | str:
+        self.asked.append(about)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            raise Unavailable("throttled")
+        return answer
+
+
+@pytest.mark.parametrize("ending", [Ending.STREAM_GONE, Ending.OPEN])
+def test_an_end_that_is_none_is_not_checkpointed(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(stream=RequestOutcome([ending]))
+    daemon = life.live(FIRST, SHARD_ENDED)
+    assert (daemon.made, life.clockwork.left) == ([("102", 0)], 1)
+    assert "shardEnded" not in daemon.done
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told.getMessage() == f"told to end, but not checkpointed: {ending}"
+    assert str(logs.JsonLines().line(caplog.records[-1])["error"]).splitlines()[-1] == (
+        f"consumer.kcl.record_processor.NotTheEnd: {ending}: limits"
+    )
+
+
+def test_the_end_of_a_shard_that_the_stream_has_forgotten_is_told_and_checkpointed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert Life(stream=RequestOutcome([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
+    assert [record.levelname for record in caplog.records if "no such shard" in record.getMessage()] == ["WARNING"]
+
+
+def test_whether_a_shard_has_ended_is_asked_until_there_is_an_answer() -> None:
+    life = Life(stream=RequestOutcome([*[None] * 20, Ending.CLOSED]))
+    assert life.live(SHARD_ENDED).made == [(None, None)]
+    assert 0 < life.clockwork.time - 1_000 < SHARD_END
+    assert len(life.measured[metrics.HEARTBEAT]) > 20
+
+
+def test_an_end_that_nobody_can_confirm_ends_the_process() -> None:
+    life = Life(stream=RequestOutcome([None]))
+    daemon = life.live(SHARD_ENDED)
+    assert (daemon.asked, life.clockwork.left) == ([], 1)
+    assert SHARD_END <= life.clockwork.time - 1_000 <= SHARD_END + 2
+
+
+# what was trimmed
+
+
+RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100"}
+
+
+@pytest.mark.parametrize(("oldest", "missing"), [("100", 0), ("101", 1), ("nothing", 1)])
+def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
+    oldest: str, missing: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = Life(stream=(asked := RequestOutcome([oldest])))
+    assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
+    assert asked.asked == [Position("limits", RESUMED["shardId"], "100")]
+    assert life.counted(metrics.TRIMMED) == ({(): 1} if missing else {})
+    told = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
+    assert [(line["checkpoint"], line["oldest"]) for line in told] == [
+        ("100", None if oldest == "nothing" else oldest)
+    ] * missing
+
+
+def test_a_shard_that_begins_at_its_beginning_asks_for_nothing() -> None:
+    life = Life(stream=(asked := RequestOutcome([None])))
+    assert life.live(FIRST).made == [("102", 0)]
+    assert asked.asked == []
+
+
+def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(stream=RequestOutcome([None]))
+    assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
+    assert "not known whether records were trimmed" in caplog.messages
+    assert life.clockwork.time == 1_000
+
+
+# a checkpoint in the middle of an aggregate, as earlier versions made them
+
+HALFWAY: Message = {**INITIALIZE, "sequenceNumber": "100", "subSequenceNumber": 1}
+"""KCL then drops the record of that number, as one that was checkpointed."""
+AT_100 = Record(
+    Position("limits", HALFWAY["shardId"], "100"),
+    kpl.aggregate(encode(created(1)), encode(foreign("NEW")), encode(progress_changed(2)), b"poison"),
+)
+LATER = batch(delivered(101, created(1, userLimitId="l-later")))
+
+
+def halfway(*answers: Reply, core: Core | None = None) -> Life:
+    """What the stream answers, after it has said that the record is still kept."""
+    return Life(core or Core(), stream=RequestOutcome(["100", *answers]))
+
+
+def is_finished(life: Life) -> bool:
+    limit = life.core.limits("u-7Qd2").get("l-day", {})
+    poison = [str(entry.record.position) for entry in life.core.quarantine.entries()]
+    return (limit.get("progress"), poison) == ("10", ["limits/shardId-000000000000/100-3"])
+
+
+@pytest.mark.parametrize("first", [LATER, batch()], ids=["records", "an empty batch"])
+def test_the_aggregate_is_read_again_and_settled_before_all_else(first: Message) -> None:
+    life = halfway(AT_100)
+    daemon = life.live(first, lambda: is_finished(life) or pytest.fail("not settled"), LATER, begun=HALFWAY)
+    assert set(daemon.asked) == {("101", 0)}, "a checkpoint at it would go back"
+    assert isinstance(life.stream, RequestOutcome)
+    assert len(life.stream.asked) == 2, "it is read once"
+
+
+def test_the_aggregate_is_settled_before_the_end_of_the_shard() -> None:
+    life = halfway(Ending.CLOSED, AT_100)
+    assert life.live(SHARD_ENDED, begun=HALFWAY).made == [(None, None)]
+    assert is_finished(life)
+
+
+def test_an_aggregate_that_is_no_longer_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    life = halfway("nothing")
+    assert life.live(LATER, begun=HALFWAY).made == [("101", 0)]
+    told = [vars(record) for record in caplog.records if "no longer kept" in record.getMessage()]
+    assert [(line["levelname"], line["checkpoint"]) for line in told] == [
+        ("ERROR", "limits/shardId-000000000000/100-1")
+    ]
+
+
+def test_a_stream_that_does_not_give_the_aggregate_is_waited_for() -> None:
+    life = halfway(*[None] * 50, AT_100)
+    daemon = life.live(LATER, begun=HALFWAY)
+    assert is_finished(life)
+    assert (daemon.asked, daemon.vain > 0) == ([("101", 0)], True), "the daemon hears of us meanwhile"
+
+
+@pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_a_stop_while_waiting_for_the_aggregate_leaves_everything_to_the_next_start(ending: Message) -> None:
+    life = halfway(None)
+    life.clockwork.stop_at = 1_000
+    daemon = life.live(LATER, LATER, ending, begun=HALFWAY)
+    assert daemon.asked == []
+    assert life.core.limits("u-7Qd2") == {}
+
+
+def test_an_aggregate_that_is_not_settled_holds_up_what_comes_after_it() -> None:
+    life = halfway(AT_100, core=Core(quarantine=UnsteadyQuarantine(lambda: True)))
+    life.clockwork.stop_at = 1_000
+    daemon = life.live(LATER, LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
+    assert daemon.asked == []
+    assert life.core.limits("u-7Qd2").keys() == {"l-day"}
+
+
+# a batch that grows by what is inside it
+
+
+def packed(number: int, size: int = RECORDS) -> Message:
+    """An aggregate of so many events, all but the first not ours."""
+    others = [encode(foreign("NEW"))] * (size - 1)
+    return delivered(number, kpl.aggregate(encode(created(1, userLimitId=f"l-{number}")), *others))
+
+
+MANY = batch(*(packed(number) for number in range(101, 106)))
+"""Three slices."""
+
+
+def test_a_batch_is_processed_in_slices_of_bounded_size(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert life.live(MANY).made == [("105", 0)]
+    assert [value for _, value, _ in life.measured[metrics.BATCH_RECORDS]] == [10_000, 10_000, 5_000]
+    told = [vars(record) for record in caplog.records if record.getMessage() == "batch"]
+    assert [(line["first"], line["last"]) for line in told] == [("101", "102"), ("103", "104"), ("105", "105")]
+    assert len(life.measured[metrics.HEARTBEAT]) > 5
+
+
+def slow(clockwork: Clockwork, seconds: float) -> Core:
+    """Each write takes so long."""
+    return Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(seconds)))
+
+
+def test_the_daemon_hears_of_us_between_slices_and_the_lag_grows() -> None:
+    clockwork = Clockwork()
+    life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
+    daemon = life.live(MANY)
+    assert daemon.made == [("102", 0), ("104", 0), ("105", 0)], "what is settled is checkpointed on the way"
+    assert [value for _, value, _ in life.measured[metrics.BEHIND]][-1] == 2 * KEEP_ALIVE
+
+
+def test_a_stop_is_heeded_between_slices() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(slow(clockwork, DEADLINE), clockwork=clockwork)
+    daemon = life.live(MANY, FIRST, SHUTDOWN_REQUESTED)
+    assert daemon.made == [("104", 0)]
+    assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102", "l-103", "l-104"}
+
+
+def test_a_lease_that_is_gone_ends_the_batch_between_slices() -> None:
+    clockwork = Clockwork()
+    life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
+    daemon = life.live(MANY, LEASE_LOST, answers=[LEASE_GONE])
+    assert (daemon.made, daemon.done[-1], clockwork.left) == ([], "leaseLost", None)
+    assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102"}
+
+
+# what only informs
+
+NO_TIMES: tuple[object, ...] = (
+    None,
+    "",
+    "1767225600000",
+    "2026-01-01T00:00:00Z",
+    -1,
+    -1e300,
+    1e300,
+    10**400,
+    float("nan"),
+    [],
+    {},
+    False,
+)
+
+
+def arrival(life: Life, **fields: object) -> int:
+    """When poison arrived that is delivered with these fields, or without those that are `...`."""
+    message = {**delivered(101, b"poison"), **fields}
+    daemon = life.live(batch({name: value for name, value in message.items() if value is not ...}))
+    assert daemon.made == [("101", 0)]
+    (entry,) = life.core.quarantine.entries()
+    return entry.record.arrived_at
+
+
+@pytest.mark.parametrize("value", [..., *NO_TIMES], ids=repr)
+def test_an_arrival_time_that_is_none_is_unknown(life: Life, value: object) -> None:
+    assert arrival(life, approximateArrivalTimestamp=value) == 0
+
+
+@pytest.mark.parametrize(("value", "millis"), [(0, 0), (1_767_225_600_000, 1_767_225_600_000), (1.5e12, 1.5e12)])
+def test_an_arrival_time_may_be_any_number_of_milliseconds(life: Life, value: float, millis: float) -> None:
+    assert arrival(life, approximateArrivalTimestamp=value) == millis
+
+
+@pytest.mark.parametrize("name", ["partitionKey", "subSequenceNumber"])
+@pytest.mark.parametrize("value", [..., None], ids=["absent", "null"])
+def test_other_fields_may_be_missing_too(life: Life, name: str, value: object) -> None:
+    assert arrival(life, **{name: value}) == START
+
+
+def test_a_record_without_data_is_quarantined(life: Life) -> None:
+    assert arrival(life, data=...) == START
+    assert [entry.reason for entry in life.core.quarantine.entries()] == ["RECORD_DATA"]
+
+
+# a lost lease, a stop
+
+
+def test_a_lost_lease_is_not_checkpointed_and_what_was_known_is_forgotten() -> None:
+    repository = UnsteadyRepository(memory())
+    life = Life(Core(repository), SELDOM)
+    assert life.live(FIRST, LEASE_LOST).asked == []
+    repository.loads.clear()
+    life.live(SECOND)
+    assert repository.loads == [[("u-7Qd2", "l-day")]]
+
+
+def test_a_stop_checkpoints_what_is_settled() -> None:
+    assert Life(policy=SELDOM).live(FIRST, SECOND, SHUTDOWN_REQUESTED).made == [("103", 0)]
+
+
+def test_a_stop_with_nothing_new_checkpoints_nothing(life: Life) -> None:
+    assert life.live(SHUTDOWN_REQUESTED).asked == []
+    assert life.live(FIRST, SHUTDOWN_REQUESTED).asked == [("102", 0)]
+
+
+def test_a_stop_does_not_wait_for_a_checkpoint_for_ever() -> None:
+    life = Life(policy=SELDOM)
+    daemon = life.live(FIRST, SHUTDOWN_REQUESTED, answers=[THROTTLED])
+    assert (daemon.made, daemon.done[-1], life.clockwork.left) == ([], "shutdownRequested", None)
+    assert DEADLINE <= life.clockwork.time - 1_000 <= 2 * DEADLINE
+
+
+# outages
+
+
+def failing(clockwork: Clockwork, until: float, limit: str = "") -> UnsteadyRepository[LimitState]:
+    """Throttles every write to the limit, to all limits when none is named, until that time."""
+    return UnsteadyRepository(
+        memory(),
+        lambda key: Fate.THROTTLED if clockwork.time < until and limit in ("", key[1]) else Fate.STORED,
+    )
+
+
+def test_an_outage_is_waited_for_and_life_is_shown() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
+    daemon = life.live(FIRST)
+    assert (daemon.made, life.core.limit()["progress"]) == ([("102", 0)], "10")
+    beats = [when for when, _, _ in life.measured[metrics.HEARTBEAT]]
+    assert beats[-1] >= 1_000 + 3_600 - STEP
+    assert max(later - sooner for sooner, later in pairwise(beats)) == pytest.approx(STEP)
+    assert life.counted(metrics.RETRIES)["store",] > 3_600 / 10
+
+
+def test_an_outage_shows_in_the_lag_and_is_over_with_it() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
+    life.live(batch(delivered(101, created(1)), behind=5_000), batch(behind=0))
+    lags = [value for _, value, _ in life.measured[metrics.BEHIND]]
+    assert lags[:-1] == sorted(lags[:-1])
+    assert lags[-2] >= 5 + 600 - STEP
+    assert lags[-1] == 0
+
+
+def test_in_an_outage_the_daemon_hears_of_us_without_a_checkpoint_being_made() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
+    daemon = life.live(FIRST)
+    assert (daemon.asked, daemon.made) == ([("102", 0)], [("102", 0)])
+    assert 3_600 / (KEEP_ALIVE + STEP) - 1 <= daemon.vain <= 3_600 / KEEP_ALIVE
+    assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
+
+
+def test_in_an_outage_what_was_settled_before_is_checkpointed() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED)
+    assert daemon.made == [("102", 0), ("103", 0)]
+    first = life.measured[metrics.CHECKPOINTS][0]
+    assert first[0] == pytest.approx(1_000 + KEEP_ALIVE, abs=STEP), "in the outage, not after it"
+
+
+@pytest.mark.parametrize("answer", BUSY)
+def test_in_an_outage_a_checkpoint_that_is_refused_for_the_moment_is_heard_all_the_same(answer: str) -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED, answers=[answer, answer, MADE])
+    assert daemon.asked[:3] == [("102", 0)] * 3
+    assert (daemon.made, life.clockwork.left) == ([("102", 0), ("103", 0)], None)
+
+
+def test_a_batch_is_given_up_when_its_lease_is_gone() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=float("inf"), limit="l-stuck")), SELDOM, clockwork)
+    stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
+    late = batch(delivered(104, created(4, userLimitId="l-late")))
+    daemon = life.live(FIRST, stuck, late, LEASE_LOST, answers=[LEASE_GONE])
+    assert (daemon.asked, daemon.made, life.clockwork.left) == ([("102", 0)], [], None)
+    assert daemon.done[-3:] == ["processRecords", "processRecords", "leaseLost"]
+    assert life.core.limits("u-7Qd2").keys() == {"l-day"}
+
+
+def test_a_store_that_is_slow_is_no_hang() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
+    daemon = life.live(batch(*(delivered(100 + n, created(n, userLimitId=f"l-{n}")) for n in range(1, 1_001))))
+    rounds = 1_000 / ROUND
+    assert clockwork.time == 1_000 + 20 * rounds
+    assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
+    assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
+    assert daemon.made == [("1100", 0)]
+
+
+def test_a_quarantine_that_is_slow_is_no_hang() -> None:
+    clockwork = Clockwork()
+
+    def slowly() -> bool:
+        clockwork.pass_time(20)
+        return False
+
+    life = Life(Core(quarantine=UnsteadyQuarantine(slowly)), clockwork=clockwork)
+    daemon = life.live(batch(*(delivered(100 + n, b"poison") for n in range(1, 1_001))))
+    rounds = math.ceil(1_000 / ASIDE)
+    assert len(list(life.core.quarantine.entries())) == 1_000
+    assert clockwork.time == 1_000 + 20 * rounds
+    assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
+    assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
+    assert daemon.made == [("1100", 0)]
+
+
+def test_an_outage_is_told_of_seldom_and_every_cause_of_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    retry_policy = UntilStopped(Clockwork().runtime(), DEADLINE, lambda: None, lambda _part: None)
+    for attempt in range(1, 201):
+        retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (100, 101) else "throttled"))
+    told = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
+    assert told == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
+    retry_policy.wait("store", 1, Unavailable("denied"))
+    assert len(caplog.records) == len(told) + 1, "the next outage begins anew"
+
+
+def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
+    clockwork = Clockwork(stop_at=1_100)
+    life = Life(Core(failing(clockwork, until=float("inf"))), clockwork=clockwork)
+    daemon = life.live(FIRST, SHUTDOWN_REQUESTED)
+    assert 1_100 + DEADLINE <= clockwork.time <= 1_100 + DEADLINE + STEP
+    assert (daemon.asked, daemon.done[-1], clockwork.left) == ([], "shutdownRequested", None)
+
+
+def test_an_outage_that_ends_before_the_deadline_costs_nothing() -> None:
+    clockwork = Clockwork(stop_at=1_100)
+    life = Life(Core(failing(clockwork, until=1_101)), clockwork=clockwork)
+    assert life.live(FIRST, SHUTDOWN_REQUESTED).made == [("102", 0)]
+
+
+CUT_OFF = batch(
+    delivered(101, created(1)),
+    delivered(102, created(2, userLimitId="l-stuck")),
+    delivered(103, created(3, userLimitId="l-other")),
+)
+
+
+def cut_off() -> Life:
+    """A life in which a batch is cut off at its second record."""
+    clockwork = Clockwork(stop_at=1_000)
+    return Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), clockwork=clockwork)
+
+
+def test_a_batch_that_is_cut_off_is_checkpointed_to_its_first_unsettled_record() -> None:
+    assert cut_off().live(CUT_OFF, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+
+
+def test_nothing_that_comes_after_a_batch_was_cut_off_is_processed_or_checkpointed() -> None:
+    life = cut_off()
+    later: Callable[[], object] = lambda: life.clockwork.pass_time(2_000)  # noqa: E731 - the outage is over
+    daemon = life.live(
+        CUT_OFF, later, batch(delivered(104, created(4, userLimitId="l-late"))), batch(), SHUTDOWN_REQUESTED
+    )
+    assert daemon.asked == [("101", 0)]
+    assert life.core.limits("u-7Qd2").keys() == {"l-day", "l-other"}
+    assert daemon.done[-1] == "shutdownRequested"
+
+
+def test_a_shard_that_ends_with_records_unsettled_ends_the_process() -> None:
+    life = cut_off()
+    daemon = life.live(CUT_OFF, SHARD_ENDED)
+    assert (life.clockwork.left, daemon.asked) == (1, [("101", 0)])
+
+
+def test_what_was_cut_off_is_settled_by_the_next_life() -> None:
+    before = cut_off()
+    before.live(CUT_OFF, SHUTDOWN_REQUESTED)
+    after = Life(Core(before.core.repository))
+    after.clockwork.time = before.clockwork.time = 3_000
+    assert after.live(CUT_OFF, SHUTDOWN_REQUESTED).made == [("103", 0)]
+    assert after.core.limits("u-7Qd2").keys() == {"l-day", "l-other", "l-stuck"}
+
+
+def test_poison_is_not_checkpointed_past_while_the_quarantine_is_down() -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    poisoned = batch(delivered(101, created(1)), delivered(102, b"poison"), delivered(103, progress_changed(2)))
+    assert life.live(poisoned, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+
+
+# nothing leaves a callback
+
+
+class Bug(BaseException):
+    """Not even an Exception."""
+
+
+class Broken(Known[LimitState]):
+    """Knows nothing, and fails to forget it."""
+
+    def forget(self) -> None:
+        raise Bug
+
+
+ERRORS = (RuntimeError("a bug"), KeyboardInterrupt(), SystemExit(0), Bug())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "action",
+    [INITIALIZE, batch(), SHARD_ENDED, SHUTDOWN_REQUESTED],
+    ids=lambda message: message["action"],
+)
+def test_whatever_a_callback_raises_ends_the_process(error: BaseException, action: Message) -> None:
+    life = Life(policy=SELDOM)
+
+    def spoil() -> None:
+        life.clockwork.broken = error
+
+    daemon = life.live(FIRST, spoil, action, answers=[THROTTLED])
+    assert (life.clockwork.left, daemon.done) == (1, ["initialize", "processRecords"])
+
+
+def test_an_error_when_the_lease_is_lost_ends_the_process(life: Life) -> None:
+    life.core.processor.known = Broken(10)
+    assert life.live(FIRST, LEASE_LOST).done == ["initialize", "processRecords"]
+    assert life.clockwork.left == 1
+
+
+def test_a_bug_in_the_core_ends_the_process_before_anything_is_checkpointed() -> None:
+    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: 1 // 0)))
+    daemon = life.live(FIRST)
+    assert (life.clockwork.left, daemon.asked, daemon.done) == (1, [], ["initialize"])
+
+
+def test_too_much_poison_in_a_row_ends_the_process_before_it_is_checkpointed() -> None:
+    life = Life(Core(breaker=3))
+    daemon = life.live(FIRST, batch(*(delivered(200 + number, b"poison") for number in range(3))))
+    assert (life.clockwork.left, daemon.made) == (1, [("102", 0)])
+    assert list(life.core.quarantine.entries()) == []

@@ -1,0 +1,151 @@
+"""A lease that nothing reads keeps a worker from being ready; so does one of another stream."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from consumer.engine.errors import SettingsError
+from consumer.leases import lease_watch
+from consumer.leases.kcl_tables import Lease
+from consumer.leases.lease_watch import UNREAD_SECONDS, LeaseWatch
+from consumer.monitoring.metrics import LEASES_OWNED, Metric
+from tests.support.driven.waiting import until
+
+ME, ORIGIN = "worker-1", "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2026-01-31T00:00:00Z"
+
+
+def lease(shard: str, owner: str | None = ME, checkpoint: str = "49", parents: tuple[str, ...] = ()) -> Lease:
+    return Lease(shard, owner, checkpoint, 0, 1, 0, parents=parents, origin=ORIGIN)
+
+
+@dataclass
+class OnRequest:
+    """The application as the watch sees it, and what the watch measures."""
+
+    found: Sequence[Lease] = ()
+    wrong: str = ""
+    settled: int = 0
+    owned: list[float] = field(default_factory=list)
+    time: float = 0.0
+
+    def leases(self) -> Sequence[Lease]:
+        return self.found
+
+    def settle(self, found: Sequence[Lease]) -> str:
+        assert found == self.found
+        self.settled += 1
+        if self.wrong:
+            raise SettingsError([self.wrong])
+        return ORIGIN
+
+    def measure(self, metric: Metric, value: float, *_: str) -> None:
+        assert metric is LEASES_OWNED
+        self.owned.append(value)
+
+
+@dataclass
+class Watched:
+    told: OnRequest
+    watch: LeaseWatch
+
+    def look(self, *living: str, after: float = 0.0, initialised: bool = True) -> list[str]:
+        """What keeps the worker from being ready, so much later."""
+        application: Any = self.told
+        self.told.time += after
+        self.watch.look(application, living, initialised=initialised)
+        return self.watch.reasons(living)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    told = OnRequest()
+    return Watched(told, LeaseWatch(ME, told.measure, lambda: told.time))
+
+
+def test_a_lease_without_a_record_processor_is_told_after_a_minute(watched: Watched) -> None:
+    watched.told.found = [lease("a"), lease("b")]
+    assert watched.look("a") == []
+    assert watched.look("a", after=UNREAD_SECONDS) == []
+    assert watched.look("a", after=1.0) == ["b is leased, but has had no record processor for 61 s"]
+    assert watched.look("a", "b") == []
+    assert watched.told.owned == [2, 2, 2, 2]
+
+
+def test_it_is_over_as_soon_as_a_record_processor_lives(watched: Watched) -> None:
+    watched.told.found = [lease("a")]
+    watched.look()
+    assert watched.look(after=100.0)
+    assert watched.watch.reasons(["a"]) == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [lease("a", owner="worker-2")],
+        [lease("a", owner=None)],
+        [lease("a", checkpoint="SHARD_END")],
+        [lease("p", owner="worker-2"), lease("a", parents=("p",))],
+        [lease("p", "worker-2"), lease("q", "worker-2", "SHARD_END"), lease("a", parents=("p", "q"))],
+        [],
+    ],
+    ids=["of another", "of nobody", "at its end", "waits for its parent", "waits for one parent", "none"],
+)
+def test_a_lease_that_need_not_be_read_is_not_missed(watched: Watched, found: list[Lease]) -> None:
+    watched.told.found = found
+    watched.look()
+    assert watched.look(after=1_000.0) == []
+    assert watched.told.owned == [0, 0]
+
+
+@pytest.mark.parametrize("parents", [[], [lease("p", "worker-2", "SHARD_END")]], ids=["gone", "at its end"])
+def test_a_lease_whose_parents_are_read_is_missed(watched: Watched, parents: list[Lease]) -> None:
+    watched.told.found = [*parents, lease("a", parents=("p",))]
+    watched.look()
+    assert watched.look(after=1_000.0)
+
+
+def test_the_time_begins_again_when_the_record_processor_lived_or_the_daemon_started(watched: Watched) -> None:
+    watched.told.found = [lease("a")]
+    for living, initialised in ((("a",), True), ((), False)):
+        watched.look()
+        assert watched.look(*living, after=50.0, initialised=initialised) == []
+        assert watched.look(after=50.0) == []
+
+
+def test_leases_of_another_stream_keep_it_from_being_ready_and_are_logged_once(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.told.found, watched.told.wrong = [lease("a")], "leases of application app are of stream x, not y"
+    with caplog.at_level(logging.INFO):
+        assert watched.look("a") == ["leases of application app are of stream x, not y"]
+        assert watched.look("a") == ["leases of application app are of stream x, not y"]
+    assert [record.message for record in caplog.records] == ["leases of another stream"]
+    watched.told.wrong = ""
+    assert watched.look("a") == []
+
+
+def test_what_is_settled_is_not_looked_at_again_until_there_is_a_new_lease(watched: Watched) -> None:
+    watched.told.found = [lease("a")]
+    watched.look("a")
+    watched.look("a")
+    assert watched.told.settled == 1
+    watched.told.found = [lease("a"), Lease("b", ME, "TRIM_HORIZON", 0, 1, 0)]
+    watched.look("a", "b")
+    assert watched.told.settled == 2
+
+
+def test_it_looks_on_after_any_error_and_logs_each_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[str] = []
+
+    def look() -> None:
+        looks.append("")
+        error: Callable[[str], Exception] = (ValueError, KeyError)[len(looks) > 3]
+        raise error("odd")
+
+    with caplog.at_level(logging.INFO), lease_watch.every(0.001, look):
+        until(lambda: len(looks) > 6, "some looks")
+    causes = [vars(record)["cause"] for record in caplog.records if record.message == "leases cannot be read"]
+    assert causes == ["ValueError: odd", "KeyError: 'odd'"]

@@ -1,0 +1,207 @@
+"""Figures of all processes are served as one; who is alive and who is ready is told with reasons."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from consumer.monitoring import exporter as exporting
+from consumer.monitoring.exporter import DOWN_SECONDS, Exporter, Health, liveness_failures, readiness_failures
+from consumer.monitoring.metrics import HEARTBEAT, RESTARTS
+from consumer.monitoring.process_metrics import resident_bytes
+from consumer.monitoring.server import Request
+from consumer.supervisor.restarts import Restarts
+
+RECORD_PROCESSOR = """
+import sys
+from consumer.monitoring import metrics
+from consumer.monitoring.prometheus import PrometheusSink
+measure = PrometheusSink((*metrics.CORE, *metrics.SHARD))
+measure(metrics.HEARTBEAT, float(sys.argv[2]), sys.argv[1])
+measure(metrics.CHECKPOINTS, 2, "made")
+print("up", flush=True)
+sys.stdin.read()
+"""
+UP = Health(beat=0.0, daemon=1)
+
+Start = Callable[[str, float], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts what a record processor is to the exporter: shard, heartbeat."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(shard: str, beat: float) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", RECORD_PROCESSOR, shard, str(beat)]
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"
+        return process
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def exporter(directory: Path, health: Health = UP) -> Exporter:
+    registry = CollectorRegistry()
+    Counter(RESTARTS.name, RESTARTS.help, registry=registry).inc(7)
+    return Exporter(directory, registry, lambda: health, hang_seconds=60)
+
+
+def get(asked: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = asked.answer(Request("GET", path, names))
+    return response.status, response.body
+
+
+def samples(asked: Exporter) -> list[str]:
+    return [line for line in get(asked, "/metrics")[1].decode().splitlines() if not line.startswith("#")]
+
+
+def test_the_figures_of_all_processes_are_summed(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0)
+    start("shard-2", 2.0)
+    found = samples(exporter(tmp_path))
+    assert 'consumer_checkpoints_total{result="made"} 4.0' in found
+    assert f'{HEARTBEAT.name}{{shard="shard-2"}} 2.0' in found
+
+
+def test_the_supervisors_own_figures_are_there_once(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0)
+    assert [line for line in samples(exporter(tmp_path)) if RESTARTS.name in line] == [f"{RESTARTS.name} 7.0"]
+
+
+def test_no_sample_is_there_twice(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0)
+    names = [line.rpartition(" ")[0] for line in samples(exporter(tmp_path))]
+    assert len(set(names)) == len(names)
+
+
+def test_a_dead_process_leaves_its_counts_and_takes_its_gauges(tmp_path: Path, start: Start) -> None:
+    kill(start("shard-1", 1.0))
+    found = samples(exporter(tmp_path))
+    assert 'consumer_checkpoints_total{result="made"} 2.0' in found
+    assert "consumer_leases_held 0.0" in found
+    assert not any("shard-1" in line for line in found)
+
+
+def test_the_leases_held_and_their_memory_are_told(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0)
+    start("shard-2", 1.0)
+    found = dict(line.rsplit(" ", 1) for line in samples(exporter(tmp_path, Health(0.0, daemon=os.getpid()))))
+    assert found["consumer_leases_held"] == "2.0"
+    for series in (
+        'consumer_shard_resident_memory_bytes{shard="shard-1"}',
+        'consumer_shard_resident_memory_bytes{shard="shard-2"}',
+        "consumer_daemon_resident_memory_bytes",
+    ):
+        # each is a fork of this process, or this process
+        assert 5e6 < float(found[series]) < 2 * (resident_bytes(os.getpid()) or 0)
+
+
+def test_a_jvm_that_is_gone_has_no_memory(tmp_path: Path) -> None:
+    assert not any("memory" in line for line in samples(exporter(tmp_path, Health(0.0, daemon=2**31 - 1))))
+    assert not any("memory" in line for line in samples(exporter(tmp_path, Health(0.0))))
+
+
+def test_what_was_built_is_told(tmp_path: Path) -> None:
+    (line,) = (line for line in samples(exporter(tmp_path)) if line.startswith("consumer_build_info"))
+    assert f'kclpy="{version("amazon_kclpy")}"' in line
+    assert line.endswith(" 1.0")
+
+
+def test_the_scraper_may_ask_for_openmetrics_and_compression(tmp_path: Path) -> None:
+    status, body = get(
+        exporter(tmp_path), "/metrics", accept="application/openmetrics-text; version=1.0.0", accept_encoding="gzip"
+    )
+    assert status is HTTPStatus.OK
+    assert gzip.decompress(body).endswith(b"# EOF\n")
+
+
+def test_who_asks_again_within_a_second_is_told_the_same(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = exporter(tmp_path)
+    monkeypatch.setattr(exporting, "_STALE_SECONDS", 3600)
+    before = samples(asked)
+    start("shard-1", 1.0)
+    assert samples(asked) == before
+    monkeypatch.setattr(exporting, "_STALE_SECONDS", -1)
+    assert samples(asked) != before
+
+
+def test_an_unknown_path_is_not_found(tmp_path: Path) -> None:
+    assert get(exporter(tmp_path), "/")[0] is HTTPStatus.NOT_FOUND
+
+
+def test_a_silent_record_processor_is_a_reason_to_replace_the_container() -> None:
+    (reason,) = liveness_failures(UP, {"shard-1": 39.0, "shard-2": 41.0}, hang_seconds=60, now=100.0, beat=0.0)
+    assert reason == "the record processor of shard-1 has been silent for 61 s"
+
+
+def test_a_hanging_supervisor_is_one_too() -> None:
+    assert liveness_failures(UP, {}, hang_seconds=60, now=0.0, beat=31.0) == ["the supervisor hangs"]
+
+
+def test_a_daemon_that_is_being_restarted_is_none() -> None:
+    assert liveness_failures(
+        Health(beat=100.0, since=100.0), {}, hang_seconds=60, now=0.0, beat=100.0 + DOWN_SECONDS
+    ) == ["the supervisor hangs"]
+    assert liveness_failures(Health(beat=190.0, since=100.0), {}, hang_seconds=60, now=0.0, beat=190.0) == []
+
+
+def test_a_daemon_that_is_not_restarted_is_one() -> None:
+    down = Health(beat=191.0, since=100.0)
+    assert liveness_failures(down, {}, hang_seconds=60, now=0.0, beat=191.0) == ["the daemon has not run for 91 s"]
+    assert liveness_failures(replace(down, stopping=True), {}, hang_seconds=60, now=0.0, beat=191.0) == []
+
+
+def test_the_longest_pause_before_a_restart_does_not_make_it_one() -> None:
+    pauses = (Restarts(most=100, window_seconds=1).delay(count, chance=1.0) for count in range(1, 101))
+    assert max(filter(None, pauses)) <= DOWN_SECONDS / 2
+
+
+@pytest.mark.parametrize(
+    ("health", "beats", "reasons"),
+    [
+        (Health(0.0), {}, ["the daemon is not running"]),
+        (Health(0.0, ended=137), {}, ["the daemon is not running: the last one ended with 137"]),
+        (UP, {}, ["the daemon is not initialised yet"]),
+        (UP, {"shard-1": 1.0}, []),
+        (Health(0.0, daemon=1, initialised=True), {}, []),
+        (Health(0.0, daemon=1, initialised=True, stopping=True), {"s": 1.0}, ["the worker is stopping"]),
+    ],
+)
+def test_ready_is_who_works(health: Health, beats: dict[str, float], reasons: list[str]) -> None:
+    assert readiness_failures(health, beats) == reasons
+
+
+def test_health_is_answered_with_reasons(tmp_path: Path) -> None:
+    assert get(exporter(tmp_path, Health(0.0)), "/readyz") == (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        b'{"ok": false, "reasons": ["the daemon is not running"]}\n',
+    )
+
+
+def test_a_shard_that_lives_is_answered_for(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 4e9)
+    fresh = exporter(tmp_path, Health(beat=float("inf"), daemon=1))
+    assert get(fresh, "/livez") == (HTTPStatus.OK, b'{"ok": true, "reasons": []}\n')
+    assert get(fresh, "/readyz")[0] is HTTPStatus.OK

@@ -1,0 +1,224 @@
+"""Nothing that a stranger put into the run directory is read, run, or written through."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consumer.daemon import aggregator_shim
+from consumer.engine.errors import SettingsError
+from consumer.supervisor.run_directory import (
+    CLASSES,
+    METRICS,
+    PROPERTIES,
+    STOPPING,
+    not_ours,
+    run_directory,
+    write,
+)
+from tests.support.emulators.aws import CREDENTIALS
+
+NOBODY = 65_534
+ADVICE = "name a directory that does not exist yet, or one that is this user's alone"
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(SettingsError) as refused, run_directory(directory):
+        raise AssertionError("it was taken")
+    (line,) = refused.value.problems
+    return line
+
+
+def a_strangers(directory: Path) -> Path:
+    """A directory of another user: as root we give one away, and anybody else knows root's."""
+    if os.geteuid() != 0:
+        return Path("/usr")
+    directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY)
+    return directory
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+# --- Which directories are taken -----------------------------------------------------------------------------------
+
+
+def test_one_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    with run_directory(tmp_path / "a" / "b") as made:
+        assert made == tmp_path / "a" / "b"
+        assert {mode(made), mode(made / METRICS), mode(made / CLASSES)} == {0o700}
+
+
+def test_one_without_a_name_is_made_for_its_owner_alone_and_removed() -> None:
+    with run_directory(None) as made:
+        assert mode(made) == 0o700
+    assert not made.exists()
+
+
+def test_one_of_another_user_is_refused_and_left_alone(tmp_path: Path) -> None:
+    theirs = a_strangers(tmp_path / "run")
+    before = sorted(theirs.iterdir())
+    owner, me = theirs.stat().st_uid, os.geteuid()
+    assert refusal(theirs) == (
+        f"CONSUMER_RUN_DIRECTORY: {theirs} belongs to user {owner}, and the worker runs as user {me}: {ADVICE}"
+    )
+    assert sorted(theirs.iterdir()) == before
+
+
+@pytest.mark.parametrize("bits", [0o770, 0o707, 0o777, 0o1777, 0o720])
+def test_one_that_others_may_write_to_is_refused(tmp_path: Path, bits: int) -> None:
+    open_to_others = tmp_path / "run"
+    open_to_others.mkdir()
+    open_to_others.chmod(bits)
+    assert refusal(open_to_others).endswith(f"can be written to by other users: {ADVICE}")
+
+
+@pytest.mark.parametrize("bits", [0o700, 0o755, 0o2755])
+def test_one_that_others_may_only_read_is_taken(tmp_path: Path, bits: int) -> None:
+    named = tmp_path / "run"
+    named.mkdir()
+    named.chmod(bits)
+    with run_directory(named):
+        assert (named / METRICS).is_dir()
+
+
+def test_a_link_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir(mode=0o700)
+    (tmp_path / "run").symlink_to(tmp_path / "ours")
+    assert refusal(tmp_path / "run").endswith(f"is a link or a file: {ADVICE}")
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "bits", "reason"),
+    [
+        (10_001, 0o40700, None),
+        (0, 0o40700, "belongs to user 0, and the worker runs as user 10001"),
+        (10_001, 0o40770, "can be written to by other users"),
+        (10_001, 0o100600, "is a link or a file"),
+        (10_001, 0o120777, "is a link or a file"),
+    ],
+)
+def test_a_directory_is_judged_by_kind_owner_and_mode(owner: int, bits: int, reason: str | None) -> None:
+    found = os.stat_result((bits, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+    assert not_ours(found, 10_001) == reason
+
+
+def test_two_workers_cannot_have_one(tmp_path: Path) -> None:
+    with (
+        run_directory(tmp_path / "run"),
+        pytest.raises(SettingsError, match="another worker uses"),
+        run_directory(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_one_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert refusal(tmp_path / "file" / "run").startswith("CONSUMER_RUN_DIRECTORY: Not a directory")
+
+
+# --- What is in it -------------------------------------------------------------------------------------------------
+
+
+def plant_link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def plant_second_name(path: Path, victim: Path) -> None:
+    path.hardlink_to(victim)
+
+
+def plant_folder(path: Path, _victim: Path) -> None:
+    path.mkdir()
+    (path / "evil").touch()
+
+
+Plant = Callable[[Path, Path], None]
+
+
+@pytest.mark.parametrize("plant", [plant_link, plant_second_name, plant_folder])
+@pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, CLASSES])
+def test_what_was_planted_is_gone_and_what_it_led_to_untouched(tmp_path: Path, plant: Plant, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "run").mkdir(mode=0o700)
+    plant(tmp_path / "run" / name, victim)
+    with run_directory(tmp_path / "run") as named:
+        assert sorted(path.name for path in named.iterdir()) == [CLASSES, "lock", METRICS]
+        assert list((named / METRICS).iterdir()) == list((named / CLASSES).iterdir()) == []
+        write(named / PROPERTIES, "ours")
+        assert (named / PROPERTIES).read_text() == "ours"
+        assert mode(named / PROPERTIES) == 0o600
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "precious").touch()
+    (tmp_path / "run" / CLASSES).symlink_to(tmp_path / "theirs")
+    with run_directory(tmp_path / "run") as named:
+        assert not (named / CLASSES).is_symlink()
+    assert (tmp_path / "theirs" / "precious").exists()
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "run" / "lock").symlink_to(victim)
+    assert refusal(tmp_path / "run").endswith(str(tmp_path / "run" / "lock"))
+    assert victim.read_text() == "precious"
+
+
+def test_a_planted_class_is_never_run(tmp_path: Path) -> None:
+    """Under the name of the daemon's main class, where the class path begins."""
+    planted = tmp_path / "run" / CLASSES / "software/amazon/kinesis/multilang/MultiLangDaemon.class"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"\xca\xfe\xba\xbe")
+    with run_directory(tmp_path / "run") as named:
+        aggregator_shim.write(named / CLASSES)
+        found = [path.relative_to(named / CLASSES).as_posix() for path in named.glob("**/*.class")]
+    assert found == [f"{aggregator_shim.NAME}.class"]
+
+
+def test_a_written_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "link").symlink_to(victim)
+    write(tmp_path / "link", "ours")
+    assert (victim.read_text(), (tmp_path / "link").read_text()) == ("precious", "ours")
+
+
+def test_a_full_disk_is_told_before_the_start(tmp_path: Path) -> None:
+    """A disk of one block, which the properties of all settings do not fit."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "properties").mkdir()
+    shipped = Path(__file__).parents[3] / "properties"
+    (tmp_path / "properties" / "logback.xml").write_bytes((shipped / "logback.xml").read_bytes())
+    (tmp_path / "properties" / PROPERTIES).write_bytes(
+        (shipped / PROPERTIES).read_bytes() + b"metricsEnabledDimensions=" + b"x" * 4_096 + b"\n"
+    )
+    environment = {
+        **CREDENTIALS,
+        "PATH": os.environ["PATH"],
+        "AWS_REGION": "eu-north-1",
+        "CONSUMER_STREAM_NAME": "events",
+        "CONSUMER_QUARANTINE": f"dir:{tmp_path}",
+        "CONSUMER_METRICS_ADDRESS": "127.0.0.1:0",
+        "CONSUMER_PROPERTIES": str(tmp_path / "properties"),
+        "CONSUMER_RUN_DIRECTORY": str(tmp_path / "disk" / "run"),
+    }
+    disk = ("tests.support.faults.small_disk", str(tmp_path / "disk"), "4096", "consumer", "run")
+    done = subprocess.run([sys.executable, "-m", *disk], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("consumer: ")]
+    assert line.startswith("consumer: CONSUMER_RUN_DIRECTORY: No space left on device: ")
+    assert line.endswith(PROPERTIES)

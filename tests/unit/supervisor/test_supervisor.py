@@ -1,0 +1,628 @@
+"""The supervisor with small programs in the daemon's place: real processes, real signals."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.engine.errors import SettingsError
+from consumer.settings import Settings, load
+from consumer.supervisor import supervisor
+from tests.support.driven.waiting import until
+
+WORKER = """
+import os, sys
+from consumer.monitoring import logs
+from consumer.settings import Settings, load
+from consumer.supervisor import supervisor
+
+logs.configure("INFO")
+command = [sys.executable, "-c", sys.argv[1]]
+sys.exit(supervisor.run(load(Settings), os.environ, executable="true", command=command))
+"""
+QUICK: Mapping[str, str] = {
+    "CONSUMER_BATCH_DEADLINE_SECONDS": "0.1",
+    "CONSUMER_HANDOFF_SECONDS": "0.2",
+    "CONSUMER_SHUTDOWN_GRACE_SECONDS": "0.3",
+    "CONSUMER_STOP_TIMEOUT_SECONDS": "0.5",
+}
+"""Time-outs for a daemon that is to be cut off."""
+
+SAY = """
+import json, os, signal, subprocess, sys
+def say(**it):
+    os.write(1, json.dumps(it).encode() + b"\\n")  # print must not be called in a handler
+"""
+WAITS = f"{SAY}say(message='up', pid=os.getpid())\nsignal.pause()\n"
+ENDS_WELL = f"""{SAY}
+def end(*_):
+    say(message='asked', stopping=os.path.exists(os.environ['CONSUMER_RUN_DIRECTORY'] + '/stopping'))
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+say(message='up', pid=os.getpid())
+while True:
+    signal.pause()
+"""
+STUBBORN = f"{SAY}signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{WAITS}while True: signal.pause()\n"
+LEAVES_CHILDREN = f"""{SAY}
+child = '''
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if sys.argv[1] == "away":
+    os.setsid()
+print("here", flush=True)
+while True:
+    signal.pause()
+'''
+def leave(how):
+    process = subprocess.Popen([sys.executable, "-c", child, how], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process.pid
+say(message='up', pid=os.getpid(), children=[leave("here"), leave("away")])
+"""
+
+
+@dataclass(frozen=True)
+class Worker:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; a line that is no JSON object fails here."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def said(self, message: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line["message"] == message]
+
+    def first(self, message: str) -> dict[str, Any]:
+        return until(lambda: self.said(message), message, every=0.02)[0]
+
+    def get(self, path: str) -> int:
+        return self.asked(path)[0]
+
+    def asked(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        port = self.first("serving metrics")["port"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+Start = Callable[..., Worker]
+
+
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(directory),
+        "AWS_REGION": "eu-north-1",
+        "CONSUMER_STREAM_NAME": "events",
+        "CONSUMER_QUARANTINE": "dir:/tmp",
+        "CONSUMER_METRICS_ADDRESS": "127.0.0.1:0",
+        **more,
+    }
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker whose daemon is this program."""
+    started: list[Worker] = []
+
+    def start(program: str, before: str = "", **more: str) -> Worker:
+        log = tmp_path / "log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-c", before + WORKER, program]
+            process = subprocess.Popen(command, env=environment(tmp_path, **more), stderr=file, stdout=file)
+        started.append(Worker(process, log))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def gone(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return False
+    return True
+
+
+# --- Ends that nobody asked for ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("sys.exit(0)", 0), ("sys.exit(1)", 1), ("os.kill(os.getpid(), signal.SIGKILL)", 137)]
+)
+def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, end: str, code: int) -> None:
+    worker = start(f"{SAY}{end}", CONSUMER_RESTARTS="1")
+    assert worker.process.wait(60) == 1
+    assert [line["code"] for line in worker.said("daemon ended unasked")] == [code]
+    (line,) = worker.said("giving up: the daemon ended more often than allowed")
+    assert (line["level"], line["code"], line["ends"]) == ("ERROR", code, 2)
+
+
+def test_why_a_record_processor_left_is_told_with_the_end_it_brought(start: Start) -> None:
+    worker = start(
+        f"{SAY}say(message='leaving', error='Traceback\\nNotTheEnd: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
+    )
+    assert worker.process.wait(60) == 1
+    (end,) = worker.said("daemon ended unasked")
+    (last,) = worker.said("giving up: the daemon ended more often than allowed")
+    assert (end["cause"], last["cause"]) == ("NotTheEnd: ...", "NotTheEnd: ...")
+
+
+def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
+    worker = start(WAITS)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    first, second = worker.said("up")
+    assert first["pid"] != second["pid"]
+    worker.stop()
+
+
+def test_a_daemon_that_ends_unasked_is_not_waited_for(start: Start) -> None:
+    """As the MultiLangDaemon does when a record processor has died: it waits for it."""
+    worker = start(f"{SAY}say(message='Process terminated, will initiate shutdown.')\n{STUBBORN}")
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    assert worker.first("daemon ended unasked")["code"] == 137
+    worker.process.kill()
+
+
+def test_it_comes_back_under_the_same_worker_id(start: Start) -> None:
+    directory = "os.environ['CONSUMER_RUN_DIRECTORY']"
+    worker = start(
+        f"{SAY}say(message='up', properties=open({directory} + '/consumer.properties').read())", CONSUMER_RESTARTS="1"
+    )
+    worker.process.wait(60)
+    first, second = (line["properties"] for line in worker.said("up"))
+    assert first == second
+    assert "workerId=" in first
+
+
+def test_no_process_of_a_dead_daemon_stays(start: Start) -> None:
+    worker = start(LEAVES_CHILDREN, CONSUMER_RESTARTS="0")
+    assert worker.process.wait(60) == 1
+    assert all(gone(child) for child in worker.first("up")["children"])
+
+
+def test_the_dead_are_buried_before_the_next_start(start: Start) -> None:
+    worker = start(LEAVES_CHILDREN + "\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()")
+    first = worker.first("up")
+    os.kill(first["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    assert all(gone(child) for child in first["children"])
+    worker.stop()
+
+
+def test_a_child_that_is_none_of_the_daemons_is_left_alone(start: Start) -> None:
+    before = f"""{SAY}
+other = subprocess.Popen(["sleep", "3600"])
+say(message="other", pid=other.pid)
+"""
+    worker = start(WAITS, before=before)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    other = worker.first("other")["pid"]
+    assert not gone(other)
+    worker.stop()
+    assert not gone(other)
+    os.kill(other, signal.SIGKILL)
+
+
+# --- Memory that has run out ---------------------------------------------------------------------------------------
+
+RECORDS = """
+import re
+directory = os.environ['CONSUMER_RUN_DIRECTORY']
+properties = open(directory + '/consumer.properties').read()
+say(message='up', pid=os.getpid(), records=int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]))
+"""
+EXHAUSTED = "os.write(2, b'Terminating due to java.lang.OutOfMemoryError: Java heap space\\n')\nsys.exit(3)"
+"""As a JVM ends that is started with ExitOnOutOfMemoryError."""
+SIZED = {"CONSUMER_JAVA_OPTIONS": "-Xmx64m"}
+"""A heap that does not grow."""
+
+
+def test_out_of_memory_fetches_are_made_smaller_until_it_is_given_up_with_that_cause(start: Start) -> None:
+    worker = start(f"{SAY}{RECORDS}{EXHAUSTED}", CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800", **SIZED)
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [800, 80, 8, 1]
+    told = worker.said("out of memory: restarting with smaller, slower fetches; container_mib is enough")
+    assert [line["records"] for line in told] == [80, 8, 1]
+    last = worker.first("out of memory, and fetches cannot be smaller: give the container container_mib")
+    assert last["container_mib"] > 0
+    given_up = worker.first("giving up: the daemon ended more often than allowed")
+    assert given_up["cause"] == "OutOfMemoryError: the JVM's heap is too small for what was fetched"
+    assert given_up["ends"] == 1, "none of the ends with a remedy counts"
+
+
+def test_out_of_memory_the_heap_grows_first(start: Start) -> None:
+    unlimited = "from consumer.worker import memory\nmemory.limit = lambda: None\n"
+    one_shard = "subprocess.Popen(['sleep', '3600'])\n"
+    worker = start(
+        f"{SAY}{RECORDS}{one_shard}{EXHAUSTED}", before=unlimited, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="10"
+    )
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [10, 10, 1]
+    (grown,) = worker.said("out of memory: restarting with a larger heap")
+    assert (grown["shards"], grown["heap"]) == (1, 371)
+
+
+def test_once_memory_has_sufficed_for_a_time_fetches_are_as_large_as_before(start: Start) -> None:
+    """And the daemon is asked to end, so that its record processors can make their checkpoints."""
+    worker = start(
+        f"""{SAY}{RECORDS}
+if int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]) > 80:
+    if os.path.exists(directory + '/once'):
+        say(message='again')
+        signal.pause()
+    open(directory + '/once', 'w').close()
+    {EXHAUSTED.replace(chr(10), chr(10) + "    ")}
+signal.signal(signal.SIGTERM, lambda *_: (say(message='asked'), sys.exit(143)))
+signal.pause()
+""",
+        CONSUMER_MAX_RECORDS="800",
+        CONSUMER_RESTART_WINDOW_SECONDS="1",
+        **SIZED,
+    )
+    worker.first("again")
+    assert [line["records"] for line in worker.said("up")] == [800, 80, 800]
+    assert worker.said("asked")
+    assert worker.said("memory has sufficed for some time: restarting with fetches of full size")
+    assert worker.stop() == 0
+
+
+def test_a_process_that_the_kernel_killed_for_memory_makes_fetches_smaller(start: Start, tmp_path: Path) -> None:
+    """The kernel's count of them is played by a file."""
+    group = tmp_path / "group"
+    group.mkdir()
+    (group / "memory.events").write_text("oom_kill 0\n")
+    counted = f"""
+from pathlib import Path
+from consumer.daemon import memory
+real = memory.kills
+memory.kills = lambda: real(Path({str(group)!r}))
+"""
+    program = f"""{SAY}{RECORDS}
+open({str(group / "memory.events")!r}, 'w').write('oom_kill 1\\n')
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    worker = start(program, before=counted, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800")
+    assert worker.process.wait(60) == 1
+    assert [line["records"] for line in worker.said("up")] == [800, 80]
+    assert worker.first("daemon ended unasked")["cause"] == (
+        "out of memory: the kernel killed a process of the container"
+    )
+
+
+def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, tmp_path: Path) -> None:
+    """The properties stay as they are when others cannot be written."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    spoil = "os.mkdir(directory + '/consumer.properties.new')"
+    worker = start(
+        f"{SAY}{RECORDS}{spoil}\n{EXHAUSTED}",
+        CONSUMER_RESTARTS="0",
+        CONSUMER_RUN_DIRECTORY=str(tmp_path / "run"),
+        **SIZED,
+    )
+    assert worker.process.wait(60) == 1
+    assert worker.said("the properties cannot be written and stay as they are")
+    assert "maxRecords" in (tmp_path / "run" / "consumer.properties").read_text()
+
+
+# --- Ready ---------------------------------------------------------------------------------------------------------
+
+
+def test_once_its_shards_are_there_the_worker_says_how_many_and_where_its_metrics_are(start: Start) -> None:
+    sign = supervisor.INITIALISED.decode()
+    said = "".join(
+        f"say(message={message!r}, shard={shard!r})\n"
+        for message, shard in [
+            ("shard started", "a"),
+            ("shard started", "b"),
+            ("shard started", "c"),
+            ("lease lost", "a"),
+            ("shard ended", "b"),
+            ("shard started", "b"),
+        ]
+    )
+    worker = start(f"{SAY}{said}say(message={sign!r})\n{WAITS}")
+    port = worker.first("serving metrics")["port"]
+    assert worker.first(f"ready: 2 shards held, metrics at 127.0.0.1:{port}")["level"] == "INFO"
+    assert worker.stop() == 0
+    assert len([line for line in worker.lines() if line["message"].startswith("ready")]) == 1
+
+
+# --- Being asked to stop -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_passed_on_after_the_sign_for_record_processors(start: Start, number: signal.Signals) -> None:
+    worker = start(ENDS_WELL)
+    worker.first("up")
+    worker.process.send_signal(number)
+    assert worker.process.wait(60) == 0
+    assert worker.first("asked")["stopping"] is True
+    assert "code" not in worker.first("stopped gracefully")
+    assert not worker.said("stopped")
+
+
+def test_only_the_daemon_itself_is_asked(start: Start) -> None:
+    child = f"""{SAY}
+signal.signal(signal.SIGTERM, lambda *_: say(message='child asked'))
+say(message='child up')
+signal.pause()
+"""
+    worker = start(
+        f"""{SAY}
+child = subprocess.Popen([sys.executable, '-c', {child!r}])
+def end(*_):
+    child.kill()
+    child.wait()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+say(message='up')
+signal.pause()
+"""
+    )
+    worker.first("child up")
+    worker.first("up")
+    assert worker.stop() == 0
+    assert not worker.said("child asked")
+
+
+def test_a_daemon_that_will_not_end_is_cut_off_and_that_is_no_failure(start: Start) -> None:
+    worker = start(STUBBORN, **QUICK)
+    daemon = worker.first("up")["pid"]
+    assert worker.stop() == 0
+    assert gone(daemon)
+    (line,) = worker.said("the daemon did not end in time and is killed: unfinished batches will be read again")
+    assert line["level"] == "WARNING"
+
+
+def test_a_second_signal_changes_nothing(start: Start) -> None:
+    worker = start(STUBBORN, **QUICK)
+    worker.first("up")
+    worker.process.terminate()
+    worker.first("stopping")
+    worker.process.send_signal(signal.SIGINT)
+    worker.process.terminate()
+    assert worker.process.wait(60) == 0
+
+
+def test_a_stop_while_the_next_start_is_waited_for_is_heeded(start: Start) -> None:
+    worker = start(f"{SAY}sys.exit(1)")
+    until(lambda: len(worker.said("daemon ended unasked")) >= 4, "a long wait")
+    assert worker.stop() == 0
+
+
+def test_a_supervisor_that_is_killed_takes_the_daemon_along(start: Start) -> None:
+    worker = start(STUBBORN)
+    daemon = worker.first("up")["pid"]
+    worker.process.kill()
+    until(lambda: gone(daemon), "the daemon's end", every=0.02)
+
+
+# --- What the daemon gets, and what is heard of it -----------------------------------------------------------------
+
+
+def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
+    worker = start(
+        f"{SAY}say(message='up', **os.environ)", AWS_ENDPOINT_URL="http://127.0.0.1:9", CONSUMER_RESTARTS="0"
+    )
+    worker.process.wait(60)
+    found = worker.first("up")
+    directory = Path(found["CONSUMER_RUN_DIRECTORY"])
+    assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert found["PROMETHEUS_MULTIPROC_DIR"] == str(directory / "metrics")
+    assert found["CBOR_ENABLED"] == "false"
+    assert found["MALLOC_ARENA_MAX"] == "2"
+    assert directory.parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    "endpoint", [None, "https://kinesis.eu-north-1.amazonaws.com", "https://kinesis.cn-north-1.amazonaws.com.cn"]
+)
+def test_aws_itself_is_spoken_to_in_cbor(endpoint: str | None, tmp_path: Path) -> None:
+    assert "CBOR_ENABLED" not in supervisor.daemon_environment(settings(kinesis_endpoint=endpoint), {}, tmp_path)
+
+
+def test_a_folder_of_our_own_making_is_removed(start: Start) -> None:
+    worker = start(ENDS_WELL)
+    worker.first("up")
+    worker.stop()
+    assert not Path(worker.first("worker")["run_directory"]).exists()
+
+
+def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_path: Path) -> None:
+    named = tmp_path / "run"
+    (named / "metrics").mkdir(parents=True)
+    (named / "metrics" / "counter_1.db").touch()
+    (named / "stopping").touch()
+    look = "os.listdir(os.environ['CONSUMER_RUN_DIRECTORY']), os.listdir(os.environ['PROMETHEUS_MULTIPROC_DIR'])"
+    worker = start(f"{SAY}say(message='up', found=[{look}])", CONSUMER_RUN_DIRECTORY=str(named), CONSUMER_RESTARTS="0")
+    worker.process.wait(60)
+    files, metrics = worker.first("up")["found"]
+    assert (sorted(files), metrics) == (["classes", "consumer.properties", "lock", "metrics"], [])
+    assert named.exists()
+
+
+def test_ready_follows_what_the_daemon_says(start: Start) -> None:
+    sign = supervisor.INITIALISED.decode()
+    worker = start(
+        f"{SAY}signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"signal.signal(signal.SIGUSR1, lambda *_: say(message={sign!r}))\n"
+        "say(message='up', pid=os.getpid())\nwhile True: signal.pause()",
+        CONSUMER_SHUTDOWN_GRACE_SECONDS="20",
+    )
+    daemon = worker.first("up")["pid"]
+    assert (worker.get("/readyz"), worker.get("/livez")) == (503, 200)
+    os.kill(daemon, signal.SIGUSR1)
+    until(lambda: worker.get("/readyz") == 200, "the worker to be ready", every=0.02)
+    worker.process.terminate()
+    until(lambda: worker.get("/readyz") == 503, "the worker to be ready no more", every=0.02)
+    os.kill(daemon, signal.SIGKILL)
+    assert worker.process.wait(60) == 0
+
+
+def test_while_the_daemon_does_not_stay_up_its_end_is_told_and_the_worker_lives(start: Start) -> None:
+    worker = start(f"{SAY}sys.exit(3)", CONSUMER_RESTARTS="50")
+    until(
+        lambda: "the daemon is not running: the last one ended with 3" in worker.asked("/readyz")[1],
+        "the reason",
+        every=0.02,
+    )
+    assert worker.get("/livez") == 200
+    assert worker.stop() == 0
+
+
+def test_restarts_are_counted(start: Start) -> None:
+    worker = start(WAITS)
+    os.kill(worker.first("up")["pid"], signal.SIGKILL)
+    until(lambda: len(worker.said("up")) == 2, "the second daemon")
+    _, text = worker.asked("/metrics")
+    assert "consumer_daemon_restarts_total 1.0\n" in text
+    assert "consumer_daemon_up 1.0\n" in text
+    worker.stop()
+
+
+def test_what_is_no_json_is_told_as_a_line_of_ours(start: Start) -> None:
+    worker = start(f"{SAY}print('Error: could not create the JVM'); sys.exit(1)", CONSUMER_RESTARTS="0")
+    worker.process.wait(60)
+    (line,) = worker.said("Error: could not create the JVM")
+    assert line["logger"] == "consumer.daemon.java"
+
+
+def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    flood = (
+        f"{SAY}n = 0\nwhile True:\n say(message='x' * 10_000)\n n += 1\n n == 100 and open({str(up)!r}, 'w').close()"
+    )
+    command = [sys.executable, "-c", WORKER, flood]
+    process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE)
+    until(up.exists, "a megabyte of log that nobody reads")
+    process.terminate()
+    assert process.wait(60) == 0
+    assert process.stderr
+    process.stderr.close()
+
+
+# --- Before anything is started ------------------------------------------------------------------------------------
+
+
+def settings(**more: Any) -> Settings:
+    given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "dir:/tmp"}
+    return load(Settings, **given | more)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.daemon.java.installed_problems", lambda: ["one-1.0.jar: missing"])
+    (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
+    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
+    with pytest.raises(SettingsError) as refused:
+        supervisor.check(settings(properties=tmp_path), environment, "no-such-program process")
+    words = (
+        "AwsCredentialsProvider",
+        "Milis",
+        "PATH",
+        "PROMETHEUS",
+        "logback.xml",
+        "JAVA_HOME",
+        "one-1.0.jar",
+    )
+    assert len(refused.value.problems) == len(words)
+    for word, line in zip(words, refused.value.problems, strict=True):
+        assert word in line
+
+
+def test_a_sound_set_up_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.daemon.java.installed_problems", list)
+    supervisor.check(settings(), {"PATH": os.environ["PATH"]}, "true")
+
+
+@pytest.mark.parametrize(("address", "warnings"), [("127.0.0.1:0", 0), ("0.0.0.0:0", 1)])
+def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str, warnings: int) -> None:
+    worker = start(WAITS, CONSUMER_METRICS_ADDRESS=address)
+    worker.first("daemon started")
+    assert [line["level"] for line in worker.said("metrics leave this machine unprotected")] == ["WARNING"] * warnings
+
+
+def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path) -> None:
+    first = start(WAITS)
+    port = first.first("serving metrics")["port"]
+    command = [sys.executable, "-c", WORKER, WAITS]
+    second = subprocess.run(
+        command,
+        env=environment(tmp_path, CONSUMER_METRICS_ADDRESS=f"127.0.0.1:{port}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "CONSUMER_METRICS_ADDRESS: cannot listen" in second.stderr
+    assert "daemon started" not in second.stderr
+
+
+def test_worker_ids_are_never_the_same() -> None:
+    assert len({supervisor.make_worker_id() for _ in range(100)}) == 100
+
+
+def test_the_worker_is_killed_before_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.supervisor.supervisor.make_worker_id", lambda: "worker-1")
+    tight = settings(shutdown_grace_seconds=15, stop_timeout_seconds=16)
+    plan = supervisor.prepare(tight, tmp_path, {}, "true", ["true"])
+    assert 15 < plan.grace_seconds < 16
+
+
+# --- What a terminal shows -----------------------------------------------------------------------------------------
+
+
+def shown(terminal: int) -> str:
+    """All that was written to the terminal, until nobody has it open any more."""
+    seen = b""
+    with suppress(OSError):  # how a pseudo-terminal says that the other end is closed
+        while more := os.read(terminal, 65_536):
+            seen += more
+    return seen.decode()
+
+
+def test_on_a_terminal_all_lines_are_made_for_reading(tmp_path: Path) -> None:
+    line = "{'time': '2026-01-31T12:34:56.789+00:00', 'level': 'WARNING', 'logger': 'software.amazon.kinesis.X'"
+    program = f"{SAY}say(**{line}, 'message': 'from the JVM', 'error': 'java.E\\n\\tat X'}})\nos.write(1, b'bare\\n')"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", WORKER, program]
+    variables = environment(tmp_path, CONSUMER_RESTARTS="0")
+    process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    text = shown(ours)
+    os.close(ours)
+    assert process.wait(60) == 1
+
+    lines = text.split("\r\n")
+    start = next(number for number, each in enumerate(lines) if each.startswith("12:34:56.789"))
+    assert lines[start].endswith("WARNING \x1b[0m X from the JVM")
+    assert lines[start + 1 : start + 3] == ["    java.E", "    \\x09at X"]
+    assert [each for each in lines if each.endswith("consumer.daemon.java bare")]
+    assert [each for each in lines if re.search(r"consumer\.worker daemon started daemon=\d+$", each)]
+    assert '{"time"' not in text
