@@ -18,7 +18,7 @@ EVERY_SECONDS = 15.0
 UNREAD_SECONDS = 60.0
 """How long a lease may be without a record processor: a start takes seconds."""
 
-log = logging.getLogger("consumer.worker")
+log = logging.getLogger("consumer.supervisor")
 
 
 class LeaseWatch:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Connect = Callable[[], Application]
 """Makes the clients. Raises BotoCoreError when there is no such profile, for instance."""
 
-log = logging.getLogger("consumer.worker")
+log = logging.getLogger("consumer.supervisor")
 
 
 def examine(settings: Settings, connect: Connect) -> None:

@@ -19,7 +19,7 @@ LINES = 4_000
 _LONGEST = 65_536
 _FLUSH_SECONDS = 2.0
 
-_foreign = logging.getLogger("consumer.worker.java")
+_foreign = logging.getLogger("consumer.supervisor.java")
 
 
 class Relay:

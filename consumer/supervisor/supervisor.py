@@ -68,7 +68,7 @@ _ALL_STARTED_SECONDS = 3.0
 _NONE_COMES_SECONDS = 30.0
 """The same for a worker that holds none: the leader deals out leases every few seconds."""
 
-log = logging.getLogger("consumer.worker")
+log = logging.getLogger("consumer.supervisor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The record processor as it ships, but it can be held up (holds.py).
 
-Run it with `python -m tests.support.driven.held_child process`. The folder of the orders is the environment's TEST_HOLDS.
+Run it with `python -m tests.support.driven.held_child process`.
+
+The folder of the orders is the environment's TEST_HOLDS.
 """
 
 import os

@@ -1,6 +1,8 @@
 """A record processor in a process of its own, whose store writes where it should not.
 
-Run it with `python -m tests.support.faults.noisy`. It prints, writes to file descriptor 1, lets a child of its own do the same, and tries to read standard input.
+Run it with `python -m tests.support.faults.noisy`.
+
+It prints, writes to file descriptor 1, lets a child of its own do the same, and tries to read standard input.
 """
 
 import os

@@ -35,7 +35,7 @@ def ours(relay: Relay) -> Iterator[None]:
     """Our log lines go through the relay."""
     handler = logging.StreamHandler(relay)
     handler.setFormatter(JsonLines())
-    logger = logging.getLogger("consumer.worker")
+    logger = logging.getLogger("consumer.supervisor")
     logger.addHandler(handler)
     yield
     logger.removeHandler(handler)
@@ -73,7 +73,7 @@ def test_a_json_line_passes_untouched(relay: Relay, pipe: tuple[int, int]) -> No
 def test_any_other_line_becomes_one_of_ours(relay: Relay, pipe: tuple[int, int], text: str) -> None:
     say(relay, f"{text}\n".encode())
     (line,) = (parsed(line) for line in lines(pipe[0]))
-    assert (line["logger"], line["level"], line["message"]) == ("consumer.daemon.java", "WARNING", text)
+    assert (line["logger"], line["level"], line["message"]) == ("consumer.supervisor.java", "WARNING", text)
 
 
 def test_blank_lines_say_nothing(relay: Relay) -> None:

@@ -259,7 +259,7 @@ def test_out_of_memory_fetches_are_made_smaller_until_it_is_given_up_with_that_c
 
 
 def test_out_of_memory_the_heap_grows_first(start: Start) -> None:
-    unlimited = "from consumer.worker import memory\nmemory.limit = lambda: None\n"
+    unlimited = "from consumer.daemon import memory\nmemory.limit = lambda: None\n"
     one_shard = "subprocess.Popen(['sleep', '3600'])\n"
     worker = start(
         f"{SAY}{RECORDS}{one_shard}{EXHAUSTED}", before=unlimited, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="10"
@@ -512,7 +512,7 @@ def test_what_is_no_json_is_told_as_a_line_of_ours(start: Start) -> None:
     worker = start(f"{SAY}print('Error: could not create the JVM'); sys.exit(1)", CONSUMER_RESTARTS="0")
     worker.process.wait(60)
     (line,) = worker.said("Error: could not create the JVM")
-    assert line["logger"] == "consumer.daemon.java"
+    assert line["logger"] == "consumer.supervisor.java"
 
 
 def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
@@ -623,6 +623,6 @@ def test_on_a_terminal_all_lines_are_made_for_reading(tmp_path: Path) -> None:
     start = next(number for number, each in enumerate(lines) if each.startswith("12:34:56.789"))
     assert lines[start].endswith("WARNING \x1b[0m X from the JVM")
     assert lines[start + 1 : start + 3] == ["    java.E", "    \\x09at X"]
-    assert [each for each in lines if each.endswith("consumer.daemon.java bare")]
+    assert [each for each in lines if each.endswith("consumer.supervisor.java bare")]
     assert [each for each in lines if re.search(r"consumer\.worker daemon started daemon=\d+$", each)]
     assert '{"time"' not in text
