@@ -86,6 +86,7 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
         trial.put(500)
         settled(trial)
 
+        fill(inside)  # what has exited left some room, enough for a few records
         trial.source = history
         trial.put(1_600)
         trial.until_said("waiting", part="quarantine")
