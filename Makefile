@@ -95,8 +95,8 @@ schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: docs
-docs: env ## write docs/metrics.md and the Grafana dashboard anew
-	@$(PY) -m consumer.monitoring.metrics docs/metrics.md
+docs: env ## write docs/reference/metrics.md and the Grafana dashboard anew
+	@$(PY) -m consumer.monitoring.metrics docs/reference/metrics.md
 	@$(PY) -m deploy.dashboard deploy/grafana/consumer.json
 
 .PHONY: lambda-zip

@@ -274,7 +274,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "limits-consumer",
         "title": TITLE,
-        "description": "What the limits consumer tells Prometheus: docs/metrics.md, docs/operations.md.",
+        "description": "What the limits consumer tells Prometheus: docs/reference/metrics.md, docs/how-to/operate.md.",
         "tags": ["kinesis", "limits-consumer"],
         "schemaVersion": 39,
         "version": 1,

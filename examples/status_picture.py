@@ -1,4 +1,4 @@
-"""Draws docs/status.svg from a real run: `python -m examples.status_picture docs/status.svg`.
+"""Draws docs/images/status.svg from a real run: `python -m examples.status_picture docs/images/status.svg`.
 
 Two workers share four shards of a stream on this machine. One is killed, so that its shards fall behind; what
 `consumer status` then shows is the picture. It also prints what the processes of the other keep in memory.

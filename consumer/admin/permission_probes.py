@@ -1,7 +1,7 @@
 """Requests that show what a role may do and change nothing: each write has a condition that no item can meet.
 
 The key that is asked for holds a NUL, which no shard, worker or user has in its name. What cannot be tried without
-an effect is not tried (docs/operations.md).
+an effect is not tried (docs/how-to/operate.md).
 """
 
 import base64

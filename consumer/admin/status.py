@@ -10,7 +10,7 @@ from consumer.leases.kcl_tables import TRIM_HORIZON, Lease, Tables
 
 
 class Problem(StrEnum):
-    """What may be wrong with a shard. The values are those of `consumer status --json` (docs/operations.md)."""
+    """What may be wrong with a shard. The values are those of `consumer status --json` (docs/how-to/operate.md)."""
 
     NO_LEASE = "no-lease"
     UNOWNED = "unowned"

@@ -2,7 +2,7 @@
 
 The mapping must have `FunctionResponseTypes: [ReportBatchItemFailures]`. It then takes the one identifier in
 `batchItemFailures` as its checkpoint: everything from that record on comes again, everything before it is done.
-Without the setting AWS ignores the answer, and the records named in it are lost (docs/lambda.md).
+Without the setting AWS ignores the answer, and the records named in it are lost (docs/how-to/run-on-lambda.md).
 
 A pipe's event is a list of records, and its failures are named by `eventID`. AWS does not say whether a pipe repeats
 only the records that are named or everything from the first one on, so all of those are named.

@@ -11,7 +11,7 @@ _ID = TypeAdapter(Id)
 
 
 def an_id(value: str) -> str:
-    """An id as events have it (docs/events.md). Raises BadParameter, a usage error."""
+    """An id as events have it (docs/reference/events.md). Raises BadParameter, a usage error."""
     try:
         return _ID.validate_python(value)
     except ValidationError:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a record is quarantined. The wire values are part of the contract (docs/events.md)."""
+    """Why a record is quarantined. The wire values are part of the contract (docs/reference/events.md)."""
 
     RECORD_DATA = "RECORD_DATA"
     ENCODING = "ENCODING"

@@ -1,6 +1,6 @@
 """What each type of event does to a limit, and what in it contradicts the state it meets.
 
-A new type is a model in events.py, a function here, and a line in EVENTS (docs/adding-an-event-type.md).
+A new type is a model in events.py, a function here, and a line in EVENTS (docs/how-to/add-an-event-type.md).
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,6 +1,6 @@
 """The events of a limit: the models, and `decode`, which turns a record's bytes into one of them.
 
-Field names, types and bounds are the contract's (docs/events.md). Unknown fields are let through.
+Field names, types and bounds are the contract's (docs/reference/events.md). Unknown fields are let through.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """The JSON Schemas of the events and of the view, made from the models: `python -m consumer.limits.schema docs/schema`.
 
-A schema says less than the models do: see "What the schemas cannot say" in docs/events.md.
+A schema says less than the models do: see "What the schemas cannot say" in docs/reference/events.md.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The state of a limit: registers that each remember which event wrote them, and their join.
 
 `merge` is commutative, associative and idempotent. That is the whole safety argument of the service: any order,
-duplication, split into batches and number of writers ends in the same state (docs/reliability.md).
+duplication, split into batches and number of writers ends in the same state (docs/explanation/reliability.md).
 """
 
 from collections.abc import Iterator

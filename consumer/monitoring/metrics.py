@@ -1,8 +1,8 @@
 """Every metric of the service: name, meaning, unit and labels, in one place; and what a batch adds to them.
 
 Names and units follow the Prometheus conventions. Where the figures go is the business of a Sink: Prometheus files
-for the record processors and the supervisor, CloudWatch's embedded metric format for Lambda. docs/metrics.md is made
-from this module: `make docs`.
+for the record processors and the supervisor, CloudWatch's embedded metric format for Lambda. `make docs` writes
+docs/reference/metrics.md from this module.
 """
 
 import argparse
@@ -273,7 +273,7 @@ def nothing_yet(warnings: Iterable[str], answers: Iterable[str]) -> Iterator[Mea
         yield Measurement(CHECKPOINTS, 0, (answer,))
 
 
-# --- docs/metrics.md -----------------------------------------------------------------------------------------------
+# --- docs/reference/metrics.md -------------------------------------------------------------------------------------
 
 _OPENING = """\
 # Metrics
@@ -294,7 +294,10 @@ age, and keeps growing when nobody updates it.
 _SECTIONS = (
     (
         "The core",
-        "Told by each record processor; by the Lambda function as CloudWatch metrics ([lambda.md](lambda.md)).",
+        (
+            "Told by each record processor; by the Lambda function as CloudWatch metrics "
+            "([Running on Lambda](../how-to/run-on-lambda.md))."
+        ),
         CORE,
     ),
     ("A shard", "Told by each record processor.", SHARD),
@@ -303,7 +306,7 @@ _SECTIONS = (
 
 
 def document() -> str:
-    """The text of docs/metrics.md."""
+    """The text of docs/reference/metrics.md."""
     return "\n".join([_OPENING, *(_section(*section) for section in _SECTIONS)])
 
 
@@ -323,8 +326,8 @@ def _row(metric: Metric) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes what docs/metrics.md says of the metrics.")
-    parser.add_argument("file", type=Path, help="where to, for instance docs/metrics.md")
+    parser = argparse.ArgumentParser(description="Writes what docs/reference/metrics.md says of the metrics.")
+    parser.add_argument("file", type=Path, help="where to, for instance docs/reference/metrics.md")
     parser.parse_args().file.write_text(document(), encoding="utf-8")
 
 

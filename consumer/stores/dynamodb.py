@@ -1,7 +1,7 @@
 """States in a DynamoDB table, one item each; written by conditional PartiQL statements, 25 a request.
 
 boto3 costs about a millisecond of CPU a request, whatever it carries: that is why they are batched.
-What the statements answer was tried on DynamoDB Local and is described in docs/decisions.md.
+What the statements answer was tried on DynamoDB Local and is described in docs/decisions/.
 """
 
 import hashlib

@@ -158,7 +158,7 @@ def test_a_row_that_was_put_back_as_it_was_goes_on(dynamo: Dynamo, repository: E
 def test_a_row_changed_by_hand_that_keeps_its_version_is_overwritten_by_a_writer_that_has_it_cached(
     dynamo: Dynamo, repository: ErasableRepository[LimitState]
 ) -> None:
-    """Why a row is forgotten, and not edited (docs/operations.md)."""
+    """Why a row is forgotten, and not edited (docs/how-to/operate.md)."""
     core = Core(repository)
     core.deliver(created(1))
     row = row_of(found(repository, KEY).state)

@@ -4,7 +4,7 @@ MiniStack grants everything to everybody, so each part plays under an access key
 down, and compared with the policies of the role that the part has in AWS: all that was asked must be allowed, and all
 that is allowed must have been asked, or be explained here.
 
-What MiniStack cannot do of the templates stands in docs/testing.md.
+What MiniStack cannot do of the templates stands in docs/how-to/test.md.
 """
 
 import json

@@ -222,7 +222,7 @@ def test_33_a_function_with_time_answers_before_it_is_up(seed: int) -> None:
 
 
 def test_33_without_report_batch_item_failures_the_unsettled_are_lost() -> None:
-    """Why docs/lambda.md insists on the setting: here, the oracle misses what the store could not take."""
+    """Why docs/how-to/run-on-lambda.md insists on it: the oracle misses what the store could not take."""
     random = Random(1)
     runtime, put = Runtime(random, 0.0, (0.0, 100.0), 30.0), a_stream(random)
     mapping = deliver(runtime, put, Settings(batch_size=RECORDS, report_batch_item_failures=False))

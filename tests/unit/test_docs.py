@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FAULTS = ROOT / "tests" / "faults"
 ROWS = range(1, 44)
-DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")))
+DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -28,7 +28,7 @@ def test_what_a_document_links_to_is_there(document: Path) -> None:
     assert [link for link in links if not _leads_somewhere(document, link)] == []
 
 
-@pytest.mark.parametrize("name", ["security.md", "reliability.md"])
+@pytest.mark.parametrize("name", ["explanation/security.md", "explanation/reliability.md"])
 def test_the_tests_that_a_document_names_are_there(name: str) -> None:
     named = NAMED_FILE.findall((ROOT / "docs" / name).read_text(encoding="utf-8"))
     assert named
@@ -36,7 +36,7 @@ def test_the_tests_that_a_document_names_are_there(name: str) -> None:
 
 
 def test_each_fault_has_its_test_and_the_table_says_which() -> None:
-    table = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "explanation" / "reliability.md").read_text(encoding="utf-8")
     rows = [(int(row[1]), NAMED_FILE.findall(row[0])) for row in ROW.finditer(table)]
     assert [row for row, _ in rows] == [*ROWS]
     assert {row: {file for file in named if _is_of_faults(file)} for row, named in rows} == _tests_by_row()

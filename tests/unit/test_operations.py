@@ -1,4 +1,4 @@
-"""docs/operations.md has what somebody looks for in it: each alert, each note of the status, each line of the log."""
+"""docs/how-to/operate.md explains each alert, each note of the status, each line of the log."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from consumer.leases.kcl_tables import Layout, Lease, Tables
 from consumer.monitoring import metrics
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "operations.md").read_text()
+TEXT = (ROOT / "docs" / "how-to" / "operate.md").read_text()
 HEADINGS = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
 LOGGED = re.compile(
     r'\b(?:log|logging\.getLogger\(__name__\))\.(?:info|warning|error|critical|exception)\(\s*"([^"%]+)"'
@@ -67,7 +67,7 @@ def test_every_field_of_the_status_is_named() -> None:
 
 def test_every_message_of_the_log_is_named() -> None:
     """Those of the service; the Lambda's and the daemon's are others."""
-    paths = [path for path in (ROOT / "consumer").rglob("*.py") if path.name not in ("awslambda.py", "deadline.py")]
+    paths = [path for path in (ROOT / "consumer").rglob("*.py") if path.name not in ("handler.py", "deadline.py")]
     sources = [path.read_text() for path in paths]
     messages = {message for source in sources for message in LOGGED.findall(source)}
     assert {"batch", "quarantined", "waiting", "daemon started", "log lines dropped: nobody read stderr"} <= messages
@@ -84,4 +84,4 @@ def test_its_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
     files = [link.partition("#")[0] for link in links if not link.startswith("#")]
-    assert [file for file in files if not (ROOT / "docs" / file).exists()] == []
+    assert [file for file in files if not (ROOT / "docs" / "how-to" / file).exists()] == []

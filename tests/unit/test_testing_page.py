@@ -1,4 +1,4 @@
-"""docs/testing.md names the emulators' versions, the files and the targets as they are."""
+"""docs/how-to/test.md names the emulators' versions, the files and the targets as they are."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.place import KINDS
 
-PAGE = Path(ROOT, "docs", "testing.md").read_text(encoding="utf-8")
+PAGE = Path(ROOT, "docs", "how-to", "test.md").read_text(encoding="utf-8")
 CONFORMANCE = ROOT / "tests" / "conformance"
 
 

@@ -171,7 +171,7 @@ def test_nothing_on_the_dashboard_names_a_data_source_of_somebodys() -> None:
 def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-    assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook_url"] == f"docs/how-to/operate.md#{rule['alert'].lower()}"
     labels = set().union(*(KNOWN[name] for name in names(parse(rule["expr"]))))
     assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["description"])) <= labels
 

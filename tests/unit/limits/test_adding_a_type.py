@@ -1,4 +1,4 @@
-"""docs/adding-an-event-type.md holds: its code, run as it stands there, adds a type that the core keeps."""
+"""docs/how-to/add-an-event-type.md holds: its code, run as it stands there, adds a type that the core keeps."""
 
 import re
 import time
@@ -21,7 +21,7 @@ from consumer.limits.view import view
 from tests.support.generators.events import Event, created, progress_changed, records
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "adding-an-event-type.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "add-an-event-type.md").read_text(encoding="utf-8")
 MODEL, CHANGE, DOUBTS, REGISTRATION, TRIAL, MEANING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NAME = "USER_LIMIT_PROGRESS_CORRECTED"
 

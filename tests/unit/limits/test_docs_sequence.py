@@ -1,4 +1,4 @@
-"""docs/events.md holds: its tables of refusals are tried, and its sequence of events is replayed, line by line."""
+"""docs/reference/events.md holds: its refusals are tried, its sequence of events is replayed, line by line."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ from tests.support.generators.events import START
 from tests.support.simulation.core import Core
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
 EXAMPLES: list[dict[str, Any]] = json.loads((ROOT / "examples" / "events.json").read_text())
 SOUND = ("e-anna-02", "e-anna-06", "e-anna-08")
 """A CREATED, a PROGRESS_CHANGED and a RESET of the examples."""

@@ -31,8 +31,8 @@ UNITS = ("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_
 
 
 def test_the_document_is_what_the_module_says() -> None:
-    written = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    assert written == metrics.document(), "docs/metrics.md is out of date: run `make docs`"
+    written = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    assert written == metrics.document(), "docs/reference/metrics.md is out of date: run `make docs`"
 
 
 def test_every_metric_is_in_one_list_and_documented() -> None:

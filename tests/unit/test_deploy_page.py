@@ -1,4 +1,4 @@
-"""Every command of deploy/README.md: `aws` operations and their options are AWS's, parameters the templates'."""
+"""Every command of docs/how-to/deploy.md: `aws` operations and their options are AWS's, parameters the templates'."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from botocore.model import OperationModel
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import template
 
-README = Path(ROOT, "deploy", "README.md")
+README = Path(ROOT, "docs", "how-to", "deploy.md")
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
     "configure set": set(),
