@@ -95,9 +95,8 @@ schema: env ## write the JSON Schema of the events anew
 	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: docs
-docs: env ## write docs/reference/metrics.md and the Grafana dashboard anew
-	@$(PY) -m consumer.monitoring.metrics docs/reference/metrics.md
-	@$(PY) -m deploy.dashboard deploy/grafana/consumer.json
+docs: env ## write the generated pages, pictures and the Grafana dashboard
+	@$(PY) -m docs_generator
 
 .PHONY: lambda-zip
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)

@@ -1,0 +1,21 @@
+"""Every generated file and the function that returns its text. A new one is a line here."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from consumer.monitoring import metrics
+from deploy import dashboard
+from docs_generator import cli, decisions, pictures, settings
+
+FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {
+        "docs/reference/settings.md": settings.page,
+        "docs/reference/cli.md": cli.page,
+        "docs/reference/metrics.md": metrics.document,
+        "docs/decisions/index.md": decisions.index,
+        "docs/images/rooms.svg": pictures.rooms,
+        "docs/images/record.svg": pictures.record,
+        "docs/images/processes.svg": pictures.processes,
+        "deploy/grafana/consumer.json": dashboard.text,
+    }
+)
