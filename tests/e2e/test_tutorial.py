@@ -1,0 +1,125 @@
+"""docs/tutorial.md holds: its commands, run in order in a fresh copy of the checkout, print what the page shows."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.driven.processes import LEASH, LOOPBACK, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "tutorial.md"
+BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+NOT_COPIED = shutil.ignore_patterns(".*", "dist", "build", "node_modules", "*.egg-info", "__pycache__")
+ENVIRONMENTS = (".venv", ".venv-ministack")
+OLD = 946_684_800
+"""A time before any environment was made, so that `make env` finds them up to date in the copy."""
+MARK = "--- end of a block"
+SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Block:
+    """`kind`: `sh`, `text` (what the `sh` before it prints) or `python` (what is added to `file`)."""
+
+    kind: str
+    file: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    page = PAGE.read_text(encoding="utf-8")
+    return [Block(found["kind"], found["file"] or "", found["text"]) for found in BLOCK.finditer(page)]
+
+
+def inserted(before: str, added: str) -> str:
+    """As the page says: where the first or the last line of `added` is, else at the end."""
+    first, *_, last = added.splitlines(keepends=True)
+    places = [line for line in (first, last) if f"\n{line}" in before]
+    if not places:
+        return f"{before}\n\n{added}" if before else added
+    (line,) = places
+    assert before.count(f"\n{line}") == 1, f"not one place for {line!r}"
+    return before.replace(f"\n{line}", f"\n{added}")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout that shares its environments."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
+    for path in copy.rglob("*"):
+        os.utime(path, (OLD, OLD))
+    for name in ENVIRONMENTS:
+        (copy / name).symlink_to(ROOT / name)
+    return copy
+
+
+def script(steps: list[Block], checkout: Path) -> str:
+    """The page as one script for bash: its commands, and its additions to files."""
+    lines = ["set -eu -o pipefail"]
+    contents: dict[Path, str] = {}
+    for number, step in enumerate(steps):
+        if step.kind == "sh":
+            lines += [step.text, f"echo '{MARK}'"]
+        elif step.kind == "python":
+            target = checkout / step.file
+            before = contents.get(target) or (target.read_text(encoding="utf-8") if target.exists() else "")
+            contents[target] = inserted(before, step.text)
+            version = checkout.with_name(f"version-{number}")
+            version.write_text(contents[target], encoding="utf-8")
+            lines.append(f"cp '{version}' '{target}'")
+    return "\n".join(lines).replace(":4566", f":{(port := free_port())}").replace("=4566", f"={port}")
+
+
+@pytest.fixture
+def printed(checkout: Path) -> list[str]:
+    """What each block of commands prints."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(checkout.parent),
+        "PYTHONPATH": str(checkout),
+        "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
+    }
+    output = checkout.with_name("output.txt")
+    command = [sys.executable, "-I", "-S", str(LEASH), "bash", "-c", script(blocks(), checkout)]
+    with (
+        output.open("w") as stdout,
+        subprocess.Popen(
+            command, cwd=checkout, env=environment, stdin=subprocess.PIPE, stdout=stdout, start_new_session=True
+        ) as shell,
+    ):
+        try:
+            code = shell.wait(SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    text = output.read_text(encoding="utf-8")
+    assert code == 0, text
+    return text.split(f"{MARK}\n")
+
+
+def test_the_tutorial_prints_what_it_shows(printed: list[str]) -> None:
+    steps = blocks()
+    commands = [number for number, step in enumerate(steps) if step.kind == "sh"]
+    for number, output in zip(commands, printed, strict=False):
+        if number + 1 < len(steps) and steps[number + 1].kind == "text":
+            assert matches(steps[number + 1].text, output), f"{steps[number].text}prints\n{output}"
+    assert len(printed) == len(commands) + 1
+
+
+def matches(shown: str, output: str) -> bool:
+    """Line by line, but for empty lines and the width of blanks; `...` stands for anything."""
+    pattern = [re.escape(line).replace(r"\.\.\.", ".*") for line in _lines(shown)]
+    return re.fullmatch("\n".join(pattern), "\n".join(_lines(output))) is not None
+
+
+def _lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
