@@ -42,6 +42,11 @@ env: .venv/.verified .venv-ministack/.locked ## make .venv and .venv-ministack, 
 demo: env ## show the service at work on this machine
 	@$(PY) -m examples.demo
 
+.PHONY: fmt
+fmt: env ## fix what lint can fix, format
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
 .PHONY: check
 check: env .venv-deploy/.locked ## lint, format, types, architecture, deployment
 	$(PY) -m ruff check
