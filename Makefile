@@ -103,6 +103,11 @@ schema: env ## write the JSON Schema of the events anew
 docs: env ## write the generated pages, pictures and the Grafana dashboard
 	@$(PY) -m docs_generator
 
+.PHONY: docs-site
+docs-site: env .venv-docs/.locked ## build the documentation's site into dist/site and check it
+	.venv-docs/bin/zensical build --strict
+	$(PY) -m pytest tests/site
+
 .PHONY: lambda-zip
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
 	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
@@ -126,6 +131,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
+	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
 	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
@@ -142,7 +148,7 @@ clean: ## remove all that was made here
 	@! grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts || \
 		grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts | sort -r | xargs umount
 	@rm -rf .venv .venv-* .tools .image build dist *.egg-info
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is the last thing its recipe makes, and a recipe starts from nothing: an interrupted one is done over.
@@ -169,6 +175,7 @@ clean: ## remove all that was made here
 # The environments beside .venv, one for each lock of the same name.
 FOR_ministack := the AWS emulator of tests and demo
 FOR_deploy := what checks and describes the deployment
+FOR_docs := what makes the documentation's site
 FOR_localstack := LocalStack, without a container (some minutes)
 FOR_lock := uv, which writes the locks
 # What is needed before: some of LocalStack's packages come as sources.
