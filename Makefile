@@ -42,6 +42,11 @@ env: .venv/.verified .venv-ministack/.locked ## make .venv and .venv-ministack, 
 demo: env ## show the service at work on this machine
 	@$(PY) -m examples.demo
 
+.PHONY: screenshots
+screenshots: env ## write docs/images/demo.svg and status.svg, from real runs
+	@$(PY) -m examples.demo_picture docs/images/demo.svg
+	@$(PY) -m examples.status_picture docs/images/status.svg
+
 .PHONY: fmt
 fmt: env ## fix what lint can fix, format
 	$(PY) -m ruff check --fix

@@ -41,7 +41,7 @@ def main() -> None:
     console = Console(highlight=False)
     try:
         with TemporaryDirectory(prefix="demo-") as directory:
-            _show(console, Path(directory), options.events, options.seed)
+            show(console, Path(directory), options.events, options.seed)
     except KeyboardInterrupt:
         console.print("interrupted: everything that was started is stopped")
         sys.exit(130)
@@ -58,7 +58,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _show(console: Console, directory: Path, events: int, seed: int) -> None:
+def show(console: Console, directory: Path, events: int, seed: int) -> None:
+    """The whole demo, printed to `console`; `directory` takes its files."""
     records = _records(events, seed)
     console.print("starting MiniStack (Kinesis and DynamoDB on this machine)")
     with ministack() as aws:
