@@ -41,6 +41,13 @@ class Kinesis:
         summary = self.client.describe_stream_summary(StreamName=NAME)
         return summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
 
+    def is_gone(self) -> bool:
+        try:
+            self.client.describe_stream_summary(StreamName=NAME)
+        except self.client.exceptions.ResourceNotFoundException:
+            return True
+        return False
+
 
 @contextmanager
 def made(endpoint: str) -> Iterator[Kinesis]:
@@ -82,6 +89,7 @@ def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
     assert kinesis.stream.ending(SHARD) is Ending.STREAM_GONE
     with pytest.raises(Unavailable):
         kinesis.stream.oldest_from(first)
+    until(kinesis.is_gone, "the stream to be gone")
     assert kinesis.stream.record_at(first) is None
 
 
