@@ -35,7 +35,7 @@ REQUESTS = 8
 """Requests of one process under way at once."""
 
 QUARANTINE_REQUESTS = 16
-"""The same, to the quarantine: half of the records that the core puts there together (processor.ASIDE)."""
+"""The same, to the quarantine: half of the records that the core puts there together (processor.QUARANTINE_GROUP)."""
 
 
 def client(

@@ -62,14 +62,14 @@ class StockLevels:
     def key(self, event: Count) -> Key:
         return (event.warehouse, event.product)
 
-    def change(self, event: Count) -> Count:
+    def state_of(self, event: Count) -> Count:
         return event
 
     def merge(self, left: Count, right: Count) -> Count:
         return max(left, right, key=lambda count: (count.at, count.sheet, count.pieces))
 
-    def review(self, met: Count | None, event: Count) -> Review:
-        return Review(repeated=met == event)
+    def review(self, stored: Count | None, event: Count) -> Review:
+        return Review(repeated=stored == event)
 
     def dump(self, kept: Count) -> dict[str, Plain]:
         return kept.model_dump()

@@ -67,7 +67,7 @@ def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
         judgement = projection.review(state, event)
     except Rejected as rejected:
         return Folded(state, (RecordOutcome(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
-    change = projection.change(event)
+    change = projection.state_of(event)
     merged = change if state is None else projection.merge(state, change)
     if merged != state:
         outcome = Outcome.APPLIED

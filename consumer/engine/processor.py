@@ -28,11 +28,11 @@ S = TypeVar("S")
 ROUND = 200
 """Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
 
-ASIDE = 32
+QUARANTINE_GROUP = 32
 """Records put into the quarantine together, a request each: two in a row for each of bootstrap.QUARANTINE_REQUESTS.
 Before each group a record processor shows life, and a Lambda invocation checks its deadline."""
 
-ASIDE_BYTES = 4 * 1024 * 1024
+QUARANTINE_GROUP_BYTES = 4 * 1024 * 1024
 """Their data together, unless it is one alone: what is written is held a second time, in base64."""
 
 PARTS = 10
@@ -245,7 +245,7 @@ class Processor(Generic[E, S]):
         with suppress(GaveUp):
             self._store(batch, retry_policy)
             with self._timed(batch, "quarantine"):
-                self._set_aside(batch, retry_policy)
+                self._quarantine_rejected(batch, retry_policy)
         return batch.result()
 
     def correlation_id(self, record: Record) -> str | None:
@@ -349,11 +349,11 @@ class Processor(Generic[E, S]):
         batch.conflicts += len(saved.conflicts)
         return saved
 
-    def _set_aside(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
+    def _quarantine_rejected(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
         self._mind_the_breaker(batch)
         # the first record of an aggregate last: it may replace the whole, which was refused at another time
         kept = sorted(batch.entries(), key=lambda each: _in_place_of_whole(each[0].record))
-        for group in groups(kept, lambda each: len(each[0].record.data), ASIDE, ASIDE_BYTES):
+        for group in groups(kept, lambda each: len(each[0].record.data), QUARANTINE_GROUP, QUARANTINE_GROUP_BYTES):
             entries = [entry for entry, _ in group]
             persist("quarantine", retry_policy, partial(self._put, list(entries)))
             batch.quarantined += entries

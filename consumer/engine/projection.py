@@ -69,7 +69,7 @@ class Projection(Codec[S], Protocol[E, S]):
 
     def key(self, event: E) -> Key: ...
 
-    def change(self, event: E) -> S:
+    def state_of(self, event: E) -> S:
         """The state that the event alone leads to."""
         ...
 
@@ -79,6 +79,6 @@ class Projection(Codec[S], Protocol[E, S]):
         """The id under which the event's producer knows it, for logs; None when it tells none."""
         ...
 
-    def review(self, met: S | None, event: E) -> Review:
+    def review(self, stored: S | None, event: E) -> Review:
         """Holds an event against the state it is about to be merged into, if there is one. Raises Rejected."""
         ...

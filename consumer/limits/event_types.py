@@ -37,7 +37,7 @@ LARGEST_JUMP = 1_000_000
 @dataclass(frozen=True, slots=True)
 class EventType:
     model: type[LimitEvent]
-    change: Callable[[Any], LimitState]
+    state_of: Callable[[Any], LimitState]
     """The state the event alone leads to."""
     warnings_of: Callable[[Any, LimitState | None], Iterator[str]]
     """What is odd about the event, by itself and beside the older state it meets, if any."""
@@ -78,17 +78,17 @@ def reset(event: UserLimitReset) -> LimitState:
     )
 
 
-def warnings_of_creation(_event: UserLimitCreated, _met: LimitState | None) -> Iterator[str]:
+def warnings_of_creation(_event: UserLimitCreated, _stored: LimitState | None) -> Iterator[str]:
     return iter(())
 
 
-def warnings_of_progress(event: UserLimitProgressChanged, met: LimitState | None) -> Iterator[str]:
-    payload, value = event.payload, _value_of(met)
+def warnings_of_progress(event: UserLimitProgressChanged, stored: LimitState | None) -> Iterator[str]:
+    payload, value = event.payload, _value_of(stored)
     if payload.amount < 0:
         yield NEGATIVE_AMOUNT
     if payload.progress < 0:
         yield NEGATIVE_PROGRESS
-    if met is not None and payload.previous_progress != met.used:
+    if stored is not None and payload.previous_progress != stored.used:
         yield PROGRESS_DRIFT
     if value is not None and payload.remaining_amount is not None and value != _value_after(event):
         yield VALUE_DRIFT
@@ -96,9 +96,9 @@ def warnings_of_progress(event: UserLimitProgressChanged, met: LimitState | None
         yield OVER_LIMIT
 
 
-def warnings_of_reset(event: UserLimitReset, met: LimitState | None) -> Iterator[str]:
-    value = _value_of(met)
-    if met is not None and event.payload.reset_amount != met.used:
+def warnings_of_reset(event: UserLimitReset, stored: LimitState | None) -> Iterator[str]:
+    value = _value_of(stored)
+    if stored is not None and event.payload.reset_amount != stored.used:
         yield RESET_DRIFT
     if value is not None and value != _value_before(event):
         yield VALUE_DRIFT
@@ -126,25 +126,25 @@ WARNINGS = (
 """Every kind of warning; that of odd times is told by the place of the time."""
 
 
-def own_doubts(event: LimitEvent) -> Iterator[str]:
+def warnings_of_times(event: LimitEvent) -> Iterator[str]:
     """What is odd about an event of any type, by itself."""
     return (f"{ODD_TIME}:{place}" for place in odd_times(event))
 
 
-def doubts_of_order(event: LimitEvent, met: LimitState) -> Iterator[str]:
+def warnings_of_order(event: LimitEvent, stored: LimitState) -> Iterator[str]:
     """What is odd about its place among the events of the limit."""
-    stamp, last = stamp_of(event), met.last
-    if any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in met.stamps()):
+    stamp, last = stamp_of(event), stored.last
+    if any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in stored.stamps()):
         yield SEQUENCE_CONFLICT
     if stamp.sequence - last.sequence > LARGEST_JUMP:
         yield SEQUENCE_JUMP
-    if stamp.sequence < last.sequence and stamp.at > last.at and not repeats(met, stamp):
+    if stamp.sequence < last.sequence and stamp.at > last.at and not repeats(stored, stamp):
         yield TIME_DRIFT
 
 
-def repeats(met: LimitState, stamp: Stamp) -> bool:
+def repeats(stored: LimitState, stamp: Stamp) -> bool:
     """Whether the limit remembers the very event."""
-    return any(stamp[:2] == known[:2] for known in met.stamps())
+    return any(stamp[:2] == known[:2] for known in stored.stamps())
 
 
 def stamp_of(event: LimitEvent) -> Stamp:
@@ -167,8 +167,8 @@ def _register(stamp: Stamp, value: Any) -> Register[Any] | None:
     return None if value is None else Register(stamp, value)
 
 
-def _value_of(met: LimitState | None) -> Decimal | None:
-    known = met.known_value if met else None
+def _value_of(stored: LimitState | None) -> Decimal | None:
+    known = stored.known_value if stored else None
     return known.value if known else None
 
 

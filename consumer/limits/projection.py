@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Key, Plain, Review
 from consumer.limits import codec, events, state
-from consumer.limits.event_types import EVENTS, EventType, doubts_of_order, own_doubts, repeats, stamp_of
+from consumer.limits.event_types import EVENTS, EventType, repeats, stamp_of, warnings_of_order, warnings_of_times
 from consumer.limits.events import MAX_SEQUENCE, LimitEvent
 from consumer.limits.state import LimitState
 
@@ -38,27 +38,27 @@ class Limits:
     def key(self, event: LimitEvent) -> Key:
         return (event.payload.user_id, event.payload.user_limit_id)
 
-    def change(self, event: LimitEvent) -> LimitState:
-        return self.types[event.type].change(event)
+    def state_of(self, event: LimitEvent) -> LimitState:
+        return self.types[event.type].state_of(event)
 
     def merge(self, left: LimitState, right: LimitState) -> LimitState:
         return state.merge(left, right)
 
-    def review(self, met: LimitState | None, event: LimitEvent) -> Review:
-        if met is None:
-            return Review(warnings=tuple(self._doubts(event, None)))
-        _refuse_other_identity(met, event)
-        stamp, warnings = stamp_of(event), list(doubts_of_order(event, met))
-        if stamp > met.last:
-            warnings += self._doubts(event, met)
-        elif self.merge(met, self.change(event)) != met:
+    def review(self, stored: LimitState | None, event: LimitEvent) -> Review:
+        if stored is None:
+            return Review(warnings=tuple(self._warnings_of(event, None)))
+        _refuse_other_identity(stored, event)
+        stamp, warnings = stamp_of(event), list(warnings_of_order(event, stored))
+        if stamp > stored.last:
+            warnings += self._warnings_of(event, stored)
+        elif self.merge(stored, self.state_of(event)) != stored:
             # older than the state, it cannot be held against it, only against itself
-            warnings += self._doubts(event, None)
-        return Review(repeated=repeats(met, stamp), warnings=tuple(warnings))
+            warnings += self._warnings_of(event, None)
+        return Review(repeated=repeats(stored, stamp), warnings=tuple(warnings))
 
-    def _doubts(self, event: LimitEvent, met: LimitState | None) -> Iterator[str]:
-        yield from own_doubts(event)
-        yield from self.types[event.type].warnings_of(event, met)
+    def _warnings_of(self, event: LimitEvent, stored: LimitState | None) -> Iterator[str]:
+        yield from warnings_of_times(event)
+        yield from self.types[event.type].warnings_of(event, stored)
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)
@@ -71,8 +71,8 @@ class Limits:
         return known.model if known else None
 
 
-def _refuse_other_identity(met: LimitState, event: LimitEvent) -> None:
-    if event.payload.brand_id != met.brand_id:
+def _refuse_other_identity(stored: LimitState, event: LimitEvent) -> None:
+    if event.payload.brand_id != stored.brand_id:
         raise Rejected(Reason.IDENTITY, "payload.brandId: differs from the stored limit's")
-    if event.payload.currency_code != met.currency_code:
+    if event.payload.currency_code != stored.currency_code:
         raise Rejected(Reason.IDENTITY, "payload.currencyCode: differs from the stored limit's")

@@ -312,7 +312,7 @@ def has_effect(runtime: Runtime, sample: Sample) -> bool:
         return True
     key = LIMITS.key(decoded)
     found = runtime.kept.load([key]).get(key)
-    return found is not None and LIMITS.merge(found.state, LIMITS.change(decoded)) == found.state
+    return found is not None and LIMITS.merge(found.state, LIMITS.state_of(decoded)) == found.state
 
 
 def stored(runtime: Runtime) -> dict[Key, dict[str, object]]:

@@ -114,15 +114,15 @@ def histories(size: int = 12, sequences: SearchStrategy[int] = SEQUENCES) -> Sea
     return st.lists(some, min_size=1, max_size=size, unique_by=identity)
 
 
-def change(event: Event) -> LimitState:
+def state_of(event: Event) -> LimitState:
     decoded = LIMITS.decode(encode(event))
     assert isinstance(decoded, LimitEvent)
-    return LIMITS.change(decoded)
+    return LIMITS.state_of(decoded)
 
 
 def states() -> SearchStrategy[LimitState]:
     """States of one limit as they come of any events, of one event with two contents too."""
-    return st.lists(odd_events(), min_size=1, max_size=5).map(lambda some: reduce(LIMITS.merge, map(change, some)))
+    return st.lists(odd_events(), min_size=1, max_size=5).map(lambda some: reduce(LIMITS.merge, map(state_of, some)))
 
 
 @st.composite

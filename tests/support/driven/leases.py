@@ -108,7 +108,7 @@ def _in(states: Mapping[Key, LimitState], data: bytes) -> bool:
     if isinstance(event, Ignored):
         return True
     stored = states.get(limits.key(event))
-    return stored is not None and limits.merge(stored, limits.change(event)) == stored
+    return stored is not None and limits.merge(stored, limits.state_of(event)) == stored
 
 
 def _lease(item: dict[str, Any]) -> Lease:

@@ -45,16 +45,16 @@ class Peaks:
     def key(self, event: Reading) -> Key:
         return ("north", event.place)
 
-    def change(self, event: Reading) -> Peak:
+    def state_of(self, event: Reading) -> Peak:
         return Peak(event.place, event.number)
 
     def merge(self, left: Peak, right: Peak) -> Peak:
         return max(left, right, key=lambda peak: peak.highest)
 
-    def review(self, met: Peak | None, event: Reading) -> Review:
+    def review(self, stored: Peak | None, event: Reading) -> Review:
         if event.number < 0:
             raise Rejected(Reason.SCHEMA, "number: below zero")
-        repeated = met is not None and met.highest == event.number
+        repeated = stored is not None and stored.highest == event.number
         return Review(repeated, ("high",) if event.number > 1_000 else ())
 
     def dump(self, kept: Peak) -> dict[str, Plain]:

@@ -514,7 +514,7 @@ def fold_of_all(events: Iterable[LimitEvent]) -> dict[Key, LimitState]:
     """Each limit's state: the events merged one by one, without an engine."""
     writes: dict[Key, list[LimitState]] = {}
     for event in events:
-        writes.setdefault(LIMITS.key(event), []).append(LIMITS.change(event))
+        writes.setdefault(LIMITS.key(event), []).append(LIMITS.state_of(event))
     return {key: reduce(LIMITS.merge, of_limit) for key, of_limit in writes.items()}
 
 

@@ -10,7 +10,15 @@ import pytest
 from consumer.engine.aggregation import SLICE_RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, Reason, Unavailable
 from consumer.engine.folding import Outcome
-from consumer.engine.processor import ASIDE, ASIDE_BYTES, PARTS, ROUND, BatchResult, Known, Processor
+from consumer.engine.processor import (
+    QUARANTINE_GROUP,
+    QUARANTINE_GROUP_BYTES,
+    PARTS,
+    ROUND,
+    BatchResult,
+    Known,
+    Processor,
+)
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine, PartlyKept, Quarantined
 from consumer.engine.records import Record
@@ -616,10 +624,10 @@ def test_large_records_are_quarantined_in_small_groups() -> None:
     """What is written is held a second time: ten thousand records of 1 MiB must not be."""
     counted = Counted()
     core = Core(quarantine=counted)
-    core.deliver(*[bytes(2**20)] * 9, bytes(2 * ASIDE_BYTES), *[POISON] * (2 * ASIDE))
+    core.deliver(*[bytes(2**20)] * 9, bytes(2 * QUARANTINE_GROUP_BYTES), *[POISON] * (2 * QUARANTINE_GROUP))
     sizes = [sum(len(entry.record.data) for entry in put) for put in counted.puts]
-    assert [len(put) for put in counted.puts] == [4, 4, 1, 1, ASIDE, ASIDE]
-    assert [size for size in sizes if size > ASIDE_BYTES] == [2 * ASIDE_BYTES], "one alone"
+    assert [len(put) for put in counted.puts] == [4, 4, 1, 1, QUARANTINE_GROUP, QUARANTINE_GROUP]
+    assert [size for size in sizes if size > QUARANTINE_GROUP_BYTES] == [2 * QUARANTINE_GROUP_BYTES], "one alone"
 
 
 class Partial(InMemoryQuarantine):

@@ -13,7 +13,7 @@ import pytest
 from consumer.engine.aggregation import RECORDS
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
-from consumer.engine.processor import ASIDE, ROUND, Known
+from consumer.engine.processor import QUARANTINE_GROUP, ROUND, Known
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream, Ending, Stream
 from consumer.kcl.pipes import Pipes
@@ -761,7 +761,7 @@ def test_a_quarantine_that_is_slow_is_no_hang() -> None:
 
     life = Life(Core(quarantine=UnsteadyQuarantine(slowly)), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, b"poison") for n in range(1, 1_001))))
-    rounds = math.ceil(1_000 / ASIDE)
+    rounds = math.ceil(1_000 / QUARANTINE_GROUP)
     assert len(list(life.core.quarantine.entries())) == 1_000
     assert clockwork.time == 1_000 + 20 * rounds
     assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds

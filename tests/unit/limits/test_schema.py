@@ -203,7 +203,7 @@ def test_the_view_of_an_example_is_valid() -> None:
         if data["type"] in EVENTS and data["eventId"] != INVALID:
             event = limits.decode(json.dumps(data).encode())
             assert not isinstance(event, Ignored)
-            key, change = limits.key(event), limits.change(event)
-            states[key] = limits.merge(states[key], change) if key in states else change
+            key, alone = limits.key(event), limits.state_of(event)
+            states[key] = limits.merge(states[key], alone) if key in states else alone
             shown.validate(view(states[key], 0).to_json())
     assert states

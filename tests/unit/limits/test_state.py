@@ -19,7 +19,7 @@ LIMITS = Limits()
 def state_of(event: Event) -> LimitState:
     decoded = LIMITS.decode(encode(event))
     assert isinstance(decoded, LimitEvent)
-    return LIMITS.change(decoded)
+    return LIMITS.state_of(decoded)
 
 
 def after(*events: Event) -> LimitState:
