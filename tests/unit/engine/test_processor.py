@@ -11,9 +11,9 @@ from consumer.engine.aggregation import SLICE_RECORDS, deaggregate
 from consumer.engine.errors import BreakerOpen, Reason, Unavailable
 from consumer.engine.folding import Outcome
 from consumer.engine.processor import (
+    PARTS,
     QUARANTINE_GROUP,
     QUARANTINE_GROUP_BYTES,
-    PARTS,
     ROUND,
     BatchResult,
     Known,
