@@ -1,7 +1,7 @@
-"""Records that the Kinesis Producer Library packed into one: magic, protobuf message, MD5 of the message.
+"""Aggregates of the Kinesis Producer Library (KPL): magic number, protobuf message, MD5 digest of the message.
 
-The format is that of the KPL's aggregation-format.md. Neither Lambda nor the KCL takes aggregates apart here (see
-worker/aggregator_shim.py). Partition keys and hash keys are ignored: an event says itself whose it is.
+The KPL's aggregation-format.md defines the format. Lambda does not unpack aggregates, and the KCL is kept from it (see
+consumer/daemon/aggregator_shim.py). Partition keys and hash keys are ignored: each event names its user.
 """
 
 import hashlib
@@ -15,31 +15,31 @@ from consumer.engine.records import Position, Record
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 RECORDS = 5_000
-"""User records in one aggregate. The 1 MiB of a record has room for 4,000 of the smallest events that can be applied,
-and for 262,000 empty ones, which would cost a second."""
+"""The default maximum of user records in an aggregate. A record of 1 MiB holds at most 4,000 of the smallest events
+that can be applied, but 262,000 empty ones, which would take a second to unpack."""
 SLICE_RECORDS = 10_000
 SLICE_BYTES = 4 * 1024 * 1024
-"""What is processed together, in records and in bytes of their data, unless one aggregate alone is more. A fetch
-of 10 MiB can hold a million records, which would take gigabytes and minutes."""
+"""The size of a slice in records and in bytes of data. Only a single aggregate may exceed it. A fetch of 10 MiB can
+contain a million records, which together would take gigabytes and minutes."""
 _DIGEST = 16
 _RECORDS_FIELD = 3
 _DATA_FIELD = 3
 _FIELDS = 5
-"""Fields of a user record: the KPL writes up to three."""
+"""Maximum of fields in a user record. The KPL writes up to three."""
 _FIELDS_A_RECORD = 3
-"""Fields of the aggregate for each user record: the KPL writes up to three."""
+"""Maximum of fields in the aggregate, per user record. The KPL writes up to three."""
 _VARINT, _LENGTH = 0, 2
 _FIXED = {1: 8, 5: 4}
-"""Wire types of numbers of so many bytes."""
+"""Bytes of a number, by wire type."""
 _NUMBER = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
-"""A varint of up to 64 bits. Nobody asks for its value, and to work it out costs as much as all else."""
+"""A varint of up to 64 bits. Its value is not needed, and decoding it would take as long as all the rest."""
 
 
 def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
-    """The user records inside, at their sub-sequence numbers; the record itself when it is no aggregate.
+    """The user records of an aggregate with their sub-sequence numbers. Any other record is returned unchanged.
 
-    An aggregate that is broken, holds more than `most` records, or was itself in an aggregate comes back whole, with
-    its fault.
+    An aggregate is returned whole, with `fault` set, if it is broken, has more than `most` records, or was itself
+    inside an aggregate.
     """
     if record.fault or not record.data.startswith(MAGIC):
         return [record]
@@ -53,7 +53,7 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
 
 
 def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
-    """Delivered records, each given as what is inside, put together up to SLICE_RECORDS and SLICE_BYTES."""
+    """Groups delivered records, each given as its user records, into slices up to SLICE_RECORDS and SLICE_BYTES."""
     held: list[Record] = []
     size = 0
     for parts in delivered:
@@ -73,9 +73,11 @@ def _part(whole: Record, index: int, data: bytes) -> Record:
 
 
 def _user_records(data: bytes, most: int) -> list[bytes]:
+    # The digest is checked before anything is parsed: a record that only starts with the magic number fails here.
     message, digest = data[len(MAGIC) : -_DIGEST], data[-_DIGEST:]
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise _broken("its checksum is wrong")
+    # Generators and `islice`: an aggregate with too many records is refused without unpacking all of them.
     found = (value for field, value in _fields(message, _FIELDS_A_RECORD * most) if field == _RECORDS_FIELD)
     parts = [_data_of(value) for value in islice(found, most + 1)]
     if not parts:
@@ -88,6 +90,7 @@ def _user_records(data: bytes, most: int) -> list[bytes]:
 def _data_of(message: object) -> bytes:
     if not isinstance(message, bytes):
         raise _broken("a record is not a message")
+    # Protobuf: of a field that occurs more than once, the last value counts.
     found = [value for field, value in _fields(message, _FIELDS) if field == _DATA_FIELD]
     if not found or not isinstance(found[-1], bytes):
         raise _broken("a record has no data")
@@ -95,7 +98,7 @@ def _data_of(message: object) -> bytes:
 
 
 def _fields(message: bytes, most: int) -> Iterator[tuple[int, bytes | None]]:
-    """Field numbers and values of a protobuf message: the bytes of length-delimited fields, else None."""
+    """Field numbers and values of a protobuf message. The value is None unless the field is length-delimited."""
     at = 0
     for _ in range(most):
         if at == len(message):
@@ -129,7 +132,7 @@ def _bytes(message: bytes, at: int, length: int) -> bytes:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A tag or a length: of more than four bytes none is needed."""
+    """A tag or a length. Four bytes are enough for a record of 1 MiB."""
     number = 0
     for shift in range(0, 28, 7):
         if at >= len(message):
@@ -143,7 +146,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def nested() -> Rejected:
-    """What is wrong with an aggregate that was itself in an aggregate."""
+    """The fault of an aggregate inside an aggregate."""
     return Rejected(Reason.AGGREGATE, "an aggregate inside an aggregate")
 
 

@@ -1,4 +1,4 @@
-"""When to checkpoint. The policy is fixed; its state is passed from batch to batch, the time is passed in."""
+"""When to checkpoint. The policy is constant. Its state is passed from batch to batch, the time is an argument."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ from consumer.engine.records import Position
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPolicy:
-    """A checkpoint is due after so many seconds or so many records, whichever comes first."""
+    """A checkpoint is due after `seconds` seconds or `records` records, whichever comes first."""
 
     seconds: float
     records: int
@@ -15,10 +15,10 @@ class CheckpointPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointState:
-    """`settled` is the last position up to which every record is settled, None when nothing new is."""
+    """`settled` is the last position up to which every record is settled, None if none is since the checkpoint."""
 
     last: float
-    """When the last checkpoint was made: seconds, of a monotonic clock."""
+    """The time of the last checkpoint: seconds of a monotonic clock."""
     settled: Position | None = None
     records: int = 0
 

@@ -1,11 +1,11 @@
-"""Every error the service knows, who catches it, and whether it is tried again.
+"""The errors of the service, and who catches them.
 
-Rejected            a record can never be applied     caught by the processor, which quarantines the record
-Malformed           a row is no state we have stored   caught by the store, which reports the row as unreadable
-Unavailable         the environment fails             caught by the processor, which waits and tries again
-GaveUp              no more tries are allowed         caught by the entrypoint, which leaves the rest unsettled
-BreakerOpen         too much poison in a row          caught by the entrypoint, which ends the worker
-SettingsError       the service is set up wrongly     caught by the command line: one line each, exit 2
+Rejected        a record can never be applied              the processor, which quarantines the record
+Malformed       stored attributes are not a valid state    the store, which reports the row as unreadable
+Unavailable     the environment fails                      the processor, which retries
+GaveUp          no more retries are allowed                the processor, which leaves the rest unsettled
+BreakerOpen     too many consecutive records are rejected  the record processor or Lambda handler, which stops
+SettingsError   the configuration is wrong                 the command line: one line per problem, exit code 2
 """
 
 from enum import StrEnum
@@ -27,11 +27,11 @@ class Reason(StrEnum):
 
 
 class ConsumerError(Exception):
-    """Root of this tree: nothing is raised as it is."""
+    """Root of this tree. It is not raised itself."""
 
 
 class Rejected(ConsumerError):
-    """A record that no retry can help. `detail` names the place and never holds what the record says."""
+    """A record that no retry can help. `detail` names the place and never contains data of the record."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -39,31 +39,31 @@ class Rejected(ConsumerError):
         self.detail = detail
 
     def bare(self) -> "Rejected":
-        """The same, to be kept. One that was raised holds all that its frames held, a whole batch as a rule.
+        """A copy to keep. A raised exception references its frames, and with them usually a whole batch.
 
-        And for good: pydantic's errors hold the validators', out of the garbage collector's sight.
+        It would never be freed: pydantic's errors hold references that the garbage collector does not see.
         """
         return Rejected(self.reason, self.detail)
 
 
 class Malformed(ConsumerError):
-    """Stored attributes that no state can be made of. The message names the place and never holds what they say."""
+    """Stored attributes that are not a valid state. The message names the place and never contains their data."""
 
 
 class Unavailable(ConsumerError):
-    """Throttled, cut off, refused, missing: the same request may succeed later."""
+    """Throttled, disconnected, refused, missing: the same request may succeed later."""
 
 
 class GaveUp(ConsumerError):
-    """The caller's patience has ended before the environment came back."""
+    """The retry policy allows no more attempts, and the environment still fails."""
 
 
 class BreakerOpen(ConsumerError):
-    """More records in a row were rejected than the operator allows."""
+    """More consecutive records were rejected than the operator allows."""
 
 
 class SettingsError(ConsumerError):
-    """Each of `problems` is one line: what, where, what to do."""
+    """Each of `problems` is one line: what is wrong, where, and what to do."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))

@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 
 class Outcome(StrEnum):
-    """What became of a record. Every record received has exactly one."""
+    """The outcome of a record. Every settled record has exactly one."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """The outcome of one record of type `type`; `rejected` says why when it is quarantined."""
+    """The outcome of one record of type `type`. If the record is quarantined, `rejected` holds the reason."""
 
     type: str
     outcome: Outcome
@@ -34,7 +34,7 @@ class RecordOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Folded(Generic[S]):
-    """The state all events together lead to (None: no event could be applied), and each event's verdict."""
+    """The state after all events (None if no event could be applied), and the outcome of each event."""
 
     state: S | None
     record_outcomes: Sequence[RecordOutcome]
@@ -45,14 +45,14 @@ class Folded(Generic[S]):
 
 
 def refuse(projection: Projection[E, S], rejected: Rejected, events: Sequence[E]) -> Folded[S]:
-    """All events quarantined: there is no telling what they would change."""
+    """All events quarantined: without the stored state, it is unknown what they would change."""
     return Folded(
         None, [RecordOutcome(projection.type_of(event), Outcome.QUARANTINED, rejected=rejected) for event in events]
     )
 
 
 def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> Folded[S]:
-    """Merges `events` into `state`, in their order."""
+    """Merges `events` into `state`, in their order. A rejected event leaves the state as it is."""
     record_outcomes: list[RecordOutcome] = []
     for event in events:
         merged = _step(projection, state, event)
@@ -64,13 +64,15 @@ def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> 
 def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
     kind = projection.type_of(event)
     try:
-        judgement = projection.review(state, event)
+        review = projection.review(state, event)
     except Rejected as rejected:
         return Folded(state, (RecordOutcome(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
-    change = projection.state_of(event)
-    merged = change if state is None else projection.merge(state, change)
+    alone = projection.state_of(event)
+    merged = alone if state is None else projection.merge(state, alone)
+    # The merge decides what is stored. The review only names the outcome: a repeated event never changes the state,
+    # because `merge` is idempotent, and an event that changes nothing without being repeated is older than the state.
     if merged != state:
         outcome = Outcome.APPLIED
     else:
-        outcome = Outcome.DUPLICATE if judgement.repeated else Outcome.STALE
-    return Folded(merged, (RecordOutcome(kind, outcome, judgement.warnings),))
+        outcome = Outcome.DUPLICATE if review.repeated else Outcome.STALE
+    return Folded(merged, (RecordOutcome(kind, outcome, review.warnings),))

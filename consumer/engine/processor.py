@@ -1,7 +1,7 @@
 """The processing core: records in, a settled batch out. The record processor and the Lambda handler share it.
 
-A record is settled when its effect is stored, or found to be there, or when it lies in the quarantine. Faults of
-the environment are waited for as long as the caller's patience lasts; they never settle a record.
+A record is settled when its effect is stored, when its effect was stored before, or when it is in the quarantine.
+Faults of the environment are retried for as long as the caller's retry policy allows. They never settle a record.
 """
 
 from collections import Counter, OrderedDict
@@ -26,18 +26,18 @@ E = TypeVar("E")
 S = TypeVar("S")
 
 ROUND = 200
-"""Keys settled together: enough to keep every request slot busy, few enough to hear soon of a store that fails."""
+"""Keys settled together: enough to keep every request slot busy, few enough to notice a failing store soon."""
 
 QUARANTINE_GROUP = 32
-"""Records put into the quarantine together, a request each: two in a row for each of bootstrap.QUARANTINE_REQUESTS.
-Before each group a record processor shows life, and a Lambda invocation checks its deadline."""
+"""Records quarantined together, one request per record: two for each of bootstrap.QUARANTINE_REQUESTS.
+Before each group, a record processor updates its heartbeat and a Lambda invocation checks its deadline."""
 
 QUARANTINE_GROUP_BYTES = 4 * 1024 * 1024
-"""Their data together, unless it is one alone: what is written is held a second time, in base64."""
+"""Bytes of data in such a group, unless it is one larger record: the base64 to write is held in memory as well."""
 
 PARTS = 10
-"""Rejected records of one aggregate that are quarantined one by one; of more, the aggregate is quarantined whole.
-A flood of aggregates must not become a flood of a thousand times as many entries."""
+"""Up to this many rejected records of one aggregate are quarantined one by one. If there are more, the aggregate is
+quarantined whole: a flood of aggregates must not become a thousand times as many entries."""
 
 UNREADABLE = "UNREADABLE"
 """The event type of a record that could not be decoded."""
@@ -45,9 +45,9 @@ UNREADABLE = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch. `records` and `verdicts` go together; a verdict of None is an unsettled record.
+    """The outcome of a batch: `record_outcomes` has one item per record, None for an unsettled record.
 
-    The records of an aggregate are listed one by one. What Kinesis delivered is settled once all of them are.
+    The records of an aggregate are listed one by one. A delivered record is settled once all of them are.
     """
 
     records: Sequence[Record]
@@ -55,17 +55,17 @@ class BatchResult:
     writes: int = 0
     conflicts: int = 0
     saved: int = 0
-    """Records applied, less the states they were written in: the writes that folding saved."""
+    """Applied records minus written states: the writes avoided by folding."""
     oldest_event: int | None = None
-    """When the oldest event came to be, by its own word: epoch milliseconds."""
+    """The time of the oldest event according to the event: epoch milliseconds."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent, by phase: decode, fold, store, quarantine. Waits for the environment are its phase's."""
+    """Time spent per phase: decode, fold, store, quarantine. Retry waits count towards their phase."""
     quarantined: Sequence[Quarantined] = ()
-    """What was put into the quarantine: an aggregate in place of its records when many of them were rejected."""
+    """The new quarantine entries: the aggregate instead of its records when many of them were rejected."""
 
     @property
     def unsettled(self) -> Position | None:
-        """The first delivered record that is not settled: nothing from it on may be checkpointed."""
+        """The first delivered record that is not settled. It and the records after it must not be checkpointed."""
         for record, record_outcome in zip(self.records, self.record_outcomes, strict=True):
             if record_outcome is None:
                 return record.delivered.position
@@ -107,7 +107,7 @@ class BatchResult:
 
 
 class Known(Generic[S]):
-    """The last stored state of the keys used most recently: saves the read before a conditional write."""
+    """A cache of the last stored state of recently used keys. It saves the read before a conditional write."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -133,7 +133,7 @@ class Known(Generic[S]):
 
 @dataclass(slots=True)
 class _Batch(Generic[E]):
-    """A batch in the making: events by key and by their index among the records, verdicts not yet settled."""
+    """A batch in progress: its events by key and by index in `records`, and the outcomes so far."""
 
     records: Sequence[Record]
     record_outcomes: list[RecordOutcome | None]
@@ -147,14 +147,14 @@ class _Batch(Generic[E]):
     seconds: dict[str, float] = field(default_factory=dict)
 
     def decide(self, index: int, record_outcome: RecordOutcome) -> None:
-        """Settles a record, or leaves it to the quarantine."""
+        """Settles a record. A rejected one is settled later, once it is in the quarantine."""
         if record_outcome.rejected:
             self.rejected[index] = record_outcome
         else:
             self.record_outcomes[index] = record_outcome
 
     def settle(self, key: Key, record_outcomes: Sequence[RecordOutcome]) -> None:
-        """Each event of a key whose state is stored has its verdict."""
+        """Settles every event of a key, once the key's state is stored."""
         for index, record_outcome in zip(self.events[key], record_outcomes, strict=True):
             self.decide(index, record_outcome)
         applied = sum(record_outcome.outcome is Outcome.APPLIED for record_outcome in record_outcomes)
@@ -173,7 +173,7 @@ class _Batch(Generic[E]):
         )
 
     def entries(self) -> Iterator[tuple[Quarantined, Sequence[int]]]:
-        """What is to be quarantined, each with the indexes of the records that it keeps, in their order."""
+        """The entries to quarantine in stream order, each with the indexes of the records in it."""
         why = {
             index: record_outcome.rejected
             for index, record_outcome in sorted(self.rejected.items())
@@ -194,12 +194,12 @@ class _Batch(Generic[E]):
 
 @dataclass(slots=True)
 class Processor(Generic[E, S]):
-    """Keeps a projection up to date. One a shard; not for threads.
+    """Keeps a projection up to date. One per shard; not thread-safe.
 
     clock          monotonic seconds
-    record_cap     bytes; a larger record is rejected unread
-    breaker        rejected records in a row that end the worker; 0: none do
-    aggregate_cap  user records; an aggregate of more is rejected whole
+    record_cap     bytes; a larger record is rejected without being parsed
+    breaker        consecutive rejected records that stop the worker; 0 disables it
+    aggregate_cap  user records; an aggregate with more is rejected whole
     """
 
     projection: Projection[E, S]
@@ -213,18 +213,18 @@ class Processor(Generic[E, S]):
     _rejected_in_a_row: int = 0
 
     def process(self, records: Iterable[Record], retry_policy: RetryPolicy) -> BatchResult:
-        """Settles the records, or as many as patience allows.
+        """Settles the records, or as many as the retry policy allows.
 
-        Raises BreakerOpen before a run of rejected records that is too long reaches the quarantine.
+        Raises BreakerOpen if too many consecutive records were rejected; none of them is quarantined then.
         """
         return self._settle([part for parts in self._unpacked(records) for part in parts], retry_policy)
 
     def process_in_slices(
         self, records: Iterable[Record], retry_policy: RetryPolicy, go_on: Callable[[], bool]
     ) -> Iterator[BatchResult]:
-        """As `process`, in slices of bounded size (aggregation.slices). The last one is the first that is not settled.
+        """Like `process`, in slices of bounded size (aggregation.slices). Stops after the first unsettled slice.
 
-        `go_on`: whether one more slice is to be begun; when it is not, the next one comes back unsettled.
+        `go_on` is called before each slice but the first. If it returns False, that slice is returned unsettled.
         """
         for number, parts in enumerate(slices(self._unpacked(records))):
             if number and not go_on():
@@ -249,7 +249,7 @@ class Processor(Generic[E, S]):
         return batch.result()
 
     def correlation_id(self, record: Record) -> str | None:
-        """The id under which the record's producer knows it, None when it tells none. Decodes the record anew."""
+        """The producer's id of the record for logs, None if absent. Decodes the record again."""
         try:
             event = self._event(record)
         except Rejected:
@@ -275,8 +275,8 @@ class Processor(Generic[E, S]):
                 batch.decide(index, RecordOutcome(event.type, Outcome.IGNORED))
             else:
                 batch.events.setdefault(self.projection.key(event), {})[index] = event
-                made = self.projection.time_of(event)
-                batch.oldest_event = made if batch.oldest_event is None else min(batch.oldest_event, made)
+                time = self.projection.time_of(event)
+                batch.oldest_event = time if batch.oldest_event is None else min(batch.oldest_event, time)
 
     def _event(self, record: Record) -> E | Ignored:
         if record.fault is not None:
@@ -288,19 +288,27 @@ class Processor(Generic[E, S]):
         return self.projection.decode(record.data)
 
     def _store(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
+        # by key, not by record: a round writes each key once, however many of its events are in the batch
         keys = list(batch.events)
         for start in range(0, len(keys), ROUND):
             self._store_round(batch, set(keys[start : start + ROUND]), retry_policy)
 
     def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], retry_policy: RetryPolicy) -> None:
+        """Settles every key of `pending`: folds its events into the stored state and writes the result.
+
+        stored    what each key holds in the store, from the cache, a read, or a refused write
+        verified  keys whose `stored` was read from the store in this round; all others come from the cache
+        """
         stored: dict[Key, Stored[S]] = dict(self.known.get(pending))
         verified = set(pending - stored.keys())
         stored |= self._load(batch, verified, retry_policy)
         failures = 0
         while pending:
+            # A fold starts again from `stored` each time: after a conflict, the outcomes may differ as well.
             with self._timed(batch, "fold"):
                 folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
-            # what is known may be old, or of a table that is no more: only a write, which has a condition, trusts it
+            # The cache may be outdated, or from a deleted table. A conditional write detects that. A duplicate or a
+            # rejection writes nothing, so nothing would detect it: read the state before settling on either.
             to_verify = {
                 key for key in pending - verified if folds[key].rejects or not _changes(folds[key], stored[key])
             }
@@ -309,12 +317,15 @@ class Processor(Generic[E, S]):
                 verified |= to_verify
                 continue
             saved = self._save(batch, folds, stored)
+            # A conflict returns the current item, so the next attempt needs no read.
             _replace(stored, saved.conflicts, saved.conflicts)
             verified |= saved.conflicts.keys()
+            # An unknown write may have been stored. The next attempt finds its own write then and succeeds.
             unsettled = saved.conflicts.keys() | saved.unknown.keys()
             for key in pending - unsettled:
                 batch.settle(key, folds[key].record_outcomes)
             pending = unsettled
+            # Conflicts are retried at once: another writer made progress. Only a failing store needs a pause.
             failures = failures + 1 if saved.unknown else 0
             if failures:
                 with self._timed(batch, "store"):
@@ -335,6 +346,7 @@ class Processor(Generic[E, S]):
         return fold(self.projection, stored.state if stored else None, events)
 
     def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Stored[S]]) -> Saved[S]:
+        # A key whose state does not change is settled without a write; `to_verify` has checked its stored state.
         writes = {}
         for key, folded in folds.items():
             expected = stored.get(key)
@@ -350,9 +362,11 @@ class Processor(Generic[E, S]):
         return saved
 
     def _quarantine_rejected(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
-        self._mind_the_breaker(batch)
-        # the first record of an aggregate last: it may replace the whole, which was refused at another time
-        kept = sorted(batch.entries(), key=lambda each: _in_place_of_whole(each[0].record))
+        # The breaker counts before anything is quarantined, so that its records are delivered again after a fix.
+        self._check_breaker(batch)
+        # The first record of an aggregate has the position of the aggregate. If the aggregate itself was quarantined
+        # by an earlier version, this entry overwrites it. It goes last, once all other records are in the quarantine.
+        kept = sorted(batch.entries(), key=lambda each: _has_position_of_aggregate(each[0].record))
         for group in groups(kept, lambda each: len(each[0].record.data), QUARANTINE_GROUP, QUARANTINE_GROUP_BYTES):
             entries = [entry for entry, _ in group]
             persist("quarantine", retry_policy, partial(self._put, list(entries)))
@@ -361,16 +375,16 @@ class Processor(Generic[E, S]):
                 batch.record_outcomes[index] = batch.rejected[index]
 
     def _put(self, left: list[Quarantined]) -> None:
-        """Those that are kept leave `left`: to repeat all because of one would rarely succeed."""
+        """Removes the stored entries from `left`. Retry only the failures; retrying everything rarely succeeds."""
         try:
             self.quarantine.put(left)
         except PartlyKept as partly:
             left[:] = partly.left
             raise
 
-    def _mind_the_breaker(self, batch: _Batch[E]) -> None:
+    def _check_breaker(self, batch: _Batch[E]) -> None:
         for index in range(len(batch.records)):
-            if _is_blameless(batch.rejected.get(index)):
+            if _is_fault_of_row(batch.rejected.get(index)):
                 continue
             self._rejected_in_a_row = self._rejected_in_a_row + 1 if index in batch.rejected else 0
             if 0 < self.breaker <= self._rejected_in_a_row:
@@ -380,12 +394,12 @@ class Processor(Generic[E, S]):
                 )
 
 
-def _is_blameless(record_outcome: RecordOutcome | None) -> bool:
-    """A row of the store is at fault, which must not end the worker, and not the records."""
+def _is_fault_of_row(record_outcome: RecordOutcome | None) -> bool:
+    """Whether the fault is in a stored row, not in the record. Such a record must not open the breaker."""
     return bool(record_outcome and record_outcome.rejected and record_outcome.rejected.reason is Reason.STORED_STATE)
 
 
-def _in_place_of_whole(record: Record) -> bool:
+def _has_position_of_aggregate(record: Record) -> bool:
     return record.aggregate is not None and record.position == record.aggregate.position
 
 

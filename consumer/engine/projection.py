@@ -1,7 +1,7 @@
-"""What the engine asks of the thing it keeps: events that become states, and states that form a join.
+"""The interface between the engine and what it keeps: events lead to states, and states can be merged.
 
-The engine folds events into states and stores them; it knows nothing of what they mean. `limits` is the projection
-that ships, examples/second_projection.py another.
+The engine folds events into states and stores them. It does not know what they mean. `limits` is the projection
+that ships with the service, examples/second_projection.py is another one.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Protocol, TypeAlias, TypeVar
 
 Key: TypeAlias = tuple[str, str]
-"""Partition key and sort key of one kept state."""
+"""Partition key and sort key of a state."""
 
 Plain: TypeAlias = "str | int | bool | Decimal | Mapping[str, Plain]"
-"""What a stored attribute may be."""
+"""The types of a stored attribute."""
 
 E = TypeVar("E")
 S = TypeVar("S")
@@ -21,25 +21,28 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A sound record of a type that is not ours. `type` is one of a few names, fit for a metric's label."""
+    """A valid record of a type that the projection does not use.
+
+    `type` is one of a few names, so that it can be the label of a metric.
+    """
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is to be said of an event, seen beside the state it meets."""
+    """The findings about an event, compared with the stored state."""
 
     repeated: bool = False
-    """The very event has been merged before."""
+    """Whether this event was merged before."""
     warnings: tuple[str, ...] = ()
-    """Kinds of contradiction found; the event is applied all the same."""
+    """Kinds of contradictions. They do not stop the event from being applied."""
 
 
 class Codec(Protocol[S]):
-    """A state as stored attributes, and back. `load(dump(state)) == state`.
+    """Converts a state to stored attributes and back. `load(dump(state)) == state`.
 
-    `load` raises Malformed for attributes that `dump` does not make, but for unknown ones, which it ignores.
+    `load` ignores unknown attributes, and raises Malformed for known ones with a content that `dump` never writes.
     """
 
     @property
@@ -64,7 +67,7 @@ class Projection(Codec[S], Protocol[E, S]):
         ...
 
     def time_of(self, event: E) -> int:
-        """When the event came to be, by its own word: epoch milliseconds."""
+        """The time of the event according to the event: epoch milliseconds."""
         ...
 
     def key(self, event: E) -> Key: ...
@@ -76,9 +79,9 @@ class Projection(Codec[S], Protocol[E, S]):
     def merge(self, left: S, right: S) -> S: ...
 
     def correlation_id(self, event: E) -> str | None:
-        """The id under which the event's producer knows it, for logs; None when it tells none."""
+        """The producer's id of the event for logs, None if absent."""
         ...
 
     def review(self, stored: S | None, event: E) -> Review:
-        """Holds an event against the state it is about to be merged into, if there is one. Raises Rejected."""
+        """Compares an event with the state it will be merged into, if there is one. Raises Rejected."""
         ...

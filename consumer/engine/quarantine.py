@@ -1,4 +1,4 @@
-"""Where records that can never be applied are kept, whole, until an operator replays or drops them."""
+"""The quarantine keeps records that can never be applied, complete, until an operator replays or drops them."""
 
 import base64
 import hashlib
@@ -14,14 +14,14 @@ from consumer.engine.records import Position, Record, encoded
 T = TypeVar("T")
 
 LONGEST = 200
-"""Characters of a part of a path: file systems take 255 bytes, S3 1,024 for all parts."""
+"""Maximum of characters in a part of a path. File systems allow 255 bytes per part, S3 allows 1,024 in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A rejected record, why it was rejected, and where it was.
+    """A rejected record and the reason.
 
-    reason  a Reason; one that another version wrote may be a word that is none in this one
+    reason  a Reason; an entry of another version may have a reason that this version does not know
     """
 
     record: Record
@@ -43,7 +43,7 @@ class Quarantined:
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
-        """What `to_json` made. Raises NotAnEntry."""
+        """The entry from the output of `to_json`. Raises NotAnEntry."""
         try:
             texts = [document[name] for name in ("stream", "shard", "sequenceNumber", "reason", "detail", "data")]
             sub_sequence, arrived_at = document["subSequenceNumber"], document["arrivedAt"]
@@ -65,9 +65,9 @@ def _decoded(data: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A file or object in the quarantine's place that is not an entry, or cannot be read.
+    """A file or object in the quarantine that is not an entry or cannot be read.
 
-    lost  whether it could be an entry by its name, so that a record may be in it
+    lost  whether its name is that of an entry, so that it may contain a record
     """
 
     place: str
@@ -79,11 +79,11 @@ class Foreign:
 
 
 class NotAnEntry(ValueError):
-    """What is kept at a position is not what `to_json` made."""
+    """The content of a file or object is not the output of `to_json`."""
 
 
 class PartlyKept(Unavailable):
-    """Some of the entries could not be kept: `left`, which need to be put again."""
+    """Some entries could not be stored. Put those in `left` again."""
 
     def __init__(self, left: Sequence[Quarantined], cause: Unavailable) -> None:
         super().__init__(str(cause))
@@ -91,12 +91,12 @@ class PartlyKept(Unavailable):
 
 
 class Quarantine(Protocol):
-    """What the core needs of a quarantine."""
+    """The part of a quarantine that the core uses."""
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        """Keeps each under its position; one that is there already is overwritten.
+        """Stores each entry under its position and overwrites an existing one.
 
-        Raises Unavailable when none is known to be kept, PartlyKept when some are.
+        Raises PartlyKept if some entries were stored, Unavailable if none is known to be stored.
         """
         ...
 
@@ -109,19 +109,19 @@ class QuarantineStore(Quarantine, Protocol):
     """A quarantine that can be read. Every method raises Unavailable."""
 
     def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
-        """Everything kept, in the order of `path_of`. What is not an entry is passed to `on_foreign`."""
+        """All entries, in the order of `path_of`. Everything else found is passed to `on_foreign`."""
         ...
 
     def find(self, position: Position) -> Quarantined | None:
-        """The entry of that position. What is in its place but cannot be read is Unavailable."""
+        """The entry of the position, None if absent. Raises Unavailable if something is there but cannot be read."""
         ...
 
     def drop(self, entry: Quarantined) -> bool:
-        """Removes the entry if it is still there as it was read. False: another has been put in its place."""
+        """Removes the entry if it has not changed since it was read. Returns False if it was overwritten."""
         ...
 
     def size(self) -> int:
-        """How many entries are kept, judged by their names alone."""
+        """The number of entries, counted by their names."""
         ...
 
 
@@ -129,12 +129,12 @@ _PATH = re.compile(r"[\w~%-]+/[\w~%-]+/[\w~%-]+\.json", re.ASCII)
 
 
 def may_be_entry(path: str) -> bool:
-    """Whether the path has the form of `path_of`."""
+    """Whether the path has the format of `path_of`."""
     return _PATH.fullmatch(path) is not None
 
 
 def read(path: str, content: bytes) -> Quarantined:
-    """The entry in a file or object of that path. Raises NotAnEntry."""
+    """The entry from a file or object at that path. Raises NotAnEntry."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -146,7 +146,7 @@ def read(path: str, content: bytes) -> Quarantined:
 
 
 def groups(items: Iterable[T], size: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
-    """The items in their order, in groups of at most `most` and, unless it is one alone, `most_bytes`."""
+    """The items in order, in groups of at most `most` items and `most_bytes` bytes. A larger item is alone."""
     group: list[T] = []
     total = 0
     for item in items:
@@ -160,9 +160,9 @@ def groups(items: Iterable[T], size: Callable[[T], int], most: int, most_bytes: 
 
 
 def path_of(position: Position) -> str:
-    """`<stream>/<shard>/<sequence>[-<sub>].json`, safe as a file name and an object key whatever the parts hold.
+    """`<stream>/<shard>/<sequence>[-<sub>].json`, safe as a file name and as an object key for any position.
 
-    An aggregate that was refused as a whole has the path of its first record.
+    An aggregate that was quarantined whole has the path of its first record.
     """
     stream, shard, sequence = map(_segment, (position.stream, position.shard, position.sequence))
     sub = f"-{position.sub_sequence}" if position.sub_sequence else ""
@@ -170,12 +170,12 @@ def path_of(position: Position) -> str:
 
 
 def _segment(part: str) -> str:
-    """Neither empty nor a way up."""
+    """The part encoded so that it is never empty, `.` or `..`."""
     return encoded(part).replace(".", "%2E")
 
 
 def _short(segment: str) -> str:
-    """No longer than LONGEST; what stands for the rest follows `%~`, which quotes nothing."""
+    """The segment, cut to LONGEST. A hash follows `%~`, which no encoding produces."""
     if len(segment) <= LONGEST:
         return segment
     rest = f"%~{hashlib.blake2b(segment.encode(), digest_size=16).hexdigest()}"
@@ -183,7 +183,7 @@ def _short(segment: str) -> str:
 
 
 class InMemoryQuarantine:
-    """Keeps them in the process: for `consumer apply` and tests."""
+    """Stores entries in memory: for `consumer apply` and tests."""
 
     def __init__(self) -> None:
         self._kept: dict[Position, Quarantined] = {}

@@ -1,4 +1,4 @@
-"""A record: its bytes and the place in the stream it came from."""
+"""A record: its bytes and its position in the stream."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from consumer.engine.errors import Rejected
 from consumer.engine.wire import from_base64
 
 LATEST_ARRIVAL = 10**14
-"""Epoch milliseconds, in the year 5138: a higher number is no time."""
+"""Epoch milliseconds, in the year 5138. A higher number is not a valid arrival time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in a stream. `sequence` is Kinesis' own number, `sub_sequence` the place in a KPL aggregate."""
+    """A position in a stream: `sequence` is Kinesis' sequence number, `sub_sequence` the index in a KPL aggregate."""
 
     stream: str
     shard: str
@@ -22,7 +22,7 @@ class Position:
     sub_sequence: int = 0
 
     def __str__(self) -> str:
-        """`STREAM/SHARD/SEQUENCE[-SUB]`, percent-encoded so that a shell takes it as one word, and for no option."""
+        """`STREAM/SHARD/SEQUENCE[-SUB]`, percent-encoded: a shell reads it as one word, and never as an option."""
         stream, shard, sequence = map(encoded, (self.stream, self.shard, self.sequence))
         sub = f"-{self.sub_sequence}" if self.sub_sequence else ""
         text = f"{stream}/{shard}/{sequence.replace('-', '%2D')}{sub}"
@@ -30,7 +30,7 @@ class Position:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The position that `str` wrote. Raises ValueError."""
+        """The position from the output of `str`. Raises ValueError."""
         found = _POSITION.fullmatch(text)
         if not found:
             raise ValueError("not of the form STREAM/SHARD/SEQUENCE[-SUB]")
@@ -42,7 +42,7 @@ _POSITION = re.compile(r"([^/]+)/([^/]+)/([^/]+?)(?:-([0-9]{1,18}))?")
 
 
 def encoded(part: str) -> str:
-    """A part of a position: printable ASCII without `/`. An empty part is `%`, which encodes nothing else."""
+    """A part of a position as printable ASCII without `/`. A single `%` stands for an empty part only."""
     return quote(part, safe="", errors="surrogatepass") or "%"
 
 
@@ -52,8 +52,11 @@ def _decoded(part: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`arrived_at` is Kinesis' arrival time, epoch milliseconds, 0 when it is unknown. `fault` is what was wrong before
-    any byte was read; `data` then holds what was there instead. `aggregate` is the record that this one was packed in.
+    """A user record.
+
+    arrived_at  Kinesis' arrival time in epoch milliseconds, 0 if unknown
+    fault       an error found before the data was parsed; `data` then holds what was delivered instead
+    aggregate   the record that contained this one
     """
 
     position: Position
@@ -64,12 +67,12 @@ class Record:
 
     @property
     def delivered(self) -> Self:
-        """The record that Kinesis delivered: checkpoints are made at its position."""
+        """The record that Kinesis delivered. Checkpoints are made at its position."""
         return self.aggregate or self
 
     @classmethod
     def from_base64(cls, position: Position, text: object, arrived_at: int) -> Self:
-        """The record whose data the daemon or Lambda delivered as `text`."""
+        """The record from the base64 text that the daemon or Lambda delivered."""
         try:
             return cls(position, from_base64(text), arrived_at)
         except Rejected as fault:
@@ -78,7 +81,7 @@ class Record:
 
 
 def arrival_of(number: object, unit_millis: int = 1) -> int:
-    """Epoch milliseconds of an arrival time as it was delivered, counted in `unit_millis`; 0 when it is no time."""
+    """The arrival time in epoch milliseconds, from a number of `unit_millis`. 0 if it is not a valid time."""
     if isinstance(number, int | float) and 0 <= number * unit_millis < LATEST_ARRIVAL:
         return round(number * unit_millis)
     return 0

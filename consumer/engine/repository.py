@@ -1,4 +1,4 @@
-"""Where states are kept: compare-and-set on a version that is the fingerprint of what is stored."""
+"""Where states are stored: compare-and-set on a version, which is the fingerprint of the stored attributes."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Versioned(Generic[S]):
-    """A stored state. Equal versions mean equal states, whoever wrote them and in however many steps."""
+    """A stored state. Equal versions mean equal states, regardless of the writer and the number of writes."""
 
     state: S
     version: str
@@ -22,10 +22,10 @@ class Versioned(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row of the store that no state can be made of.
+    """A stored row that is not a valid state.
 
-    detail   where it is and what is wrong, with a hash for the key; never what the row says
-    version  what the row has in the place of its version, in the store's own form; None for nothing
+    detail   where the row is (a hash stands for the key) and what is wrong; never data of the row
+    version  the row's version attribute in the store's format, whatever it contains; None if absent
     """
 
     key: Key
@@ -39,7 +39,7 @@ Stored: TypeAlias = Versioned[S] | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class PendingWrite(Generic[S]):
-    """To be stored under the condition that `expected` is what is there; None: that nothing is."""
+    """A conditional write: `state` is stored only if `expected` is still in the store (None: if nothing is)."""
 
     expected: Versioned[S] | None
     state: S
@@ -47,11 +47,11 @@ class PendingWrite(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Saved(Generic[S]):
-    """What became of each change.
+    """The result of each write.
 
-    stored      is in the store now: written, or found there by a repeated request
-    conflicts   was refused; with the item that is there now, None when there is none
-    unknown     throttled, timed out, failed: it may have been written. Asking again is safe
+    stored      the state is in the store: written now, or by an earlier attempt whose response was lost
+    conflicts   the condition failed; with the item that is stored now, None if there is none
+    unknown     throttled, timed out, failed: the state may have been written. Retrying is safe
     """
 
     stored: Mapping[Key, Versioned[S]] = field(default_factory=dict)
@@ -60,14 +60,14 @@ class Saved(Generic[S]):
 
 
 class Repository(Protocol[S]):
-    """States by key. `load` and `partition` raise Unavailable when the environment fails; `save` reports it."""
+    """States by key. If the environment fails, `load` and `partition` raise Unavailable; `save` returns `unknown`."""
 
     def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
-        """What is stored under the keys, strongly consistent; absent ones are left out."""
+        """The stored states of the keys, strongly consistent. Absent keys are omitted."""
         ...
 
     def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
-        """Compare-and-set of each change on its own."""
+        """Compare-and-set, independently for each key."""
         ...
 
     def partition(self, partition: str) -> Sequence[S | Unreadable]:
@@ -76,10 +76,10 @@ class Repository(Protocol[S]):
 
 
 class ErasableRepository(Repository[S], Protocol[S]):
-    """A repository that an operator can repair; who consumes needs no more than the other."""
+    """A repository from which an operator can delete. Consuming only needs Repository."""
 
     def forget(self, key: Key, found: Stored[S]) -> bool:
-        """Deletes what is stored under the key if it is still what was found there; whether nothing is there now.
+        """Deletes what is stored under the key if it is still `found`. Returns whether the key is absent now.
 
         Raises Unavailable.
         """
@@ -87,13 +87,13 @@ class ErasableRepository(Repository[S], Protocol[S]):
 
 
 def fingerprint(attributes: Mapping[str, Plain]) -> str:
-    """32 hex digits that stand for the attributes: equal for equal ones, whatever their order."""
+    """A hash of the attributes, 32 hex digits. Their order does not matter."""
     text = json.dumps(attributes, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class InMemoryRepository(Generic[S]):
-    """Keeps states in the process: for `consumer apply`, ENABLE_DYNAMO_DB=false and tests. Not for threads."""
+    """Stores states in memory: for `consumer apply`, ENABLE_DYNAMO_DB=false and tests. Not thread-safe."""
 
     def __init__(self, codec: Codec[S]) -> None:
         self._codec = codec
@@ -105,10 +105,10 @@ class InMemoryRepository(Generic[S]):
     def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Versioned[S] | None] = {}
-        for key, change in writes.items():
+        for key, write in writes.items():
             current = self._kept.get(key)
-            wanted = Versioned(change.state, fingerprint(self._codec.dump(change.state)))
-            if _version(current) == _version(change.expected):
+            wanted = Versioned(write.state, fingerprint(self._codec.dump(write.state)))
+            if _version(current) == _version(write.expected):
                 self._kept[key] = stored[key] = wanted
             elif _version(current) == wanted.version:
                 stored[key] = wanted
@@ -117,7 +117,7 @@ class InMemoryRepository(Generic[S]):
         return Saved(stored, conflicts)
 
     def states(self) -> list[S]:
-        """Everything kept, by key."""
+        """All states, sorted by key."""
         return [self._kept[key].state for key in sorted(self._kept)]
 
     def partition(self, partition: str) -> list[S]:

@@ -1,4 +1,4 @@
-"""How long to wait for an environment that fails, and when to stop waiting."""
+"""How to retry while the environment fails, and when to give up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ R = TypeVar("R")
 
 class RetryPolicy(Protocol):
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
-        """Waits before try `attempt` + 1 at `part`. Raises GaveUp when there is to be none."""
+        """Waits after failed attempt number `attempt` at `part`. Raises GaveUp if there must be no other attempt."""
         ...
 
 
 class NoRetry:
-    """One try."""
+    """A single attempt."""
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         raise GaveUp(f"{part}, try {attempt}: {cause}")
@@ -24,23 +24,23 @@ class NoRetry:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential with full jitter, between half and the whole of the step: seconds."""
+    """Exponential backoff in seconds, with jitter between half of the step and the whole step."""
 
     first: float = 0.05
     longest: float = 5.0
 
     def seconds(self, attempt: int, chance: float) -> float:
-        """`attempt` counts from 1, `chance` lies in 0..1."""
+        """The wait after an attempt, counted from 1. `chance` is a random number in 0..1."""
         step = min(self.longest, self.first * float(2 ** min(attempt - 1, 30)))
         return step * (0.5 + chance / 2)
 
 
-def persist(part: str, patience: RetryPolicy, attempt: Callable[[], R]) -> R:
-    """Tries until it succeeds. Raises GaveUp when the patience ends."""
+def persist(part: str, retry_policy: RetryPolicy, attempt: Callable[[], R]) -> R:
+    """Calls `attempt` until it succeeds. Raises GaveUp when the retry policy does."""
     tries = 0
     while True:
         try:
             return attempt()
         except Unavailable as cause:
             tries += 1
-            patience.wait(part, tries, cause)
+            retry_policy.wait(part, tries, cause)

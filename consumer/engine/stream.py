@@ -1,4 +1,4 @@
-"""What a record processor asks the stream itself, as KCL does not tell it."""
+"""What a record processor needs to know about the stream and does not get from KCL."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,44 +8,44 @@ from consumer.engine.records import Position, Record
 
 
 class Ending(StrEnum):
-    """What the stream says of a shard that is told to have ended."""
+    """The state of a shard according to the stream, after KCL reported its end."""
 
     CLOSED = "the shard is closed"
-    UNLISTED = "the stream lists no such shard any more"
+    UNLISTED = "the stream no longer lists the shard"
     OPEN = "the shard is open"
     STREAM_GONE = "the stream is gone"
 
 
 class Stream(Protocol):
-    """Every question raises Unavailable when it cannot be answered now."""
+    """Every method raises Unavailable when the request fails."""
 
     @property
     def name(self) -> str: ...
 
     def ending(self, shard: str) -> Ending:
-        """Whether the shard has ended, or the stream is no more."""
+        """Whether the shard is closed, open or gone, or the stream is deleted."""
         ...
 
     def oldest_from(self, position: Position) -> str | None:
-        """The sequence number of the oldest record kept from there on, None when none is."""
+        """The sequence number of the oldest retained record at or after the position, None if there is none."""
         ...
 
     def record_at(self, position: Position) -> Record | None:
-        """The record of that sequence number as Kinesis delivers it, None when it is not kept any more."""
+        """The record with that sequence number as Kinesis delivers it, None if it is no longer retained."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BelievedStream:
-    """Implements Stream without asking anybody: each end that is told is the end, and nothing was trimmed."""
+    """Implements Stream without requests: every reported shard end is real, and no record was trimmed."""
 
     name: str
 
-    def ending(self, shard: str) -> Ending:  # noqa: ARG002 - as the protocol has it
+    def ending(self, shard: str) -> Ending:  # noqa: ARG002 - required by the protocol
         return Ending.CLOSED
 
     def oldest_from(self, position: Position) -> str | None:
         return position.sequence
 
-    def record_at(self, position: Position) -> Record | None:  # noqa: ARG002 - as the protocol has it
+    def record_at(self, position: Position) -> Record | None:  # noqa: ARG002 - required by the protocol
         return None

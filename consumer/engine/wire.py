@@ -1,4 +1,4 @@
-"""From bytes to a JSON object, strictly: what the standard library lets through is refused here."""
+"""Parses bytes to a JSON object. Stricter than the standard library, which accepts NaN and unlimited sizes."""
 
 import binascii
 import json
@@ -9,15 +9,15 @@ from typing import Any, NoReturn
 from consumer.engine.errors import Reason, Rejected
 
 VALUES = 50_000
-"""Values in one record, counted by what opens and parts them, in strings too: more cost too much time to read."""
+"""Maximum of values in a record. More take too long to parse. Counted by brackets and commas, also in strings."""
 DEPTH = 100
-"""Objects and arrays inside each other. The interpreter's own limit differs between versions and callers."""
+"""Maximum depth of nested objects and arrays. The interpreter's own limit depends on its version and the caller."""
 DIGITS = 1_000
-"""Characters of an integer: reading one costs the square of its length."""
+"""Maximum length of an integer in characters. The time to parse one grows with the square of its length."""
 
 
 def from_base64(text: object) -> bytes:
-    """The bytes of a record's data; strict alphabet and padding. Raises Rejected(RECORD_DATA)."""
+    """The bytes of a record's data. Alphabet and padding are checked. Raises Rejected(RECORD_DATA)."""
     if not isinstance(text, str):
         raise Rejected(Reason.RECORD_DATA, "data is missing")
     try:
@@ -27,9 +27,9 @@ def from_base64(text: object) -> bytes:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data` (UTF-8, a leading byte order mark is dropped).
+    """The JSON object in `data` (UTF-8; a byte order mark is skipped).
 
-    A number with a point or an exponent becomes a Decimal. Raises Rejected with ENCODING, JSON or NOT_OBJECT.
+    A number with a decimal point or an exponent becomes a Decimal. Raises Rejected with ENCODING, JSON or NOT_OBJECT.
     """
     value = _parse(_text(data))
     if not isinstance(value, dict):
@@ -38,7 +38,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def _text(data: bytes) -> str:
-    # UTF-16 and UTF-32 without a mark are valid UTF-8 full of NULs
+    # UTF-16 and UTF-32 without a byte order mark are valid UTF-8 with many NULs.
     if not json.detect_encoding(data).startswith("utf-8"):
         raise Rejected(Reason.ENCODING, "not UTF-8 but UTF-16 or UTF-32")
     try:
@@ -48,6 +48,7 @@ def _text(data: bytes) -> str:
 
 
 def _parse(text: str) -> object:
+    # Counting characters is fast and comes before parsing: a record with too many values is never parsed.
     openers = text.count("[") + text.count("{")
     if len(text) > VALUES and openers + text.count(",") >= VALUES:
         raise Rejected(Reason.JSON, f"more than {VALUES} values")
