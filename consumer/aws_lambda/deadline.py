@@ -1,29 +1,24 @@
-"""The time of a Lambda invocation: nothing is begun that might not end, and be answered for, before it is up."""
+"""The deadline of a Lambda invocation: no request starts unless there is time to finish it and to return a response."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 from consumer.engine.errors import GaveUp, Unavailable
-from consumer.engine.projection import Key
-from consumer.engine.quarantine import Quarantine, Quarantined
-from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable
 from consumer.engine.retry import Backoff
-
-S = TypeVar("S")
 
 log = logging.getLogger("consumer.lambda")
 
 ANSWER_SECONDS = 10.0
-"""Nothing is begun with less left: a request that hangs, a second one that its answer may ask for (each is over
-after 4 s, see stores.aws.IMPATIENT), and the answer."""
+"""No request starts with less time left: enough for a request that hangs, a read after it (each ends after 4 s, see
+stores.aws.IMPATIENT), and the response."""
 
 BACKOFF = Backoff(longest=1.0)
 
 
 class Context(Protocol):
-    """What of Lambda's context object is used."""
+    """The part of Lambda's context object that is used."""
 
     @property
     def aws_request_id(self) -> str: ...
@@ -33,77 +28,46 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of one invocation. `kept` seconds before it, nothing more is begun."""
+    """The end of one invocation. No request starts in its last `reserve` seconds."""
 
     context: Context
-    kept: float
+    reserve: float
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """Of an invocation that starts now. One that has little time keeps half: a first try is always made."""
+        """The deadline of an invocation that starts now."""
+        # A short timeout reserves only half of its time, so that the first attempt is always made.
         return cls(context, min(ANSWER_SECONDS, _seconds_left(context) / 2))
 
     def is_over(self, pause: float = 0.0) -> bool:
-        """Whether it is too late to begin anything in `pause` seconds."""
-        return _seconds_left(self.context) - pause < self.kept
+        """Whether it is too late to start a request `pause` seconds from now."""
+        return _seconds_left(self.context) - pause < self.reserve
 
-    def mind(self, part: str, pause: float = 0.0) -> None:
-        """Raises GaveUp when it is too late to begin anything at `part` in `pause` seconds."""
+    def check(self, part: str, pause: float = 0.0) -> None:
+        """Raises GaveUp when it is too late to start a request to `part` `pause` seconds from now."""
         left = _seconds_left(self.context)
         if self.is_over(pause):
             log.warning("giving up", extra={"part": part, "seconds_left": left})
-            raise GaveUp(f"the invocation's time is up, before {part}")
+            raise GaveUp(f"not enough time left in the invocation for {part}")
 
 
 @dataclass(frozen=True, slots=True)
 class UntilTimeRunsOut:
-    """Implements engine.retry.RetryPolicy: tries again while the deadline allows it."""
+    """Implements engine.retry.RetryPolicy: retries while the deadline allows it."""
 
     deadline: Deadline
     sleep: Callable[[float], None]
-    chance: Callable[[], float]
+    random: Callable[[], float]
     count_wait: Callable[[str], None]
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.count_wait(part)
-        # 1, 2, 4, 8 ...: an outage is told about, not written out
+        # Attempts 1, 2, 4, 8, ...: an outage must not flood the log.
         if attempt & (attempt - 1) == 0:
             log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
-        pause = BACKOFF.seconds(attempt, self.chance())
-        self.deadline.mind(part, pause)
+        pause = BACKOFF.seconds(attempt, self.random())
+        self.deadline.check(part, pause)
         self.sleep(pause)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedRepository(Generic[S]):
-    """Implements engine.repository.Repository over another; raises GaveUp instead of beginning too late."""
-
-    kept: Repository[S]
-    deadline: Deadline
-
-    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
-        self.deadline.mind("load")
-        return self.kept.load(keys)
-
-    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
-        self.deadline.mind("store")
-        return self.kept.save(writes)
-
-    def partition(self, partition: str) -> Sequence[S | Unreadable]:
-        self.deadline.mind("load")
-        return self.kept.partition(partition)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedQuarantine:
-    """Implements engine.quarantine.Quarantine over another; raises GaveUp instead of beginning too late."""
-
-    kept: Quarantine
-    deadline: Deadline
-
-    def put(self, entries: Iterable[Quarantined]) -> None:
-        self.deadline.mind("quarantine")
-        self.kept.put(entries)
 
 
 def _seconds_left(context: Context) -> float:

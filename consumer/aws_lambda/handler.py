@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
 from consumer import bootstrap
-from consumer.aws_lambda.deadline import Context, Deadline, TimedQuarantine, TimedRepository, UntilTimeRunsOut
+from consumer.aws_lambda.deadline import Context, Deadline, UntilTimeRunsOut
 from consumer.engine.errors import ConsumerError
+from consumer.engine.observed import ObservedQuarantine, ObservedRepository
 from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
 from consumer.monitoring import logs, metrics
@@ -61,7 +62,7 @@ class LambdaConsumer:
     write   takes the metrics, a line each
     sleep   for so many seconds
     clock   monotonic seconds
-    chance  a number in 0..1
+    random  returns a random number from 0 to 1
     asked   what `core` has asked of the stores, not yet measured
     """
 
@@ -69,7 +70,7 @@ class LambdaConsumer:
     write: Callable[[str], object] = write_line
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    random: Callable[[], float] = random.random
     asked: deque[RequestOutcome] = field(default_factory=deque)
 
     @classmethod
@@ -103,11 +104,11 @@ class LambdaConsumer:
         """A result for each slice, measured."""
         core = replace(
             self.core,
-            repository=TimedRepository(self.core.repository, deadline),
-            quarantine=TimedQuarantine(self.core.quarantine, deadline),
+            repository=ObservedRepository(self.core.repository, deadline.check),
+            quarantine=ObservedQuarantine(self.core.quarantine, deadline.check),
         )
         retry_policy = UntilTimeRunsOut(
-            deadline, self.sleep, self.chance, lambda part: measure(metrics.RETRIES, 1, part)
+            deadline, self.sleep, self.random, lambda part: measure(metrics.RETRIES, 1, part)
         )
         start = self.clock()
         for result in core.process_in_slices(records, retry_policy, lambda: not deadline.is_over()):

@@ -39,11 +39,11 @@ def process(pipes: Pipes) -> None:
         serve(shard_consumer(settings), pipes)
     except SettingsError as wrong:
         sys.stderr.write("".join(f"consumer: {problem}\n" for problem in wrong.problems))
-        leave(2)
+        exit_process(2)
     except Exception:
         log.critical("leaving", exc_info=True)
-        leave(1)
-    leave(0)
+        exit_process(1)
+    exit_process(0)
 
 
 def clear_scratch(settings: Settings) -> None:
@@ -87,13 +87,13 @@ def runtime(settings: Settings) -> Runtime:
         clock=time.monotonic,
         now=time.time,
         sleep=time.sleep,
-        chance=random.random,
-        stopping=lambda: run_directory is not None and (run_directory / "stopping").exists(),
-        leave=leave,
+        random=random.random,
+        stop_requested=lambda: run_directory is not None and (run_directory / "stopping").exists(),
+        exit=exit_process,
     )
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Ends the process at once: threads that wait for AWS would hold up an ordinary exit."""
     sys.stderr.flush()
     os._exit(code)
@@ -104,4 +104,4 @@ def _outlive_nobody(daemon: int) -> None:
     while os.getppid() == daemon:
         time.sleep(PARENT_LOOKS)
     log.warning("the daemon is gone", extra={"daemon": daemon})
-    leave(1)
+    exit_process(1)

@@ -20,12 +20,13 @@ from amazon_kclpy.v3 import processor as v3
 
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
 from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
+from consumer.engine.observed import ObservedQuarantine, ObservedRepository
 from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.retry import Backoff, persist
 from consumer.engine.stream import Ending, Stream
 from consumer.kcl.pipes import Pipes
-from consumer.kcl.retry import LivelyQuarantine, LivelyRepository, Runtime, UntilStopped, Within
+from consumer.kcl.retry import Runtime, UntilStopped, Within
 from consumer.monitoring import logs, metrics
 
 log = logging.getLogger("consumer.kcl")
@@ -96,7 +97,7 @@ def guarded(
             callback(consumer, *args, **kwargs)
         except BaseException:
             log.critical("leaving", exc_info=True, extra={"shard": consumer.shard, "callback": callback.__name__})
-            consumer.runtime.leave(1)
+            consumer.runtime.exit(1)
 
     return call
 
@@ -111,8 +112,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self.shard = ""
         self._core = replace(
             core,
-            repository=LivelyRepository(core.repository, self._show_life),
-            quarantine=LivelyQuarantine(core.quarantine, self._show_life),
+            repository=ObservedRepository(core.repository, self._heartbeat_before),
+            quarantine=ObservedQuarantine(core.quarantine, self._heartbeat_before),
         )
         self._stream = stream
         self._rules = rules
@@ -122,7 +123,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._halfway: Position | None = None
         self._delivery: Delivery | None = None
         self._cut_off = False
-        self._patience = UntilStopped(runtime, rules.batch_deadline, self._show_life, self._count_wait)
+        self._retry_policy = UntilStopped(runtime, rules.batch_deadline, self._heartbeat, self._count_wait)
 
     @guarded
     def initialize(self, initialize_input: Any) -> None:
@@ -131,13 +132,13 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._checkpointed = Position(self._stream.name, self.shard, after, initialize_input.sub_sequence_number or 0)
         if self._checkpointed.sub_sequence:
             self._halfway = self._checkpointed
-        self._show_life()
+        self._heartbeat()
         log.info("shard started", extra={"shard": self.shard, "after": after})
         self._look_for_trimmed(self._checkpointed)
 
     @guarded
     def process_records(self, process_records_input: Any) -> None:
-        self._show_life()
+        self._heartbeat()
         self._measure(metrics.LAST_BATCH, self.runtime.now(), self.shard)
         self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
@@ -189,7 +190,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def _results(self, records: Iterable[Record], **about: object) -> Iterator[BatchResult]:
         """Processes the records; a result for each slice, measured and logged."""
         start = self.runtime.clock()
-        for result in self._core.process_in_slices(records, self._patience, self._go_on):
+        for result in self._core.process_in_slices(records, self._retry_policy, self._go_on):
             now = self.runtime.clock()
             metrics.tell(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
             logs.tell_batch(log, result, self._core.correlation_id, **about)
@@ -200,8 +201,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def _go_on(self) -> bool:
         """Whether to begin the next slice of a batch."""
         with suppress(GaveUp):
-            self._show_life()
-            return not self._patience.time_is_up()
+            self._heartbeat()
+            return not self._retry_policy.deadline_exceeded()
         return False
 
     def _record(self, record: Any) -> Record:
@@ -217,7 +218,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             return
         halfway = self._halfway
         try:
-            aggregate = persist("load", self._patience, lambda: self._stream.record_at(halfway))
+            aggregate = persist("load", self._retry_policy, lambda: self._stream.record_at(halfway))
         except GaveUp:
             self._cut_off = True
             return
@@ -246,7 +247,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     def _confirm_the_end(self) -> None:
         """KCL takes a stream that is gone for the end of its shards. Raises NotTheEnd; GaveUp when it is not known."""
-        within = Within(self.runtime, self._rules.shard_end, self._show_life)
+        within = Within(self.runtime, self._rules.shard_end, self._heartbeat)
         ending = persist("stream", within, lambda: self._stream.ending(self.shard))
         if ending in (Ending.STREAM_GONE, Ending.OPEN):
             log.error(
@@ -284,8 +285,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
                 return
             if self.runtime.clock() >= until:
                 raise NotCheckpointed(f"{answer} after {attempt} tries")
-            self._show_life()
-            self.runtime.sleep(backoff.seconds(attempt, self.runtime.chance()))
+            self._heartbeat()
+            self.runtime.sleep(backoff.seconds(attempt, self.runtime.random()))
 
     def _counted(self, checkpointer: Any, position: Position | None) -> str:
         """What KCL answers, counted and timed. Raises CheckpointRefused."""
@@ -297,7 +298,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             self._measure(metrics.CHECKPOINT_SECONDS, self.runtime.clock() - start)
         return answer
 
-    def _show_life(self) -> None:
+    def _heartbeat(self) -> None:
         """Raises GaveUp when the daemon says that the lease of a batch under way is gone."""
         self._measure(metrics.HEARTBEAT, self.runtime.now(), self.shard)
         if self._delivery:
@@ -321,6 +322,10 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         if answer == MADE and settled:
             self._measure(metrics.CHECKPOINTS, 1, answer)
             self._made(settled)
+
+    def _heartbeat_before(self, _part: str) -> None:
+        """A store that is slow but answers must not look like a hang."""
+        self._heartbeat()
 
     def _count_wait(self, part: str) -> None:
         self._measure(metrics.RETRIES, 1, part)

@@ -1,77 +1,73 @@
-"""How a record processor waits: in small steps, showing life, until a stop was asked for and its time is up."""
+"""How a record processor retries: it waits in small steps, sends heartbeats, and stops at a deadline after a stop."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, NoReturn, TypeVar
+from typing import NoReturn
 
 from consumer.engine.errors import GaveUp, Unavailable
-from consumer.engine.projection import Key
-from consumer.engine.quarantine import Quarantine, Quarantined
-from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable
 from consumer.engine.retry import Backoff
-
-S = TypeVar("S")
 
 log = logging.getLogger("consumer.kcl")
 
 STEP = 0.25
-"""Seconds between two looks at whether a stop was asked for."""
+"""Seconds between two checks whether a stop was requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a record processor has of the world, each part exchangeable.
+    """What a record processor uses of the process around it. Tests replace each part.
 
-    clock     monotonic seconds
-    now       seconds since 1970
-    sleep     for so many seconds
-    chance    a number in 0..1
-    stopping  whether a stop was asked for
-    leave     ends the process with an exit code
+    clock           returns monotonic seconds
+    now             returns seconds since 1970
+    sleep           sleeps for a number of seconds
+    random          returns a random number from 0 to 1
+    stop_requested  returns whether the worker shuts down
+    exit            ends the process with an exit code
     """
 
     clock: Callable[[], float]
     now: Callable[[], float]
     sleep: Callable[[float], None]
-    chance: Callable[[], float]
-    stopping: Callable[[], bool]
-    leave: Callable[[int], NoReturn]
+    random: Callable[[], float]
+    stop_requested: Callable[[], bool]
+    exit: Callable[[int], NoReturn]
 
 
 @dataclass(slots=True)
 class UntilStopped:
-    """Implements engine.retry.RetryPolicy: for ever, but only `deadline` seconds once a stop was asked for."""
+    """Implements engine.retry.RetryPolicy: no limit while the worker runs, `deadline` seconds after a stop request."""
 
     runtime: Runtime
     deadline: float
-    show_life: Callable[[], None]
+    heartbeat: Callable[[], None]
     count_wait: Callable[[str], None]
     backoff: Backoff = field(default_factory=Backoff)
     _stop_seen: float | None = None
-    _told: set[str] = field(default_factory=set)
+    _logged: set[str] = field(default_factory=set)
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.count_wait(part)
-        self._tell(part, attempt, str(cause))
-        until = self.runtime.clock() + self.backoff.seconds(attempt, self.runtime.chance())
+        self._log(part, attempt, str(cause))
+        until = self.runtime.clock() + self.backoff.seconds(attempt, self.runtime.random())
+        # One long sleep would delay a shutdown, and the supervisor would take the silence for a hang.
         while (left := until - self.runtime.clock()) > 0:
-            self.show_life()
-            if self.time_is_up():
-                raise GaveUp(f"a stop was asked for while waiting for {part}: {cause}")
+            self.heartbeat()
+            if self.deadline_exceeded():
+                raise GaveUp(f"shutdown deadline exceeded while waiting for {part}: {cause}")
             self.runtime.sleep(min(STEP, left))
 
-    def _tell(self, part: str, attempt: int, cause: str) -> None:
+    def _log(self, part: str, attempt: int, cause: str) -> None:
         if attempt == 1:
-            self._told.clear()
-        # tries 1, 2, 4, 8 ... and every cause once: an outage is told about, not written out
-        if attempt & (attempt - 1) == 0 or cause not in self._told:
+            self._logged.clear()
+        # Attempts 1, 2, 4, 8, ... and each cause once: an outage of hours must not flood the log.
+        if attempt & (attempt - 1) == 0 or cause not in self._logged:
             log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause})
-        self._told.add(cause)
+        self._logged.add(cause)
 
-    def time_is_up(self) -> bool:
-        """Whether a stop was asked for so long ago; counts from the first call that sees it."""
-        if not self.runtime.stopping():
+    def deadline_exceeded(self) -> bool:
+        """Whether a stop was requested at least `deadline` seconds ago, counted from the first call that sees it."""
+        if not self.runtime.stop_requested():
             return False
         now = self.runtime.clock()
         if self._stop_seen is None:
@@ -81,11 +77,11 @@ class UntilStopped:
 
 @dataclass(slots=True)
 class Within:
-    """Implements engine.retry.RetryPolicy: for so many `seconds` from the first wait on."""
+    """Implements engine.retry.RetryPolicy: retries for `seconds` after the first failure."""
 
     runtime: Runtime
     seconds: float
-    show_life: Callable[[], None]
+    heartbeat: Callable[[], None]
     backoff: Backoff = field(default_factory=lambda: Backoff(longest=2.0))
     _until: float | None = None
 
@@ -94,38 +90,6 @@ class Within:
             self._until = self.runtime.clock() + self.seconds
             log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": str(cause)})
         if self.runtime.clock() >= self._until:
-            raise GaveUp(f"{part} after {attempt} tries: {cause}")
-        self.show_life()
-        self.runtime.sleep(self.backoff.seconds(attempt, self.runtime.chance()))
-
-
-@dataclass(frozen=True, slots=True)
-class LivelyRepository(Generic[S]):
-    """Implements engine.repository.Repository over another; shows life before each call: a slow store is no hang."""
-
-    kept: Repository[S]
-    show_life: Callable[[], None]
-
-    def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
-        self.show_life()
-        return self.kept.load(keys)
-
-    def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
-        self.show_life()
-        return self.kept.save(writes)
-
-    def partition(self, partition: str) -> Sequence[S | Unreadable]:
-        self.show_life()
-        return self.kept.partition(partition)
-
-
-@dataclass(frozen=True, slots=True)
-class LivelyQuarantine:
-    """Implements engine.quarantine.Quarantine over another; shows life before records are put there."""
-
-    kept: Quarantine
-    show_life: Callable[[], None]
-
-    def put(self, entries: Iterable[Quarantined]) -> None:
-        self.show_life()
-        self.kept.put(entries)
+            raise GaveUp(f"{part} failed {attempt} times: {cause}")
+        self.heartbeat()
+        self.runtime.sleep(self.backoff.seconds(attempt, self.runtime.random()))

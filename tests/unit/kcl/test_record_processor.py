@@ -69,9 +69,9 @@ class Clockwork:
             clock=lambda: self.time,
             now=self.now,
             sleep=self.pass_time,
-            chance=lambda: 1.0,
-            stopping=lambda: self.time >= self.stop_at,
-            leave=self.leave,
+            random=lambda: 1.0,
+            stop_requested=lambda: self.time >= self.stop_at,
+            exit=self.exit,
         )
 
     def now(self) -> float:
@@ -82,7 +82,7 @@ class Clockwork:
     def pass_time(self, seconds: float) -> None:
         self.time += seconds
 
-    def leave(self, code: int) -> NoReturn:
+    def exit(self, code: int) -> NoReturn:
         self.left = code
         raise SystemExit(code)
 
