@@ -1,4 +1,7 @@
-"""Puts the core and its stores together, as the settings say: the one place that names every implementation."""
+"""The composition root: builds the core and its stores from the settings.
+
+It is the only module that names every implementation.
+"""
 
 import time
 from collections.abc import Callable
@@ -25,34 +28,34 @@ from consumer.stores.aws import CLIENT, IMPATIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.kinesis import KinesisStream
-from consumer.stores.requests import OnRequest, watch
+from consumer.stores.requests import OnRequest, observe_requests
 from consumer.stores.s3 import S3Quarantine
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 REQUESTS = 8
-"""Requests of one process under way at once."""
+"""How many requests of one process run at the same time."""
 
 QUARANTINE_REQUESTS = 16
-"""The same, to the quarantine: half of the records that the core puts there together (processor.QUARANTINE_GROUP)."""
+"""The same for the quarantine: half of the records that are quarantined together (processor.QUARANTINE_GROUP)."""
 
 
 def client(
     settings: AwsSettings,
     service: Literal["kinesis", "dynamodb", "s3"],
     config: Config = CLIENT,
-    told: OnRequest | None = None,
+    on_request: OnRequest | None = None,
 ) -> Any:
-    """A boto3 client; credentials by boto3's own chain. `told` hears of its requests."""
+    """A boto3 client with credentials from boto3's own chain. Calls `on_request` after each request."""
     made = boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config)
-    if told:
-        watch(made, told)
+    if on_request:
+        observe_requests(made, on_request)
     return made
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that know what their caller knows: what they log has the caller's fields (logs.fields)."""
+    """Threads that run in the context of their caller, so that their log lines have its fields (logs.fields)."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         return super().submit(copy_context().run, partial(fn, *args, **kwargs))
@@ -63,11 +66,11 @@ def pool(requests: int = REQUESTS) -> Executor:
 
 
 def repository(
-    settings: AwsSettings, requests: Executor, config: Config = CLIENT, told: OnRequest | None = None
+    settings: AwsSettings, requests: Executor, config: Config = CLIENT, on_request: OnRequest | None = None
 ) -> ErasableRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
-    return DynamoRepository(client(settings, "dynamodb", config, told), settings.table_name, Limits(), requests)
+    return DynamoRepository(client(settings, "dynamodb", config, on_request), settings.table_name, Limits(), requests)
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:
@@ -75,33 +78,33 @@ def user_limits(settings: AwsSettings) -> UserLimitRepository:
 
 
 def quarantine_directory(settings: CoreSettings, requests: Executor | None = None) -> DirectoryQuarantine | None:
-    """None: the quarantine is not in a directory."""
+    """The quarantine if it is a directory, otherwise None."""
     place = settings.quarantine
     return DirectoryQuarantine(Path(place.removeprefix("dir:")), requests) if place.startswith("dir:") else None
 
 
 def quarantine(
-    settings: CoreSettings, requests: Executor, config: Config = CLIENT, told: OnRequest | None = None
+    settings: CoreSettings, requests: Executor, config: Config = CLIENT, on_request: OnRequest | None = None
 ) -> QuarantineStore:
     if directory := quarantine_directory(settings, requests):
         return directory
     parts = urlsplit(settings.quarantine)
-    return S3Quarantine(client(settings, "s3", config, told), parts.netloc, parts.path, requests)
+    return S3Quarantine(client(settings, "s3", config, on_request), parts.netloc, parts.path, requests)
 
 
 def stream(settings: Settings) -> Stream:
-    """Impatient: a shard that starts must not wait for an answer, and at its end the question is asked again."""
+    # A slow response must not delay the start of a shard, and the check at its end is retried.
     return KinesisStream(client(settings, "kinesis", IMPATIENT), settings.stream_name)
 
 
 def processor(
-    settings: CoreSettings, config: Config = CLIENT, told: OnRequest | None = None
+    settings: CoreSettings, config: Config = CLIENT, on_request: OnRequest | None = None
 ) -> Processor[LimitEvent, LimitState]:
-    """The core on the stores that the settings name; `told` hears what it asks of them."""
+    """The core with the stores that the settings name. Calls `on_request` after each request to them."""
     return Processor(
         Limits(max_sequence=settings.max_sequence_number),
-        repository(settings, pool(), config, told),
-        quarantine(settings, pool(QUARANTINE_REQUESTS), config, told),
+        repository(settings, pool(), config, on_request),
+        quarantine(settings, pool(QUARANTINE_REQUESTS), config, on_request),
         time.monotonic,
         settings.record_cap_bytes,
         settings.breaker,
@@ -113,18 +116,18 @@ def processor(
 def in_memory_processor(
     settings: RecordSettings,
 ) -> tuple[Processor[LimitEvent, LimitState], InMemoryRepository[LimitState]]:
-    """The same core without AWS, and what it keeps."""
+    """The core without AWS, and the repository that it writes to."""
     limits = Limits(max_sequence=settings.max_sequence_number)
-    kept: InMemoryRepository[LimitState] = InMemoryRepository(limits)
+    states: InMemoryRepository[LimitState] = InMemoryRepository(limits)
     core: Processor[LimitEvent, LimitState] = Processor(
         limits,
-        kept,
+        states,
         InMemoryQuarantine(),
         time.monotonic,
         settings.record_cap_bytes,
         aggregate_cap=settings.aggregate_records,
     )
-    return core, kept
+    return core, states
 
 
 def now_millis() -> int:

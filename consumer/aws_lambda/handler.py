@@ -63,7 +63,7 @@ class LambdaConsumer:
     sleep   for so many seconds
     clock   monotonic seconds
     random  returns a random number from 0 to 1
-    asked   what `core` has asked of the stores, not yet measured
+    requests  outcomes of requests to the stores that are not yet measured
     """
 
     core: Processor[Any, Any]
@@ -71,12 +71,12 @@ class LambdaConsumer:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
-    asked: deque[RequestOutcome] = field(default_factory=deque)
+    requests: deque[RequestOutcome] = field(default_factory=deque)
 
     @classmethod
     def of(cls, settings: CoreSettings, write: Callable[[str], object] = write_line) -> Self:
-        asked: deque[RequestOutcome] = deque()
-        return cls(bootstrap.processor(settings, IMPATIENT, asked.append), write, asked=asked)
+        requests: deque[RequestOutcome] = deque()
+        return cls(bootstrap.processor(settings, IMPATIENT, requests.append), write, requests=requests)
 
     def handle(self, event: object, context: Context) -> Answer:
         """Lambda's answer: no failure, or the first record that is not settled.
@@ -95,8 +95,8 @@ class LambdaConsumer:
                 logs.tell_batch(log, result, self.core.correlation_id)
                 failed = result.unsettled
         finally:
-            while self.asked:
-                metrics.tell(sink, metrics.of_request(*self.asked.popleft()))
+            while self.requests:
+                metrics.tell(sink, metrics.of_request(*self.requests.popleft()))
             sink.flush()
         return failed
 

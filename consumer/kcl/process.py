@@ -66,7 +66,7 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
     )
     measure = sink()
     metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
-    core = bootstrap.processor(settings, told=lambda asked: metrics.tell(measure, metrics.of_request(*asked)))
+    core = bootstrap.processor(settings, on_request=lambda outcome: metrics.tell(measure, metrics.of_request(*outcome)))
     return ShardConsumer(core, bootstrap.stream(settings), rules, measure, runtime(settings))
 
 

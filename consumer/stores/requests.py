@@ -1,4 +1,4 @@
-"""Tells what is asked of AWS, try by try, as boto3 hears the answers."""
+"""Reports every request to AWS, each attempt separately, when boto3 receives its response."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,11 +17,16 @@ THROTTLES = frozenset(
         "ThrottlingException",
     }
 )
-"""Codes of DynamoDB and S3, those of single statements among them: they say "slower", and nothing else is wrong."""
+"""Error codes with which DynamoDB and S3 reject a request, or one statement of a request, that came too fast."""
 
 
 class RequestOutcome(NamedTuple):
-    """A request: the API's operation, its result, and what of it was throttled: itself, its statements, its keys."""
+    """The outcome of one request.
+
+    operation  the operation of the API
+    result     OK, THROTTLED, REFUSED or UNANSWERED
+    throttled  how many items were throttled: the request itself, statements or keys
+    """
 
     operation: str
     result: str
@@ -31,32 +36,32 @@ class RequestOutcome(NamedTuple):
 OnRequest = Callable[[RequestOutcome], object]
 
 
-def watch(client: Any, told: OnRequest) -> None:
-    """`told` hears of every request of the boto3 client from now on, on the thread that made it."""
-    client.meta.events.register("response-received", partial(_received, told))
+def observe_requests(client: Any, on_request: OnRequest) -> None:
+    """Calls `on_request` after every request of the boto3 client, on the thread that made it."""
+    client.meta.events.register("response-received", partial(_received, on_request))
 
 
-def _received(told: OnRequest, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+def _received(on_request: OnRequest, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
     result = _result(parsed_response)
     throttled = (result == THROTTLED) + _throttled_inside(parsed_response or {})
-    told(RequestOutcome(event_name.rpartition(".")[2], result, throttled))
+    on_request(RequestOutcome(event_name.rpartition(".")[2], result, throttled))
 
 
-def _result(answer: Mapping[str, Any] | None) -> str:
-    if answer is None:
+def _result(response: Mapping[str, Any] | None) -> str:
+    if response is None:
         return UNANSWERED
-    if answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) < 300:
+    if response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) < 300:
         return OK
-    return THROTTLED if _code(answer) in THROTTLES else REFUSED
+    return THROTTLED if _code(response) in THROTTLES else REFUSED
 
 
-def _throttled_inside(answer: Mapping[str, Any]) -> int:
-    """Statements of a BatchExecuteStatement, keys of a BatchGetItem."""
-    responses = answer.get("Responses")
+def _throttled_inside(response: Mapping[str, Any]) -> int:
+    """Counts throttled statements of a BatchExecuteStatement and throttled keys of a BatchGetItem."""
+    responses = response.get("Responses")
     statements = responses if isinstance(responses, list) else ()
-    keys = (table["Keys"] for table in answer.get("UnprocessedKeys", {}).values())
+    keys = (table["Keys"] for table in response.get("UnprocessedKeys", {}).values())
     return sum(_code(statement) in THROTTLES for statement in statements) + sum(map(len, keys))
 
 
-def _code(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("Error", {}).get("Code"))
+def _code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code"))

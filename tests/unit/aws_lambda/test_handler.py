@@ -496,7 +496,7 @@ def retries(function: Function) -> list[dict[str, Any]]:
 
 def test_what_was_asked_of_the_stores_is_told_once() -> None:
     function = Function(Core().processor)
-    function.consumer.asked.extend(
+    function.consumer.requests.extend(
         [RequestOutcome("BatchExecuteStatement", "ok", 2), RequestOutcome("BatchExecuteStatement", "ok", 0)]
     )
     function.invoke(event(records(created(1))))

@@ -19,7 +19,7 @@ from consumer.limits.event_types import WARNINGS
 from consumer.monitoring import metrics
 from consumer.monitoring.metrics import Kind, Measurement, Metric
 from consumer.monitoring.prometheus import PrometheusSink
-from consumer.stores.requests import RequestOutcome, _received, watch
+from consumer.stores.requests import RequestOutcome, _received, observe_requests
 from tests.support.driven.processes import free_port
 from tests.support.generators.events import START, created, progress_changed
 from tests.support.simulation.core import Core, Fate, Patient, UnsteadyRepository, memory, times
@@ -181,7 +181,7 @@ def test_every_try_is_told_also_one_without_an_answer() -> None:
     told: list[RequestOutcome] = []
     config = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
     client = boto3.client("dynamodb", endpoint_url=f"http://127.0.0.1:{free_port()}", config=config)
-    watch(client, told.append)
+    observe_requests(client, told.append)
     with pytest.raises(EndpointConnectionError):
         client.batch_get_item(RequestItems={"t": {"Keys": [{"id": {"S": "1"}}]}})
     assert told == [RequestOutcome("BatchGetItem", "unanswered", 0)] * 2
