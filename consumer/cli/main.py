@@ -67,11 +67,11 @@ def process() -> None:
 @app.command()
 def run() -> None:
     """Run the service: the daemon, a record processor a shard, metrics and health. Ends well on SIGTERM."""
-    from consumer.supervisor import supervisor
+    from consumer.supervisor import start
 
     settings = load(Settings)
     logs.configure(settings.log_level)
-    raise typer.Exit(supervisor.run(settings, os.environ, connect=partial(_application, settings)))
+    raise typer.Exit(start.run(settings, os.environ, connect=partial(_application, settings)))
 
 
 def _application(settings: Settings) -> "Application":

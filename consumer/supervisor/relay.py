@@ -9,10 +9,14 @@ counted: no log may ever stop the service.
 import json
 import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, BinaryIO
+
+from consumer.monitoring import logs
 
 LINES = 4_000
 """How many lines may wait for a reader of stderr."""
@@ -84,6 +88,20 @@ class Relay:
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
         logging.getLogger(__name__).warning("log lines dropped: nobody read stderr", extra={"lines": dropped})
+
+
+@contextmanager
+def stderr_relay() -> Iterator[Relay]:
+    """Everything that this process logs to stderr goes through the relay."""
+    relay = Relay(sys.stderr.fileno(), logs.for_terminal if sys.stderr.isatty() else None)
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
+    before = [(handler, handler.setStream(relay)) for handler in handlers]
+    try:
+        yield relay
+    finally:
+        relay.close()
+        for handler, stream in before:
+            handler.setStream(stream)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -1,48 +1,32 @@
-"""`consumer run`: the container's only process tree, supervisor -> JVM -> one record processor a shard.
+"""The supervisor: keeps one daemon running, and chooses the exit code of the service.
 
-The supervisor may be process 1. It starts the daemon, starts it again under the same worker id when it ends unasked
-(a new id would wait two minutes for KCL's leader lock), passes the request to stop on to the JVM alone, and leaves no
-process behind. All waiting is done in one place, for a signal or for time.
+The process tree is supervisor -> JVM -> one record processor per shard. The supervisor may be process 1. It restarts
+the daemon under the same worker id when it exits unexpectedly (with a new id it would wait two minutes for KCL's
+leader lock), passes a stop request on to the JVM alone, and leaves no process behind. It waits in one place only, for
+a signal or for time to pass.
 """
 
 import json
 import logging
 import os
 import random
-import re
-import secrets
-import select
-import shutil
 import signal
-import socket
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from threading import Lock, Thread
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from consumer.daemon import aggregator_shim, java, memory, properties
+from consumer.daemon import memory
 from consumer.daemon.memory import Share
-from consumer.engine.errors import SettingsError
-from consumer.leases import lease_watch
-from consumer.leases.lease_watch import LeaseWatch
-from consumer.monitoring import logs
-from consumer.monitoring.exporter import Exporter, Health
-from consumer.monitoring.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS, Sink
-from consumer.monitoring.prometheus import PrometheusSink
-from consumer.monitoring.server import Server, listen
-from consumer.settings import Settings, is_aws, variable
-from consumer.supervisor import preflight, processes
-from consumer.supervisor.preflight import Connect
+from consumer.monitoring.exporter import Health
+from consumer.monitoring.metrics import DAEMON_UP, RESTARTS, Sink
+from consumer.supervisor import processes
+from consumer.supervisor.launch import Plan
 from consumer.supervisor.relay import Relay
-from consumer.supervisor.restarts import Restarts
-from consumer.supervisor.run_directory import CLASSES, METRICS, PROPERTIES, STOPPING, run_directory, write
+from consumer.supervisor.run_directory import STOPPING, write
+from consumer.supervisor.signals import STOP_SIGNALS, Inbox
 
 INITIALISED = b"Initialization complete. Starting worker loop."
 """What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
@@ -60,7 +44,6 @@ _TICK_SECONDS = 1.0
 # A daemon whose record processor has died spends all of shutdownGraceMillis on waiting for it. The others are done,
 # checkpoints included, within two seconds.
 _ENDING_SECONDS = 2.0
-_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _TERMINATED = (0, 128 + signal.SIGTERM)
 """How a JVM ends that was asked to, and had the time."""
 _ALL_STARTED_SECONDS = 3.0
@@ -69,271 +52,6 @@ _NONE_COMES_SECONDS = 30.0
 """The same for a worker that holds none: the leader deals out leases every few seconds."""
 
 log = logging.getLogger("consumer.supervisor")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that is decided before the first start.
-
-    command        the daemon's command line with the first share of memory
-    launch         writes the properties for another one and returns the command line with it; raises OSError
-    grace_seconds  from asking the JVM to stop to killing it
-    address        where the metrics are
-    """
-
-    command: Sequence[str]
-    share: Share
-    launch: Callable[[Share], Sequence[str]]
-    environment: Mapping[str, str]
-    directory: Path
-    restarts: Restarts
-    grace_seconds: float
-    worker_id: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Launcher:
-    """How a daemon is started. `command` takes the place of ours."""
-
-    settings: Settings
-    environment: Mapping[str, str]
-    properties: Path
-    worker_id: str
-    executable: str
-    command: Sequence[str] | None
-
-    def launch(self, share: Share) -> Sequence[str]:
-        """Writes the properties for the share and returns the command line with it. Raises OSError."""
-        sized = share.records and self.settings.model_copy(update={"max_records": share.records})
-        write(self.properties, _rendered(sized or self.settings, self.worker_id, self.executable))
-        return self.command or self._daemon(share)
-
-    def _daemon(self, share: Share) -> Sequence[str]:
-        options = memory.options(self.settings.java_options.split(), memory.limit(), share.heap)
-        class_path = (self.properties.with_name(CLASSES), java.jars_directory() / "*")
-        log_file = self.settings.properties / "logback.xml"
-        return java.command(java.find_java(self.environment), class_path, options, self.properties, log_file)
-
-
-def run(
-    settings: Settings,
-    environment: Mapping[str, str],
-    *,
-    executable: str = properties.EXECUTABLE,
-    command: Sequence[str] | None = None,
-    connect: Connect | None = None,
-) -> int:
-    """Runs the worker until it is asked to stop (0) or cannot be kept alive (1). Call it on the main thread.
-
-    The JVM and the record processors get `environment` and what `daemon_environment` adds to it. `executable` is what
-    the daemon runs for each shard, split on blanks; `command` takes the daemon's place. `connect` gives access to the
-    tables and the stream, without which they are not examined.
-    Raises SettingsError, a line for each problem, before anything is started.
-    """
-    settings = memory.fitted(settings, memory.limit())
-    connect = connect and cache(connect)
-    with ExitStack() as stack:
-        inbox = stack.enter_context(signals())
-        check(settings, environment, executable, command)
-        listener = stack.enter_context(listen(settings.metrics_address))
-        if settings.metrics_leave_the_machine:
-            log.warning("metrics leave this machine unprotected", extra={"address": settings.metrics_address})
-        directory = stack.enter_context(run_directory(settings.run_directory))
-        if connect:
-            preflight.examine(settings, connect)
-        relay = stack.enter_context(stderr_relay())
-        plan = prepare(settings, directory, environment, executable, command)
-        figures = CollectorRegistry()
-        plan = replace(plan, address=_address(settings, listener))
-        measure = PrometheusSink((RESTARTS, DAEMON_UP, LEASES_OWNED), figures)
-        supervisor = Supervisor(plan, inbox, relay, measure)
-        watch = LeaseWatch(plan.worker_id, measure)
-        exporter = Exporter(
-            directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
-        )
-        stack.enter_context(serving(Server(listener, exporter.answer)))
-        if connect:
-            look = partial(_look, watch, connect, exporter, supervisor)
-            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, look))
-        return supervisor.run()
-
-
-def _look(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: "Supervisor") -> None:
-    watch.look(connect(), exporter.shards(), initialised=supervisor.health.initialised)
-
-
-def _address(settings: Settings, listener: socket.socket) -> str:
-    """Where the metrics are, the port that was taken included."""
-    return f"{settings.metrics_address.rpartition(':')[0]}:{listener.getsockname()[1]}"
-
-
-# --- Before the start ----------------------------------------------------------------------------------------------
-
-
-def check(
-    settings: Settings, environment: Mapping[str, str], executable: str, command: Sequence[str] | None = None
-) -> None:
-    """Raises SettingsError with everything that would keep the worker from running, found without starting Java."""
-    checks: list[Callable[[], object]] = [
-        lambda: _rendered(settings, "unknown yet", executable),
-        lambda: _need(_on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"),
-        lambda: _need("PROMETHEUS_MULTIPROC_DIR" not in environment, "PROMETHEUS_MULTIPROC_DIR is the worker's to set"),
-    ]
-    if command is None:
-        log_file = settings.properties / "logback.xml"
-        checks += [
-            lambda: _need(
-                log_file.is_file() or not log_file.parent.is_dir(), f"{variable('properties')}: {log_file} is not there"
-            ),
-            lambda: java.find_java(environment),
-            lambda: _none(java.installed_problems()),
-        ]
-    if problems := [line for one in checks for line in _problems(one)]:
-        raise SettingsError(problems)
-
-
-def _problems(check_one: Callable[[], object]) -> list[str]:
-    try:
-        check_one()
-    except SettingsError as error:
-        return error.problems
-    return []
-
-
-def _need(condition: object, problem: str) -> None:
-    if not condition:
-        raise SettingsError([problem])
-
-
-def _none(problems: list[str]) -> None:
-    if problems:
-        raise SettingsError(problems)
-
-
-def _on_path(executable: str, environment: Mapping[str, str]) -> str | None:
-    return shutil.which(executable.split(maxsplit=1)[0], path=_path(environment))
-
-
-def _path(environment: Mapping[str, str]) -> str:
-    # The daemon splits `executableName` on blanks, so no path may stand there: ours is found first on the PATH.
-    return f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-
-
-def _rendered(settings: Settings, worker_id: str, executable: str) -> str:
-    shipped = properties.read(settings.properties / PROPERTIES)
-    return properties.render(shipped, settings, worker_id, executable)
-
-
-def prepare(
-    settings: Settings,
-    directory: Path,
-    environment: Mapping[str, str],
-    executable: str,
-    command: Sequence[str] | None = None,
-) -> Plan:
-    """Writes the effective properties into the run directory `directory`, and says what is to be started and how."""
-    worker_id = settings.worker_id or make_worker_id()
-    share = memory.share(settings, memory.limit())
-    launcher = Launcher(settings, environment, directory / PROPERTIES, worker_id, executable, command)
-    try:
-        first = launcher.launch(share)
-        aggregator_shim.write(directory / CLASSES)
-    except OSError as error:
-        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {directory / PROPERTIES}"]) from None
-    log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
-    # Time for the JVM to end after its own limit, without coming near the container's.
-    margin = min(2.0, (settings.stop_timeout_seconds - settings.shutdown_grace_seconds) / 2)
-    return Plan(
-        command=first,
-        launch=launcher.launch,
-        share=share,
-        environment=daemon_environment(settings, environment, directory),
-        directory=directory,
-        restarts=Restarts(settings.restarts, settings.restart_window_seconds),
-        grace_seconds=settings.shutdown_grace_seconds + margin,
-        worker_id=worker_id,
-        address=settings.metrics_address,
-    )
-
-
-def make_worker_id() -> str:
-    """No two workers ever share it, and it tells where to look."""
-    host = re.sub(r"[^a-zA-Z0-9_.-]", "-", socket.gethostname())[:64]
-    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-def daemon_environment(settings: Settings, given: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """The environment of the JVM and of every record processor."""
-    ours = {
-        "PATH": _path(given),
-        variable("run_directory"): str(directory),
-        "PROMETHEUS_MULTIPROC_DIR": str(directory / METRICS),
-    }
-    # With an arena for every thread, memory that was freed would stay with the process.
-    defaults = {"MALLOC_ARENA_MAX": "2"}
-    # No emulator speaks CBOR; AWS does, and it is cheaper.
-    plain = {} if is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
-    return defaults | plain | dict(given) | ours
-
-
-@contextmanager
-def stderr_relay() -> Iterator[Relay]:
-    """Everything that this process logs to stderr goes through the relay."""
-    relay = Relay(sys.stderr.fileno(), logs.for_terminal if sys.stderr.isatty() else None)
-    handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
-    before = [(handler, handler.setStream(relay)) for handler in handlers]
-    try:
-        yield relay
-    finally:
-        relay.close()
-        for handler, stream in before:
-            handler.setStream(stream)
-
-
-@contextmanager
-def serving(server: Server) -> Iterator[None]:
-    server.start()
-    log.info("serving metrics", extra={"port": server.port})
-    try:
-        yield
-    finally:
-        server.stop()
-
-
-class Inbox:
-    """Requests to stop and deaths of children, as they come through the descriptor `source`."""
-
-    def __init__(self, source: int) -> None:
-        self._source = source
-
-    def wait(self, seconds: float) -> Sequence[int]:
-        """The numbers of the signals that have come, none after so many seconds without."""
-        ready, _, _ = select.select([self._source], [], [], max(0.0, seconds))
-        return os.read(self._source, 4096) if ready else b""
-
-
-@contextmanager
-def signals() -> Iterator[Inbox]:
-    """Signals come as bytes of a pipe, so none is missed between looking and waiting.
-
-    There are handlers, if empty ones, so that signals reach process 1 too.
-    """
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    pipe_before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda *_: None) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
-    try:
-        yield Inbox(read)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(pipe_before)
-        os.close(read)
-        os.close(write)
-
-
-# --- At work -------------------------------------------------------------------------------------------------------
 
 
 class Supervisor:
@@ -562,7 +280,7 @@ class Supervisor:
     def _wait(self, seconds: float) -> None:
         """Until a signal comes, a tick at most: the health must not grow old."""
         came = self._inbox.wait(min(seconds, _TICK_SECONDS))
-        if not _STOP_SIGNALS.isdisjoint(came):
+        if not STOP_SIGNALS.isdisjoint(came):
             self._know(stopping=True)
         self._know()
 

@@ -5,9 +5,9 @@ import sys
 
 from consumer.monitoring import logs
 from consumer.settings import Settings, load
-from consumer.supervisor import supervisor
+from consumer.supervisor import start
 
 if __name__ == "__main__":
     settings = load(Settings)
     logs.configure(settings.log_level)
-    sys.exit(supervisor.run(settings, os.environ, executable=" ".join(sys.argv[1:])))
+    sys.exit(start.run(settings, os.environ, executable=" ".join(sys.argv[1:])))

@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-from consumer.engine.errors import SettingsError
-from consumer.settings import Settings, load
 from consumer.supervisor import supervisor
 from tests.support.driven.waiting import until
 
@@ -26,11 +24,11 @@ WORKER = """
 import os, sys
 from consumer.monitoring import logs
 from consumer.settings import Settings, load
-from consumer.supervisor import supervisor
+from consumer.supervisor import start
 
 logs.configure("INFO")
 command = [sys.executable, "-c", sys.argv[1]]
-sys.exit(supervisor.run(load(Settings), os.environ, executable="true", command=command))
+sys.exit(start.run(load(Settings), os.environ, executable="true", command=command))
 """
 QUICK: Mapping[str, str] = {
     "CONSUMER_BATCH_DEADLINE_SECONDS": "0.1",
@@ -442,13 +440,6 @@ def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
     assert directory.parent == tmp_path
 
 
-@pytest.mark.parametrize(
-    "endpoint", [None, "https://kinesis.eu-north-1.amazonaws.com", "https://kinesis.cn-north-1.amazonaws.com.cn"]
-)
-def test_aws_itself_is_spoken_to_in_cbor(endpoint: str | None, tmp_path: Path) -> None:
-    assert "CBOR_ENABLED" not in supervisor.daemon_environment(settings(kinesis_endpoint=endpoint), {}, tmp_path)
-
-
 def test_a_folder_of_our_own_making_is_removed(start: Start) -> None:
     worker = start(ENDS_WELL)
     worker.first("up")
@@ -532,36 +523,6 @@ def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Pat
 # --- Before anything is started ------------------------------------------------------------------------------------
 
 
-def settings(**more: Any) -> Settings:
-    given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "dir:/tmp"}
-    return load(Settings, **given | more)
-
-
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.daemon.java.installed_problems", lambda: ["one-1.0.jar: missing"])
-    (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
-    environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
-    with pytest.raises(SettingsError) as refused:
-        supervisor.check(settings(properties=tmp_path), environment, "no-such-program process")
-    words = (
-        "AwsCredentialsProvider",
-        "Milis",
-        "PATH",
-        "PROMETHEUS",
-        "logback.xml",
-        "JAVA_HOME",
-        "one-1.0.jar",
-    )
-    assert len(refused.value.problems) == len(words)
-    for word, line in zip(words, refused.value.problems, strict=True):
-        assert word in line
-
-
-def test_a_sound_set_up_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.daemon.java.installed_problems", list)
-    supervisor.check(settings(), {"PATH": os.environ["PATH"]}, "true")
-
-
 @pytest.mark.parametrize(("address", "warnings"), [("127.0.0.1:0", 0), ("0.0.0.0:0", 1)])
 def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str, warnings: int) -> None:
     worker = start(WAITS, CONSUMER_METRICS_ADDRESS=address)
@@ -582,17 +543,6 @@ def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path)
     )
     assert "CONSUMER_METRICS_ADDRESS: cannot listen" in second.stderr
     assert "daemon started" not in second.stderr
-
-
-def test_worker_ids_are_never_the_same() -> None:
-    assert len({supervisor.make_worker_id() for _ in range(100)}) == 100
-
-
-def test_the_worker_is_killed_before_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.supervisor.supervisor.make_worker_id", lambda: "worker-1")
-    tight = settings(shutdown_grace_seconds=15, stop_timeout_seconds=16)
-    plan = supervisor.prepare(tight, tmp_path, {}, "true", ["true"])
-    assert 15 < plan.grace_seconds < 16
 
 
 # --- What a terminal shows -----------------------------------------------------------------------------------------
@@ -624,5 +574,5 @@ def test_on_a_terminal_all_lines_are_made_for_reading(tmp_path: Path) -> None:
     assert lines[start].endswith("WARNING \x1b[0m X from the JVM")
     assert lines[start + 1 : start + 3] == ["    java.E", "    \\x09at X"]
     assert [each for each in lines if each.endswith("consumer.supervisor.java bare")]
-    assert [each for each in lines if re.search(r"consumer\.worker daemon started daemon=\d+$", each)]
+    assert [each for each in lines if re.search(r"consumer\.supervisor daemon started daemon=\d+$", each)]
     assert '{"time"' not in text

@@ -1,0 +1,135 @@
+"""What the supervisor starts, and how: the daemon's command line, environment and properties."""
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.daemon import aggregator_shim, java, memory, properties
+from consumer.daemon.memory import Share
+from consumer.engine.errors import SettingsError
+from consumer.settings import Settings, is_aws, variable
+from consumer.supervisor.restarts import Restarts
+from consumer.supervisor.run_directory import CLASSES, METRICS, PROPERTIES, write
+
+log = logging.getLogger("consumer.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided before the first start.
+
+    command        the daemon's command line with the first share of memory
+    launch         writes the properties for another share and returns its command line; raises OSError
+    grace_seconds  from the stop request to the JVM until it is killed
+    address        where the metrics are
+    """
+
+    command: Sequence[str]
+    share: Share
+    launch: Callable[[Share], Sequence[str]]
+    environment: Mapping[str, str]
+    directory: Path
+    restarts: Restarts
+    grace_seconds: float
+    worker_id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How a daemon is started. `command`, if given, replaces the daemon's command line."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    properties: Path
+    worker_id: str
+    executable: str
+    command: Sequence[str] | None
+
+    def launch(self, share: Share) -> Sequence[str]:
+        """Writes the properties for the share and returns its command line. Raises OSError."""
+        sized = share.records and self.settings.model_copy(update={"max_records": share.records})
+        write(self.properties, rendered(sized or self.settings, self.worker_id, self.executable))
+        return self.command or self._daemon(share)
+
+    def _daemon(self, share: Share) -> Sequence[str]:
+        options = memory.options(self.settings.java_options.split(), memory.limit(), share.heap)
+        class_path = (self.properties.with_name(CLASSES), java.jars_directory() / "*")
+        log_file = self.settings.properties / "logback.xml"
+        return java.command(java.find_java(self.environment), class_path, options, self.properties, log_file)
+
+
+def prepare(
+    settings: Settings,
+    directory: Path,
+    environment: Mapping[str, str],
+    executable: str,
+    command: Sequence[str] | None = None,
+) -> Plan:
+    """Writes the effective properties into the run directory `directory` and returns what to start and how."""
+    worker_id = settings.worker_id or make_worker_id()
+    share = memory.share(settings, memory.limit())
+    launcher = Launcher(settings, environment, directory / PROPERTIES, worker_id, executable, command)
+    try:
+        first = launcher.launch(share)
+        aggregator_shim.write(directory / CLASSES)
+    except OSError as error:
+        raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {directory / PROPERTIES}"]) from None
+    log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})
+    # The JVM needs a moment to exit after its own grace period, but must be killed before the container is.
+    margin = min(2.0, (settings.stop_timeout_seconds - settings.shutdown_grace_seconds) / 2)
+    return Plan(
+        command=first,
+        launch=launcher.launch,
+        share=share,
+        environment=daemon_environment(settings, environment, directory),
+        directory=directory,
+        restarts=Restarts(settings.restarts, settings.restart_window_seconds),
+        grace_seconds=settings.shutdown_grace_seconds + margin,
+        worker_id=worker_id,
+        address=settings.metrics_address,
+    )
+
+
+def make_worker_id() -> str:
+    """An id that no other worker has. It names the host and the process, to find the worker by."""
+    host = re.sub(r"[^a-zA-Z0-9_.-]", "-", socket.gethostname())[:64]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def daemon_environment(settings: Settings, given: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """The environment of the JVM and of every record processor."""
+    ours = {
+        "PATH": search_path(given),
+        variable("run_directory"): str(directory),
+        "PROMETHEUS_MULTIPROC_DIR": str(directory / METRICS),
+    }
+    # With one malloc arena per thread, the process would not return freed memory to the system.
+    defaults = {"MALLOC_ARENA_MAX": "2"}
+    # No emulator supports CBOR; AWS does, and it is cheaper.
+    plain = {} if is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
+    return defaults | plain | dict(given) | ours
+
+
+def rendered(settings: Settings, worker_id: str, executable: str) -> str:
+    """The text of the effective properties. Raises SettingsError."""
+    shipped = properties.read(settings.properties / PROPERTIES)
+    return properties.render(shipped, settings, worker_id, executable)
+
+
+def on_path(executable: str, environment: Mapping[str, str]) -> str | None:
+    """Where the daemon will find `executable`, None when it will not."""
+    return shutil.which(executable.split(maxsplit=1)[0], path=search_path(environment))
+
+
+def search_path(environment: Mapping[str, str]) -> str:
+    """The daemon's PATH. This Python's folder comes first, so that its `consumer` is the one found."""
+    # A full path in `executableName` would break at its blanks, where the daemon splits it.
+    return f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"

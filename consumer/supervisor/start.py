@@ -1,0 +1,92 @@
+"""`consumer run`: checks, prepares, and runs the supervisor, whose exit code is the service's."""
+
+import logging
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache, partial
+
+from prometheus_client import CollectorRegistry
+
+from consumer.daemon import memory, properties
+from consumer.leases import lease_watch
+from consumer.leases.lease_watch import LeaseWatch
+from consumer.monitoring.exporter import Exporter
+from consumer.monitoring.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS
+from consumer.monitoring.prometheus import PrometheusSink
+from consumer.monitoring.server import Server, listen
+from consumer.settings import Settings
+from consumer.supervisor import preflight
+from consumer.supervisor.checks import check
+from consumer.supervisor.launch import prepare
+from consumer.supervisor.preflight import Connect
+from consumer.supervisor.relay import stderr_relay
+from consumer.supervisor.run_directory import METRICS, run_directory
+from consumer.supervisor.signals import signals
+from consumer.supervisor.supervisor import Supervisor
+
+log = logging.getLogger("consumer.supervisor")
+
+
+def run(
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    executable: str = properties.EXECUTABLE,
+    command: Sequence[str] | None = None,
+    connect: Connect | None = None,
+) -> int:
+    """Runs the worker until a stop is requested (exit code 0) or it gives up (1). Call it on the main thread.
+
+    The JVM and the record processors get `environment` and what `daemon_environment` adds to it. `executable` is what
+    the daemon runs for each shard, split on blanks; `command` replaces the daemon. `connect` gives access to the
+    tables and the stream; without it they are not checked.
+    Raises SettingsError with one line per problem before anything is started.
+    """
+    settings = memory.fitted(settings, memory.limit())
+    connect = connect and cache(connect)
+    with ExitStack() as stack:
+        # First of all, so that a stop requested during the checks is not lost.
+        inbox = stack.enter_context(signals())
+        check(settings, environment, executable, command)
+        listener = stack.enter_context(listen(settings.metrics_address))
+        if settings.metrics_leave_the_machine:
+            log.warning("metrics leave this machine unprotected", extra={"address": settings.metrics_address})
+        directory = stack.enter_context(run_directory(settings.run_directory))
+        if connect:
+            preflight.examine(settings, connect)
+        relay = stack.enter_context(stderr_relay())
+        plan = prepare(settings, directory, environment, executable, command)
+        figures = CollectorRegistry()
+        plan = replace(plan, address=_address(settings, listener))
+        measure = PrometheusSink((RESTARTS, DAEMON_UP, LEASES_OWNED), figures)
+        supervisor = Supervisor(plan, inbox, relay, measure)
+        watch = LeaseWatch(plan.worker_id, measure)
+        exporter = Exporter(
+            directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
+        )
+        stack.enter_context(_serving(Server(listener, exporter.answer)))
+        if connect:
+            look = partial(_look, watch, connect, exporter, supervisor)
+            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, look))
+        return supervisor.run()
+
+
+def _look(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: Supervisor) -> None:
+    watch.look(connect(), exporter.shards(), initialised=supervisor.health.initialised)
+
+
+def _address(settings: Settings, listener: socket.socket) -> str:
+    """The address of the metrics, with the port that the system chose if the setting names port 0."""
+    return f"{settings.metrics_address.rpartition(':')[0]}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _serving(server: Server) -> Iterator[None]:
+    server.start()
+    log.info("serving metrics", extra={"port": server.port})
+    try:
+        yield
+    finally:
+        server.stop()
