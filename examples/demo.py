@@ -19,9 +19,9 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from consumer.admin.files import read_records
 from consumer.admin.put import Outgoing, outgoing, put
 from consumer.cli import tables
-from consumer.cli.files import read_records
 from consumer.engine.folding import Outcome
 from consumer.limits.sample import histories
 from consumer.limits.view import UserLimit

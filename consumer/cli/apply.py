@@ -1,52 +1,27 @@
-"""`consumer apply`: the very core of the service over a file, without AWS."""
+"""`consumer apply`: folds a file of events in memory, without AWS."""
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import json
+from typing import Annotated
+
+import typer
 
 from consumer import bootstrap
-from consumer.engine.folding import Outcome
-from consumer.engine.quarantine import Quarantined
-from consumer.engine.records import Record
-from consumer.engine.retry import NoRetry
-from consumer.limits.view import UserLimit, view
-from consumer.settings import RecordSettings
+from consumer.admin.files import read_records
+from consumer.cli import tables
+from consumer.cli.parameters import FILE_HELP, Json
+from consumer.settings import RecordSettings, load
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a file of records comes to."""
+def apply(file: Annotated[str, typer.Argument(metavar="FILE", help=FILE_HELP)], as_json: Json = False) -> None:
+    """Apply a file of events without AWS: the same processing as in the service, with the limits in memory."""
+    from consumer.admin.apply import apply
 
-    limits: list[UserLimit]
-    outcomes: Counter[Outcome]
-    quarantined: list[Quarantined]
-    warnings: Counter[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """`position` counts the records of the file from 0."""
-        return {
-            "limits": [limit.to_json() for limit in self.limits],
-            "outcomes": {outcome: self.outcomes[outcome] for outcome in Outcome},
-            "quarantined": [
-                {"position": int(entry.record.position.sequence), "reason": entry.reason, "detail": entry.detail}
-                for entry in self.quarantined
-            ],
-            "warnings": dict(sorted(self.warnings.items())),
-        }
-
-
-def apply(settings: RecordSettings, data: Iterable[Record], now_millis: int) -> Applied:
-    """Folds the records in their order; the limits by user and limit id, as they stand at `now_millis`.
-
-    The records' sequence numbers are their places in the file (files.read_records).
-    """
-    core, kept = bootstrap.in_memory_processor(settings)
-    outcomes: Counter[Outcome] = Counter()
-    warnings: Counter[str] = Counter()
-    quarantined: list[Quarantined] = []
-    for result in core.process_in_slices(data, NoRetry(), lambda: True):
-        outcomes += result.outcomes
-        warnings += result.warnings
-        quarantined += result.quarantined
-    return Applied([view(state, now_millis) for state in kept.states()], outcomes, quarantined, warnings)
+    applied = apply(load(RecordSettings), read_records(file), bootstrap.now_millis())
+    if as_json:
+        print(json.dumps(applied.to_json()))
+        return
+    console = tables.console()
+    console.print(tables.limits_table(applied.limits))
+    console.print(tables.outcomes_table(applied.to_json()["outcomes"], applied.warnings))
+    if applied.quarantined:
+        console.print(tables.quarantine_table(applied.quarantined))

@@ -1,10 +1,9 @@
-"""`consumer quarantine`: read what is quarantined, send it through the core again, or drop it.
+"""`consumer quarantine`: lists, shows, replays and drops quarantined records.
 
-Exit codes: 0 success, 1 something is left, could not be read or did not answer, 2 usage or configuration error.
+Exit codes: 0 success; 1 records are left, or a store cannot be read or does not answer; 2 usage or configuration error.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from consumer import bootstrap
 from consumer.admin.replay import Replayed, replayer
 from consumer.admin.replay import replay as replay_entries
 from consumer.cli import quarantine_lines as lines
+from consumer.cli.errors import report
 from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.quarantine import Foreign, Quarantined, QuarantineStore
 from consumer.engine.records import Position
@@ -23,25 +23,25 @@ from consumer.settings import CoreSettings, load
 
 app = typer.Typer(help="Records that could not be applied: list, show, replay, drop.", no_args_is_help=True)
 
-OptionalPosition = Annotated[str | None, typer.Argument(metavar="POSITION", help="All, when left out.")]
+OptionalPosition = Annotated[str | None, typer.Argument(metavar="POSITION", help="All records if omitted.")]
 PositionText = Annotated[str, typer.Argument(metavar="POSITION", help="As `list` prints it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")]
 
 
 @dataclass(slots=True)
 class Unreadable:
-    """Reports what is in the quarantine's place and is not an entry. `lost`: how many of them may hold a record."""
+    """Reports files in the quarantine that are not entries. `lost`: how many of them may hold a record."""
 
     lost: int = 0
 
     def report(self, foreign: Foreign) -> None:
         self.lost += foreign.lost
-        sys.stderr.write(f"consumer: {lines.plain(str(foreign))}; left as it is\n")
+        report(f"{lines.plain(str(foreign))}; left as it is")
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Every quarantined record: position, time of arrival, reason, detail. With --json its bytes too."""
+    """List every quarantined record: position, arrival time, reason, detail. --json adds the data."""
     unreadable = Unreadable()
     for entry in _open(load(CoreSettings)).entries(unreadable.report):
         lines.write(lines.of_entry(entry), _document(entry), as_json=as_json)
@@ -50,20 +50,20 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def show(position: PositionText) -> None:
-    """One record as JSON, its bytes in base64. They may hold personal data."""
+    """Show one record as JSON, its data in base64. The data may contain personal data."""
     print(json.dumps(_document(_find(_open(load(CoreSettings)), position)), indent=2))
 
 
 @app.command()
 def replay(position: OptionalPosition = None, as_json: Json = False) -> None:
-    """Put records through the core again. What is applied, or has been, leaves the quarantine; the rest stays.
+    """Process quarantined records again. Records that are applied, duplicate or stale leave the quarantine.
 
-    A line per record: position, outcome, reason. Safe at any age, and while the service runs. Exit code 1 when anything
-    is left.
+    Prints one line per record: position, outcome, reason. Safe for records of any age, and while the service runs. Exit
+    code 1: records are left in the quarantine.
     """
     settings = load(CoreSettings)
     if not settings.enable_dynamo_db:
-        raise SettingsError(["ENABLE_DYNAMO_DB=false keeps limits in memory, where a replay is lost: unset it"])
+        raise SettingsError(["ENABLE_DYNAMO_DB=false keeps limits in memory, so a replay would be lost: unset it"])
     kept, unreadable = _open(settings), Unreadable()
     entries = [_find(kept, position)] if position else kept.entries(unreadable.report)
     core = replayer(bootstrap.processor(settings))
@@ -72,7 +72,7 @@ def replay(position: OptionalPosition = None, as_json: Json = False) -> None:
 
 
 def _report(replayed: Iterable[Replayed], *, as_json: bool) -> bool:
-    """Prints each as it comes, and the counts at the end, however it ends. False: something is left."""
+    """Prints each result at once, and the counts at the end, even after an error. False: records are left."""
     outcomes: Counter[str] = Counter()
     left = 0
     try:
@@ -87,10 +87,10 @@ def _report(replayed: Iterable[Replayed], *, as_json: bool) -> bool:
 
 @app.command()
 def drop(position: PositionText) -> None:
-    """Remove one record for good."""
+    """Delete one record from the quarantine permanently."""
     kept = _open(load(CoreSettings))
     if not kept.drop(_find(kept, position)):
-        raise Unavailable(f"{position}: not dropped, as another entry was put in its place meanwhile")
+        raise Unavailable(f"{position}: not dropped: the entry was replaced in the meantime")
 
 
 def _open(settings: CoreSettings) -> QuarantineStore:

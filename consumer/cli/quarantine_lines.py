@@ -1,4 +1,4 @@
-"""What `consumer quarantine` prints of a record: two lines on a terminal, else columns or JSON on one."""
+"""The output of `consumer quarantine` for a record: two lines on a terminal, else one line of columns or JSON."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ UNKNOWN = "-"
 
 
 def of_entry(entry: Quarantined) -> Sequence[str]:
-    """Position, time of arrival, reason, detail."""
+    """Position, arrival time, reason, detail."""
     return str(entry.record.position), arrival(entry.record.arrived_at), plain(entry.reason), plain(entry.detail)
 
 
@@ -25,7 +25,7 @@ def of_replayed(replayed: Replayed) -> Sequence[str]:
 
 
 def write(columns: Sequence[str], document: Mapping[str, object], *, as_json: bool) -> None:
-    """The first column is a position: it is never wrapped, so that it can be pasted."""
+    """The first column is the position. It is never wrapped, so that it can be copied."""
     if as_json:
         _print(json.dumps(document))
     elif sys.stdout.isatty():
@@ -37,7 +37,7 @@ def write(columns: Sequence[str], document: Mapping[str, object], *, as_json: bo
 
 
 def write_counts(outcomes: Mapping[str, int], left: int, *, as_json: bool) -> None:
-    """On standard error, where they are no line of the columns."""
+    """As JSON on stdout; otherwise on stderr, so that stdout holds only the columns."""
     if as_json:
         _print(json.dumps({"outcomes": outcomes, "left": left}))
     else:
@@ -46,7 +46,7 @@ def write_counts(outcomes: Mapping[str, int], left: int, *, as_json: bool) -> No
 
 
 def arrival(millis: int) -> str:
-    """As an ISO time, UNKNOWN for what is none."""
+    """The ISO time; UNKNOWN if it is 0 or out of range."""
     try:
         moment = datetime.fromtimestamp(millis / 1000, UTC)
     except (ValueError, OverflowError, OSError):
@@ -55,11 +55,11 @@ def arrival(millis: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Without characters that a terminal or a table of columns would obey."""
+    """The text with control characters escaped, which a terminal or a table of columns would interpret."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _print(line: str) -> None:
-    """At once: it may be one of many that take their time."""
+    """Flushes each line: the next one may take a while."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

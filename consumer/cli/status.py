@@ -1,53 +1,85 @@
-"""`consumer status` on the screen: once, or again and again."""
+"""`consumer status`: prints the state of the application once, or at intervals."""
 
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.text import Text
+import typer
 
-from consumer.admin.status import Status
-from consumer.cli import status_tables, tables
+from consumer.cli import tables
+from consumer.cli.parameters import Json
 from consumer.engine.errors import Unavailable
+from consumer.settings import Settings, load
 
-Look = Callable[[], Status]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from consumer.admin.status import Status
 
 
-def show(status: Status, *, as_json: bool) -> None:
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+    lag: Annotated[
+        bool, typer.Option("--lag/--no-lag", help="Read one record of each shard to determine the lag.")
+    ] = True,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: time between refreshes.", min=1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show shards, owners, checkpoints, lag, workers, leader and quarantine, read from KCL's tables and the stream."""
+    from consumer.admin.observer import Observer
+
+    look = partial(Observer.of(load(Settings)).look, lag=lag)
+    if watch:
+        _watch(look, every, as_json=as_json)
+    else:
+        _show(look(), as_json=as_json)
+
+
+def _show(status: "Status", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(status.to_json()), flush=True)
     else:
-        tables.console().print(status_tables.whole(status))
+        tables.console().print(_drawn(status))
 
 
-def watch(look: Look, seconds: float, *, as_json: bool) -> None:
-    """Until Ctrl-C, a look every so many seconds; as JSON a line each. Raises Unavailable if the first look fails."""
+def _drawn(status: "Status") -> "RenderableType":
+    from consumer.cli import status_tables
+
+    return status_tables.whole(status)
+
+
+def _watch(look: Callable[[], "Status"], seconds: float, *, as_json: bool) -> None:
+    """Shows a new status every `seconds` until Ctrl-C, as JSON on one line. Raises Unavailable if the first fails."""
     status = look()
     with suppress(KeyboardInterrupt):
         if as_json:
-            _print_on(status, look, seconds)
+            _print_repeatedly(status, look, seconds)
         else:
-            _draw_on(status, look, seconds)
+            _draw_repeatedly(status, look, seconds)
 
 
-def _print_on(status: Status, look: Look, seconds: float) -> None:
+def _print_repeatedly(status: "Status", look: Callable[[], "Status"], seconds: float) -> None:
     while True:
-        show(status, as_json=True)
+        _show(status, as_json=True)
         time.sleep(seconds)
         status = look()
 
 
-def _draw_on(status: Status, look: Look, seconds: float) -> None:
-    shown: RenderableType = status_tables.whole(status)
+def _draw_repeatedly(status: "Status", look: Callable[[], "Status"], seconds: float) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    shown = _drawn(status)
     with Live(shown, console=tables.console(), auto_refresh=False) as live:
         while True:
             time.sleep(seconds)
             try:
-                shown = status_tables.whole(look())
+                shown = _drawn(look())
                 live.update(shown, refresh=True)
             except Unavailable as cause:
-                # what was seen last stays in view
+                # keep the last status on the screen, with the error below it
                 live.update(Group(shown, Text(str(cause), "bold red")), refresh=True)

@@ -1,4 +1,4 @@
-"""`consumer status` as a person likes to look at it: what is wrong stands out, what is well keeps quiet."""
+"""`consumer status` on a terminal. Problems are highlighted."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,10 +11,10 @@ from rich.text import Text
 from consumer.admin.status import NOT_ASKED, Lag, Problem, ShardStatus, Status, WorkerStatus
 
 SHORT = 12
-"""Digits shown of a sequence number: its last ones are those that change."""
+"""Digits shown of a sequence number: the last ones, because they change."""
 
 _HOUR = 3600.0
-_TOLD = {
+_NOTES = {
     Problem.NO_LEASE: ("no lease", "bold red"),
     Problem.UNOWNED: ("no owner", "bold red"),
     Problem.OWNER_SILENT: ("owner silent", "red"),
@@ -26,7 +26,7 @@ _TOLD = {
 
 
 def whole(status: Status) -> RenderableType:
-    """Everything, in 80 columns and more."""
+    """The whole status. Fits a terminal of 80 columns."""
     return Group(headline(status), shards_table(status), workers_table(status.workers), verdict(status))
 
 
@@ -36,7 +36,7 @@ def headline(status: Status) -> Text:
     line = Text.assemble((status.application, "bold"), " on ", (stream.name, "bold"), f"  {at}\n")
     line.append(f"stream {stream.state}", "" if stream.state == "ACTIVE" else "yellow")
     line.append(f", keeps {stream.retention_hours} h; KCL in {status.tables.layout}; leader ")
-    line.append(*(("nobody", "bold red") if status.tables.leader is None else (status.tables.leader, "")))
+    line.append(*(("none", "bold red") if status.tables.leader is None else (status.tables.leader, "")))
     line.append("\nquarantine ")
     if kept.records is None:
         line.append(f"not known: {kept.unknown}", "yellow")
@@ -47,7 +47,7 @@ def headline(status: Status) -> Text:
 
 
 def shards_table(status: Status) -> Table:
-    """A row a shard that is not done."""
+    """One row per shard that is not done."""
     table = _table(("shard", "left"), ("owner", "left"), ("checkpoint", "right"), ("lag", "right"), ("", "left"))
     table.columns[1].overflow = "fold"
     for shard in status.shards:
@@ -81,11 +81,11 @@ def verdict(status: Status) -> Text:
     done = sum(shard.done for shard in status.shards)
     ended = f"; {done} shards are done" if done else ""
     if status.foreign:
-        return Text(f"leases are of another stream: {status.foreign}", "bold red")
+        return Text(f"leases belong to another stream: {status.foreign}", "bold red")
     wrong = [shard for shard in status.shards if shard.problems]
     if wrong:
-        return Text(f"{len(wrong)} of {len(status.shards) - done} shards need a look{ended}", "bold yellow")
-    return Text(f"every shard has an owner that is at work{ended}", "green")
+        return Text(f"{len(wrong)} of {len(status.shards) - done} shards have problems{ended}", "bold yellow")
+    return Text(f"every shard has a live owner{ended}", "green")
 
 
 def checkpoint(shard: ShardStatus) -> Text:
@@ -98,7 +98,7 @@ def checkpoint(shard: ShardStatus) -> Text:
 
 
 def lag(lag: Lag, retention_hours: int) -> Text:
-    """At the tip it is nothing; near the retention, records are about to be lost."""
+    """`-` at the tip of the stream. Red if the lag is more than half of the retention: records may expire soon."""
     if lag.seconds is None:
         return Text("?", "dim")
     if lag.seconds == 0:
@@ -108,18 +108,18 @@ def lag(lag: Lag, retention_hours: int) -> Text:
 
 
 def note(shard: ShardStatus) -> Text:
-    parts = [Text(*_TOLD[problem]) for problem in shard.problems]
+    parts = [Text(*_NOTES[problem]) for problem in shard.problems]
     if shard.waits_for:
         parts.append(Text(f"waits for {', '.join(shard.waits_for)}", "dim"))
     if shard.lease and shard.lease.successor:
-        parts.append(Text(f"goes to {shard.lease.successor}", "cyan"))
+        parts.append(Text(f"moving to {shard.lease.successor}", "cyan"))
     if shard.lag.unknown and shard.lag is not NOT_ASKED and shard.lease:
         parts.append(Text(f"lag: {shard.lag.unknown}", "dim"))
     return Text(", ").join(parts)
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min`, `5.2 h`, `2.1 d`: two places, as much as one takes in."""
+    """`0.4 s`, `12 s`, `3 min`, `5.2 h`, `2.1 d`: two digits."""
     for unit, length, last in (("s", 1.0, 100.0), ("min", 60.0, 100.0), ("h", _HOUR, 48.0)):
         if seconds < last * length:
             return _figure(seconds / length, unit)
@@ -131,7 +131,7 @@ def _figure(value: float, unit: str) -> str:
 
 
 def _colour(shard: ShardStatus) -> str:
-    return _TOLD[shard.problems[0]][1] if shard.problems else "dim" if shard.waits_for else ""
+    return _NOTES[shard.problems[0]][1] if shard.problems else "dim" if shard.waits_for else ""
 
 
 def _table(*columns: tuple[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""Limits and outcomes as a person likes to look at them."""
+"""Tables of limits, outcomes and quarantined records for a terminal."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -19,12 +19,12 @@ _COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored":
 
 
 def console(*, error: bool = False) -> Console:
-    """No markup: what events say is shown as it is."""
+    """A console without markup: text from events is shown unchanged."""
     return Console(stderr=error, highlight=False, markup=False)
 
 
 def limits_table(limits: Iterable[UserLimit]) -> Table:
-    """A row a limit, with a bar of what is used up; fits a terminal of 80 columns."""
+    """One row per limit, with a bar for the used share. Fits a terminal of 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("user", overflow="fold", min_width=6)
     table.add_column("limit", overflow="fold", min_width=12)
@@ -56,7 +56,7 @@ def bar(limit: UserLimit) -> RenderableType:
 
 
 def used_share(limit: UserLimit) -> Decimal | None:
-    """How much of the limit is used up, 1 for all of it; None when its value is not known."""
+    """The used share of the limit, 1 for all of it. None if the value of the limit is not known."""
     if limit.value is None:
         return None
     if limit.value == 0:

@@ -116,7 +116,7 @@ def test_without_a_terminal_nothing_is_deleted(place: Place) -> None:
     done = place.run("limits", "forget", "u-piped", "l-day")
     assert (done.returncode, done.stderr) == (
         2,
-        "consumer: there is no terminal to ask at: --yes deletes without asking\n",
+        "consumer: there is no terminal for the confirmation: use --yes to delete without it\n",
     )
     assert "l-day" in done.stdout
     assert names(place.shown("u-piped")) == ["l-day"]

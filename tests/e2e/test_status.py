@@ -71,12 +71,12 @@ def test_a_service_from_its_first_start_to_its_end(stage: Stage, tmp_path: Path)
         unread = seen(variables, "--no-lag")
         assert {shard["lagUnknown"] for shard in unread["shards"]} == {"not asked for"}
         text = run(variables).stdout
-        assert "every shard has an owner that is at work" in text
+        assert "every shard has a live owner" in text
         assert all(len(line) <= 80 for line in text.splitlines())
         assert running.stop() == 0
 
     until(lambda: "owner-silent" in str(problems(seen(variables))), "the silence to be noticed", every=1)
-    assert "shards need a look" in run(variables).stdout
+    assert "shards have problems" in run(variables).stdout
 
 
 def test_it_watches_until_it_is_interrupted(stage: Stage) -> None:

@@ -25,7 +25,7 @@ SOUND = {
     "CONSUMER_STREAM_NAME": "s",
     "CONSUMER_QUARANTINE": "s3://bucket",
 }
-FIRST_OF_OURS = "consumer.entrypoints"
+FIRST_OF_OURS = "consumer.cli"
 """The first that is imported once a command has begun: what came before is Python's own start."""
 ASKING = [
     *(("provision",), ("doctor",), ("status",), ("status", "--watch"), ("limits", "u-1"), ("quarantine", "list")),

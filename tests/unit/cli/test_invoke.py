@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cli.invoke import run_number
+from consumer.admin.invoke import run_number
 from consumer.engine.quarantine import Quarantined
 from consumer.stores.directory import DirectoryQuarantine
 from tests.support.driven.invocations import SUCCESS, event
@@ -21,7 +21,7 @@ from tests.support.generators.failures import ARN, notice, object_of
 Invoke = Callable[..., subprocess.CompletedProcess[str]]
 
 CONSUMER = (sys.executable, "-m", "consumer")
-HURRIED = "from consumer.cli import invoke; invoke.SECONDS = 0.4; from consumer.__main__ import main; main()"
+HURRIED = "from consumer.admin import invoke; invoke.SECONDS = 0.4; from consumer.__main__ import main; main()"
 IN_A_HURRY = (sys.executable, "-c", HURRIED)
 """The same, but the invocation has less than half a second."""
 
@@ -182,7 +182,7 @@ def test_an_event_without_records_is_a_success_and_an_empty_file_is_refused(invo
     empty = invoke("-", "\n")
 
     assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
-    assert (empty.returncode, empty.stdout, empty.stderr) == (2, "", "consumer: -: no record in it\n")
+    assert (empty.returncode, empty.stdout, empty.stderr) == (2, "", "consumer: -: no records\n")
 
 
 def test_every_line_it_logs_has_a_request_id(invoke: Invoke) -> None:

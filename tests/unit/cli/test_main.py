@@ -99,7 +99,7 @@ def test_an_event_on_many_lines_is_one_record(made: list[Sample]) -> None:
 def test_an_empty_file_is_refused(command: str, nothing: bytes) -> None:
     run = consumer(command, "-", given=nothing, variables=SOUND)
 
-    assert (run.returncode, run.stdout, run.stderr) == (2, b"", b"consumer: -: no record in it\n")
+    assert (run.returncode, run.stdout, run.stderr) == (2, b"", b"consumer: -: no records\n")
 
 
 @pytest.mark.parametrize("command", ["apply", "put", "lambda-invoke"])
@@ -111,7 +111,7 @@ def test_documents_of_many_lines_one_after_the_other_are_refused(command: str, m
     (line,) = run.stderr.decode().splitlines()
     assert line.startswith("consumer: -: lines 1 to ")
     assert line.endswith(
-        "are one JSON document, and there is more: put the documents into an array, or each on a line of its own"
+        "are one JSON document, but the file has more: put all documents into an array, or each on one line"
     )
 
 
@@ -200,8 +200,8 @@ def test_made_up_events_go_to_aws_only_when_that_is_wanted(endpoint: dict[str, s
 
     assert (run.returncode, run.stdout) == (2, b"")
     assert run.stderr.decode() == (
-        "consumer: --yes is needed to put 5 made-up events on the stream s in eu-west-1:"
-        " there is no terminal to ask on\n"
+        "consumer: --yes is required to put 5 generated events on the stream s in eu-west-1:"
+        " there is no terminal for the confirmation\n"
     )
 
 
@@ -224,7 +224,7 @@ def test_on_a_terminal_it_asks(answer: str, said: bytes, code: int) -> None:
         shown += read_to_the_end(ours)
         assert process.wait(60) == code
     os.close(ours)
-    assert b"Put 5 made-up events on the stream s in eu-west-1?" in shown
+    assert b"Put 5 generated events on the stream s in eu-west-1?" in shown
     assert (said in shown, b"put to stream" in shown) == (True, answer == "y")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cli.probe import DEFAULT, VARIABLE, Life, ask
+from consumer.cli.probe import DEFAULT, VARIABLE, Liveness, probe
 from consumer.monitoring.server import Request, Response, Server, listen, not_found
 from consumer.settings import Settings, variable
 from tests.support.driven.processes import free_port
@@ -43,12 +43,12 @@ def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") ->
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::0]", "[::1]"])
 def test_a_worker_is_asked_wherever_it_listens(host: str) -> None:
     with answering(worker(), host) as environment:
-        assert ask(environment) == Life(ok=True)
+        assert probe(environment) == Liveness(ok=True)
 
 
 def test_one_that_does_not_live_says_why() -> None:
     with answering(worker(*HANGS)) as environment:
-        assert ask(environment) == Life(ok=False, reasons=tuple(HANGS))
+        assert probe(environment) == Liveness(ok=False, reasons=tuple(HANGS))
 
 
 def test_a_worker_that_cuts_off_a_client_is_asked_again() -> None:
@@ -58,7 +58,7 @@ def test_a_worker_that_cuts_off_a_client_is_asked_again() -> None:
         server = Server(listener, worker())
         cut = threading.Thread(target=cut_off_one, args=(listener, server.start))
         cut.start()
-        assert ask(environment) == Life(ok=True)
+        assert probe(environment) == Liveness(ok=True)
         cut.join()
         server.stop()
 
@@ -73,25 +73,27 @@ def cut_off_one(listener: socket.socket, then: Callable[[], None]) -> None:
 def test_an_address_without_its_brackets_is_asked() -> None:
     """As `--live` takes it, which does not read the settings."""
     with answering(worker(), "[::]") as environment:
-        assert ask({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Life(ok=True)
+        assert probe({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Liveness(ok=True)
 
 
 def test_without_a_worker_there_is_no_life() -> None:
     address = f"127.0.0.1:{free_port()}"
-    (reason,) = ask({VARIABLE: address}).reasons
+    (reason,) = probe({VARIABLE: address}).reasons
     assert reason == f"no answer from {address}: [Errno 111] Connection refused"
 
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"ok": true}'])
 def test_an_answer_that_is_none_is_no_life(body: bytes) -> None:
     with answering(lambda _: Response(HTTPStatus.OK, body)) as environment:
-        life = ask(environment)
-    assert life == Life(ok=False, reasons=(f"what answers at {environment[VARIABLE]} is no worker",))
+        liveness = probe(environment)
+    assert liveness == Liveness(
+        ok=False, reasons=(f"unexpected response from {environment[VARIABLE]}: not a consumer",)
+    )
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":9464", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"])
 def test_an_address_that_is_none_is_told(address: str) -> None:
-    assert ask({VARIABLE: address}).reasons == (f"{VARIABLE}: {address} is not HOST:PORT",)
+    assert probe({VARIABLE: address}).reasons == (f"{VARIABLE}: {address} is not HOST:PORT",)
 
 
 def test_variable_and_default_are_those_of_the_settings() -> None:

@@ -47,7 +47,7 @@ def row(text: str, name: str) -> str:
 
 def test_all_is_well() -> None:
     text = drawn(seen(lease("a"), lease("b"), lags={"a": Lag(0.0), "b": Lag(3.21)}))
-    assert "every shard has an owner that is at work; 1 shards are done" in text
+    assert "every shard has a live owner; 1 shards are done" in text
     assert row(text, "a").split() == ["a", "ip-10-0-1-17:8:3f9a1c52", f"…{DIGITS[-12:]}", "-"]
     assert row(text, "b").split()[-2:] == ["3.2", "s"]
     assert row(text, "ip-10-0-1-17:8:3f9a1c52").split()[1:] == ["2", "5.0", "s", "ago", "cpu", "35", "%", "leader"]
@@ -67,20 +67,20 @@ def test_all_is_well() -> None:
 def test_what_is_wrong_is_said_in_its_row(leases: list[Lease], note: str) -> None:
     text = drawn(seen(*leases, lease("b")))
     assert row(text, "a").rstrip().endswith(note)
-    assert "1 of 2 shards need a look" in text
+    assert "1 of 2 shards have problems" in text
 
 
 def test_leases_of_another_stream_are_never_well() -> None:
     text = drawn(
         seen(replace(lease("a"), origin="arn:aws:kinesis:x made at t"), lease("b"), lags={"a": Lag(0.0), "b": Lag(0.0)})
     )
-    assert "leases are of another stream: arn:aws:kinesis:x made at t" in text
-    assert "at work" not in text
+    assert "leases belong to another stream: arn:aws:kinesis:x made at t" in text
+    assert "live owner" not in text
 
 
 def test_nobody_leads_and_the_quarantine_is_not_empty() -> None:
     text = drawn(seen(lease("a"), lease("b"), leader=None, quarantine=Quarantine("s3://bucket/q", 1_234)))
-    assert "leader nobody" in text
+    assert "leader none" in text
     assert "quarantine 1,234 records in s3://bucket/q" in text
 
 

@@ -1,4 +1,4 @@
-"""`consumer lambda-invoke`: the Lambda handler on this machine, with the stores that the settings name."""
+"""`consumer lambda-invoke`: runs the Lambda handler on this machine, with the stores that the settings name."""
 
 import base64
 import random
@@ -10,8 +10,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from consumer import bootstrap
+from consumer.admin.captured import Captured, Content, FailedBatch
 from consumer.aws_lambda.handler import SOURCE, Answer, LambdaConsumer
-from consumer.cli.captured import Captured, Content, FailedBatch
 from consumer.monitoring import logs
 from consumer.settings import CoreSettings
 from consumer.stores.kinesis import Stretch, records_of
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis.type_defs import RecordTypeDef
 
 SECONDS = 60.0
-"""What the invocation has."""
+"""The timeout of one invocation."""
 SHARD = "shardId-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalContext:
-    """Implements aws_lambda.deadline.Context; `ends` is of the monotonic clock."""
+    """Implements aws_lambda.deadline.Context. `ends` is a time of the monotonic clock."""
 
     ends: float
     aws_request_id: str = "local"
@@ -38,7 +38,7 @@ class LocalContext:
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
-    """What the function answered, and what a batch lacked that had to be fetched: empty when nothing."""
+    """The response of the function. `missing` says what a fetched batch lacks; empty if it is complete."""
 
     answer: Answer
     missing: str = ""
@@ -50,10 +50,10 @@ class Invoked:
 
 
 def invoke(settings: CoreSettings, contents: Sequence[Content], file: str) -> Iterator[Invoked]:
-    """What the function answers to each event of a file, one after the other.
+    """Invokes the function with each event of a file, one after the other.
 
-    The function's metrics go to standard error, where its logs are. Batches that a mapping gave up are fetched.
-    Raises MalformedInvocation and BreakerOpen, as the function does, and Unavailable when a batch cannot be fetched.
+    The function's metrics go to stderr, like its logs. Failed batches are fetched from the stream.
+    Raises MalformedInvocation and BreakerOpen as the function does, and Unavailable if a batch cannot be fetched.
     """
     consumer = LambdaConsumer.of(settings, lambda line: sys.stderr.write(f"{line}\n"))
     for event, missing in _events(settings, contents, file):
@@ -73,14 +73,14 @@ def _events(settings: CoreSettings, contents: Sequence[Content], file: str) -> I
 
 
 def run_number(now_millis: int, chance: Callable[[int], int]) -> int:
-    """The sequence number of a run's first record: no other run has it, and a later run's is larger."""
+    """The sequence number of the first record of a run: unique per run, and larger in a later run."""
     return (now_millis * 10**9 + chance(10**9)) * 10**7
 
 
 def event_of(records: Iterable[bytes], file: str, first: int) -> dict[str, Any]:
-    """An event that delivers a file's records, numbered from `first`, from a stream called after the file.
+    """An event with the records of a file, numbered from `first`. Its stream has the name of the file.
 
-    The numbers are the run's own: what a run puts into the quarantine never takes the place of another's.
+    Each run has its own numbers, so that its quarantined records never replace those of another run.
     """
     stream = "stdin" if file == "-" else PurePath(file).name
     arn = f"arn:aws:kinesis:local:000000000000:stream/{stream}"
@@ -89,7 +89,7 @@ def event_of(records: Iterable[bytes], file: str, first: int) -> dict[str, Any]:
 
 
 def fetched(client: "KinesisClient", batch: FailedBatch) -> tuple[dict[str, Any], str]:
-    """The event of the batch, of what the stream still has of it; and a line of what it lacks, or none."""
+    """An event with the records of the batch that are still in the stream, and a line about missing ones, or ''."""
     stretch = batch.stretch
     found = list(records_of(client, stretch))
     numbers = {record["SequenceNumber"] for record in found}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cli.files import read_records, split
+from consumer.admin.files import read_records, split
 from consumer.engine.errors import Reason, SettingsError
 from consumer.limits.sample import POISONS, Poison
 from tests.support.driven.invocations import event
@@ -116,7 +116,7 @@ def refused(content: bytes) -> str:
 def test_documents_of_several_lines_one_after_the_other_are_refused(between: bytes) -> None:
     lines = PRETTY.count(NEWLINE) + 1
     content = between.join([PRETTY, PRETTY])
-    assert refused(content).startswith(f"lines 1 to {lines} are one JSON document, and there is more")
+    assert refused(content).startswith(f"lines 1 to {lines} are one JSON document, but the file has more")
 
 
 def test_so_is_one_among_lines() -> None:
@@ -136,7 +136,8 @@ def test_so_is_one_among_lines() -> None:
 )
 def test_a_document_of_several_lines_that_is_broken_is_refused_with_its_place(broken: bytes, place: str) -> None:
     message = refused(broken)
-    assert message.startswith("no JSON document, although lines 1 to ")
+    assert message.startswith("lines 1 to ")
+    assert " look like a JSON document but are not valid: " in message
     assert place in message
 
 
@@ -149,7 +150,7 @@ def test_a_file_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(SettingsError) as wrong:
             read_records(str(file))
-        assert wrong.value.problems == [f"{file}: no record in it"]
+        assert wrong.value.problems == [f"{file}: no records"]
 
 
 @pytest.mark.parametrize("indent", [None, 2])

@@ -1,6 +1,6 @@
-"""Records from a file: one JSON document, the elements of a JSON array, or one record per line.
+"""Reads records from a file: one JSON document, the elements of a JSON array, or one record per line.
 
-The bytes of a record stay as they are in the file.
+The bytes of each record are those in the file.
 """
 
 import json
@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from consumer.admin.captured import Captured, Content, contents
 from consumer.aws_lambda.handler import MalformedInvocation, read
-from consumer.cli.captured import Captured, Content, contents
 from consumer.engine.errors import SettingsError
 from consumer.engine.records import Position, Record
 
 _MARK = b"\xef\xbb\xbf"
 PIECE = 1 << 20
-"""Bytes of standard input read at once."""
+"""Bytes per read of standard input."""
 _BLANK = " \t\r\n"
 _SPACE = re.compile(f"[{_BLANK}]*")
 _READER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-"""Finds where documents end. It converts no numbers: whether a number is sound is the core's to say."""
+"""Finds the end of a document. Numbers are not converted: the core validates them."""
 
 
 def read_records(name: str) -> list[Record]:
-    """The records in the file (`-`: standard input), undecoded, those of captured Lambda events among them.
+    """The undecoded records of the file (`-`: standard input), with those inside captured Lambda events.
 
-    Their positions count from 0. Raises SettingsError when the file cannot be read or holds no record.
+    Their positions count from 0. Raises SettingsError if the file cannot be read or has no records.
     """
     found = [record for content in read_contents(name) for record in _records(name, content)]
     if not found:
@@ -36,7 +36,7 @@ def read_records(name: str) -> list[Record]:
 
 
 def read_contents(name: str) -> list[Content]:
-    """What the file holds: records, captured Lambda events, batches that a mapping gave up. Raises as above."""
+    """The records, captured Lambda events and failed batches in the file. Raises SettingsError like `read_records`."""
     try:
         content = _standard_input() if name == "-" else Path(name).read_bytes()
         documents = split(content)
@@ -51,9 +51,9 @@ def read_contents(name: str) -> list[Content]:
 
 
 def split(content: bytes) -> list[bytes]:
-    """The documents: the only one, or the elements of the only one, an array; else the lines that are not blank.
+    """The documents: a single document, the elements of a single array, or the lines that are not blank.
 
-    Raises ValueError for a document of several lines that is not the only one, or is broken.
+    Raises ValueError if a document of several lines is malformed, or is not the only one.
     """
     if _is_foreign_document(content):
         return [content]
@@ -67,12 +67,12 @@ def split(content: bytes) -> list[bytes]:
 
 
 def _standard_input() -> bytes:
-    # piece by piece: a read of everything at once would not notice a Ctrl-C between two pieces
+    # In pieces: a single read of everything would not react to Ctrl-C until the end of the input.
     return b"".join(iter(partial(os.read, 0, PIECE), b""))
 
 
 def _no_record(name: str) -> SettingsError:
-    return SettingsError([f"{name}: no record in it"])
+    return SettingsError([f"{name}: no records"])
 
 
 def _records(name: str, content: Content) -> list[Record]:
@@ -80,7 +80,7 @@ def _records(name: str, content: Content) -> list[Record]:
         return [Record(Position("", "", ""), content)]
     if not isinstance(content, Captured):
         raise SettingsError(
-            [f"{name}: it only says where records were: `consumer lambda-invoke` fetches and applies them"]
+            [f"{name}: names a batch but has no records: use `consumer lambda-invoke`, which fetches them"]
         )
     try:
         return read(content.event)
@@ -89,7 +89,7 @@ def _records(name: str, content: Content) -> list[Record]:
 
 
 def _is_foreign_document(content: bytes) -> bool:
-    """Whether it is one document in UTF-16 or UTF-32: one record that is not UTF-8, whatever its lines."""
+    """Whether it is one document in UTF-16 or UTF-32. It counts as one record, which is rejected as not UTF-8."""
     encoding = json.detect_encoding(content)
     if encoding.startswith("utf-8"):
         return False
@@ -98,7 +98,7 @@ def _is_foreign_document(content: bytes) -> bool:
 
 
 def _is_document(text: str, start: int) -> bool:
-    """Whether everything from there on is one JSON document."""
+    """Whether the text from `start` on is exactly one JSON document."""
     try:
         return _skip(text, _end(text, start)) == len(text)
     except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _is_document(text: str, start: int) -> bool:
 
 
 def _elements(text: str, start: int) -> Iterator[str]:
-    """Of the JSON array that begins there."""
+    """The elements of the JSON array that begins at `start`."""
     at = _skip(text, start + 1)
     while text[at] != "]":
         end = _end(text, at)
@@ -127,13 +127,13 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _refuse_a_document(text: str, start: int, line_end: int, number: int) -> None:
-    """Raises ValueError when what begins in the line goes on in the next ones; a line cut off does not."""
+    """Raises ValueError if a document continues on the next lines. A truncated line is a record instead."""
     try:
         end = _end(text, start)
     except json.JSONDecodeError as error:
         if error.pos > _skip(text, line_end) and _looks_spread(text, start, line_end):
             raise ValueError(
-                f"no JSON document, although lines {number} to {error.lineno} look like one: line {error.lineno}"
+                f"lines {number} to {error.lineno} look like a JSON document but are not valid: line {error.lineno}"
                 f" column {error.colno}: {error.msg}"
             ) from None
         return
@@ -142,13 +142,13 @@ def _refuse_a_document(text: str, start: int, line_end: int, number: int) -> Non
     if end > line_end:
         last = number + text.count("\n", start, end)
         raise ValueError(
-            f"lines {number} to {last} are one JSON document, and there is more: put the documents into an array,"
-            " or each on a line of its own"
+            f"lines {number} to {last} are one JSON document, but the file has more: put all documents into an array,"
+            " or each on one line"
         )
 
 
 def _looks_spread(text: str, start: int, line_end: int) -> bool:
-    """Whether the line is a bracket that opens a document over several lines, rather than one record, cut off."""
+    """Whether the line opens a document of several lines, rather than being one truncated record."""
     if text[start:line_end].strip(_BLANK) not in ("{", "[", "[{"):
         return False
     following = _skip(text, line_end)
@@ -158,11 +158,11 @@ def _looks_spread(text: str, start: int, line_end: int) -> bool:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the JSON document that begins there ends. Raises ValueError and RecursionError when none does."""
+    """The end of the JSON document that begins at `start`. Raises ValueError or RecursionError if there is none."""
     return _READER.raw_decode(text, start)[1]
 
 
 def _skip(text: str, at: int) -> int:
-    """Where blanks end."""
+    """The position of the first character that is not blank."""
     found = _SPACE.match(text, at)
     return found.end() if found else at

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from consumer.admin.captured import Captured, Content, FailedBatch, contents
 from consumer.aws_lambda.handler import MalformedInvocation
-from consumer.cli.captured import Captured, Content, FailedBatch, contents
 from consumer.stores.kinesis import Stretch
 from tests.support.driven.invocations import event
 from tests.support.driven.pipes import piped

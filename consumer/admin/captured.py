@@ -1,8 +1,9 @@
-"""What wraps records in files: Lambda events, pipes' batches, and what a mapping sends to its failure destination.
+"""Documents that wrap records: Lambda events, batches of EventBridge Pipes, and documents of a failure destination.
 
-The destination's documents are those of AWS's page "Retain discarded batch records for a Kinesis Data Streams event
-source": S3 gets the event as a string in `payload`, SQS and SNS get only `KinesisBatchInfo`. They may come inside a
-message: as `aws sqs receive-message` prints it, as SNS wraps it, or as another function got it.
+The AWS page "Retain discarded batch records for a Kinesis Data Streams event source" describes the documents that an
+event source mapping sends to its failure destination: S3 gets the event as a string in `payload`, SQS and SNS get only
+`KinesisBatchInfo`. The document may be inside a message: as `aws sqs receive-message` prints it, as SNS wraps it, or as
+another function receives it.
 """
 
 import json
@@ -19,32 +20,32 @@ _LISTS = ("Records", "Messages")
 _MESSAGES = ("Body", "body", "Sns", "Message")
 _WRAPPERS = ("requestContext", *_LISTS)
 _MARKS = re.compile(rb'"(?:Records|Messages|Body|Message|eventSource|requestContext|KinesisBatchInfo)"')
-"""Only a document with one of these is parsed here: files may hold millions of records."""
+"""Only a document with one of these is parsed, because a file may hold millions of records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """An event as the Lambda function gets it."""
+    """An event as the Lambda function receives it."""
 
     event: Any
 
 
 @dataclass(frozen=True, slots=True)
 class FailedBatch:
-    """Where the records of a batch are that a mapping gave up, and how many there were."""
+    """The place of a batch that an event source mapping gave up on, and its number of records."""
 
     stretch: Stretch
     size: int
 
 
 Content: TypeAlias = bytes | Captured | FailedBatch
-"""Bytes are a record."""
+"""Bytes are the data of one record."""
 
 
 def contents(documents: Iterable[bytes]) -> list[Content]:
-    """What the documents are, in their order. Single records of an event or a batch count as one event.
+    """The contents of the documents, in order. All single records of an event or a batch become one event.
 
-    Raises MalformedInvocation for what wraps something else.
+    Raises MalformedInvocation if a document wraps something else.
     """
     found: list[Content] = []
     entries: list[Any] = []
@@ -62,7 +63,7 @@ def contents(documents: Iterable[bytes]) -> list[Content]:
 
 
 def _wrapper(document: bytes) -> dict[str, Any] | None:
-    """The document when it wraps records; an event of ours does not, whatever further fields it has."""
+    """The parsed document if it wraps records. A limit event does not, even if it has such fields."""
     parsed = _parsed(document) if _MARKS.search(document) else None
     if not isinstance(parsed, dict) or "aggregateId" in parsed:
         return None
@@ -105,7 +106,7 @@ def _failed(value: Mapping[str, Any]) -> Content:
 
 
 def _parsed(text: str | bytes) -> Any:
-    """None when it is not JSON."""
+    """None if the text is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
