@@ -17,7 +17,7 @@ from tests.contract.conftest import Dynamo
 from tests.support.driven.processes import free_port
 from tests.support.generators import oracle
 from tests.support.generators.events import START, USER, Event, created, progress_changed
-from tests.support.generators.tiny import Peak, Peaks
+from tests.support.generators.small_projection import Peak, Peaks
 from tests.support.simulation.core import Core, found
 
 Answer = dict[str, Any]

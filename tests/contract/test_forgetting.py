@@ -11,7 +11,7 @@ from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from tests.contract.conftest import Kept
 from tests.support.generators.events import LIMIT, USER, Event, created, progress_changed, reset
-from tests.support.simulation.core import Core, Fate, UnsteadyRepository, found, times
+from tests.support.simulation.core import Core, Fate, FlakyRepository, found, times
 
 KEY = (USER, LIMIT)
 NOTHING_ELSE = {"userId", "userLimitId", "brandId", "currencyCode", "progress"}
@@ -103,7 +103,7 @@ def test_a_writer_that_has_it_cached_begins_with_nothing(
 
 def test_a_writer_that_has_read_it_and_is_about_to_write(repository: ErasableRepository[LimitState]) -> None:
     Core(repository).deliver(created(1), progress_changed(3))
-    writer = Core(UnsteadyRepository(repository, before_save=once(lambda: forget(repository))))
+    writer = Core(FlakyRepository(repository, before_save=once(lambda: forget(repository))))
     delivered = writer.deliver(progress_changed(5))
     assert (delivered.outcomes, delivered.conflicts) == ({"applied": 1}, 1)
     assert attributes(repository) == NOTHING_ELSE
@@ -116,7 +116,7 @@ def test_a_writer_that_has_read_nothing_and_is_about_to_write(repository: Erasab
         Core(repository).deliver(created(1))
         forget(repository)
 
-    Core(UnsteadyRepository(repository, before_save=once(comes_and_goes))).deliver(progress_changed(5))
+    Core(FlakyRepository(repository, before_save=once(comes_and_goes))).deliver(progress_changed(5))
     assert attributes(repository) == NOTHING_ELSE
 
 
@@ -125,7 +125,7 @@ def test_a_writer_that_did_not_hear_of_its_write(repository: ErasableRepository[
     writer = Core(repository)
     writer.deliver(created(1))
     lost = times(1)
-    unsteady = UnsteadyRepository(
+    unsteady = FlakyRepository(
         repository,
         fate=lambda _key: Fate.REPLY_LOST if lost() else Fate.STORED,
         before_save=once(lambda: forget(repository), after=1),

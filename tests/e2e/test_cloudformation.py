@@ -23,13 +23,13 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample
 from consumer.stores.s3 import S3Quarantine
-from tests.support.driven.lambda_stage import set_aside
+from tests.support.driven.lambda_environment import quarantined
 from tests.support.driven.lambda_zip import HERE, archive
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import consumer, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.cloudformation import FOLDER, template
-from tests.support.emulators.rights import ACCOUNT, Call, Grant, unlawful
+from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permitted
 from tests.support.emulators.stacks import NETWORK, Account, account
 from tests.support.generators.failures import failure
 
@@ -62,7 +62,7 @@ def test_the_task_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: 
 
     asked = cloud.calls("task")
     assert [call for call in asked if _makes(call)] == []
-    assert unlawful(asked, granted) == []
+    assert not_permitted(asked, granted) == []
     assert unexplained(asked, granted, NOT_SEEN_OF_THE_TASK) == []
 
 
@@ -76,7 +76,7 @@ def consumed(variables: dict[str, str], log: Path) -> None:
         stage.put(made[1_500:])  # to limits that are there, so that there are updates too
         until_received(running, len(made))
         until_equal(stage, made)
-        assert set_aside(variables, "quarantine") == poison(made)
+        assert quarantined(variables, "quarantine") == poison(made)
         assert running.stop() == 0
 
 
@@ -126,11 +126,11 @@ def test_the_function_needs_the_rights_of_its_role_all_of_them_and_no_others(clo
     until_equal(stage, made[:1_000])
     stage.put(made[1_000:])
     until_equal(stage, made)
-    until(lambda: set_aside(variables, "quarantine") == poison(made), "the poison to be set aside")
+    until(lambda: quarantined(variables, "quarantine") == poison(made), "the poison to be set aside")
 
     granted, asked = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
     assert asked, "MiniStack's functions sign with the account's number"
-    assert unlawful(asked, granted) == []
+    assert not_permitted(asked, granted) == []
     assert unexplained(asked, granted, NOT_SEEN_OF_THE_FUNCTION) == []
 
 
@@ -154,14 +154,16 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     consumer(replayer, "quarantine", "drop", "tooled/shardId-000000000000/1000")
     with pytest.raises(CalledProcessError):
         consumer(replayer, "quarantine", "replay")
-    assert set_aside(variables, "quarantine") == Counter([b"poison"]), "what can be applied has left, the rest has not"
+    assert quarantined(variables, "quarantine") == Counter([b"poison"]), (
+        "what can be applied is gone, the rest stays"
+    )
     (tmp_path / "records").write_bytes(b"no event")
     consumer(replayer, "lambda-invoke", str(tmp_path / "records"))
     put = cloud.client("kinesis").put_record(StreamName=outputs["StreamName"], Data=b"{}", PartitionKey="one")
     given_up = failure(put["ShardId"], put["SequenceNumber"], put["SequenceNumber"], 1, outputs["StreamArn"])
     (tmp_path / "given-up.json").write_text(json.dumps(given_up))
     consumer(replayer, "lambda-invoke", str(tmp_path / "given-up.json"))
-    assert set_aside(variables, "quarantine") == Counter([b"poison", b"no event", b"{}"])
+    assert quarantined(variables, "quarantine") == Counter([b"poison", b"no event", b"{}"])
 
     assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
     user, limit = next(iter(expected(made)))
@@ -170,7 +172,7 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2
     for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn")):
         granted, asked = cloud.grants(outputs[role]), cloud.calls(key)
-        assert unlawful(asked, granted) == []
+        assert not_permitted(asked, granted) == []
         assert unexplained(asked, granted, {}) == []
 
 

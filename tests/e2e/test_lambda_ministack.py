@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.driven import lambda_stage
+from tests.support.driven import lambda_environment
 from tests.support.driven.lambda_zip import HERE, archive
 from tests.support.driven.scenario import Stage, poison, samples, until_equal
 from tests.support.driven.waiting import until
@@ -25,9 +25,9 @@ FUNCTION = "limits"
 @pytest.fixture
 def stage(aws: Emulator, request: pytest.FixtureRequest) -> Stage:
     """A stream of two shards, a table and a bucket."""
-    variables = lambda_stage.variables(request.node.name, aws)
-    lambda_stage.make_table(variables)
-    lambda_stage.make_bucket(variables)
+    variables = lambda_environment.variables(request.node.name, aws)
+    lambda_environment.make_table(variables)
+    lambda_environment.make_bucket(variables)
     kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
     kinesis.create_stream(StreamName=STREAM, ShardCount=2)
     kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
@@ -76,7 +76,7 @@ def test_5000_events_with_duplicates_and_poison_end_as_the_oracle_says(aws: Emul
     )
     stage.put(made[100:])
     until_equal(stage, made)
-    until(lambda: lambda_stage.set_aside(stage.variables) == poison(made), "the poison to be set aside")
+    until(lambda: lambda_environment.quarantined(stage.variables) == poison(made), "the poison to be set aside")
 
 
 def result(client: Any, mapping: str) -> str:

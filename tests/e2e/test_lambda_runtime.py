@@ -10,7 +10,7 @@ import pytest
 
 from consumer.engine.records import Record
 from consumer.limits.sample import Sample
-from tests.support.driven import lambda_stage
+from tests.support.driven import lambda_environment
 from tests.support.driven.invocations import SUCCESS, Clock, event
 from tests.support.driven.lambda_zip import unpack
 from tests.support.driven.processes import LOOPBACK
@@ -29,7 +29,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
     """What the function is told beside what Lambda tells it. Neither table nor bucket is there yet."""
-    return lambda_stage.variables(request.node.name, aws)
+    return lambda_environment.variables(request.node.name, aws)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def function(task: Path, variables: dict[str, str], tmp_path: Path) -> Iterator[
 @pytest.fixture
 def stores(variables: dict[str, str]) -> Stage:
     """The function's table and bucket, made."""
-    lambda_stage.make_table(variables)
-    lambda_stage.make_bucket(variables)
+    lambda_environment.make_table(variables)
+    lambda_environment.make_bucket(variables)
     return Stage(variables)
 
 
@@ -59,7 +59,7 @@ def test_a_good_invocation_is_answered_stored_measured_and_logged(
 
     assert (told.route, told.body) == ("response", SUCCESS)
     assert limit["progress"] == "10"
-    assert lambda_stage.set_aside(variables) == Counter([b"poison"])
+    assert lambda_environment.quarantined(variables) == Counter([b"poison"])
     assert {line["request_id"] for line in lines} == {told.request_id}
     assert [line["message"] for line in lines] == ["quarantined", "batch"]
     outcomes = {(line["type"], line["outcome"]) for line in function.output if "outcome" in line}
@@ -114,7 +114,7 @@ def test_a_mapping_gets_every_record_through_while_table_and_bucket_are_missing_
     """MiniStack's own mapping does not look at batchItemFailures: here is one that does."""
     made = samples(seed=4, count=600, users=20)
     answers: list[object] = []
-    repairs = [lambda: lambda_stage.make_bucket(variables), lambda: lambda_stage.make_table(variables)]
+    repairs = [lambda: lambda_environment.make_bucket(variables), lambda: lambda_environment.make_table(variables)]
 
     def invoke(lambda_event: dict[str, object]) -> object:
         # it gives up with half of a short time left: no need to wait long for that
@@ -135,7 +135,7 @@ def test_a_mapping_gets_every_record_through_while_table_and_bucket_are_missing_
     ]
     assert mapping.discarded == []
     assert Stage(variables).limits() == expected(made)
-    assert lambda_stage.set_aside(variables) == poison(made)
+    assert lambda_environment.quarantined(variables) == poison(made)
 
 
 def test_a_container_that_is_killed_at_its_time_out_leaves_nothing_half_done(
@@ -158,7 +158,7 @@ def test_a_container_that_is_killed_at_its_time_out_leaves_nothing_half_done(
 
     assert starts == 2
     assert stores.limits() == expected(made)
-    assert lambda_stage.set_aside(variables) == poison(made)
+    assert lambda_environment.quarantined(variables) == poison(made)
 
 
 class Silence:

@@ -77,7 +77,7 @@ def _confidential() -> Iterator[Sample]:
 def _through_an_outage(trial: Trial, proxy: FaultProxy, samples: list[Sample]) -> None:
     with proxy.fault(refuse(400, "ThrottlingException"), "BatchExecuteStatement", "BatchGetItem"):
         trial.put_these(samples)
-        trial.until_said("waiting")
+        trial.until_logged("waiting")
     until_received(trial.running, len(samples))
 
 

@@ -17,7 +17,7 @@ from tests.support.driven.scenario import (
 )
 from tests.support.driven.service import Service, alive, children, gone, service
 from tests.support.driven.waiting import until
-from tests.support.driven.workers import until_at_work
+from tests.support.driven.workers import until_consuming
 
 RECOVERY_SECONDS = 30.0
 """Within this the service works again after a record processor or the JVM was killed."""
@@ -115,6 +115,6 @@ def _shards_alive(running: Service) -> set[str]:
 
 
 def _until_working_again(running: Service, killed: float) -> None:
-    seconds = until_at_work(running, shards=2, since=killed)
+    seconds = until_consuming(running, shards=2, since=killed)
     print(f"working again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS

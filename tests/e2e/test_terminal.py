@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from tests.support.driven.background import background
-from tests.support.driven.processes import LEASH
+from tests.support.driven.processes import DIE_WITH_PARENT
 from tests.support.driven.scenario import Stage
 from tests.support.driven.waiting import until
 
@@ -31,7 +31,7 @@ class Terminal:
 def in_a_terminal(stage: Stage) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", "consumer", "run"],
+        [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), sys.executable, "-m", "consumer", "run"],
         stdin=subprocess.PIPE,
         stdout=theirs,
         stderr=theirs,

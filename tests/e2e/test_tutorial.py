@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.driven.processes import LEASH, LOOPBACK, free_port
+from tests.support.driven.processes import DIE_WITH_PARENT, LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -89,7 +89,7 @@ def printed(checkout: Path) -> list[str]:
         "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
     }
     output = checkout.with_name("output.txt")
-    command = [sys.executable, "-I", "-S", str(LEASH), "bash", "-c", script(blocks(), checkout)]
+    command = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), "bash", "-c", script(blocks(), checkout)]
     with (
         output.open("w") as stdout,
         subprocess.Popen(

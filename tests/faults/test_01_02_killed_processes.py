@@ -18,8 +18,8 @@ from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import Service, gone, service
 from tests.support.driven.waiting import until
-from tests.support.driven.workers import held_worker, processes, until_at_work
-from tests.support.faults.holds import Holds, Point
+from tests.support.driven.workers import held_worker, processes, until_consuming
+from tests.support.faults.hold_points import HoldPoints, Point
 
 RECOVERY_SECONDS = 30.0
 ORPHAN_SECONDS = 5.0
@@ -32,7 +32,7 @@ class Play:
 
     stage: Stage
     running: Service
-    holds: Holds
+    hold_points: HoldPoints
     before: list[Sample]
     meanwhile: list[Sample]
     afterwards: list[Sample]
@@ -46,14 +46,14 @@ class Play:
         self.stage.put(self.before)
         until_received(self.running, len(self.before))
         until(lambda: owed(self.stage) == 0, "the checkpoints after the first part")
-        self.holds.at(point)
+        self.hold_points.at(point)
         self.stage.put(self.meanwhile)
-        until(lambda: len(self.holds.held(point)) == SHARDS, f"both record processors to be held {point}")
+        until(lambda: len(self.hold_points.held(point)) == SHARDS, f"both record processors to be held {point}")
 
     def recover(self, killed: float) -> float:
         """The same worker goes on, and the table is what it would have been. Seconds until then, from `killed`."""
         self.stage.put(self.afterwards)
-        seconds = until_at_work(self.running, SHARDS, killed)
+        seconds = until_consuming(self.running, SHARDS, killed)
         made = self.so_far + self.afterwards
         until_equal(self.stage, made)
         until(lambda: owed(self.stage) == 0, "the last checkpoints")
@@ -69,8 +69,8 @@ class Play:
 @pytest.fixture
 def play(stage: Stage, seed: int, tmp_path: Path) -> Iterator[Play]:
     made = samples(seed, count=1_900, users=40)
-    with held_worker(stage, tmp_path, "worker") as (running, holds):
-        yield Play(stage, running, holds, made[:1_000], made[1_000:1_400], made[1_400:])
+    with held_worker(stage, tmp_path, "worker") as (running, hold_points):
+        yield Play(stage, running, hold_points, made[:1_000], made[1_000:1_400], made[1_400:])
 
 
 def test_01_kill_before_write(play: Play, tell: Tell) -> None:
@@ -107,7 +107,7 @@ def kill_a_record_processor(play: Play, point: Point, is_so: Callable[[], bool],
     assert is_so()
     os.kill(play.running.record_processors()[0], signal.SIGKILL)
     killed = time.time()
-    play.holds.release(point)
+    play.hold_points.release(point)
     seconds = play.recover(killed)
     tell(f"every shard at work again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS
@@ -121,7 +121,7 @@ def test_02_kill_jvm(play: Play, tell: Tell) -> None:
     killed = time.time()
     gone([jvm, *processors], seconds=ORPHAN_SECONDS)
     orphans = time.time() - killed
-    play.holds.release(Point.BEFORE_WRITE)
+    play.hold_points.release(Point.BEFORE_WRITE)
     seconds = play.recover(killed)
     tell(f"no orphan after {orphans:.1f} s, every shard at work again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS

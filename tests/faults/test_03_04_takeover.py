@@ -21,7 +21,7 @@ from tests.support.driven.scenario import Stage, poison, samples, until_equal, u
 from tests.support.driven.service import Service, consumer, environment, gone
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
-from tests.support.driven.workers import LIVELY, processes, until_at_work, with_properties, worker
+from tests.support.driven.workers import FAST_REBALANCING, processes, until_consuming, with_properties, worker
 from tests.support.emulators.aws import Emulator
 
 TAKE_OVER_SECONDS = 180.0
@@ -62,7 +62,7 @@ def a_new_container(aws: Emulator, seed: int, directory: Path) -> float:
         (before,) = owners(stage)
         with worker(stage, directory, "new") as new:
             stage.put(made[1_000:])
-            seconds = until_at_work(new, SHARDS, killed)
+            seconds = until_consuming(new, SHARDS, killed)
             until_equal(stage, made)
             until(lambda: owed(stage) == 0, "the last checkpoints")
             (after,) = owners(stage)
@@ -75,7 +75,7 @@ def a_new_container(aws: Emulator, seed: int, directory: Path) -> float:
 def the_leader_of_two(aws: Emulator, seed: int, directory: Path) -> float:
     stage = provisioned("leader-of-two", aws, directory)
     produce = Producer(stage, seed)
-    settings = with_properties(directory, **LIVELY)
+    settings = with_properties(directory, **FAST_REBALANCING)
     with (
         Watch(stage) as watch,
         worker(stage, directory, "leader", CONSUMER_WORKER_ID="leader", **settings) as first,
@@ -89,7 +89,7 @@ def the_leader_of_two(aws: Emulator, seed: int, directory: Path) -> float:
             produce(500)
             until(lambda: owners(stage) == {"other": SHARDS}, "the take-over", seconds=TAKE_OVER_SECONDS)
             produce(500)
-            seconds = until_at_work(other, SHARDS, killed)
+            seconds = until_consuming(other, SHARDS, killed)
             until_equal(stage, produce.put)
             until(lambda: owed(stage) == 0, "the last checkpoints")
             settled(stage, watch, produce.put)
@@ -118,5 +118,5 @@ def kill(running: Service) -> float:
 def settled(stage: Stage, watch: Watch, made: Sequence[Sample]) -> None:
     assert lost(stage) == []
     assert stage.quarantined() == poison(made)
-    assert watch.looks
+    assert watch.polls
     assert watch.went_back == []

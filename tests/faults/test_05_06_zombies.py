@@ -18,8 +18,8 @@ from tests.support.driven.scenario import Stage, poison, until_equal, until_rece
 from tests.support.driven.service import Service
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
-from tests.support.driven.workers import at_work_since, held_worker, worker
-from tests.support.faults.holds import Point
+from tests.support.driven.workers import consuming_since, held_worker, worker
+from tests.support.faults.hold_points import Point
 
 SHARDS = 2
 SHARD = "shardId-000000000000"
@@ -39,12 +39,12 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
     ):
         produce(500)
         until_received(heir, 500)
-        with held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds):
+        with held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, hold_points):
             until_ready(zombie)
             hand_over(stage, SHARD, "zombie")
             until(lambda: produce(50) and zombie.received(), "its first batch", every=0.5)
-            holds.at(Point.BEFORE_WRITE)
-            until(lambda: produce(50) and holds.held(Point.BEFORE_WRITE), "its next batch", every=0.5)
+            hold_points.at(Point.BEFORE_WRITE)
+            until(lambda: produce(50) and hold_points.held(Point.BEFORE_WRITE), "its next batch", every=0.5)
             jvm = zombie.jvm()
             assert jvm
             os.kill(jvm, signal.SIGSTOP)
@@ -53,7 +53,7 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
             until_equal(stage, produce.put)
             written = conflicts(zombie)
             os.kill(jvm, signal.SIGCONT)
-            holds.release(Point.BEFORE_WRITE)
+            hold_points.release(Point.BEFORE_WRITE)
             until_put_out(zombie)
             until_equal(stage, produce.put)
             tell(f"{conflicts(zombie) - written:.0f} late writes were refused")
@@ -69,17 +69,19 @@ def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path, hand
     settings = {"CONSUMER_HANDOFF_SECONDS": handoff, "CONSUMER_BATCH_DEADLINE_SECONDS": "1"}
     with (
         Watch(stage) as watch,
-        held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, holds),
+        held_worker(stage, tmp_path, "zombie", CONSUMER_WORKER_ID="zombie", **settings) as (zombie, hold_points),
     ):
         produce(500)
         until_received(zombie, 500)
         with worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir:
             until_ready(heir)
-            holds.at(Point.BEFORE_WRITE)
-            until(lambda: produce(50) and len(holds.held(Point.BEFORE_WRITE)) == SHARDS, "both batches", every=0.5)
+            hold_points.at(Point.BEFORE_WRITE)
+            until(
+                lambda: produce(50) and len(hold_points.held(Point.BEFORE_WRITE)) == SHARDS, "both batches", every=0.5
+            )
             hand_over(stage, SHARD, "heir", gracefully=handoff > "0")
-            until(lambda: produce(50) and SHARD in at_work_since(heir, 0), "the other worker's progress", every=0.5)
-            holds.release(Point.BEFORE_WRITE)
+            until(lambda: produce(50) and SHARD in consuming_since(heir, 0), "the other worker's progress", every=0.5)
+            hold_points.release(Point.BEFORE_WRITE)
             until_put_out(zombie)
             produce(500)
             until_equal(stage, produce.put)
@@ -109,7 +111,7 @@ def unharmed(stage: Stage, watch: Watch, produce: Producer, *workers: Service) -
     until(lambda: owed(stage) == 0, "the last checkpoints")
     assert lost(stage) == []
     assert stage.quarantined() == poison(produce.put)
-    assert watch.looks
+    assert watch.polls
     assert watch.went_back == []
     for running in workers:
         assert sum(line["message"] == "daemon started" for line in running.lines()) == 1

@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.conftest import Tell
 from tests.support.driven.memory import resident_mib
-from tests.support.driven.scenario import Stage
+from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, environment
-from tests.support.driven.trial import Trial, at_work, endless, undisturbed, with_endpoints
+from tests.support.driven.trial import Trial, started_trial, undisturbed, with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.proxy import (
@@ -51,7 +51,7 @@ def trial(aws: Emulator, proxy: FaultProxy, seed: int, tmp_path_factory: pytest.
     consumer(variables, "provision", "--stream", "2")
     slow_to_hang = {**variables, "CONSUMER_HANG_SECONDS": str(HANG_SECONDS), "CONSUMER_RESTARTS": "0"}
     command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint)
-    with at_work(Stage(variables), slow_to_hang, directory, endless(seed), command) as started:
+    with started_trial(Stage(variables), slow_to_hang, directory, endless(seed), command) as started:
         yield started
 
 
@@ -81,7 +81,7 @@ def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> N
     start = time.monotonic()
     with proxy.fault(THROTTLED) as fault:
         trial.put(500)
-        lag = trial.stands_still(fault, OUTAGE_SECONDS)
+        lag = trial.stops_consuming(fault, OUTAGE_SECONDS)
         assert time.monotonic() - start > 2 * HANG_SECONDS
     healed = time.monotonic()
     trial.until_settled()
@@ -97,37 +97,37 @@ def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
         trial.put_until(lambda: some.hits.total() >= 3 and others.hits.total() >= 3)
     with proxy.fault(FAILING) as first:
         trial.put(500)
-        trial.stands_still(first, 4.0, least=1)
+        trial.stops_consuming(first, 4.0, least=1)
         with proxy.fault(UNAVAILABLE) as second:
             proxy.lift(first)
-            trial.stands_still(second, 4.0, least=1)
+            trial.stops_consuming(second, 4.0, least=1)
     trial.until_settled()
     tell(f"{some.hits.total()} + {others.hits.total()} of some, then {first.hits.total()} + {second.hits.total()}: all")
 
 
 def test_09_replies_lost(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
     """Every write is carried out, half of them unheard: a repeated one meets its own."""
-    conflicts = trial.figure("consumer_write_conflicts_total")
+    conflicts = trial.metric("consumer_write_conflicts_total")
     with proxy.fault(lose_reply, probability=0.5) as fault:
         trial.put_until(lambda: fault.hits[WRITE] >= 10)
     trial.until_settled()
     tell(f"{fault.hits[WRITE]} writes were carried out unheard")
-    assert trial.figure("consumer_write_conflicts_total") == conflicts, "our own write is no conflict"
+    assert trial.metric("consumer_write_conflicts_total") == conflicts, "our own write is no conflict"
 
 
 def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
     """Expired, then without the right to the call, then without the right to the table: nothing is set aside."""
-    start, waits = time.monotonic(), trial.figure("consumer_environment_retries_total")
+    start, waits = time.monotonic(), trial.metric("consumer_environment_retries_total")
     expired = proxy.impose(TOKEN_EXPIRED)
     trial.put(300)
-    trial.stands_still(expired, 4.0, least=1)
+    trial.stops_consuming(expired, 4.0, least=1)
     denied = proxy.impose(ACCESS_DENIED)
     proxy.lift(expired)
-    trial.stands_still(denied, 4.0, least=1)
+    trial.stops_consuming(denied, 4.0, least=1)
     statements = proxy.impose(spoil_statements(1.0, "AccessDenied"), WRITE)
     proxy.lift(denied)
-    trial.stands_still(statements, 4.0, least=1)
-    seconds, waits = time.monotonic() - start, trial.figure("consumer_environment_retries_total") - waits
+    trial.stops_consuming(statements, 4.0, least=1)
+    seconds, waits = time.monotonic() - start, trial.metric("consumer_environment_retries_total") - waits
     proxy.lift(statements)
     trial.until_settled()
     tell(f"{waits:.0f} tries by two shards in {seconds:.0f} s; {expired.hits}, {denied.hits}, {statements.hits}")
@@ -159,4 +159,4 @@ def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
 
 def _causes(trial: Trial) -> list[str]:
     """What was waited for, as the log has it."""
-    return [line["cause"].rpartition(": ")[2] for line in trial.said("waiting")]
+    return [line["cause"].rpartition(": ")[2] for line in trial.logged("waiting")]

@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import leases, lost
-from tests.support.driven.scenario import Stage, until_equal
+from tests.support.driven.scenario import Stage, endless, until_equal
 from tests.support.driven.service import consumer, environment
-from tests.support.driven.trial import Trial, at_work, endless, with_endpoints
+from tests.support.driven.trial import Trial, started_trial, with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.proxy import (
@@ -56,7 +56,7 @@ def trial(
     consumer(variables, "provision", "--stream", str(SHARDS))
     parted = {**variables, "AWS_ENDPOINT_URL_DYNAMODB": lease_plane.endpoint}
     command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=data_plane.endpoint)
-    with at_work(Stage(variables), parted, directory, endless(seed), command) as started:
+    with started_trial(Stage(variables), parted, directory, endless(seed), command) as started:
         yield started
 
 
@@ -69,7 +69,7 @@ def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tel
         stolen = steal(trial.stage)
     start = time.monotonic()
     trial.until_settled()
-    answers = trial.figure("consumer_checkpoints_total", result="ShutdownException")
+    answers = trial.metric("consumer_checkpoints_total", result="ShutdownException")
     again = trial.running.received() - received - 300
     seconds = time.monotonic() - start
     tell(
@@ -78,7 +78,7 @@ def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tel
     assert answers >= 1
     assert again > 0
     assert trial.running.jvm() in processes, "no exit"
-    assert trial.said("leaving") == []
+    assert trial.logged("leaving") == []
 
 
 def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:
@@ -86,7 +86,7 @@ def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, tell: T
     before, delivered = trial.processes(), trial.delivered()
     with data_plane.fault(swallow) as fault:
         trial.put(300)
-        trial.stands_still(fault, 10.0, least=1)
+        trial.stops_consuming(fault, 10.0, least=1)
     healed = time.monotonic()
     trial.until_settled()
     tell(f"all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
@@ -96,11 +96,11 @@ def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, tell: T
 
 def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
     """The leases run out; what was not checkpointed comes again."""
-    before = len(trial.said("lease lost"))
+    before = len(trial.logged("lease lost"))
     start = time.monotonic()
     with lease_plane.fault(hang_up) as fault:
         trial.put(300)
-        until(lambda: len(trial.said("lease lost")) == before + SHARDS, "both leases to be lost")
+        until(lambda: len(trial.logged("lease lost")) == before + SHARDS, "both leases to be lost")
         lost_after = time.monotonic() - start
         trial.put(300)
         assert lost(trial.stage) == []
@@ -111,18 +111,18 @@ def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, tell: 
 
 def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: FaultProxy, tell: Tell) -> None:
     """The leases run out in the middle of a batch, which is written late, by a worker without a right to the shard."""
-    before = len(trial.said("lease lost"))
+    before = len(trial.logged("lease lost"))
     with data_plane.fault(swallow) as data:
         trial.put(300)
         until(lambda: len(data.hits), "a batch to be under way")
         with lease_plane.fault(hang_up) as lease:
-            trial.stands_still(data, 10.0, least=1)
-            assert len(trial.said("lease lost")) == before, "it is heard of after the batch"
+            trial.stops_consuming(data, 10.0, least=1)
+            assert len(trial.logged("lease lost")) == before, "it is heard of after the batch"
     healed = time.monotonic()
     trial.put(300)
     trial.until_settled()
     tell(f"all settled {time.monotonic() - healed:.1f} s later; {data.hits}, {lease.hits}")
-    assert len(trial.said("lease lost")) > before
+    assert len(trial.logged("lease lost")) > before
 
 
 def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
@@ -134,15 +134,15 @@ def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, 
     before, jvm = trial.checkpoints(), trial.running.jvm()
     with lease_plane.fault(FAILING, when=is_checkpoint) as fault:
         trial.put(300)
-        until(lambda: trial.figure("consumer_checkpoints_total", result=answer) >= SHARDS, f"the answer {answer}")
+        until(lambda: trial.metric("consumer_checkpoints_total", result=answer) >= SHARDS, f"the answer {answer}")
         trial.put(300)
         until_equal(trial.stage, trial.made)
         assert trial.checkpoints() == before
         assert lost(trial.stage) == []
     trial.until_settled()
-    tell(f"{trial.figure('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
+    tell(f"{trial.metric('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
     assert trial.running.jvm() == jvm
-    assert trial.said("leaving") == []
+    assert trial.logged("leaving") == []
 
 
 def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
@@ -150,12 +150,12 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
     processes = trial.processes()
     with lease_plane.fault(refuse(400, "ResourceNotFoundException"), when=is_checkpoint, most=1):
         trial.put(300)
-        until(lambda: trial.said("leaving"), "a record processor to leave")
+        until(lambda: trial.logged("leaving"), "a record processor to leave")
         start = time.monotonic()
         trial.put(300)
         trial.until_settled()
     tell(f"started anew and all settled {time.monotonic() - start:.1f} s later")
-    assert [line["error"].splitlines()[-1] for line in trial.said("leaving")] == [
+    assert [line["error"].splitlines()[-1] for line in trial.logged("leaving")] == [
         "consumer.kcl.record_processor.CheckpointRefused: InvalidStateException"
     ]
     assert not trial.processes() & processes

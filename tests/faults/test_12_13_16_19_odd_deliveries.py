@@ -19,10 +19,10 @@ from consumer.engine.quarantine import Quarantined
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
 from tests.faults.conftest import Tell
-from tests.support.driven.scenario import NOW, Stage, expected, samples
+from tests.support.driven.scenario import NOW, Stage, endless, expected, samples
 from tests.support.driven.service import Service, consumer, environment, service
 from tests.support.driven.shifted_child import executable
-from tests.support.driven.trial import Trial, endless
+from tests.support.driven.trial import Trial
 from tests.support.emulators.aws import ROOT, Emulator
 from tests.support.generators import corpus
 from tests.support.generators.corpus import Entry, Form
@@ -94,11 +94,11 @@ def set_aside(trial: Trial) -> list[Quarantined]:
 
 def test_12_producer_retries(trial: Trial) -> None:
     """Every event once more, under new sequence numbers of Kinesis."""
-    before, writes, applied = stored(trial), trial.figure(WRITES), trial.running.outcomes()["applied"]
+    before, writes, applied = stored(trial), trial.metric(WRITES), trial.running.outcomes()["applied"]
     trial.put_these(list(trial.made))
     trial.until_settled()
     assert stored(trial) == before
-    assert (trial.figure(WRITES), trial.running.outcomes()["applied"]) == (writes, applied)
+    assert (trial.metric(WRITES), trial.running.outcomes()["applied"]) == (writes, applied)
 
 
 def test_13_order_broken_within_a_shard(trial: Trial, seed: int) -> None:
@@ -188,7 +188,7 @@ def test_12_replay_of_the_whole_stream(trial: Trial, replay: Trial, tell: Tell) 
     replay.until_settled()
     assert stored(trial) == before
     assert set_aside(trial) == quarantined
-    assert replay.figure(WRITES) == 0
+    assert replay.metric(WRITES) == 0
     assert replay.running.outcomes()["applied"] == 0
     tell(f"{replay.running.received()} records again: {dict(replay.running.outcomes())}, no write")
 

@@ -8,10 +8,10 @@ from tests.faults.conftest import Tell, stage_of
 from tests.support.driven.leases import END, leases, lost, owed
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
-from tests.support.driven.shards import Shard, merge, shards, split, told
+from tests.support.driven.shards import Shard, logged_at, merge, shards, split
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
-from tests.support.driven.workers import LIVELY, at_work_since, with_properties, worker
+from tests.support.driven.workers import FAST_REBALANCING, consuming_since, with_properties, worker
 from tests.support.emulators.aws import Emulator
 
 pytestmark = pytest.mark.conformance
@@ -27,10 +27,10 @@ def stage(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
 
 def test_14_split_and_merge_under_load(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
     produce = Producer(stage, seed)
-    settings = with_properties(tmp_path, **LIVELY)
+    settings = with_properties(tmp_path, **FAST_REBALANCING)
 
     def consumed(children: list[Shard]) -> bool:
-        return {shard.name for shard in children} <= at_work_since(running, 0)
+        return {shard.name for shard in children} <= consuming_since(running, 0)
 
     with Watch(stage) as watch, worker(stage, tmp_path, "worker", **settings) as running:
         with produce.steadily(RATE):
@@ -44,16 +44,16 @@ def test_14_split_and_merge_under_load(stage: Stage, seed: int, tmp_path: Path, 
         until(lambda: owed(stage) == 0, "the last checkpoints")
         assert running.stop() == 0
 
-    assert watch.looks > 10
+    assert watch.polls > 10
     assert watch.went_back == []
     assert lost(stage) == []
     assert stage.quarantined() == poison(produce.put)
     closed = {first.name, second.name, right.name}
-    ended, started = told([running], "shard ended"), told([running], "shard started")
+    ended, started = logged_at([running], "shard ended"), logged_at([running], "shard started")
     assert ended.keys() == closed
     assert {lease.checkpoint for name, lease in leases(stage).items() if name in closed} <= {END}
     assert started.keys() == shards(stage).keys()
     lineage = [(parent, shard.name) for shard in shards(stage).values() for parent in shard.parents]
     assert len(lineage) == 4
     assert [(parent, child) for parent, child in lineage if started[child][0] < ended[parent][-1]] == []
-    tell(f"{len(produce.put)} records over {len(started)} shards, {watch.looks} looks at the table")
+    tell(f"{len(produce.put)} records over {len(started)} shards, {watch.polls} looks at the table")

@@ -15,11 +15,12 @@ from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.kcl.record_processor import ShardRules
 from tests.faults.conftest import Tell, stage_of
 from tests.support.driven.leases import END, leases
+from tests.support.driven.scenario import endless
 from tests.support.driven.service import service
-from tests.support.driven.shards import Shard, shards, split, told
-from tests.support.driven.trial import Trial, endless, with_endpoints
+from tests.support.driven.shards import Shard, logged_at, shards, split
+from tests.support.driven.trial import Trial, with_endpoints
 from tests.support.driven.waiting import until
-from tests.support.driven.workers import LIVELY, at_work_since, with_properties
+from tests.support.driven.workers import FAST_REBALANCING, consuming_since, with_properties
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.proxy import FAILING, FaultProxy, Request, fault_proxy
 
@@ -49,14 +50,14 @@ class Play:
 
         def some() -> bool:
             self.trial.put(50)
-            return {child.name for child in children} <= at_work_since(self.trial.running, 0)
+            return {child.name for child in children} <= consuming_since(self.trial.running, 0)
 
         until(some, "records of the children", every=0.5)
         self.trial.until_settled()
 
     def in_order(self, parent: Shard, children: list[Shard]) -> bool:
         """Whether no child was started before its parent was ended."""
-        ended, started = (told([self.trial.running], message) for message in ("shard ended", "shard started"))
+        ended, started = (logged_at([self.trial.running], message) for message in ("shard ended", "shard started"))
         return all(started[child.name][0] > ended[parent.name][-1] for child in children)
 
 
@@ -67,7 +68,7 @@ def play(streams: Emulator, tables: Emulator, seed: int, tmp_path_factory: pytes
     with fault_proxy(tables.endpoint, seed) as proxy:
         variables = {
             **stage.variables,
-            **with_properties(directory, **LIVELY),
+            **with_properties(directory, **FAST_REBALANCING),
             "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
             "CONSUMER_FAILOVER_MILLIS": "20000",  # what is asked is what becomes of the checkpoint, not of the lease
         }
@@ -89,12 +90,12 @@ def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, tell: Tell) 
         trial.put(100)
         until(lambda: failures(trial) >= 2 and time.monotonic() - begun > SECONDS, "it to fail twice")
         assert not play.ended(parent)
-        assert trial.said("shard ended") == []
+        assert trial.logged("shard ended") == []
     play.until_read(children)
     tell(f"{failures(trial):.0f} tries failed, {fault.hits.total()} requests")
     assert play.ended(parent)
     assert play.in_order(parent, children)
-    assert trial.said("leaving") == []
+    assert trial.logged("leaving") == []
     assert trial.running.jvm() == jvm
 
 
@@ -105,11 +106,11 @@ def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, tell: Tell) -> No
     with play.leases.fault(FAILING, when=is_shard_end) as fault:
         children, begun = split(trial.stage, parent), time.monotonic()
         trial.put(100)
-        trial.until_said("leaving", shard=parent.name, callback="shard_ended", seconds=PATIENCE + 120)
+        trial.until_logged("leaving", shard=parent.name, callback="shard_ended", seconds=PATIENCE + 120)
         gave_up = time.monotonic() - begun
-        until(lambda: len(trial.said("daemon started")) == 2, "the daemon to start again")
+        until(lambda: len(trial.logged("daemon started")) == 2, "the daemon to start again")
         assert not play.ended(parent)
-        assert not {child.name for child in children} & told([trial.running], "shard started").keys()
+        assert not {child.name for child in children} & logged_at([trial.running], "shard started").keys()
     healed = time.monotonic()
     play.until_read(children)
     tell(
@@ -117,7 +118,7 @@ def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, tell: Tell) -> No
         f" children read and all settled {time.monotonic() - healed:.1f} s after healing"
     )
     assert gave_up > PATIENCE
-    assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.said("leaving")] == [
+    assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.logged("leaving")] == [
         "consumer.kcl.record_processor.NotCheckpointed"
     ]
     assert play.ended(parent)
@@ -130,4 +131,4 @@ def is_shard_end(request: Request) -> bool:
 
 
 def failures(trial: Trial) -> float:
-    return trial.figure("consumer_checkpoints_total", result=ANSWER)
+    return trial.metric("consumer_checkpoints_total", result=ANSWER)

@@ -16,7 +16,7 @@ from consumer.limits.sample import histories
 from tests.faults.conftest import Tell
 from tests.support.driven.scenario import Stage, poison, until_equal
 from tests.support.driven.service import RUN, consumer, environment
-from tests.support.driven.trial import Trial, at_work, undisturbed, with_endpoints
+from tests.support.driven.trial import Trial, started_trial, undisturbed, with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.proxy import FaultProxy, Request, fault_proxy, lose_reply, refuse
@@ -48,7 +48,7 @@ def steady(variables: Mapping[str, str], directory: Path, seed: int, command: Se
     """A service that whatever happens in the block does not disturb. One record in ten is poison."""
     source = histories(Random(seed), 10**9, users=40, duplicates=0.02, poison=0.1)
     variables = {**variables, "CONSUMER_RESTARTS": "0"}
-    with at_work(Stage(variables), variables, directory, source, command, first=300) as trial, undisturbed(trial):
+    with started_trial(Stage(variables), variables, directory, source, command, first=300) as trial, undisturbed(trial):
         yield trial
 
 
@@ -59,7 +59,7 @@ def test_17_quarantine_in_s3_refuses(trial: Trial, bucket: FaultProxy, tell: Tel
         with bucket.fault(refuse(status, code), "PUT", when=noting(shards)) as fault:
             trial.put(200)
             until(partial(both, shards), "both shards to be held up")
-            lag = trial.stands_still(fault, SECONDS, least=1)
+            lag = trial.stops_consuming(fault, SECONDS, least=1)
         healed = time.monotonic()
         trial.until_settled()
         seconds = time.monotonic() - healed
@@ -85,7 +85,7 @@ def test_17_quarantine_in_a_folder_that_is_none(aws: Emulator, seed: int, tmp_pa
         place.touch()
         checkpoints = trial.checkpoints()
         trial.put(200)
-        trial.until_said("waiting", part="quarantine")
+        trial.until_logged("waiting", part="quarantine")
         until(lambda: min(trial.lags().values()) > SECONDS, "both shards to be held up")
         assert trial.checkpoints() == checkpoints
         assert trial.running.get("/livez")[0] == 200
@@ -134,4 +134,4 @@ def noting(shards: set[str]) -> Callable[[Request], bool]:
 
 def causes(trial: Trial) -> set[str]:
     """What was waited for, as the log has it."""
-    return {line["cause"].rpartition(": ")[2] for line in trial.said("waiting")}
+    return {line["cause"].rpartition(": ")[2] for line in trial.logged("waiting")}

@@ -19,7 +19,7 @@ from tests.support.driven.scenario import Stage, expected, poison, samples, unti
 from tests.support.driven.service import Service, consumer, gone
 from tests.support.driven.waiting import until
 from tests.support.driven.workers import held_worker, processes, worker
-from tests.support.faults.holds import Holds, Point
+from tests.support.faults.hold_points import HoldPoints, Point
 
 STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
 """When the container would be killed."""
@@ -65,22 +65,22 @@ def test_20_sigterm_idle(stage: Stage, made: list[Sample], tmp_path: Path, stop:
 def test_20_sigterm_in_a_small_batch_to_every_process(
     stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop
 ) -> None:
-    with held_worker(stage, tmp_path, "worker") as (running, holds):
-        into_a_batch(stage, made, running, holds, seconds=1)
+    with held_worker(stage, tmp_path, "worker") as (running, hold_points):
+        into_a_batch(stage, made, running, hold_points, seconds=1)
         stop(running, processes)
     flushed(stage, made)
 
 
 def test_20_sigterm_in_a_batch_of_10_seconds(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
-    with held_worker(stage, tmp_path, "worker") as (running, holds):
-        into_a_batch(stage, made, running, holds, seconds=10)
+    with held_worker(stage, tmp_path, "worker") as (running, hold_points):
+        into_a_batch(stage, made, running, hold_points, seconds=10)
         stop(running, supervisor)
     flushed(stage, made)
 
 
 def test_20_sigterm_in_an_endless_batch(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
-    with held_worker(stage, tmp_path, "worker", CONSUMER_WORKER_ID="worker") as (running, holds):
-        into_a_batch(stage, made, running, holds, seconds=None)
+    with held_worker(stage, tmp_path, "worker", CONSUMER_WORKER_ID="worker") as (running, hold_points):
+        into_a_batch(stage, made, running, hold_points, seconds=None)
         stop(running, supervisor)
 
     assert stage.limits() == expected(made[:500]), "the batch was cut off"
@@ -108,14 +108,16 @@ def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tm
     flushed(stage, made)
 
 
-def into_a_batch(stage: Stage, made: list[Sample], running: Service, holds: Holds, seconds: float | None) -> None:
+def into_a_batch(
+    stage: Stage, made: list[Sample], running: Service, hold_points: HoldPoints, seconds: float | None
+) -> None:
     """Both record processors are in a batch that takes so long, None: for ever."""
     stage.put(made[:500])
     until_received(running, 500)
     until(lambda: owed(stage) == 0, "the checkpoints after the first part")
-    holds.at(Point.BEFORE_WRITE, seconds)
+    hold_points.at(Point.BEFORE_WRITE, seconds)
     stage.put(made[500:])
-    until(lambda: len(holds.held(Point.BEFORE_WRITE)) == SHARDS, "both record processors to be in the batch")
+    until(lambda: len(hold_points.held(Point.BEFORE_WRITE)) == SHARDS, "both record processors to be in the batch")
 
 
 def flushed(stage: Stage, made: list[Sample]) -> None:

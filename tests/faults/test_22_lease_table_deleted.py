@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import BEGINNING, leases
-from tests.support.driven.scenario import Stage
+from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, service
-from tests.support.driven.trial import Trial, endless
+from tests.support.driven.trial import Trial
 from tests.support.driven.waiting import until
 
 LATER = 100
@@ -24,7 +24,7 @@ def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, tell: T
         stage.dynamodb().delete_table(TableName=application)
         trial.put(LATER)
         assert running.process.wait(120) == 1
-        (last,) = trial.said("giving up: the daemon ended more often than allowed")
+        (last,) = trial.logged("giving up: the daemon ended more often than allowed")
         assert last["cause"].endswith("CheckpointRefused: InvalidStateException")
 
     # with the leader's lock the next worker need not wait until it has run out
@@ -37,6 +37,6 @@ def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, tell: T
         until(lambda: again.running.received() >= len(again.made), "all to be read again", seconds=180)
         again.until_settled()
         tell(f"{len(again.made)} records read again and settled {time.monotonic() - start:.1f} s after the start")
-        assert again.figure("consumer_state_writes_total") <= LATER, "what was stored is not written again"
+        assert again.metric("consumer_state_writes_total") <= LATER, "what was stored is not written again"
         assert again.delivered() == len(again.made), "each once"
         assert running.stop() == 0

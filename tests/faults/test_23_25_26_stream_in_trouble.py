@@ -14,16 +14,16 @@ import pytest
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import leases, lost, owed
-from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.scenario import Stage, endless, poison, until_equal
 from tests.support.driven.service import Service, consumer, environment, service
-from tests.support.driven.trial import Trial, endless
+from tests.support.driven.trial import Trial
 from tests.support.driven.waiting import until
-from tests.support.emulators.aws import ROOT, Emulator, ministack
+from tests.support.emulators.aws import EMULATORS, Emulator, ministack
 from tests.support.faults.tunnel import tunnel
 
 SHARDS = 2
 ITERATOR_SECONDS = 5
-AGED = ROOT / "tests" / "support" / "aged_ministack.py"
+TRIMMING = EMULATORS / "trimming_ministack.py"
 EXPIRED = "ExpiredIteratorException"
 GONE = "told to end, but not checkpointed: the stream is gone"
 
@@ -50,7 +50,7 @@ class Aged:
 def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aged]:
     until_when = tmp_path_factory.mktemp("aged") / "trimmed-until"
     settings = {"TEST_ITERATOR_SECONDS": str(ITERATOR_SECONDS), "TEST_TRIMMED_UNTIL": str(until_when)}
-    with ministack(settings, ["-P", str(AGED)]) as emulator:
+    with ministack(settings, ["-P", str(TRIMMING)]) as emulator:
         yield Aged(emulator, until_when)
 
 
@@ -102,7 +102,7 @@ def resumed(aged: Aged, seed: int, tmp_path_factory: pytest.TempPathFactory) -> 
         trial = Trial(stage, running, source)
         trial.put(300)
         trial.until_settled()
-        assert trial.figure("consumer_trimmed_starts_total") == 0
+        assert trial.metric("consumer_trimmed_starts_total") == 0
         assert running.stop() == 0
     stage.put(islice(source, 200))
     aged.trim()
@@ -119,10 +119,10 @@ def test_25_trimmed_before_read(resumed: Resumed) -> None:
     assert stage.quarantined() == poison(resumed.made)
     assert lost(stage) == []
     trial = Trial(stage, resumed.running, iter(()))
-    told = trial.said("records may have been trimmed before they were read")
+    told = trial.logged("records may have been trimmed before they were read")
     assert {line["shard"]: line["oldest"] for line in told} == oldest(stage)
     assert all(line["checkpoint"] < line["oldest"] and line["level"] == "ERROR" for line in told)
-    assert trial.figure("consumer_trimmed_starts_total") == SHARDS
+    assert trial.metric("consumer_trimmed_starts_total") == SHARDS
 
 
 def test_23_stream_deleted(resumed: Resumed, tell: Tell) -> None:
@@ -135,8 +135,8 @@ def test_23_stream_deleted(resumed: Resumed, tell: Tell) -> None:
     assert running.process.wait(180) == 1
     tell(f"gave up {time.monotonic() - start:.0f} s after the stream was deleted, with one restart")
     trial = Trial(stage, running, iter(()))
-    assert {line["level"] for line in trial.said(GONE)} == {"ERROR"}
-    (last,) = trial.said("giving up: the daemon ended more often than allowed")
+    assert {line["level"] for line in trial.logged(GONE)} == {"ERROR"}
+    (last,) = trial.logged("giving up: the daemon ended more often than allowed")
     assert last["cause"].endswith(f"NotTheEnd: the stream is gone: {stage.variables['CONSUMER_STREAM_NAME']}")
     assert {shard: lease.checkpoint for shard, lease in leases(stage).items()} == before
 

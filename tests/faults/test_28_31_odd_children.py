@@ -10,14 +10,14 @@ import pytest
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import lost, owed
-from tests.support.driven.noisy_child import EXECUTABLE
 from tests.support.driven.scenario import Stage, poison, samples, until_equal, until_received
 from tests.support.driven.service import gone, service
+from tests.support.driven.stdout_child import EXECUTABLE
 from tests.support.driven.waiting import until
-from tests.support.driven.workers import held_worker, until_at_work
+from tests.support.driven.workers import held_worker, until_consuming
 from tests.support.emulators.aws import ROOT
-from tests.support.faults.holds import Point
-from tests.support.faults.noisy import NOISE
+from tests.support.faults.hold_points import Point
+from tests.support.faults.writes_to_stdout import STRAY_OUTPUT
 
 SHARDS = 2
 HANG_SECONDS = 6
@@ -30,19 +30,19 @@ def made(seed: int) -> list[Sample]:
 
 def test_28_hung_child(stage: Stage, made: list[Sample], tmp_path: Path, tell: Tell) -> None:
     """Stopped in the middle of a batch: the daemon hears nothing for too long and ends itself; all begins anew."""
-    with held_worker(stage, tmp_path, "worker", CONSUMER_HANG_SECONDS=str(HANG_SECONDS)) as (running, holds):
+    with held_worker(stage, tmp_path, "worker", CONSUMER_HANG_SECONDS=str(HANG_SECONDS)) as (running, hold_points):
         stage.put(made[:500])
         until_received(running, 500)
-        holds.at(Point.BEFORE_WRITE)
+        hold_points.at(Point.BEFORE_WRITE)
         stage.put(made[500:900])
-        hung = holds.until_held(Point.BEFORE_WRITE)
+        hung = hold_points.until_held(Point.BEFORE_WRITE)
         os.kill(hung, signal.SIGSTOP)
         stopped = time.time()
-        holds.release(Point.BEFORE_WRITE)
+        hold_points.release(Point.BEFORE_WRITE)
         gone([hung], seconds=60)
         ended = time.time() - stopped
         stage.put(made[900:])
-        seconds = until_at_work(running, SHARDS, stopped + ended)
+        seconds = until_consuming(running, SHARDS, stopped + ended)
         tell(f"ended {ended:.1f} s after it hung, every shard at work again {seconds:.1f} s later")
         settled(stage, made)
         assert ended > HANG_SECONDS - 1, "nothing else ended it"
@@ -60,7 +60,7 @@ def test_31_library_talks(stage: Stage, made: list[Sample], tmp_path: Path) -> N
         until_received(running, len(made))
         assert running.received() == len(made), "no record came twice"
         assert running.stop() == 0
-    assert said.count(NOISE) > 3
+    assert said.count(STRAY_OUTPUT) > 3
     assert "read: '' b''" in said, "and there was nothing to read"
 
 

@@ -14,9 +14,9 @@ from consumer.settings import Settings
 from consumer.supervisor.relay import LINES
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import lost, owed
-from tests.support.driven.scenario import Stage, poison, until_equal
+from tests.support.driven.scenario import Stage, endless, poison, until_equal
 from tests.support.driven.service import RUN, service
-from tests.support.driven.trial import Trial, endless
+from tests.support.driven.trial import Trial
 from tests.support.driven.waiting import until
 from tests.support.faults.small_disk import fill, seen_by
 
@@ -26,7 +26,7 @@ DISK = "32m"
 
 def test_32_stderr_full(stage: Stage, seed: int, tmp_path: Path) -> None:
     """From the start; more is said than may wait for a reader, and the daemon starts again meanwhile."""
-    with service(stage.variables, tmp_path / "log", ("tests.support.faults.deaf", "full", *RUN)) as running:
+    with service(stage.variables, tmp_path / "log", ("tests.support.faults.blocked_stderr", "full", *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
         trial.put_these([Sample(f"{n}", b"%d" % n, None, Reason.NOT_OBJECT) for n in range(LINES + 200)])
@@ -41,7 +41,7 @@ def test_32_stderr_full(stage: Stage, seed: int, tmp_path: Path) -> None:
 
 
 def test_32_stderr_closed(stage: Stage, seed: int, tmp_path: Path) -> None:
-    with service(stage.variables, tmp_path / "log", ("tests.support.faults.deaf", "closed", *RUN)) as running:
+    with service(stage.variables, tmp_path / "log", ("tests.support.faults.blocked_stderr", "closed", *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
         trial.until_settled()
@@ -81,15 +81,15 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
         assert trial.processes() == before, "nothing ended"
         os.kill(running.record_processors()[0], signal.SIGKILL)
         # nothing is asked of the supervisor meanwhile: it would tidy up, and make room
-        until(lambda: len(trial.said("shard started")) == 2 * SHARDS, "all to start again", seconds=120)
-        assert len(trial.said("metrics are not kept: no room for their files")) == SHARDS
+        until(lambda: len(trial.logged("shard started")) == 2 * SHARDS, "all to start again", seconds=120)
+        assert len(trial.logged("metrics are not kept: no room for their files")) == SHARDS
         trial.put(500)
         settled(trial)
 
         fill(inside)  # what has exited left some room, enough for a few records
         trial.source = history
         trial.put(1_600)
-        trial.until_said("waiting", part="quarantine")
+        trial.until_logged("waiting", part="quarantine")
         assert owed(seen) > 0
         assert lost(seen) == []
         assert running.get("/livez")[0] == HTTPStatus.OK
@@ -97,9 +97,9 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
         settled(trial)
         assert poison(trial.made)
         assert list(inside.rglob("*.tmp")) == [], "nothing half written is left"
-        assert len(trial.said("daemon started")) == 2
+        assert len(trial.logged("daemon started")) == 2
         assert running.stop() == 0
-    tell(f"{len(trial.said('waiting'))} lines about waiting for room")
+    tell(f"{len(trial.logged('waiting'))} lines about waiting for room")
 
 
 def settled(trial: Trial) -> None:

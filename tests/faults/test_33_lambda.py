@@ -23,7 +23,7 @@ from tests.support.emulators.mapping import FOR_EVER, FunctionFailed, Mapping, S
 from tests.support.generators import oracle
 from tests.support.generators.events import position
 from tests.support.generators.kpl import aggregate
-from tests.support.simulation.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
+from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory
 
 RUNS = 150
 RECORDS = 120
@@ -64,8 +64,8 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.kept = memory()
-        self.store = UnsteadyRepository(self.kept, self._fate, self._unreadable, self._request)
-        self.quarantine = UnsteadyQuarantine(self._quarantine_fails)
+        self.store = FlakyRepository(self.kept, self._fate, self._unreadable, self._request)
+        self.quarantine = FlakyQuarantine(self._quarantine_fails)
 
     def container(self) -> Callable[[LambdaEvent], Answer]:
         """A function that is started anew after it was ended."""

@@ -17,7 +17,7 @@ from tests.faults.conftest import Tell
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import RUN, consumer, environment, service
 from tests.support.driven.trial import Trial
-from tests.support.emulators.aws import ROOT, Emulator, ministack
+from tests.support.emulators.aws import EMULATORS, Emulator, ministack
 from tests.support.generators.events import encode, progress_changed
 
 MEMORY = 512 * MIB
@@ -53,7 +53,7 @@ BACKLOGS = (
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Emulator]:
     """It takes records of 10 MiB, and answers with 10 MiB at most."""
-    with ministack(program=[str(ROOT / "tests" / "support" / "large_ministack.py")]) as emulator:
+    with ministack(program=[str(EMULATORS / "large_ministack.py")]) as emulator:
         yield emulator
 
 

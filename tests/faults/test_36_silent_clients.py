@@ -6,9 +6,9 @@ from pathlib import Path
 from consumer.monitoring.server import CONNECTIONS, SECONDS
 from tests.faults.conftest import Tell
 from tests.support.driven.clients import slow_clients
-from tests.support.driven.scenario import Stage
+from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import Service, consumer
-from tests.support.driven.trial import at_work, endless, undisturbed
+from tests.support.driven.trial import started_trial, undisturbed
 
 SILENT = 10 * CONNECTIONS
 CHECKS = 40
@@ -16,7 +16,7 @@ CHECKS = 40
 
 def test_36_silent_clients(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
     """From this machine, so that nothing tells them from the container's own check; one that is cut off comes back."""
-    with at_work(stage, stage.variables, tmp_path, endless(seed)) as trial, undisturbed(trial):
+    with started_trial(stage, stage.variables, tmp_path, endless(seed)) as trial, undisturbed(trial):
         port = int(trial.running.address.rpartition(":")[2])
         with slow_clients(port, SILENT):
             took = [checked(trial.running) for _ in range(CHECKS)]

@@ -15,13 +15,13 @@ import pytest
 
 from tests.faults.conftest import Tell
 from tests.support.driven.leases import leases
-from tests.support.driven.scenario import Stage
+from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, environment, service
-from tests.support.driven.trial import Trial, at_work, endless
+from tests.support.driven.trial import Trial, started_trial
 from tests.support.driven.waiting import until
-from tests.support.emulators.aws import ROOT, Emulator, ministack
+from tests.support.emulators.aws import EMULATORS, Emulator, ministack
 
-STRICT = ROOT / "tests" / "support" / "strict_ministack.py"
+STRICT = EMULATORS / "strict_ministack.py"
 MARK = "consumerStream"
 FIRST, SECOND = "shardId-000000000000", "shardId-000000000001"
 
@@ -37,7 +37,7 @@ def read_before(strict: Emulator, name: str, directory: Path, seed: int) -> Stag
     directory.mkdir(exist_ok=True)
     stage = Stage(environment(name, directory, AWS_ENDPOINT_URL=strict.endpoint))
     consumer(stage.variables, "provision", "--stream", "2")
-    with at_work(stage, stage.variables, directory, endless(seed)):
+    with started_trial(stage, stage.variables, directory, endless(seed)):
         pass
     assert all(lease.checkpoint.isdecimal() for lease in leases(stage).values())
     return stage
@@ -107,7 +107,7 @@ def test_37_the_stream_was_made_again(strict: Emulator, tmp_path: Path, seed: in
     elsewhere = {"AWS_TABLE_NAME": "again-fresh", "CONSUMER_QUARANTINE": f"dir:{tmp_path / 'fresh'}"}
     fresh = Stage({**stage.variables, **elsewhere})
     consumer(fresh.variables, "provision")
-    with at_work(fresh, fresh.variables, tmp_path, endless(seed + 1)):
+    with started_trial(fresh, fresh.variables, tmp_path, endless(seed + 1)):
         pass
 
 
@@ -140,7 +140,7 @@ def test_37_no_green_while_a_lease_has_no_record_processor(
         tell(reason)
         assert reason.startswith(f"{SECOND} is leased, but has had no record processor for ")
         assert running.get("/livez")[0] == 200, "another container could not read it either"
-        assert (trial.figure("consumer_leases_owned"), trial.figure("consumer_leases_held")) == (2, 1)
+        assert (trial.metric("consumer_leases_owned"), trial.metric("consumer_leases_held")) == (2, 1)
         shards = {
             each["shard"]: each["problems"]
             for each in json.loads(consumer(stage.variables, "status", "--json"))["shards"]

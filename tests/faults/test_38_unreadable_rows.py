@@ -13,9 +13,9 @@ from consumer.engine.projection import Key
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
 from tests.faults.conftest import Tell
-from tests.support.driven.scenario import NOW, Stage, poison
+from tests.support.driven.scenario import NOW, Stage, endless, poison
 from tests.support.driven.service import consumer
-from tests.support.driven.trial import at_work, endless, undisturbed
+from tests.support.driven.trial import started_trial, undisturbed
 from tests.support.driven.waiting import until
 from tests.support.generators import oracle
 from tests.support.generators.odd_rows import Odd, odd_rows
@@ -25,7 +25,7 @@ ROWS = 16
 
 def test_38_unreadable_rows(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
     """Only the events of those limits go to the quarantine, whole; forgotten and replayed, they are applied."""
-    with at_work(stage, stage.variables, tmp_path, endless(seed), first=800) as trial, undisturbed(trial):
+    with started_trial(stage, stage.variables, tmp_path, endless(seed), first=800) as trial, undisturbed(trial):
         odd = spoil(stage)
         before = len(trial.made)
         trial.put(600)
@@ -36,7 +36,7 @@ def test_38_unreadable_rows(stage: Stage, seed: int, tmp_path: Path, tell: Tell)
             lambda: stage.quarantined() == poison(trial.made) + data_of(refused), "the quarantine to hold their events"
         )
         assert len(refused) > ROWS
-        assert trial.figure("consumer_quarantined_records_total", reason=Reason.STORED_STATE) == len(refused)
+        assert trial.metric("consumer_quarantined_records_total", reason=Reason.STORED_STATE) == len(refused)
         details = {entry.detail for entry in stage.quarantine().entries() if entry.reason == Reason.STORED_STATE}
         assert 1 < len(details) <= ROWS
         assert all(f"of the table {stage.variables['AWS_TABLE_NAME']}: " in detail for detail in details)

@@ -23,7 +23,7 @@ from tests.support.driven.waiting import until
 from tests.support.driven.workers import held_worker
 from tests.support.emulators.aws import ROOT, Emulator
 from tests.support.faults.held_writer import ENTRY
-from tests.support.faults.holds import Holds, Point
+from tests.support.faults.hold_points import HoldPoints, Point
 
 MANY = 10_000
 HANG_SECONDS = Settings.model_fields["hang_seconds"].default
@@ -80,18 +80,21 @@ def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tm
     root = Path(stage.variables["CONSUMER_QUARANTINE"].removeprefix("dir:"))
     bad = [Sample(f"{number}", b"poison %d" % number, None, Reason.JSON) for number in range(40)]
     sound = [sample for sample in samples(seed, 200, users=20) if not sample.poison_reason]
-    with held_worker(stage, tmp_path, "worker") as (running, holds), writer(root, tmp_path) as (other, its_holds):
-        its_holds.until_held(Point.MID_QUARANTINE)
+    with (
+        held_worker(stage, tmp_path, "worker") as (running, hold_points),
+        writer(root, tmp_path) as (other, its_hold_points),
+    ):
+        its_hold_points.until_held(Point.MID_QUARANTINE)
         spared = set(root.rglob("*.tmp"))
         assert len(spared) == 1
 
-        holds.at(Point.MID_QUARANTINE)
+        hold_points.at(Point.MID_QUARANTINE)
         stage.put([*bad, *sound])
-        killed = holds.until_held(Point.MID_QUARANTINE)
+        killed = hold_points.until_held(Point.MID_QUARANTINE)
         left = set(root.rglob("*.tmp")) - spared
         assert left
         os.kill(killed, signal.SIGKILL)
-        holds.release(Point.MID_QUARANTINE)
+        hold_points.release(Point.MID_QUARANTINE)
 
         until(lambda: owed(stage) == 0, "the last checkpoints", seconds=120)
         until_equal(stage, sound)
@@ -101,7 +104,7 @@ def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tm
         tell(f"{removed} scratch files of a killed process removed")
         assert stage.quarantined() == poison(bad)
 
-        its_holds.release(Point.MID_QUARANTINE)
+        its_hold_points.release(Point.MID_QUARANTINE)
         assert other.wait() == 0
         assert running.stop() == 0
     assert stage.quarantined() == poison(bad) + Counter([ENTRY.record.data])
@@ -109,14 +112,14 @@ def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tm
 
 
 @contextmanager
-def writer(root: Path, directory: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Holds]]:
+def writer(root: Path, directory: Path) -> Iterator[tuple["subprocess.Popen[bytes]", HoldPoints]]:
     """A process that writes an entry, and is held up in it."""
-    holds = Holds(directory / "writer.holds")
-    holds.at(Point.MID_QUARANTINE)
-    command = [sys.executable, "-m", "tests.support.faults.held_writer", str(root), str(holds.directory)]
+    hold_points = HoldPoints(directory / "writer.holds")
+    hold_points.at(Point.MID_QUARANTINE)
+    command = [sys.executable, "-m", "tests.support.faults.held_writer", str(root), str(hold_points.directory)]
     variables: Mapping[str, str] = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=variables, cwd=ROOT) as process:
         try:
-            yield process, holds
+            yield process, hold_points
         finally:
             process.kill()

@@ -7,9 +7,8 @@ from pathlib import Path
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from tests.faults.conftest import Tell
-from tests.support.driven.scenario import Stage, poison, until_equal, until_received
+from tests.support.driven.scenario import Stage, endless, poison, until_equal, until_received
 from tests.support.driven.service import consumer, environment, service
-from tests.support.driven.trial import endless
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
 from tests.support.generators import oracle

@@ -12,18 +12,18 @@ from tests.support.driven.scenario import Stage
 from tests.support.driven.service import consumer, environment
 from tests.support.driven.waiting import until
 from tests.support.driven.workers import worker
-from tests.support.emulators.aws import ROOT, ministack
+from tests.support.emulators.aws import EMULATORS, ministack
 from tests.support.generators.events import created, encode
 
-TIMELESS = ROOT / "tests" / "support" / "timeless_ministack.py"
+NO_ARRIVAL_TIMES = EMULATORS / "no_arrival_times_ministack.py"
 
 
 def test_42_records_without_arrival_times(tmp_path: Path, tell: Tell) -> None:
     users = [f"u-{number}" for number in range(30)]
     records = [Outgoing(user, encode(created(1, userId=user))) for user in users]
     poison = [Outgoing(user, b"poison") for user in users[:10]]
-    with ministack(program=["-P", str(TIMELESS)]) as aws:
-        stage = Stage(environment("timeless", tmp_path, AWS_ENDPOINT_URL=aws.endpoint))
+    with ministack(program=["-P", str(NO_ARRIVAL_TIMES)]) as aws:
+        stage = Stage(environment("no-arrival-times", tmp_path, AWS_ENDPOINT_URL=aws.endpoint))
         consumer(stage.variables, "provision", "--stream", "2")
         with worker(stage, tmp_path, "worker", CONSUMER_RESTARTS="0") as running:
             put(stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], [*records, *poison], lambda _: None)

@@ -22,7 +22,7 @@ from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample, histories
 from tests.faults.conftest import Tell
 from tests.support.simulation.core import Fate
-from tests.support.simulation.fleet import Fleet, Killed, Shard, Tenancy
+from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor
 
 RUNS = 10_000
 PART = 250
@@ -37,8 +37,8 @@ STEPS = 5_000
 """More than any life takes that goes on."""
 
 
-class RandomTrouble:
-    """Implements fleet.Trouble: what happens to the requests of one who reads `shard` is drawn."""
+class RandomFaults:
+    """Implements fleet.FaultPlan: what happens to the requests of one who reads `shard` is drawn."""
 
     def __init__(self, life: "Life", shard: Shard) -> None:
         self.life, self.shard = life, shard
@@ -84,7 +84,7 @@ class Life:
         self.samples = self._in_disorder()
         policy = CheckpointPolicy(self.random.choice((0.5, 60.0)), self.random.choice((1, 7, 1_000)))
         self.fleet = Fleet(self.random.randint(1, 2), ShardRules(policy, batch_deadline=2.0))
-        self.tenancies: list[Tenancy] = []
+        self.processors: list[ShardProcessor] = []
         self.acts = (
             *(self._put, self._work, self._work, self._work, self._take),
             *(self._reshard, self._crash, self._stop, self._outage, self._begin_anew),
@@ -147,11 +147,11 @@ class Life:
         if shard.holder is None or self.happens(0.3):
             self._start(shard)
 
-    def _start(self, shard: Shard) -> Tenancy:
+    def _start(self, shard: Shard) -> ShardProcessor:
         self.seen["stolen"] += shard.holder is not None
         cached = self.random.choice((0, 2, 1_000))
-        self.tenancies.append(self.fleet.take(shard, RandomTrouble(self, shard), cached))
-        return self.tenancies[-1]
+        self.processors.append(self.fleet.take(shard, RandomFaults(self, shard), cached))
+        return self.processors[-1]
 
     def _rob(self, shard: Shard) -> None:
         if shard.open_for_reading:
@@ -160,23 +160,23 @@ class Life:
                 if thief.alive:
                     thief.work(self._size())
 
-    def _idle(self) -> list[Tenancy]:
-        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
-        return [tenancy for tenancy in self.tenancies if not tenancy.busy]
+    def _idle(self) -> list[ShardProcessor]:
+        self.processors = [processor for processor in self.processors if processor.alive]
+        return [processor for processor in self.processors if not processor.busy]
 
     def _work(self) -> None:
         """A batch for somebody: also for one that has lost its lease, or is to stop, and has not heard of it."""
         idle = self._idle()
         if not idle:
             return self._take()
-        tenancy = self.random.choice(idle)
-        if tenancy.stopping and self.random.random() < 0.5:
-            tenancy.stop()
-        elif tenancy.holds_the_lease or self.happens(0.7):
-            self.seen["zombie batches"] += not tenancy.holds_the_lease
-            tenancy.work(self._size())
+        processor = self.random.choice(idle)
+        if processor.stopping and self.random.random() < 0.5:
+            processor.stop()
+        elif processor.holds_the_lease or self.happens(0.7):
+            self.seen["zombie batches"] += not processor.holds_the_lease
+            processor.work(self._size())
         else:
-            tenancy.hear_of_the_loss()
+            processor.lease_lost()
         return None
 
     def _size(self) -> int:
@@ -191,8 +191,8 @@ class Life:
 
     def _stop(self) -> None:
         """Somebody is asked to stop."""
-        if self.tenancies and self.happens(0.2):
-            self.random.choice(self.tenancies).stopping = True
+        if self.processors and self.happens(0.2):
+            self.random.choice(self.processors).stopping = True
 
     def _outage(self) -> None:
         if self.happens(0.2):
@@ -202,10 +202,10 @@ class Life:
         """Nothing is answered for a while; and who waits for that may be asked to stop."""
         self.outage_ends = self.fleet.time + self.random.choice((1.0, 30.0, 90.0))
         self.seen["outages"] += 1
-        for tenancy in self.tenancies:
-            if tenancy.busy and self.random.random() < 0.5:
+        for processor in self.processors:
+            if processor.busy and self.random.random() < 0.5:
                 self.seen["stopped in a batch"] += 1
-                tenancy.stopping = True
+                processor.stopping = True
 
     def _begin_anew(self) -> None:
         """The leases are lost, and with them all checkpoints."""

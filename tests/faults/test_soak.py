@@ -16,5 +16,5 @@ def test_soak_for_a_minute(seed: int, tell: Tell) -> None:
     assert report["received"] >= report["put"] > 0
     assert sum(report["hits"].values()) > 0
     assert report["daemon_restarts"] > 0
-    faults, sizes = sum(report["befell"].values()), {life["role"]: round(life["most"]) for life in report["memory"]}
+    faults, sizes = sum(report["injected"].values()), {life["role"]: round(life["most"]) for life in report["memory"]}
     tell(f"{report['put']} records, {faults} faults, {report['daemon_restarts']} restarts of the daemon; MiB {sizes}")

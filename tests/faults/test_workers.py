@@ -1,6 +1,6 @@
 """Workers of one application share eight shards: one joins, one leaves, one is killed, and shards split and merge.
 
-Every shard is consumed, and the table is what it must be. How long each part of the stream stood still is told.
+Every shard is consumed, and the table is what it must be. How long each part of the stream stood still is reported.
 """
 
 import os
@@ -18,10 +18,10 @@ from tests.support.driven.leases import leader, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
 from tests.support.driven.service import Service, gone
-from tests.support.driven.shards import Shard, merge, shards, split, told
+from tests.support.driven.shards import Shard, logged_at, merge, shards, split
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
-from tests.support.driven.workers import LIVELY, processes, with_properties, worker
+from tests.support.driven.workers import FAST_REBALANCING, processes, with_properties, worker
 from tests.support.emulators.aws import Emulator
 
 pytestmark = pytest.mark.conformance
@@ -39,7 +39,7 @@ def stage(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
 
 def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
     produce = Producer(stage, seed, users=200)
-    settings = with_properties(tmp_path, **LIVELY)
+    settings = with_properties(tmp_path, **FAST_REBALANCING)
     with Watch(stage) as watch, ExitStack() as stack:
 
         def join(name: str) -> Service:
@@ -73,7 +73,7 @@ def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: in
     assert watch.went_back == []
     assert lost(stage) == []
     assert stage.quarantined() == poison(produce.put)
-    assert told(everyone, "shard started").keys() == shards(stage).keys()
+    assert logged_at(everyone, "shard started").keys() == shards(stage).keys()
     still = standstills(shards(stage), everyone)
     by_shard = ", ".join(f"{name[-2:]}: {seconds:.0f} s" for name, seconds in sorted(still.items()))
     tell(f"{len(produce.put)} records; longest time without progress of shard {by_shard}")
@@ -82,7 +82,7 @@ def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: in
 
 def until_all_at_work(stage: Stage, everyone: Iterable[Service]) -> None:
     names = {name for name, shard in shards(stage).items() if shard.open}
-    until(lambda: names <= told(everyone, "batch").keys(), "progress of every open shard", seconds=120)
+    until(lambda: names <= logged_at(everyone, "batch").keys(), "progress of every open shard", seconds=120)
 
 
 def kill(running: Service) -> None:
@@ -97,7 +97,7 @@ def standstills(known: dict[str, Shard], everyone: Iterable[Service]) -> dict[st
     """The longest time between two batches of a shard, the last ones of its parents included; seconds."""
     batches = {
         shard: [datetime.fromisoformat(time).timestamp() for time in times]
-        for shard, times in told(everyone, "batch").items()
+        for shard, times in logged_at(everyone, "batch").items()
     }
     before = {name: [batches[parent][-1] for parent in known[name].parents if parent in batches] for name in batches}
     return {name: _longest_gap(sorted(before[name]) + times) for name, times in batches.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.driven import lambda_stage
+from tests.support.driven import lambda_environment
 from tests.support.driven.container import MIB, Image, as_service, container
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.scenario import Stage, expected, first_difference, poison, samples, until_received
@@ -27,7 +27,7 @@ print(*(place for place in places if os.access(place, os.W_OK) and not place.sta
 @pytest.fixture
 def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
     """What a task definition says."""
-    place = lambda_stage.variables(request.node.name, aws)
+    place = lambda_environment.variables(request.node.name, aws)
     return {
         **CREDENTIALS,
         **FAST,
@@ -62,7 +62,7 @@ def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: 
         assert sum(command.endswith(" process") for _, command in held) == SHARDS
         assert sum(resident for resident, _ in held) < MEMORY
         assert first_difference(stage.limits(), expected(made)) is None
-        assert lambda_stage.set_aside(variables) == poison(made)
+        assert lambda_environment.quarantined(variables) == poison(made)
         assert service.outcomes().total() == EVENTS
         assert restarts(service) == [0]
         task.execute(*consumer_image.health_check)

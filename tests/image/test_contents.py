@@ -124,4 +124,4 @@ def installed(image: Image) -> Iterator[tuple[str, str]]:
 
 
 def locked() -> Any:
-    return parse_lock((ROOT / "consumer" / "worker" / "jars.lock").read_text(encoding="ascii"))
+    return parse_lock((ROOT / "consumer" / "daemon" / "jars.lock").read_text(encoding="ascii"))

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from deploy.lambda_zip import build
-from tests.support.driven import lambda_stage
+from tests.support.driven import lambda_environment
 from tests.support.driven.container import Image, container
 from tests.support.driven.invocations import SUCCESS, event
 from tests.support.driven.lambda_zip import HERE
@@ -17,9 +17,9 @@ from tests.support.generators.events import created, progress_changed, records
 
 
 def test_an_invocation_is_answered(lambda_image: Image, aws: Emulator, tmp_path: Path) -> None:
-    place = lambda_stage.variables("image", aws)
-    lambda_stage.make_table(place)
-    lambda_stage.make_bucket(place)
+    place = lambda_environment.variables("image", aws)
+    lambda_environment.make_table(place)
+    lambda_environment.make_bucket(place)
     api = RuntimeApi()
     api.asked.put(Asked("one", event(records(created(1), b"poison", progress_changed(2))), 60.0))
     with api.served() as address, container(lambda_image, {**lambda_variables(address), **place}, tmp_path):
@@ -27,7 +27,7 @@ def test_an_invocation_is_answered(lambda_image: Image, aws: Emulator, tmp_path:
 
     assert (told.request_id, told.answer) == ("one", SUCCESS)
     assert [limit["progress"] for limit in Stage(place).limits().values()] == ["10"]
-    assert lambda_stage.set_aside(place) == Counter([b"poison"])
+    assert lambda_environment.quarantined(place) == Counter([b"poison"])
 
 
 def test_the_function_is_that_of_the_zip(lambda_image: Image) -> None:

@@ -15,7 +15,7 @@ from tests.property.strategies import FAR_SEQUENCES, NOW, deliveries, histories
 from tests.support.generators import oracle
 from tests.support.generators.events import Event, created, encode
 from tests.support.generators.spoiled import with_field
-from tests.support.simulation.core import Core, UnsteadyRepository, memory
+from tests.support.simulation.core import Core, FlakyRepository, memory
 
 CACHES = pytest.mark.parametrize("cached", [0, 1, 10_000], ids=["no cache", "a cache of one", "a cache of all"])
 POISON = st.sampled_from([b"", b"poison", b"null", b"{}", b"\xff", encode(created(1) | {"aggregateId": "u-other"})])
@@ -91,7 +91,7 @@ def test_two_processors_of_which_one_writes_while_the_other_is_about_to(
 ) -> None:
     table = memory()
     zombie, late = Core(table), iter(data.draw(deliveries(events)))
-    owner = Core(UnsteadyRepository(table, before_save=lambda: zombie.deliver(*next(late, ()))))
+    owner = Core(FlakyRepository(table, before_save=lambda: zombie.deliver(*next(late, ()))))
     for batch in data.draw(deliveries(events)):
         owner.deliver(*batch)
     assert kept(owner, events) == oracle.expected(events, NOW)

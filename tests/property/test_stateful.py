@@ -21,7 +21,7 @@ from tests.property.strategies import FAR_SEQUENCES, histories, identity
 from tests.support.generators import oracle
 from tests.support.generators.events import Event, encode
 from tests.support.simulation.core import Fate
-from tests.support.simulation.fleet import Fleet, Killed, Shard, Tenancy
+from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor
 
 POISON = Sample("u-1", b"poison", None, Reason.JSON)
 
@@ -45,7 +45,7 @@ SIZES = st.integers(1, 5)
 
 
 class Script:
-    """Implements fleet.Trouble: request after request goes as it is written, later ones well."""
+    """Implements fleet.FaultPlan: request after request goes as it is written, later ones well."""
 
     def __init__(self, others: Mapping[Turn, Callable[[], object]]) -> None:
         self.turns: deque[Turn] = deque()
@@ -70,10 +70,10 @@ class Script:
             raise Killed
 
 
-def _work(tenancy: Tenancy, size: int, script: Iterable[Turn]) -> None:
-    assert isinstance(tenancy.trouble, Script)
-    tenancy.trouble.follow(script)
-    tenancy.work(size)
+def _work(processor: ShardProcessor, size: int, script: Iterable[Turn]) -> None:
+    assert isinstance(processor.faults, Script)
+    processor.faults.follow(script)
+    processor.work(size)
 
 
 class Application(RuleBasedStateMachine):
@@ -84,7 +84,7 @@ class Application(RuleBasedStateMachine):
         self.fleet = Fleet(shards, ShardRules(CheckpointPolicy(seconds=10, records=records), batch_deadline=2))
         self.events: dict[tuple[str, str, int, str], Event] = {}
         self.refused = {POISON.data: POISON.poison_reason}
-        self.tenancies: list[Tenancy] = []
+        self.processors: list[ShardProcessor] = []
 
     # the stream
 
@@ -144,38 +144,38 @@ class Application(RuleBasedStateMachine):
     @rule(data=st.data(), size=SIZES)
     def an_outage_and_a_stop(self, data: st.DataObject, size: int) -> None:
         """The batch is cut off, and one more comes all the same."""
-        tenancy = data.draw(st.sampled_from(self._living()))
-        tenancy.stopping = True
-        _work(tenancy, size, [Turn.DONE, *[Turn.THROTTLED] * 50])
-        if tenancy.alive:
-            _work(tenancy, size, ())
-        if tenancy.alive:
-            tenancy.stop()
+        processor = data.draw(st.sampled_from(self._living()))
+        processor.stopping = True
+        _work(processor, size, [Turn.DONE, *[Turn.THROTTLED] * 50])
+        if processor.alive:
+            _work(processor, size, ())
+        if processor.alive:
+            processor.stop()
 
     @precondition(lambda self: self._living())
-    @rule(data=st.data(), end=st.sampled_from([Tenancy.end, Tenancy.stop, Tenancy.hear_of_the_loss]))
-    def end(self, data: st.DataObject, end: Callable[[Tenancy], None]) -> None:
+    @rule(data=st.data(), end=st.sampled_from([ShardProcessor.end, ShardProcessor.stop, ShardProcessor.lease_lost]))
+    def end(self, data: st.DataObject, end: Callable[[ShardProcessor], None]) -> None:
         """A crash, between the writes and their checkpoint for instance; a stop; or it is told of the loss."""
         end(data.draw(st.sampled_from(self._living())))
 
     def _readable(self) -> list[Shard]:
         return [shard for shard in self.fleet.shards if shard.open_for_reading and len(shard.puts) > shard.done]
 
-    def _living(self) -> list[Tenancy]:
-        self.tenancies = [tenancy for tenancy in self.tenancies if tenancy.alive]
-        return self.tenancies
+    def _living(self) -> list[ShardProcessor]:
+        self.processors = [processor for processor in self.processors if processor.alive]
+        return self.processors
 
-    def _zombies(self) -> list[Tenancy]:
-        return [tenancy for tenancy in self._living() if not tenancy.holds_the_lease]
+    def _zombies(self) -> list[ShardProcessor]:
+        return [processor for processor in self._living() if not processor.holds_the_lease]
 
-    def _take(self, shard: Shard, cached: int = 100) -> Tenancy:
+    def _take(self, shard: Shard, cached: int = 100) -> ShardProcessor:
         others: dict[Turn, Callable[[], object]] = {
             Turn.A_THIEF_FIRST: partial(self._rob, shard),
             Turn.A_ZOMBIE_FIRST: partial(self._wake_a_zombie, shard),
             Turn.AN_OPERATOR_FIRST: self._forget_the_first,
         }
-        self.tenancies.append(self.fleet.take(shard, Script(others), cached))
-        return self.tenancies[-1]
+        self.processors.append(self.fleet.take(shard, Script(others), cached))
+        return self.processors[-1]
 
     def _rob(self, shard: Shard) -> None:
         """Just now somebody takes the shard over, and is faster."""
@@ -184,9 +184,9 @@ class Application(RuleBasedStateMachine):
 
     def _wake_a_zombie(self, shard: Shard) -> None:
         """Just now a former holder writes what it still had in hand."""
-        for tenancy in self._zombies():
-            if tenancy.shard is shard and not tenancy.busy:
-                _work(tenancy, 1, ())
+        for processor in self._zombies():
+            if processor.shard is shard and not processor.busy:
+                _work(processor, 1, ())
 
     @precondition(lambda self: self.fleet.table.states())
     @rule(data=st.data())
@@ -211,7 +211,7 @@ class Application(RuleBasedStateMachine):
 
     @invariant()
     def no_register_ever_goes_back(self) -> None:
-        assert self.fleet.table.faults == []
+        assert self.fleet.table.violations == []
 
     @invariant()
     def nothing_sound_is_quarantined(self) -> None:

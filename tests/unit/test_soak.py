@@ -6,8 +6,8 @@ from itertools import islice
 import pytest
 
 from tests.support.driven.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Reading, longest_lives
-from tests.support.driven.soak import Plan, swollen
-from tests.support.faults.chaos import DEEDS, KILL, draw
+from tests.support.driven.soak import Plan, memory_problems
+from tests.support.faults.chaos import ACTIONS, KILL, draw
 
 LONG = Plan(seconds=600, seed=1)
 
@@ -23,8 +23,8 @@ def test_the_first_one_is_a_kill(seed: int) -> None:
 
 
 def test_every_fault_comes_before_one_comes_twice() -> None:
-    drawn = [strike.name for strike in islice(draw(7), 2 * len(DEEDS))]
-    assert sorted(drawn[: len(DEEDS)]) == sorted(DEEDS) == sorted(drawn[len(DEEDS) :])
+    drawn = [fault.name for fault in islice(draw(7), 2 * len(ACTIONS))]
+    assert sorted(drawn[: len(ACTIONS)]) == sorted(ACTIONS) == sorted(drawn[len(ACTIONS) :])
 
 
 def taken(size: Callable[[int], float], seconds: int = 300) -> list[Reading]:
@@ -38,7 +38,7 @@ def taken(size: Callable[[int], float], seconds: int = 300) -> list[Reading]:
 
 
 def told(readings: list[Reading], plan: Plan = LONG) -> list[str]:
-    return swollen(plan, readings, longest_lives(readings, plan.warm_up, record_processors=1))
+    return memory_problems(plan, readings, longest_lives(readings, plan.warm_up, record_processors=1))
 
 
 def test_memory_that_stays_is_no_problem() -> None:

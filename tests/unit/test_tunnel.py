@@ -40,8 +40,8 @@ def line() -> Iterator[Tunnel]:
         thread.join()
 
 
-def connect(line: Tunnel, retry_policy: float = 10.0) -> socket.socket:
-    return socket.create_connection((LOOPBACK, int(urlsplit(line.endpoint).port or 0)), timeout=retry_policy)
+def connect(line: Tunnel, timeout: float = 10.0) -> socket.socket:
+    return socket.create_connection((LOOPBACK, int(urlsplit(line.endpoint).port or 0)), timeout=timeout)
 
 
 def say(connection: socket.socket, text: bytes) -> bytes:
@@ -78,7 +78,7 @@ def test_bytes_pass_both_ways(line: Tunnel) -> None:
 
 
 def test_a_stopped_line_lets_nothing_through_and_loses_nothing(line: Tunnel) -> None:
-    with connect(line, retry_policy=0.5) as connection:
+    with connect(line, timeout=0.5) as connection:
         assert say(connection, b"before") == b"before"
         line.stop()
         connection.sendall(b"meanwhile")

@@ -1,8 +1,8 @@
-"""The record processor as it ships, but it can be held up (holds.py).
+"""The record processor as it ships, but it can be held up (hold_points.py).
 
 Run it with `python -m tests.support.driven.held_child process`.
 
-The folder of the orders is the environment's TEST_HOLDS.
+The folder of the orders is the environment's TEST_HOLD_POINTS.
 """
 
 import os
@@ -16,7 +16,7 @@ from consumer.engine.records import Position
 from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable
 from consumer.kcl.pipes import take_over
 from tests.support.faults.held_writer import hold_scratch_files
-from tests.support.faults.holds import Holds, Point
+from tests.support.faults.hold_points import HoldPoints, Point
 
 S = TypeVar("S")
 
@@ -56,7 +56,7 @@ def main() -> None:
     from consumer import bootstrap
     from consumer.kcl import process, record_processor
 
-    reach = Holds(Path(os.environ["TEST_HOLDS"])).reach
+    reach = HoldPoints(Path(os.environ["TEST_HOLD_POINTS"])).reach
     repository, ask = bootstrap.repository, record_processor._ask
 
     def held_repository(*asked: Any, **more: Any) -> Any:

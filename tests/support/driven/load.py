@@ -5,11 +5,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from random import Random
 
-from consumer.limits.sample import Sample, histories
+from consumer.limits.sample import Sample
 from tests.support.driven.background import background
-from tests.support.driven.scenario import Stage
+from tests.support.driven.scenario import Stage, endless
 
 TICK_SECONDS = 0.5
 
@@ -20,7 +19,7 @@ class Producer:
     def __init__(self, stage: Stage, seed: int, users: int = 40) -> None:
         self.put: list[Sample] = []
         self._stage = stage
-        self._left: Iterator[Sample] = histories(Random(seed), 10**9, users, duplicates=0.02, poison=0.01)
+        self._left = endless(seed, users)
 
     def __call__(self, count: int) -> bool:
         self.put_these(list(islice(self._left, count)))

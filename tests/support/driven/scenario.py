@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,11 @@ class Stage:
 
     def _endpoint(self, service: str) -> str | None:
         return self.variables.get(f"AWS_ENDPOINT_URL_{service}") or self.variables.get("AWS_ENDPOINT_URL")
+
+
+def endless(seed: int, users: int = 60) -> Iterator[Sample]:
+    """Records without end, 2 % of them duplicates and 1 % poison."""
+    return histories(Random(seed), 10**9, users, duplicates=0.02, poison=0.01)
 
 
 def samples(seed: int, count: int, users: int = 200) -> list[Sample]:

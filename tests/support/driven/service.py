@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.driven.processes import LEASH, LOOPBACK, free_port
+from tests.support.driven.processes import LOOPBACK, free_port, kill, start
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import caller
 
@@ -129,25 +129,12 @@ RUN: Sequence[str] = ("consumer", "run")
 def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> Iterator[Service]:
     """The service inside the block; whatever is left of it afterwards is killed. `command`: a module, arguments."""
     with log.open("ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LEASH), sys.executable, "-m", *command],
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
-            env=environment,
-            start_new_session=True,
-        )
+        process = start([sys.executable, "-m", *command], environment, file, file)
     started = Service(process, environment["CONSUMER_METRICS_ADDRESS"], log)
     try:
         yield started
     finally:
-        jvm = started.jvm()
-        for group in filter(None, (process.pid, jvm)):
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
+        kill(process, *filter(None, [started.jvm()]))  # the JVM leads a process group of its own
 
 
 def children(parent: int) -> list[int]:

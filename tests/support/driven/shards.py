@@ -64,7 +64,7 @@ def _name(stage: Stage) -> str:
     return stage.variables["CONSUMER_STREAM_NAME"]
 
 
-def told(workers: Iterable[Service], message: str) -> dict[str, list[str]]:
+def logged_at(workers: Iterable[Service], message: str) -> dict[str, list[str]]:
     """When the workers' logs say the message, by shard; sorted."""
     found: dict[str, list[str]] = {}
     for line in (line for running in workers for line in running.lines() if line["message"] == message):

@@ -41,7 +41,7 @@ from tests.support.driven.trial import Trial, with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
 from tests.support.emulators.aws import ministack
-from tests.support.faults.chaos import Scene, draw
+from tests.support.faults.chaos import Targets, draw
 from tests.support.faults.proxy import fault_proxy
 
 SHARDS = 2
@@ -98,7 +98,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """What was seen. `problems` is empty when all is well; `befell`: strikes by name; `hits`: what they hit."""
+    """What was seen. `problems` is empty when all is well; `injected`: faults by name; `hits`: what they hit."""
 
     seed: int
     seconds: float
@@ -106,12 +106,12 @@ class Report:
     received: int
     outcomes: Mapping[str, int]
     poison: int
-    befell: Mapping[str, int]
+    injected: Mapping[str, int]
     hits: Mapping[str, int]
     daemon_restarts: int
     longest_lag_seconds: float
     recovery_seconds: float
-    looks_at_the_table: int
+    table_polls: int
     memory: Sequence[Life]
     problems: Sequence[str]
 
@@ -125,9 +125,9 @@ class Soak:
 
     plan: Plan
     trial: Trial
-    scene: Scene
+    targets: Targets
     begun: float
-    befell: Counter[str] = field(default_factory=Counter)
+    injected: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     taken: list[Reading] = field(default_factory=list)
     lag: float = 0.0
@@ -138,20 +138,20 @@ class Soak:
         return time.monotonic() - self.begun
 
     def harm(self, over: threading.Event) -> None:
-        """One strike after another until it is over."""
-        for strike in draw(self.plan.seed):
+        """One fault after another until it is over."""
+        for fault in draw(self.plan.seed):
             if over.is_set():
                 return
-            if strike.ends_processes and self.age > self.plan.seconds / 2:
+            if fault.ends_processes and self.age > self.plan.seconds / 2:
                 continue
-            over.wait(strike.pause)
-            self.now = strike.name
-            hits = strike.befall(self.scene, over.wait)
-            self.befell[strike.name] += 1
-            self.hits[strike.name] += hits
+            over.wait(fault.pause)
+            self.now = fault.name
+            hits = fault.inject(self.targets, over.wait)
+            self.injected[fault.name] += 1
+            self.hits[fault.name] += hits
             self.now = ""
 
-    def look(self) -> str:
+    def observe(self) -> str:
         """How it is doing, on one line."""
         running = self.trial.running
         sizes = readings(running, self.age)
@@ -161,7 +161,7 @@ class Soak:
         return (
             f"{_clock(self.age)} of {_clock(self.plan.seconds)}  put {len(self.trial.made):,}"
             f"  settled {running.received():,}  lag {lag:.0f} s"
-            f"  {self.befell.total()} faults"
+            f"  {self.injected.total()} faults"
             f"  MiB {' '.join(f'{reading.mib:.0f}' for reading in sizes)}  {self.now}"
         )
 
@@ -182,18 +182,18 @@ def soak(plan: Plan, directory: Path, show: Show) -> Report:
         produce(FIRST)
         show("the service starts")
         until(lambda: running.received() >= FIRST, "the first records to be settled", seconds=120)
-        under_way = Soak(plan, trial, Scene(running, produce, limits, leases), time.monotonic())
+        under_way = Soak(plan, trial, Targets(running, produce, limits, leases), time.monotonic())
         with Watch(stage, pause=5.0) as watch:
             with produce.steadily(plan.rate), background(under_way.harm, "chaos"):
                 while under_way.age < plan.seconds:
-                    show(under_way.look())
+                    show(under_way.observe())
                     time.sleep(LOOK_SECONDS)
             show(f"{_clock(under_way.age)}  put {len(produce.put):,}  the load is over, waiting for the last records")
             begun = time.monotonic()
             problems = list(_problems(trial))
             recovery = time.monotonic() - begun
         problems += [f"went back: {key}" for key in watch.went_back]
-        return _report(under_way, watch.looks, recovery, problems)
+        return _report(under_way, watch.polls, recovery, problems)
 
 
 def _problems(trial: Trial) -> Iterator[str]:
@@ -218,7 +218,7 @@ def _problems(trial: Trial) -> Iterator[str]:
 
 def _report(under_way: Soak, looks: int, recovery: float, problems: list[str]) -> Report:
     trial, plan = under_way.trial, under_way.plan
-    outcomes, restarts = trial.running.outcomes(), trial.figure("consumer_daemon_restarts_total")
+    outcomes, restarts = trial.running.outcomes(), trial.metric("consumer_daemon_restarts_total")
     lives = longest_lives(under_way.taken, plan.warm_up, SHARDS)
     code = trial.running.stop()
     return Report(
@@ -228,18 +228,22 @@ def _report(under_way: Soak, looks: int, recovery: float, problems: list[str]) -
         received=outcomes.total(),
         outcomes=dict(sorted(outcomes.items())),
         poison=poison(trial.made).total(),
-        befell=dict(sorted(under_way.befell.items())),
+        injected=dict(sorted(under_way.injected.items())),
         hits=dict(sorted(under_way.hits.items())),
         daemon_restarts=int(restarts),
         longest_lag_seconds=round(under_way.lag, 1),
         recovery_seconds=round(recovery, 1),
-        looks_at_the_table=looks,
+        table_polls=looks,
         memory=lives,
-        problems=[*problems, *(["exit code " + str(code)] if code else []), *swollen(plan, under_way.taken, lives)],
+        problems=[
+            *problems,
+            *(["exit code " + str(code)] if code else []),
+            *memory_problems(plan, under_way.taken, lives),
+        ],
     )
 
 
-def swollen(plan: Plan, taken: Sequence[Reading], lives: Sequence[Life], bounds: Bounds = BOUNDS) -> list[str]:
+def memory_problems(plan: Plan, taken: Sequence[Reading], lives: Sequence[Life], bounds: Bounds = BOUNDS) -> list[str]:
     """A line for each role that ever used too much, and for each process that grew."""
     most = {role: max((reading.mib for reading in taken if reading.role == role), default=0.0) for role in bounds.most}
     large = [f"{role} used {most[role]:.0f} MiB" for role, bound in bounds.most.items() if most[role] > bound]
@@ -318,13 +322,13 @@ def showing(console: Console) -> Iterator[Show]:
 
 
 def tell(console: Console, report: Report) -> None:
-    console.print(befallen(report))
+    console.print(faults_table(report))
     console.print(memory_table(report.memory))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{report.put:,} records put, {report.received:,} received: {outcomes}")
     console.print(
         f"{report.daemon_restarts} restarts of the daemon, lag up to {report.longest_lag_seconds:.0f} s,"
-        f" {report.looks_at_the_table} looks at the table"
+        f" {report.table_polls} looks at the table"
     )
     if not report.problems:
         console.print(f"all is as it should be {report.recovery_seconds:.1f} s after the load; seed {report.seed}")
@@ -332,12 +336,12 @@ def tell(console: Console, report: Report) -> None:
         console.print(Text(problem, style="red"), soft_wrap=True)
 
 
-def befallen(report: Report) -> Table:
+def faults_table(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("fault")
     table.add_column("times", justify="right")
     table.add_column("requests, processes or records hit", justify="right")
-    for name, times in report.befell.items():
+    for name, times in report.injected.items():
         table.add_row(name, str(times), f"{report.hits[name]:,}")
     return table
 

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from consumer.limits.sample import Sample, histories
+from consumer.limits.sample import Sample
 from tests.support.driven.leases import leases, lost, owed
 from tests.support.driven.scenario import Stage, poison, until_equal
 from tests.support.driven.service import RUN, Service, service
@@ -24,13 +23,8 @@ def with_endpoints(**endpoints: str) -> Sequence[str]:
     return ("tests.support.driven.worker", "env", *(f"{name}={value}" for name, value in endpoints.items()), *CHILD)
 
 
-def endless(seed: int, users: int = 60) -> Iterator[Sample]:
-    """A history without end, 2 % of it duplicates and 1 % poison."""
-    return histories(Random(seed), 10**9, users, duplicates=0.02, poison=0.01)
-
-
 @contextmanager
-def at_work(
+def started_trial(
     stage: Stage,
     variables: Mapping[str, str],
     directory: Path,
@@ -54,7 +48,7 @@ def undisturbed(trial: "Trial") -> Iterator[None]:
     before = trial.processes()
     yield
     assert trial.processes() == before
-    assert trial.said("lease lost") == []
+    assert trial.logged("lease lost") == []
     assert trial.delivered() == len(trial.made)
 
 
@@ -91,9 +85,9 @@ class Trial:
 
     def delivered(self) -> int:
         """How many records the daemon has handed over, those that came again included."""
-        return int(self.figure("consumer_batch_records_sum"))
+        return int(self.metric("consumer_batch_records_sum"))
 
-    def figure(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels."""
         return sum(
             sample.value
@@ -114,33 +108,33 @@ class Trial:
     def processes(self) -> set[int]:
         return {self.running.jvm() or 0, *self.running.record_processors()}
 
-    def said(self, message: str) -> list[dict[str, Any]]:
+    def logged(self, message: str) -> list[dict[str, Any]]:
         """The lines of the log with that message."""
         return [line for line in self.running.lines() if line["message"] == message]
 
-    def until_said(self, message: str, *, seconds: float = 60.0, **fields: str) -> None:
+    def until_logged(self, message: str, *, seconds: float = 60.0, **fields: str) -> None:
         until(
-            lambda: any(fields.items() <= line.items() for line in self.said(message)),
+            lambda: any(fields.items() <= line.items() for line in self.logged(message)),
             f"the log to say {message!r} {fields or ''}",
             seconds=seconds,
         )
 
-    def stands_still(self, fault: Fault, seconds: float, least: int = 3) -> float:
+    def stops_consuming(self, fault: Fault, seconds: float, least: int = 3) -> float:
         """While the fault lasts nothing is settled, checkpointed or given up, and life is shown.
 
         Watches for `seconds` and until at least so many requests were hit; returns the longest lag seen, in seconds.
         """
         until(fault.hits.total, "the fault to be met")
-        before = self._stand()
+        before = self._state()
         hit, end, lag = fault.hits.total(), time.monotonic() + seconds, 0.0
         while time.monotonic() < end or fault.hits.total() < hit + least:
-            assert self._stand() == before
+            assert self._state() == before
             assert lost(self.stage) == []
             assert self.running.get("/livez")[0] == 200
             lag = max(lag, *self.lags().values())
         return lag
 
-    def _stand(self) -> Mapping[str, Any]:
+    def _state(self) -> Mapping[str, Any]:
         return {
             "checkpoints": self.checkpoints(),
             "quarantined": self.stage.quarantined(),

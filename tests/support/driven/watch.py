@@ -13,10 +13,10 @@ PAUSE_SECONDS = 0.2
 
 
 class Watch:
-    """Looks again and again inside its block. `looks`: how often; `went_back`: keys whose state lost something."""
+    """Looks again and again inside its block. `polls`: how often; `went_back`: keys whose state lost something."""
 
     def __init__(self, stage: Stage, pause: float = PAUSE_SECONDS) -> None:
-        self.looks = 0
+        self.polls = 0
         self.went_back: list[tuple[str, str]] = []
         self._stage = stage
         self._pause = pause
@@ -41,7 +41,7 @@ class Watch:
             self._look(states)
 
     def _look(self, states: dict[tuple[str, str], LimitState]) -> None:
-        self.looks += 1
+        self.polls += 1
         merge = Limits().merge
         self.went_back += [
             key for key, before in self._seen.items() if key not in states or merge(states[key], before) != states[key]

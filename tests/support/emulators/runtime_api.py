@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.driven.processes import LEASH, LOOPBACK
+from tests.support.driven.processes import LOOPBACK, kill, start
 from tests.support.driven.waiting import until
 from tests.support.emulators.mapping import FunctionFailed
 
@@ -182,25 +181,12 @@ class Container:
         self.starts += 1
         self.api.renew()
         with (self.directory / "stdout").open("ab") as out, (self.directory / "stderr").open("ab") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LEASH), *self.command],
-                cwd=self.task,
-                env=self.environment,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+            self.process = start(self.command, self.environment, out, err, self.task)
 
     def stop(self) -> None:
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process = None
+        if self.process:
+            kill(self.process)
+            self.process = None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.support.driven.service import environment
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator, ministack, session
 from tests.support.emulators.cloudformation import FOLDER, template
-from tests.support.emulators.rights import Call, Grant, calls, grants
+from tests.support.emulators.permissions import Call, Grant, calls, grants
 
 RECORDING = Path(__file__).with_name("recording_ministack.py")
 UNSUPPORTED = "AWS::ApplicationAutoScaling::"

@@ -1,9 +1,9 @@
 """Faults drawn at random, one after another, on everything that a service stands on.
 
-for strike in draw(seed):
-    hits = strike.befall(scene, wait)
+for fault in draw(seed):
+    hits = fault.inject(targets, wait)
 
-The same seed draws the same strikes: which, how hard, for how long.
+The same seed draws the same faults: which, how hard, for how long.
 """
 
 import os
@@ -38,7 +38,7 @@ BURST = 300
 
 
 @dataclass(frozen=True)
-class Scene:
+class Targets:
     """`limits`: the way of the record processors to DynamoDB; `leases`: the daemon's."""
 
     running: Service
@@ -49,106 +49,109 @@ class Scene:
 
 Wait: TypeAlias = Callable[[float], object]
 """Lets so many seconds pass, or fewer when all is over."""
-Deed: TypeAlias = Callable[[Scene, "Strike", Wait], int]
+Action: TypeAlias = Callable[[Targets, "RandomFault", Wait], int]
 """Does it, and says how often it hit: requests, processes or records."""
 
 
 @dataclass(frozen=True)
-class Strike:
-    """`strength`: 0 to 1; it lasts for so many `seconds` after a `pause`; `lot`: what else is to be drawn for it."""
+class RandomFault:
+    """A fault of a `strength` of 0 to 1 that lasts for `seconds` after a `pause`.
+
+    `random_bits` seed whatever else is drawn for it.
+    """
 
     name: str
     strength: float
     seconds: float
     pause: float
-    lot: int
+    random_bits: int
 
     @property
     def ends_processes(self) -> bool:
         """Whether a process may end by it: kills, and what makes a lease run out."""
-        return self.name in LETHAL
+        return self.name in FATAL
 
-    def befall(self, scene: Scene, wait: Wait) -> int:
-        return DEEDS[self.name](scene, self, wait)
+    def inject(self, targets: Targets, wait: Wait) -> int:
+        return ACTIONS[self.name](targets, self, wait)
 
 
-def draw(seed: int) -> Iterator[Strike]:
+def draw(seed: int) -> Iterator[RandomFault]:
     """Without end: all there are in a random order, then all again in another. A kill comes first, for short runs."""
     random = Random(seed)
     for turn in count():
-        names = random.sample(sorted(DEEDS), len(DEEDS))
+        names = random.sample(sorted(ACTIONS), len(ACTIONS))
         for name in names if turn else sorted(names, key=lambda name: name != KILL):
-            yield Strike(
+            yield RandomFault(
                 name, random.random(), random.uniform(1.0, 5.0), random.uniform(0.5, 3.0), random.getrandbits(32)
             )
 
 
-# --- What can befall a service -------------------------------------------------------------------------------------
+# --- What can go wrong for a service ---------------------------------------------------------------------------------
 
 
 def _on(
     plane: Literal["limits", "leases"], effect: Callable[[float], Effect], *operations: str, chance: float = 1.0
-) -> Deed:
+) -> Action:
     """Requests of that plane, each with that chance at the most; `effect` gets the strength."""
 
-    def befall(scene: Scene, strike: Strike, wait: Wait) -> int:
-        proxy: FaultProxy = getattr(scene, plane)
-        with proxy.fault(effect(strike.strength), *operations, probability=chance * _share(strike)) as fault:
-            wait(strike.seconds)
-        return fault.hits.total()
+    def inject(targets: Targets, fault: RandomFault, wait: Wait) -> int:
+        proxy: FaultProxy = getattr(targets, plane)
+        with proxy.fault(effect(fault.strength), *operations, probability=chance * _share(fault)) as proxied:
+            wait(fault.seconds)
+        return proxied.hits.total()
 
-    return befall
+    return inject
 
 
-def _share(strike: Strike) -> float:
-    """Of requests that are hit: the stronger half of all strikes hits every one."""
-    return min(1.0, 0.2 + 1.6 * strike.strength)
+def _share(fault: RandomFault) -> float:
+    """Of requests that are hit: the stronger half of all faults hits every one."""
+    return min(1.0, 0.2 + 1.6 * fault.strength)
 
 
 def _always(effect: Effect) -> Callable[[float], Effect]:
     return lambda _strength: effect
 
 
-def _both_black_holes(scene: Scene, strike: Strike, wait: Wait) -> int:
-    with scene.limits.fault(swallow) as limits, scene.leases.fault(swallow) as leases:
-        wait(strike.seconds)
+def _both_black_holes(targets: Targets, fault: RandomFault, wait: Wait) -> int:
+    with targets.limits.fault(swallow) as limits, targets.leases.fault(swallow) as leases:
+        wait(fault.seconds)
     return limits.hits.total() + leases.hits.total()
 
 
-def _kill_record_processor(scene: Scene, strike: Strike, wait: Wait) -> int:
-    return _kill(sorted(scene.running.record_processors()), strike, wait)
+def _kill_record_processor(targets: Targets, fault: RandomFault, wait: Wait) -> int:
+    return _kill(sorted(targets.running.record_processors()), fault, wait)
 
 
-def _kill_jvm(scene: Scene, strike: Strike, wait: Wait) -> int:
-    return _kill([jvm for jvm in [scene.running.jvm()] if jvm], strike, wait)
+def _kill_jvm(targets: Targets, fault: RandomFault, wait: Wait) -> int:
+    return _kill([jvm for jvm in [targets.running.jvm()] if jvm], fault, wait)
 
 
-def _kill(processes: list[int], strike: Strike, wait: Wait) -> int:
-    """One of them. There may be none, as an earlier strike has not been got over yet."""
-    for process in processes[strike.lot % max(1, len(processes)) :][:1]:
+def _kill(processes: list[int], fault: RandomFault, wait: Wait) -> int:
+    """One of them. There may be none, as an earlier fault has not been got over yet."""
+    for process in processes[fault.random_bits % max(1, len(processes)) :][:1]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-            wait(strike.seconds)
+            wait(fault.seconds)
             return 1
     return 0
 
 
-def _poison(scene: Scene, strike: Strike, _wait: Wait) -> int:
-    scene.produce.put_these(list(histories(Random(strike.lot), BURST, users=20, poison=1.0)))
+def _poison(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
+    targets.produce.put_these(list(histories(Random(fault.random_bits), BURST, users=20, poison=1.0)))
     return BURST
 
 
-def _duplicates(scene: Scene, strike: Strike, _wait: Wait) -> int:
+def _duplicates(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
     """Of anything put so far, the oldest included."""
-    before = list(scene.produce.put)
-    scene.produce.put_these(Random(strike.lot).choices(before, k=BURST) if before else [])
+    before = list(targets.produce.put)
+    targets.produce.put_these(Random(fault.random_bits).choices(before, k=BURST) if before else [])
     return BURST if before else 0
 
 
 KILL = "kill -9 of a record processor"
 WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
 
-LASTING: Mapping[str, Deed] = {
+SURVIVABLE: Mapping[str, Action] = {
     "limits throttled": _on("limits", _always(THROTTLED)),
     "limits: statements throttled": _on("limits", lambda strength: spoil_statements(0.1 + 0.8 * strength), WRITE),
     "limits: keys left unread": _on("limits", lambda strength: leave_unread(0.1 + 0.8 * strength), READ),
@@ -167,7 +170,7 @@ LASTING: Mapping[str, Deed] = {
 }
 """What every process survives."""
 
-LETHAL: Mapping[str, Deed] = {
+FATAL: Mapping[str, Action] = {
     KILL: _kill_record_processor,
     "kill -9 of the JVM": _kill_jvm,
     "leases: replies lost": _on("leases", _always(lose_reply)),
@@ -176,4 +179,4 @@ LETHAL: Mapping[str, Deed] = {
     "both: black hole": _both_black_holes,
 }
 
-DEEDS: Mapping[str, Deed] = {**LASTING, **LETHAL}
+ACTIONS: Mapping[str, Action] = {**SURVIVABLE, **FATAL}

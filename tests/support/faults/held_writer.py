@@ -13,7 +13,7 @@ from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
-from tests.support.faults.holds import Holds, Point
+from tests.support.faults.hold_points import HoldPoints, Point
 
 ENTRY = Quarantined(Record(Position("elsewhere", "shardId-000000000000", "1"), b"of a live writer"), Reason.JSON, "")
 
@@ -31,6 +31,6 @@ def hold_scratch_files(reach: Callable[[Point], None]) -> None:
 
 
 if __name__ == "__main__":
-    root, holds = sys.argv[1:]
-    hold_scratch_files(Holds(Path(holds)).reach)
+    root, hold_points = sys.argv[1:]
+    hold_scratch_files(HoldPoints(Path(hold_points)).reach)
     DirectoryQuarantine(Path(root)).put([ENTRY])

@@ -35,7 +35,7 @@ def memory() -> InMemoryRepository[LimitState]:
 
 
 @dataclass
-class Patient:
+class FakeRetryPolicy:
     """Never waits; gives up at the wait after `most`. `waits` are the parts waited for, and what was wrong."""
 
     most: int = 1_000
@@ -53,7 +53,7 @@ class Core:
 
     repository: Repository[LimitState] = field(default_factory=memory)
     quarantine: QuarantineStore = field(default_factory=InMemoryQuarantine)
-    retry_policy: Patient = field(default_factory=Patient)
+    retry_policy: FakeRetryPolicy = field(default_factory=FakeRetryPolicy)
     record_cap: int = 262_144
     breaker: int = 0
     cached: int = 10_000
@@ -104,7 +104,7 @@ class Fate(Enum):
     THROTTLED = "not stored"
 
 
-class UnsteadyRepository(Generic[S]):
+class FlakyRepository(Generic[S]):
     """Each write fares as `fate` says, each read fails when `unreadable` says so.
 
     `before_save` runs before a save: there, another writer may come first.
@@ -169,7 +169,7 @@ def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
     return {key: value for key, value in of.items() if key in keys}
 
 
-class UnsteadyQuarantine(InMemoryQuarantine):
+class FlakyQuarantine(InMemoryQuarantine):
     """Fails to take anything when `fails` says so."""
 
     def __init__(self, fails: Callable[[], bool]) -> None:

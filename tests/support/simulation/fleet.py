@@ -1,7 +1,7 @@
 """A KCL application in this process: shards, leases, checkpoints, and the real record processors that hold them.
 
-The daemon, the table and the quarantine are played here, and whatever can go wrong with them goes as `Trouble` says.
-What must never happen is watched for all the while: `Fleet.faults` tells of it.
+The daemon, the table and the quarantine are played here, and whatever can go wrong with them goes as `FaultPlan` says.
+What must never happen is watched for all the while: `Fleet.problems` lists it.
 """
 
 import base64
@@ -49,11 +49,11 @@ class Killed(BaseException):
     """`kill -9`, at the point where it is raised."""
 
 
-class Left(BaseException):
+class ProcessExited(BaseException):
     """The record processor's process has ended."""
 
 
-class Trouble(Protocol):
+class FaultPlan(Protocol):
     """What becomes of the next request. Any of them may raise Killed, or have somebody else act first."""
 
     def request(self) -> Fate:
@@ -69,7 +69,7 @@ class Trouble(Protocol):
         ...
 
 
-class NoTrouble:
+class NoFaults:
     def request(self) -> Fate:
         return Fate.STORED
 
@@ -91,7 +91,7 @@ class WatchedTable(InMemoryRepository[LimitState]):
 
     def __init__(self) -> None:
         super().__init__(LIMITS)
-        self.faults: list[str] = []
+        self.violations: list[str] = []
         self.writes = self.races = self.conflicts = 0
 
     def save(self, writes: Mapping[Key, PendingWrite[LimitState]]) -> Saved[LimitState]:
@@ -101,7 +101,7 @@ class WatchedTable(InMemoryRepository[LimitState]):
         self.races += sum(before.get(key) != change.expected for key, change in writes.items())
         self.conflicts += len(saved.conflicts)
         for key, met in before.items():
-            self.faults += went_back(met.state, self.load([key])[key].state)
+            self.violations += went_back(met.state, self.load([key])[key].state)
         return saved
 
     def lose_everything(self) -> None:
@@ -141,30 +141,30 @@ def stamp(item: Mapping[str, Any], name: str) -> tuple[int, str]:
 
 
 @dataclass
-class TroubledTable:
+class FaultyTable:
     """Implements engine.repository.Repository: what one worker sees of the table."""
 
     kept: WatchedTable
-    trouble: Trouble
+    faults: FaultPlan
 
     def load(self, keys: Iterable[Key]) -> dict[Key, Versioned[LimitState]]:
-        if self.trouble.request() is not Fate.STORED:
+        if self.faults.request() is not Fate.STORED:
             raise Unavailable("reading failed")
         return self.kept.load(keys)
 
     def save(self, writes: Mapping[Key, PendingWrite[LimitState]]) -> Saved[LimitState]:
-        whole = self.trouble.request()
+        whole = self.faults.request()
         if whole is Fate.THROTTLED:
             return Saved(unknown=dict.fromkeys(writes, Unavailable(whole.value)))
         stored: dict[Key, Versioned[LimitState]] = {}
         conflicts: dict[Key, Stored[LimitState] | None] = {}
         unknown: dict[Key, Unavailable] = {}
         for key in sorted(writes):  # so that a seed's story is the same whatever the order of sets
-            fate = self.trouble.write()
+            fate = self.faults.write()
             saved: Saved[LimitState] = Saved()
             if fate is not Fate.THROTTLED:
                 saved = self.kept.save({key: writes[key]})
-            self.trouble.answered()
+            self.faults.answered()
             if fate is whole is Fate.STORED:
                 stored |= saved.stored
                 conflicts |= saved.conflicts
@@ -177,18 +177,18 @@ class TroubledTable:
 
 
 @dataclass
-class TroubledQuarantine:
+class FaultyQuarantine:
     """Implements engine.quarantine.Quarantine: what one worker sees of it. A put may take some and then fail."""
 
     kept: InMemoryQuarantine
-    trouble: Trouble
+    faults: FaultPlan
 
     def put(self, entries: Iterable[Quarantined]) -> None:
         for entry in entries:
-            fate = self.trouble.request()
+            fate = self.faults.request()
             if fate is not Fate.THROTTLED:
                 self.kept.put([entry])
-            self.trouble.answered()
+            self.faults.answered()
             if fate is not Fate.STORED:
                 raise Unavailable(fate.value)
 
@@ -227,7 +227,7 @@ class Shard:
     closed: bool = False
     done: int = 0
     ended: bool = False
-    holder: "Tenancy | None" = None
+    holder: "ShardProcessor | None" = None
 
     @property
     def open_for_reading(self) -> bool:
@@ -253,7 +253,7 @@ class Delivered:
 class Message:
     """A callback's input: whichever part of it the callback looks at."""
 
-    checkpointer: "Tenancy"
+    checkpointer: "ShardProcessor"
     records: Sequence[Delivered] = ()
     millis_behind_latest: int = 0
     shard_id: str = ""
@@ -261,21 +261,21 @@ class Message:
     sub_sequence_number: int = 0
 
 
-class Tenancy:
+class ShardProcessor:
     """One record processor's time with a shard: while it holds the lease, and after, until it has heard of its loss.
 
     It is also the checkpointer that the record processor talks to.
     """
 
-    def __init__(self, fleet: "Fleet", shard: Shard, trouble: Trouble, cached: int) -> None:
-        self.fleet, self.shard, self.trouble = fleet, shard, trouble
+    def __init__(self, fleet: "Fleet", shard: Shard, faults: FaultPlan, cached: int) -> None:
+        self.fleet, self.shard, self.faults = fleet, shard, faults
         self.start = self.next = shard.done
         self.alive, self.stopping, self.busy = True, False, False
         self.outcomes: Counter[str] = Counter()
         core: Processor[LimitEvent, LimitState] = Processor(
             LIMITS,
-            TroubledTable(fleet.table, trouble),
-            TroubledQuarantine(fleet.quarantine, trouble),
+            FaultyTable(fleet.table, faults),
+            FaultyQuarantine(fleet.quarantine, faults),
             fleet.clock,
             known=Known(cached),
         )
@@ -287,7 +287,7 @@ class Tenancy:
 
     def runtime(self) -> Runtime:
         fleet = self.fleet
-        return Runtime(fleet.clock, fleet.clock, fleet.pass_time, lambda: 0.5, lambda: self.stopping, leave)
+        return Runtime(fleet.clock, fleet.clock, fleet.pass_time, lambda: 0.5, lambda: self.stopping, exit_process)
 
     def measure(self, metric: metrics.Metric, value: float, *labels: str) -> None:
         if metric is metrics.RECORDS:
@@ -315,7 +315,7 @@ class Tenancy:
             size = sum(len(put.samples) for put in batch)
             assert self.outcomes.total() - counted == size, f"{self.outcomes} do not add up"
 
-    def hear_of_the_loss(self) -> None:
+    def lease_lost(self) -> None:
         self._call(self.consumer.lease_lost, Message(self))
         self.end()
 
@@ -333,7 +333,7 @@ class Tenancy:
     def checkpoint(self, sequence: str | None = None, sub_sequence: int = 0) -> None:
         """As the daemon answers: KCL goes neither back nor past what was delivered. Raises CheckpointError."""
         place = self._place(sequence, sub_sequence)
-        fate = self.trouble.request()
+        fate = self.faults.request()
         if fate is Fate.THROTTLED:
             raise CheckpointError(BUSY)
         if not self.holds_the_lease:
@@ -343,7 +343,7 @@ class Tenancy:
         self.fleet.check_settled(self.shard.puts[self.shard.done : place])
         self.shard.done = place
         self.shard.ended = sequence is None
-        self.trouble.answered()
+        self.faults.answered()
         if fate is Fate.REPLY_LOST:
             raise CheckpointError(UNSURE)
 
@@ -359,17 +359,17 @@ class Tenancy:
         self.busy = True
         try:
             callback(message)
-        except Left:
+        except ProcessExited:
             self.end()
         finally:
             self.busy = False
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Who is killed leaves, and who cannot checkpoint the end of a shard; nobody else does."""
     cause = sys.exc_info()[1]
     if isinstance(cause, Killed | NotCheckpointed):
-        raise Left
+        raise ProcessExited
     raise AssertionError(f"a record processor left unasked with {code}: {cause!r}") from cause
 
 
@@ -419,9 +419,9 @@ class Fleet:
 
     # the application
 
-    def take(self, shard: Shard, trouble: Trouble | None = None, cached: int = 1_000) -> Tenancy:
+    def take(self, shard: Shard, faults: FaultPlan | None = None, cached: int = 1_000) -> ShardProcessor:
         """The shard's lease goes to a new record processor, whoever held it; that one may not know yet."""
-        shard.holder = Tenancy(self, shard, trouble or NoTrouble(), cached)
+        shard.holder = ShardProcessor(self, shard, faults or NoFaults(), cached)
         return shard.holder
 
     def lose_the_leases(self) -> None:
@@ -445,11 +445,11 @@ class Fleet:
         """New record processors, whom nothing troubles, read all shards to their ends."""
         for _ in self.shards:
             for shard in [shard for shard in self.shards if shard.open_for_reading and not shard.finished]:
-                tenancy = self.take(shard)
+                processor = self.take(shard)
                 for _ in range(len(shard.puts) + 2):
-                    if tenancy.alive:
+                    if processor.alive:
                         self.pass_time(3_600)
-                        tenancy.work(100)
+                        processor.work(100)
         assert self.finished, "the shards are not read to their ends"
 
     # what must hold
@@ -481,7 +481,7 @@ class Fleet:
 
     def problems(self) -> list[str]:
         """Everything that must not be; to be asked when all is settled."""
-        return [*self.table.faults, *self._wrong_limits(), *self._wrong_quarantine()]
+        return [*self.table.violations, *self._wrong_limits(), *self._wrong_quarantine()]
 
     def _wrong_limits(self) -> list[str]:
         events = [sample.event for sample in self.samples() if sample.event]

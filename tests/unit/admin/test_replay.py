@@ -12,7 +12,7 @@ from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
 from consumer.engine.records import Position, Record
 from tests.support.generators.events import created, encode, foreign, progress_changed
 from tests.support.generators.kpl import aggregate
-from tests.support.simulation.core import Core, Fate, UnsteadyRepository, memory
+from tests.support.simulation.core import Core, Fate, FlakyRepository, memory
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
@@ -84,7 +84,7 @@ def test_an_entry_that_another_was_put_in_place_of_stays() -> None:
         quarantine.put([other])
         return False
 
-    repository = UnsteadyRepository(memory(), unreadable=put_other)
+    repository = FlakyRepository(memory(), unreadable=put_other)
     (result,) = replayed(Core(repository), quarantine)
     assert (result.outcome, result.left) == (APPLIED, True)
     assert "another entry" in result.reason
@@ -92,7 +92,7 @@ def test_an_entry_that_another_was_put_in_place_of_stays() -> None:
 
 
 def test_a_store_that_fails_in_the_middle_leaves_the_rest() -> None:
-    repository = UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-2" else Fate.STORED)
+    repository = FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-2" else Fate.STORED)
     entries = [entry(encode(created(userLimitId=f"l-{number}")), number) for number in (1, 2, 3)]
     quarantine = kept(*entries)
     replaying = replay(replayer(Core(repository).processor), quarantine, list(quarantine.entries()))
@@ -104,7 +104,7 @@ def test_a_store_that_fails_in_the_middle_leaves_the_rest() -> None:
 
 
 def test_a_store_that_fails_within_an_aggregate_leaves_it_whole() -> None:
-    repository = UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-2" else Fate.STORED)
+    repository = FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-2" else Fate.STORED)
     whole = entry(aggregate(POISON, *(encode(created(userLimitId=f"l-{number}")) for number in (1, 2))))
     quarantine = kept(whole)
     with pytest.raises(Unavailable):

@@ -33,7 +33,7 @@ from tests.support.generators.events import (
     records,
 )
 from tests.support.generators.kpl import aggregate
-from tests.support.simulation.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory, readable, times
+from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory, readable, times
 
 REQUEST_SECONDS = 4.0
 """How long a request to AWS may hang, see stores.aws.IMPATIENT."""
@@ -64,7 +64,7 @@ def test_no_records_are_a_success() -> None:
 
 
 def test_a_batch_that_comes_again_is_a_success_and_written_once() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     function = Function(Core(repository).processor)
     batch = event(records(created(1), progress_changed(2)))
 
@@ -93,7 +93,7 @@ def test_poison_is_set_aside_whole_and_a_success() -> None:
 
 
 def test_the_first_record_that_could_not_be_stored_is_the_one_identifier() -> None:
-    core = Core(UnsteadyRepository(memory(), throttled("l-throttled")))
+    core = Core(FlakyRepository(memory(), throttled("l-throttled")))
     batch = [
         created(1),
         created(2, userLimitId="l-throttled"),
@@ -106,13 +106,13 @@ def test_the_first_record_that_could_not_be_stored_is_the_one_identifier() -> No
 
 
 def test_a_store_that_is_down_fails_the_batch_from_its_first_record_on() -> None:
-    core = Core(UnsteadyRepository(memory(), unreadable=lambda: True))
+    core = Core(FlakyRepository(memory(), unreadable=lambda: True))
 
     assert Function(core.processor).invoke(event(records(created(1), progress_changed(2)))) == failed(1)
 
 
 def test_what_was_not_settled_is_when_it_comes_again() -> None:
-    repository = UnsteadyRepository(memory(), throttled("l-day"))
+    repository = FlakyRepository(memory(), throttled("l-day"))
     function = Function(Core(repository).processor)
     batch = records(created(1, userLimitId="l-other"), created(2), progress_changed(3))
     assert function.invoke(event(batch)) == failed(2)
@@ -125,14 +125,14 @@ def test_what_was_not_settled_is_when_it_comes_again() -> None:
 
 def test_a_write_whose_reply_was_lost_is_found_and_a_success() -> None:
     lost = times(1)
-    core = Core(UnsteadyRepository(memory(), lambda _: Fate.REPLY_LOST if lost() else Fate.STORED))
+    core = Core(FlakyRepository(memory(), lambda _: Fate.REPLY_LOST if lost() else Fate.STORED))
 
     assert Function(core.processor).invoke(event(records(created(1)))) == SUCCESS
     assert core.limit()["value"] == "1000"
 
 
 def test_poison_that_cannot_be_set_aside_is_a_failure_and_not_dropped() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True))
+    core = Core(quarantine=FlakyQuarantine(lambda: True))
     answer = Function(core.processor).invoke(event(records(created(1), b"poison", progress_changed(2))))
 
     assert answer == failed(2)
@@ -165,7 +165,7 @@ def test_a_broken_aggregate_is_poison() -> None:
 
 
 def test_an_aggregate_with_an_unsettled_record_in_its_middle_fails_under_its_own_number() -> None:
-    repository = UnsteadyRepository(memory(), throttled("l-2"))
+    repository = FlakyRepository(memory(), throttled("l-2"))
     core = Core(repository)
     parts = [json.dumps(created(n, userLimitId=f"l-{n}")).encode() for n in (1, 2, 3)]
     batch = event(records(created(9, userLimitId="l-before"), aggregate(*parts), created(10, userLimitId="l-after")))
@@ -180,7 +180,7 @@ def test_an_aggregate_with_an_unsettled_record_in_its_middle_fails_under_its_own
 
 def test_a_flood_of_aggregates_is_begun_only_while_there_is_time_and_goes_on_where_it_ended() -> None:
     clock = Clock()
-    core = Core(UnsteadyRepository(memory(), before_save=lambda: clock.sleep(26)))
+    core = Core(FlakyRepository(memory(), before_save=lambda: clock.sleep(26)))
     function = Function(core.processor, clock)
     flood = event(records(*(aggregate(*_of_limit(f"l-{number}")) for number in range(1, 6))))
 
@@ -199,7 +199,7 @@ def _of_limit(limit: str) -> list[bytes]:
 
 
 def test_a_fault_that_passes_is_waited_for() -> None:
-    core = Core(UnsteadyRepository(memory(), unreadable=times(5)))
+    core = Core(FlakyRepository(memory(), unreadable=times(5)))
     function = Function(core.processor)
 
     assert function.invoke(event(records(created(1)))) == SUCCESS
@@ -219,7 +219,7 @@ def test_the_client_of_a_container_lets_go_in_time_for_an_answer() -> None:
 @pytest.mark.parametrize("timeout", [900.0, 60.0, 30.0, 21.0])
 def test_it_gives_up_early_enough_to_answer(timeout: float) -> None:
     clock = Clock()
-    core = Core(UnsteadyRepository(memory(), throttled("l-day"), before_save=lambda: clock.sleep(REQUEST_SECONDS)))
+    core = Core(FlakyRepository(memory(), throttled("l-day"), before_save=lambda: clock.sleep(REQUEST_SECONDS)))
     answer = Function(core.processor, clock).invoke(event(records(created(1))), timeout)
 
     assert answer == failed(1)
@@ -228,7 +228,7 @@ def test_it_gives_up_early_enough_to_answer(timeout: float) -> None:
 
 @pytest.mark.parametrize("timeout", [3.0, 1.0, 0.1])
 def test_a_function_with_a_short_time_out_tries_at_least_once(timeout: float) -> None:
-    down = UnsteadyRepository(memory(), unreadable=lambda: True)
+    down = FlakyRepository(memory(), unreadable=lambda: True)
     function = Function(Core(down).processor)
 
     assert function.invoke(event(records(created(1))), timeout) == failed(1)
@@ -239,7 +239,7 @@ def test_a_function_with_a_short_time_out_tries_at_least_once(timeout: float) ->
 
 def test_a_slow_store_is_answered_for_in_time_and_gets_further_with_every_invocation() -> None:
     clock = Clock()
-    repository = UnsteadyRepository(memory(), before_save=lambda: clock.sleep(REQUEST_SECONDS))
+    repository = FlakyRepository(memory(), before_save=lambda: clock.sleep(REQUEST_SECONDS))
     core = Core(repository)
     batch = records(*(created(n, userLimitId=f"l-{n}") for n in range(1, 2_501)))
     left, invocations = batch, 0
@@ -297,7 +297,7 @@ MALFORMED: dict[str, object] = {
 
 @pytest.mark.parametrize("invocation", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_invocation_is_an_error_before_anything_is_done(invocation: object) -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
 
     with pytest.raises(MalformedInvocation, match=r"Records"):
@@ -332,7 +332,7 @@ def test_a_pipes_batch_is_processed_as_a_mappings_is(again: Callable[[list[Lambd
 def test_nothing_is_lost_whichever_records_a_pipe_repeats(
     again: Callable[[list[LambdaEvent], object], list[LambdaEvent]],
 ) -> None:
-    repository = UnsteadyRepository(memory(), throttled("l-2", "l-4"))
+    repository = FlakyRepository(memory(), throttled("l-2", "l-4"))
     core = Core(repository)
     function = Function(core.processor)
     batch = piped(records(*(created(n, userLimitId=f"l-{n}") for n in range(1, 6))))
@@ -363,7 +363,7 @@ MALFORMED_PIPED: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize(("batch", "told"), MALFORMED_PIPED.values(), ids=MALFORMED_PIPED)
 def test_a_malformed_batch_of_a_pipe_is_an_error_before_anything_is_done(batch: object, told: str) -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
 
     with pytest.raises(MalformedInvocation) as malformed:
@@ -405,7 +405,7 @@ def test_the_end_of_a_window_without_records_is_a_success(given: LambdaEvent) ->
 
 
 def test_a_failure_in_a_window_has_the_state_too() -> None:
-    core = Core(UnsteadyRepository(memory(), unreadable=lambda: True))
+    core = Core(FlakyRepository(memory(), unreadable=lambda: True))
     answer = Function(core.processor).invoke(event(records(created(1), progress_changed(2))) | WINDOWED)
 
     assert answer == failed(1) | {"state": {"1": 282, "2": 715}}
@@ -535,7 +535,7 @@ def test_an_invocation_has_its_own_metrics() -> None:
 
 
 def test_waits_are_counted_also_when_they_were_in_vain() -> None:
-    function = Function(Core(UnsteadyRepository(memory(), unreadable=lambda: True)).processor)
+    function = Function(Core(FlakyRepository(memory(), unreadable=lambda: True)).processor)
     function.invoke(event(records(created(1))))
     (line,) = retries(function)
 
@@ -554,7 +554,7 @@ def test_a_run_of_poison_over_the_breaker_fails_the_invocation_and_reaches_no_qu
 
 def test_the_breaker_counts_a_batch_that_comes_again_anew() -> None:
     down = times(1)
-    core = Core(quarantine=UnsteadyQuarantine(down), breaker=3)
+    core = Core(quarantine=FlakyQuarantine(down), breaker=3)
     function = Function(core.processor)
 
     assert function.invoke(event(records(b"1", b"2")), timeout=0.02) == failed(1)

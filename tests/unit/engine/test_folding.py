@@ -4,7 +4,7 @@ import pytest
 
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome, RecordOutcome, fold
-from tests.support.generators.tiny import Peak, Peaks, Reading
+from tests.support.generators.small_projection import Peak, Peaks, Reading
 
 
 def readings(*numbers: int) -> list[Reading]:

@@ -39,14 +39,14 @@ from tests.support.generators.events import (
     records,
 )
 from tests.support.generators.kpl import aggregate
-from tests.support.generators.tiny import Peak, Peaks, Reading
+from tests.support.generators.small_projection import Peak, Peaks, Reading
 from tests.support.simulation.core import (
     Core,
+    FakeRetryPolicy,
     Fate,
-    Patient,
+    FlakyQuarantine,
+    FlakyRepository,
     UnreadableRepository,
-    UnsteadyQuarantine,
-    UnsteadyRepository,
     found,
     memory,
     times,
@@ -73,7 +73,7 @@ def of_limit(limit: str, sequence: int = 1, **payload: Any) -> Event:
 
 
 def test_an_empty_batch_is_settled_and_touches_nothing() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     delivered = Core(repository).deliver()
     assert (delivered.settled, delivered.unsettled, delivered.outcomes.total()) == (None, None, 0)
     assert (repository.loads, repository.saves) == ([], [])
@@ -85,14 +85,14 @@ def test_a_settled_batch_is_settled_to_its_last_record() -> None:
 
 
 def test_all_events_of_a_limit_are_one_write() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     delivered = Core(repository).deliver(*(progress_changed(n, amount=f"{n}") for n in range(1, 101)))
     assert (delivered.writes, len(repository.saves)) == (1, 1)
     assert delivered.outcomes == {APPLIED: 100}
 
 
 def test_what_changes_nothing_is_not_written() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1), progress_changed(2))
     repository.saves.clear()
@@ -102,7 +102,7 @@ def test_what_changes_nothing_is_not_written() -> None:
 
 
 def test_many_limits_are_saved_in_rounds_and_all_are_settled() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(2 * ROUND + 1)))
     assert delivered.outcomes == {APPLIED: 2 * ROUND + 1}
     assert [len(save) for save in repository.saves] == [ROUND, ROUND, 1]
@@ -130,7 +130,7 @@ def test_any_projection_will_do() -> None:
 
 def test_a_writer_that_came_first_is_not_overwritten() -> None:
     table = memory()
-    other, ours = Core(table), Core(UnsteadyRepository(table))
+    other, ours = Core(table), Core(FlakyRepository(table))
     ours.deliver(created(1))
     other.deliver(progress_changed(3, amount="30"))
     delivered = ours.deliver(progress_changed(2, amount="20"), created(4, value="400"))
@@ -141,9 +141,7 @@ def test_a_writer_that_came_first_is_not_overwritten() -> None:
 def test_a_writer_that_came_between_reading_and_writing_is_merged_with() -> None:
     table = memory()
     other, first = Core(table), times(1)
-    repository = UnsteadyRepository(
-        table, before_save=lambda: first() and other.deliver(progress_changed(3, amount="30"))
-    )
+    repository = FlakyRepository(table, before_save=lambda: first() and other.deliver(progress_changed(3, amount="30")))
     delivered = Core(repository).deliver(created(1))
     assert (delivered.conflicts, outcomes(delivered)) == (1, [APPLIED])
     assert (other.limit()["progress"], other.limit()["value"]) == ("30", "1000")
@@ -152,7 +150,7 @@ def test_a_writer_that_came_between_reading_and_writing_is_merged_with() -> None
 def test_a_writer_that_was_faster_with_the_same_events_leaves_duplicates() -> None:
     table = memory()
     other = Core(table)
-    repository = UnsteadyRepository(table, before_save=lambda: other.deliver(created(1), progress_changed(2)))
+    repository = FlakyRepository(table, before_save=lambda: other.deliver(created(1), progress_changed(2)))
     delivered = Core(repository).deliver(created(1), progress_changed(3))
     assert outcomes(delivered) == [DUPLICATE, APPLIED]
 
@@ -160,7 +158,7 @@ def test_a_writer_that_was_faster_with_the_same_events_leaves_duplicates() -> No
 def test_a_writer_that_is_always_faster_delays_but_loses_nothing() -> None:
     table, sequence, again = memory(), count(100), times(50)
     other = Core(table)
-    repository = UnsteadyRepository(
+    repository = FlakyRepository(
         table, before_save=lambda: again() and other.deliver(progress_changed(next(sequence), amount="5"))
     )
     delivered = Core(repository).deliver(created(1))
@@ -169,7 +167,7 @@ def test_a_writer_that_is_always_faster_delays_but_loses_nothing() -> None:
 
 
 def test_an_item_that_vanished_is_made_again() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
     repository.kept = memory()
@@ -180,7 +178,7 @@ def test_an_item_that_vanished_is_made_again() -> None:
 def test_another_writers_brand_counts_when_it_came_first() -> None:
     table = memory()
     other = Core(table)
-    repository = UnsteadyRepository(table, before_save=lambda: other.deliver(created(1, brandId="theirs")))
+    repository = FlakyRepository(table, before_save=lambda: other.deliver(created(1, brandId="theirs")))
     delivered = Core(repository).deliver(progress_changed(2, brandId="ours"))
     assert (outcomes(delivered), delivered.reasons) == ([QUARANTINED], {Reason.IDENTITY: 1})
     assert other.limit()["brandId"] == "theirs"
@@ -190,7 +188,7 @@ def test_another_writers_brand_counts_when_it_came_first() -> None:
 
 
 def test_what_was_stored_last_need_not_be_read() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
     core.deliver(progress_changed(2))
@@ -200,7 +198,7 @@ def test_what_was_stored_last_need_not_be_read() -> None:
 
 
 def test_what_was_only_read_need_not_be_read_again_either() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     Core(repository.kept).deliver(created(1))
     core = Core(repository)
     core.deliver(created(1))
@@ -209,7 +207,7 @@ def test_what_was_only_read_need_not_be_read_again_either() -> None:
 
 
 def test_what_was_forgotten_is_read_again() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
     core.processor.known.forget()
@@ -235,7 +233,7 @@ def test_the_least_recently_used_is_forgotten_first(use: Callable[[Known[str]], 
 
 
 def test_without_room_to_know_anything_all_is_read() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository, cached=0)
     core.deliver(created(1))
     core.deliver(progress_changed(2))
@@ -254,7 +252,7 @@ def test_stale_knowledge_rejects_nothing() -> None:
 
 
 def test_only_what_is_stored_makes_a_duplicate() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     history = [created(1), progress_changed(2), created(3, userLimitId="l-2")]
     core.deliver(*history)
@@ -265,7 +263,7 @@ def test_only_what_is_stored_makes_a_duplicate() -> None:
 
 
 def test_a_brand_is_not_held_against_one_that_is_only_remembered() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1, brandId="before"))
     repository.kept = memory()
@@ -274,7 +272,7 @@ def test_a_brand_is_not_held_against_one_that_is_only_remembered() -> None:
 
 
 def test_what_is_still_wrong_when_read_anew_is_rejected() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
     repository.loads.clear()
@@ -295,7 +293,7 @@ def fates(*of_first_write: Fate) -> Callable[[Key], Fate]:
 @pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.THROTTLED])
 @pytest.mark.parametrize("failures", [1, 3])
 def test_a_write_of_unknown_outcome_is_made_again(fate: Fate, failures: int) -> None:
-    core = Core(UnsteadyRepository(memory(), fates(*[fate] * failures)))
+    core = Core(FlakyRepository(memory(), fates(*[fate] * failures)))
     delivered = core.deliver(created(1), progress_changed(2))
     assert outcomes(delivered) == [APPLIED, APPLIED]
     assert core.retry_policy.waits == [("store", fate.value)] * failures
@@ -304,7 +302,7 @@ def test_a_write_of_unknown_outcome_is_made_again(fate: Fate, failures: int) -> 
 
 @pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.THROTTLED])
 def test_an_update_of_unknown_outcome_is_made_again(fate: Fate) -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
     repository.fate = fates(fate)
@@ -315,7 +313,7 @@ def test_an_update_of_unknown_outcome_is_made_again(fate: Fate) -> None:
 def test_a_lost_reply_and_then_another_writer_leave_both_in_place() -> None:
     table, second = memory(), iter([False, True])
     other = Core(table)
-    repository = UnsteadyRepository(
+    repository = FlakyRepository(
         table,
         fates(Fate.REPLY_LOST),
         before_save=lambda: next(second, False) and other.deliver(progress_changed(3, amount="30")),
@@ -327,7 +325,7 @@ def test_a_lost_reply_and_then_another_writer_leave_both_in_place() -> None:
 
 def test_only_what_was_throttled_is_written_again() -> None:
     throttled = {(USER, f"l-{number}"): iter([Fate.THROTTLED]) for number in (2, 3)}
-    repository = UnsteadyRepository(memory(), lambda key: next(throttled.get(key, iter(())), Fate.STORED))
+    repository = FlakyRepository(memory(), lambda key: next(throttled.get(key, iter(())), Fate.STORED))
     delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(5)))
     assert delivered.outcomes == {APPLIED: 5}
     assert [len(save) for save in repository.saves] == [5, 2]
@@ -335,14 +333,14 @@ def test_only_what_was_throttled_is_written_again() -> None:
 
 
 def test_a_read_that_fails_is_made_again() -> None:
-    core = Core(UnsteadyRepository(memory(), unreadable=times(3)))
+    core = Core(FlakyRepository(memory(), unreadable=times(3)))
     assert outcomes(core.deliver(created(1))) == [APPLIED]
     assert core.retry_policy.waits == [("load", "reading failed")] * 3
 
 
 def test_waits_count_anew_after_a_success() -> None:
     attempts: list[int] = []
-    repository = UnsteadyRepository(memory(), fates(Fate.THROTTLED, Fate.THROTTLED))
+    repository = FlakyRepository(memory(), fates(Fate.THROTTLED, Fate.THROTTLED))
     core = Core(repository)
     retry_policy = Counting(attempts)
     core.processor.process(records(created(1)), retry_policy)
@@ -364,26 +362,26 @@ class Counting:
 # giving up
 
 
-def impatient(repository: UnsteadyRepository[LimitState]) -> Core:
-    return Core(repository, retry_policy=Patient(most=2))
+def impatient(repository: FlakyRepository[LimitState]) -> Core:
+    return Core(repository, retry_policy=FakeRetryPolicy(most=2))
 
 
 def test_giving_up_on_one_limit_leaves_its_first_record_unsettled() -> None:
-    stuck = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-stuck" else Fate.STORED))
+    stuck = impatient(FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-stuck" else Fate.STORED))
     delivered = stuck.deliver(of_limit("l-1"), foreign("NEW"), of_limit("l-stuck"), of_limit("l-2"), of_limit("l-1", 2))
     assert outcomes(delivered) == [APPLIED, IGNORED, None, APPLIED, APPLIED]
     assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("2", "3")
 
 
 def test_giving_up_on_the_first_record_settles_nothing() -> None:
-    stuck = impatient(UnsteadyRepository(memory(), lambda _key: Fate.REPLY_LOST))
+    stuck = impatient(FlakyRepository(memory(), lambda _key: Fate.REPLY_LOST))
     delivered = stuck.deliver(created(1), foreign("NEW"))
     assert outcomes(delivered) == [None, IGNORED]
     assert (delivered.settled, numbers(delivered.unsettled)) == (None, "1")
 
 
 def test_giving_up_while_reading_leaves_all_but_the_ignored_unsettled() -> None:
-    stuck = impatient(UnsteadyRepository(memory(), unreadable=lambda: True))
+    stuck = impatient(FlakyRepository(memory(), unreadable=lambda: True))
     delivered = stuck.deliver(foreign("NEW"), created(1), POISON)
     assert outcomes(delivered) == [IGNORED, None, None]
     assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
@@ -392,14 +390,14 @@ def test_giving_up_while_reading_leaves_all_but_the_ignored_unsettled() -> None:
 
 def test_giving_up_in_a_later_round_keeps_the_earlier_ones() -> None:
     late = f"l-{ROUND}"
-    stuck = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == late else Fate.STORED))
+    stuck = impatient(FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == late else Fate.STORED))
     delivered = stuck.deliver(*(of_limit(f"l-{number}") for number in range(ROUND + 2)))
     assert numbers(delivered.unsettled) == str(ROUND + 1)
     assert delivered.outcomes == {APPLIED: ROUND + 1}
 
 
 def test_what_was_unsettled_is_settled_when_it_comes_again() -> None:
-    repository = UnsteadyRepository(memory(), lambda _key: Fate.REPLY_LOST)
+    repository = FlakyRepository(memory(), lambda _key: Fate.REPLY_LOST)
     core = impatient(repository)
     assert outcomes(core.deliver(created(1), progress_changed(2))) == [None, None]
     repository.fate = lambda _key: Fate.STORED
@@ -432,7 +430,7 @@ def test_an_aggregate_is_settled_once_all_its_records_are(unsettled: int) -> Non
 
 
 def test_a_quarantine_that_is_down_is_waited_for() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(times(3)))
+    core = Core(quarantine=FlakyQuarantine(times(3)))
     delivered = core.deliver(created(1), POISON)
     assert outcomes(delivered) == [APPLIED, QUARANTINED]
     assert core.retry_policy.waits == [("quarantine", "the quarantine is down")] * 3
@@ -440,13 +438,13 @@ def test_a_quarantine_that_is_down_is_waited_for() -> None:
 
 
 def test_a_quarantine_that_is_down_does_not_matter_to_a_batch_without_poison() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True))
+    core = Core(quarantine=FlakyQuarantine(lambda: True))
     assert outcomes(core.deliver(created(1), foreign("NEW"))) == [APPLIED, IGNORED]
     assert core.retry_policy.waits == []
 
 
 def test_while_the_quarantine_is_down_poison_stays_unsettled_and_the_rest_is_applied() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True), retry_policy=Patient(most=2))
+    core = Core(quarantine=FlakyQuarantine(lambda: True), retry_policy=FakeRetryPolicy(most=2))
     delivered = core.deliver(created(1), POISON, progress_changed(2))
     assert outcomes(delivered) == [APPLIED, None, APPLIED]
     assert (numbers(delivered.unsettled), delivered.quarantined) == ("2", [])
@@ -508,7 +506,7 @@ def test_many_aggregates_with_rejected_records_are_an_entry_each() -> None:
 
 
 def test_such_an_aggregate_is_not_settled_before_it_is_kept() -> None:
-    core = Core(quarantine=UnsteadyQuarantine(lambda: True), retry_policy=Patient(most=2))
+    core = Core(quarantine=FlakyQuarantine(lambda: True), retry_policy=FakeRetryPolicy(most=2))
     delivered = core.deliver(created(1, userLimitId="l-other"), replace(spoilt(PARTS + 1), position=position(2)))
     assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
     assert (delivered.outcomes, delivered.quarantined) == ({APPLIED: 3}, [])
@@ -551,7 +549,7 @@ def test_the_results_of_slices_are_those_of_the_batch() -> None:
 
 
 def test_after_a_slice_that_is_not_settled_there_is_no_other() -> None:
-    core = impatient(UnsteadyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-4" else Fate.STORED))
+    core = impatient(FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-4" else Fate.STORED))
     results = sliced(core)
     assert [numbers(result.unsettled) for result in results] == ["None", "4"]
     assert "l-5" not in core.limits("u-7Qd2")

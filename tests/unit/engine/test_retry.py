@@ -6,7 +6,7 @@ import pytest
 
 from consumer.engine.errors import GaveUp, Reason, Rejected, Unavailable
 from consumer.engine.retry import Backoff, NoRetry, persist
-from tests.support.simulation.core import Patient, times
+from tests.support.simulation.core import FakeRetryPolicy, times
 
 
 def test_the_waits_double_up_to_the_longest() -> None:
@@ -26,13 +26,13 @@ def test_chance_takes_off_at_most_half(attempt: int) -> None:
 
 
 def test_what_succeeds_is_tried_once() -> None:
-    retry_policy = Patient()
+    retry_policy = FakeRetryPolicy()
     assert persist("store", retry_policy, lambda: "done") == "done"
     assert retry_policy.waits == []
 
 
 def test_what_is_unavailable_is_tried_until_it_succeeds() -> None:
-    retry_policy, fails = Patient(), times(3)
+    retry_policy, fails = FakeRetryPolicy(), times(3)
 
     def attempt() -> str:
         if fails():
@@ -65,7 +65,7 @@ def test_tries_are_counted_from_one() -> None:
 
 
 def test_when_patience_ends_it_has_been_given_up() -> None:
-    retry_policy = Patient(most=2)
+    retry_policy = FakeRetryPolicy(most=2)
 
     def attempt() -> str:
         raise Unavailable("throttled")
@@ -76,7 +76,7 @@ def test_when_patience_ends_it_has_been_given_up() -> None:
 
 
 def test_no_other_error_is_waited_for() -> None:
-    retry_policy = Patient()
+    retry_policy = FakeRetryPolicy()
 
     def attempt() -> str:
         raise Rejected(Reason.SCHEMA, "a")

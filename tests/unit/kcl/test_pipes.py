@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.driven.daemon import INITIALIZE, LEASE_LOST, batch, delivered
-from tests.support.faults.noisy import NOISE
+from tests.support.faults.writes_to_stdout import STRAY_OUTPUT
 from tests.support.generators.events import created
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,7 +78,7 @@ def test_lines_are_utf8_and_end_at_line_feeds_alone(environment: Mapping[str, st
 def test_a_store_that_talks_does_not_touch_the_protocol() -> None:
     steps = (INITIALIZE, batch(delivered(101, created(1))), answer("101"), batch(), LEASE_LOST)
     given = "".join(json.dumps(step) + "\n" for step in steps).encode()
-    command = [sys.executable, "-m", "tests.support.faults.noisy"]
+    command = [sys.executable, "-m", "tests.support.faults.writes_to_stdout"]
     ended = subprocess.run(command, input=given, capture_output=True, check=True, cwd=ROOT)
     assert [json.loads(line) for line in ended.stdout.split(b"\n") if line] == [
         {"action": "status", "responseFor": "initialize"},
@@ -87,7 +87,7 @@ def test_a_store_that_talks_does_not_touch_the_protocol() -> None:
         {"action": "status", "responseFor": "processRecords"},
         {"action": "status", "responseFor": "leaseLost"},
     ]
-    assert ended.stderr.count(NOISE.encode()) == 3
+    assert ended.stderr.count(STRAY_OUTPUT.encode()) == 3
     assert b"read: '' b''" in ended.stderr
 
 

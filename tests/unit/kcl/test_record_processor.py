@@ -40,7 +40,7 @@ from tests.support.driven.daemon import (
 )
 from tests.support.generators import kpl
 from tests.support.generators.events import START, created, encode, foreign, progress_changed
-from tests.support.simulation.core import Core, Fate, UnsteadyQuarantine, UnsteadyRepository, memory
+from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory
 
 EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
@@ -255,7 +255,7 @@ def test_an_aggregate_is_taken_apart_and_checkpointed_as_the_record_that_it_is(l
 
 def test_an_aggregate_that_is_not_settled_to_its_end_is_not_checkpointed() -> None:
     clockwork = Clockwork(stop_at=1_000)
-    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    life = Life(Core(quarantine=FlakyQuarantine(lambda: True)), clockwork=clockwork)
     spoilt = kpl.aggregate(encode(created(1)), b"poison", encode(progress_changed(2)))
     daemon = life.live(batch(delivered(101, foreign("NEW")), delivered(102, spoilt)), SHUTDOWN_REQUESTED)
     assert (daemon.made, life.core.limit()["progress"]) == ([("101", 0)], "10")
@@ -535,7 +535,7 @@ def test_a_stop_while_waiting_for_the_aggregate_leaves_everything_to_the_next_st
 
 
 def test_an_aggregate_that_is_not_settled_holds_up_what_comes_after_it() -> None:
-    life = halfway(AT_100, core=Core(quarantine=UnsteadyQuarantine(lambda: True)))
+    life = halfway(AT_100, core=Core(quarantine=FlakyQuarantine(lambda: True)))
     life.clockwork.stop_at = 1_000
     daemon = life.live(LATER, LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
     assert daemon.asked == []
@@ -566,7 +566,7 @@ def test_a_batch_is_processed_in_slices_of_bounded_size(life: Life, caplog: pyte
 
 def slow(clockwork: Clockwork, seconds: float) -> Core:
     """Each write takes so long."""
-    return Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(seconds)))
+    return Core(FlakyRepository(memory(), before_save=lambda: clockwork.pass_time(seconds)))
 
 
 def test_the_daemon_hears_of_us_between_slices_and_the_lag_grows() -> None:
@@ -645,7 +645,7 @@ def test_a_record_without_data_is_quarantined(life: Life) -> None:
 
 
 def test_a_lost_lease_is_not_checkpointed_and_what_was_known_is_forgotten() -> None:
-    repository = UnsteadyRepository(memory())
+    repository = FlakyRepository(memory())
     life = Life(Core(repository), SELDOM)
     assert life.live(FIRST, LEASE_LOST).asked == []
     repository.loads.clear()
@@ -672,9 +672,9 @@ def test_a_stop_does_not_wait_for_a_checkpoint_for_ever() -> None:
 # outages
 
 
-def failing(clockwork: Clockwork, until: float, limit: str = "") -> UnsteadyRepository[LimitState]:
+def failing(clockwork: Clockwork, until: float, limit: str = "") -> FlakyRepository[LimitState]:
     """Throttles every write to the limit, to all limits when none is named, until that time."""
-    return UnsteadyRepository(
+    return FlakyRepository(
         memory(),
         lambda key: Fate.THROTTLED if clockwork.time < until and limit in ("", key[1]) else Fate.STORED,
     )
@@ -743,7 +743,7 @@ def test_a_batch_is_given_up_when_its_lease_is_gone() -> None:
 
 def test_a_store_that_is_slow_is_no_hang() -> None:
     clockwork = Clockwork()
-    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
+    life = Life(Core(FlakyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, created(n, userLimitId=f"l-{n}")) for n in range(1, 1_001))))
     rounds = 1_000 / ROUND
     assert clockwork.time == 1_000 + 20 * rounds
@@ -759,7 +759,7 @@ def test_a_quarantine_that_is_slow_is_no_hang() -> None:
         clockwork.pass_time(20)
         return False
 
-    life = Life(Core(quarantine=UnsteadyQuarantine(slowly)), clockwork=clockwork)
+    life = Life(Core(quarantine=FlakyQuarantine(slowly)), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, b"poison") for n in range(1, 1_001))))
     rounds = math.ceil(1_000 / QUARANTINE_GROUP)
     assert len(list(life.core.quarantine.entries())) == 1_000
@@ -838,7 +838,7 @@ def test_what_was_cut_off_is_settled_by_the_next_life() -> None:
 
 def test_poison_is_not_checkpointed_past_while_the_quarantine_is_down() -> None:
     clockwork = Clockwork(stop_at=1_000)
-    life = Life(Core(quarantine=UnsteadyQuarantine(lambda: True)), clockwork=clockwork)
+    life = Life(Core(quarantine=FlakyQuarantine(lambda: True)), clockwork=clockwork)
     poisoned = batch(delivered(101, created(1)), delivered(102, b"poison"), delivered(103, progress_changed(2)))
     assert life.live(poisoned, SHUTDOWN_REQUESTED).asked == [("101", 0)]
 
@@ -883,7 +883,7 @@ def test_an_error_when_the_lease_is_lost_ends_the_process(life: Life) -> None:
 
 
 def test_a_bug_in_the_core_ends_the_process_before_anything_is_checkpointed() -> None:
-    life = Life(Core(UnsteadyRepository(memory(), before_save=lambda: 1 // 0)))
+    life = Life(Core(FlakyRepository(memory(), before_save=lambda: 1 // 0)))
     daemon = life.live(FIRST)
     assert (life.clockwork.left, daemon.asked, daemon.done) == (1, [], ["initialize"])
 

@@ -22,7 +22,7 @@ from consumer.monitoring.prometheus import PrometheusSink
 from consumer.stores.requests import RequestOutcome, _received, observe_requests
 from tests.support.driven.processes import free_port
 from tests.support.generators.events import START, created, progress_changed
-from tests.support.simulation.core import Core, Fate, Patient, UnsteadyRepository, memory, times
+from tests.support.simulation.core import Core, FakeRetryPolicy, Fate, FlakyRepository, memory, times
 
 ROOT = Path(__file__).parents[3]
 BOUNDED = {"type", "outcome", "reason", "kind", "operation", "result", "part", "version", "kclpy", "python"}
@@ -99,7 +99,7 @@ def test_duplicates_and_conflicts_save_nothing() -> None:
     told = deliver(core, created(1), created(1))
     assert (added(told, metrics.WRITES), added(told, metrics.SAVED)) == ([0], [0])
     first = times(1)
-    core = Core(UnsteadyRepository(kept, before_save=lambda: first() and Core(kept).deliver(progress_changed(2))))
+    core = Core(FlakyRepository(kept, before_save=lambda: first() and Core(kept).deliver(progress_changed(2))))
     told = deliver(core, progress_changed(3))
     assert added(told, metrics.CONFLICTS) == [1]
     assert (added(told, metrics.WRITES), added(told, metrics.SAVED)) == ([2], [0])
@@ -113,7 +113,7 @@ def test_the_event_lag_is_that_of_the_oldest_event() -> None:
 
 def test_no_event_has_no_lag_nor_has_what_is_not_settled() -> None:
     assert added(deliver(Core(), b"poison"), metrics.EVENT_LAG) == []
-    throttled = Core(UnsteadyRepository(memory(), lambda _: Fate.THROTTLED), retry_policy=Patient(0))
+    throttled = Core(FlakyRepository(memory(), lambda _: Fate.THROTTLED), retry_policy=FakeRetryPolicy(0))
     assert added(deliver(throttled, created(1)), metrics.EVENT_LAG) == []
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.driven.processes import LOOPBACK, RetryPolicy, Server, ServerDidNotStartError, free_port, running
+from tests.support.driven.processes import LOOPBACK, Server, ServerDidNotStartError, Timeouts, free_port, running
 
 ROOT = Path(__file__).parents[3]
-HASTE = RetryPolicy(start=5.0, between_tries=0.02, stop=0.2)
+HASTE = Timeouts(start=5.0, between_tries=0.02, stop=0.2)
 LONG = "import signal; signal.pause()"
 UP = "print('up', flush=True); "
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {UP}{LONG}"
@@ -112,14 +112,14 @@ def test_the_server_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 def test_a_server_that_ends_at_once_shows_its_last_words(tmp_path: Path) -> None:
     server = serve(tmp_path, "raise SystemExit('the port is taken')")
-    last_words = r"trial ended with 1\nthe port is taken"
+    last_words = r"trial exited with 1\nthe port is taken"
     with pytest.raises(ServerDidNotStartError, match=last_words), running(server, HASTE):
         pass
 
 
 def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path) -> None:
     server = serve(tmp_path, "import os; print(os.getpid(), flush=True); " + LONG, lambda: False)
-    impatient = RetryPolicy(start=1.0, between_tries=0.02, stop=0.2)
+    impatient = Timeouts(start=1.0, between_tries=0.02, stop=0.2)
     with pytest.raises(ServerDidNotStartError, match="trial does not answer"), running(server, impatient):
         pass
     wait_until_gone(int((tmp_path / "server.log").read_text()))

@@ -1,6 +1,6 @@
 """Runs a module whose standard error nobody reads.
 
-Usage: `python -m tests.support.faults.deaf full|closed MODULE ARGUMENT...`.
+Usage: `python -m tests.support.faults.blocked_stderr full|closed MODULE ARGUMENT...`.
 `full`: a pipe that takes not one byte more; `closed`: one whose reader is gone.
 """
 

@@ -24,7 +24,7 @@ class Point(StrEnum):
 
 
 @dataclass(frozen=True)
-class Holds:
+class HoldPoints:
     directory: Path
 
     def at(self, point: Point, seconds: float | None = None) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.emulators.rights import UNTOLD, Call, grants, unlawful
-from tests.support.emulators.rights import calls as calls_of
+from tests.support.emulators.permissions import KNOWN_BY_ITERATOR, Call, grants, not_permitted
+from tests.support.emulators.permissions import calls as calls_of
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/limits"
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
@@ -47,7 +47,10 @@ def line(
             line("dynamodb", "DynamoDB_20120810.Query", {"TableName": "limits", "IndexName": "byOwner"}),
             {Call("dynamodb:Query", f"{TABLE}/index/byOwner")},
         ),
-        (line("kinesis", "Kinesis_20131202.GetRecords", {"ShardIterator": "x"}), {Call("kinesis:GetRecords", UNTOLD)}),
+        (
+            line("kinesis", "Kinesis_20131202.GetRecords", {"ShardIterator": "x"}),
+            {Call("kinesis:GetRecords", KNOWN_BY_ITERATOR)},
+        ),
         (
             line("kinesis", "Kinesis_20131202.ListShards", {"StreamName": "events"}),
             {Call("kinesis:ListShards", STREAM)},
@@ -99,4 +102,4 @@ def test_a_call_is_lawful_when_a_statement_allows_it(call: Call, allowed: bool) 
     reading = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::bucket/quarantine/*"]}
     granted = set(grants([{"PolicyDocument": {"Statement": [listing, reading]}}]))
 
-    assert (unlawful({call}, granted) == []) is allowed
+    assert (not_permitted({call}, granted) == []) is allowed

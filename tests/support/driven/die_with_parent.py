@@ -1,6 +1,6 @@
 """Become a command that cannot outlive the process that started it (Linux).
 
-    python leash.py COMMAND ARGUMENT...
+    python die_with_parent.py COMMAND ARGUMENT...
 
 is to be started in a session of its own, with a pipe as its standard input to which nothing is ever written.
 A forked watcher reads that pipe. However the parent ends, a `kill -9` included, the kernel closes the pipe:

@@ -16,7 +16,7 @@ ACCOUNT = "000000000000"
 """MiniStack's."""
 STATEMENT = re.compile(r'(INSERT INTO|UPDATE|SELECT .* FROM|DELETE FROM) "([^"]+)"', re.IGNORECASE)
 PARTIQL = {"insert": "Insert", "update": "Update", "select": "Select", "delete": "Delete"}
-UNTOLD = "told by the iterator"
+KNOWN_BY_ITERATOR = "told by the iterator"
 """A shard iterator says to Kinesis alone which stream it is of: one that could be asked for before."""
 OBJECTS = {"PUT": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject", "HEAD": "GetObject"}
 
@@ -42,7 +42,7 @@ class Grant:
         context = dict(call.context)
         return (
             call.action == self.action
-            and (call.resource == UNTOLD or fnmatchcase(call.resource, self.resource))
+            and (call.resource == KNOWN_BY_ITERATOR or fnmatchcase(call.resource, self.resource))
             and all(fnmatchcase(context.get(key, ""), pattern) for key, pattern in self.conditions.items())
         )
 
@@ -57,7 +57,7 @@ def grants(policies: list[dict[str, Any]]) -> Iterator[Grant]:
             yield from (Grant(action, resource, conditions) for resource in statement["Resource"])
 
 
-def unlawful(asked: set[Call], granted: set[Grant]) -> list[Call]:
+def not_permitted(asked: set[Call], granted: set[Grant]) -> list[Call]:
     """What was asked for and is not allowed."""
     return [call for call in asked if not any(grant.allows(call) for grant in granted)]
 
@@ -102,7 +102,7 @@ def _table(name: str) -> str:
 def _kinesis(line: Mapping[str, str]) -> Iterator[Call]:
     operation, asked = line["target"].rpartition(".")[2], json.loads(line["body"])
     if "ShardIterator" in asked:
-        yield Call(f"kinesis:{operation}", UNTOLD)
+        yield Call(f"kinesis:{operation}", KNOWN_BY_ITERATOR)
         return
     stream = asked.get("StreamARN") or f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{asked.get('StreamName')}"
     named = f"{stream}/consumer/{asked.get('ConsumerName')}" if operation == "DescribeStreamConsumer" else stream

@@ -1,6 +1,6 @@
 """A record processor in a process of its own, whose store writes where it should not.
 
-Run it with `python -m tests.support.faults.noisy`.
+Run it with `python -m tests.support.faults.writes_to_stdout`.
 
 It prints, writes to file descriptor 1, lets a child of its own do the same, and tries to read standard input.
 """
@@ -12,15 +12,15 @@ import time
 
 from consumer.kcl.pipes import Pipes, take_over
 
-NOISE = '{"action": "status", "responseFor": "processRecords"}'
+STRAY_OUTPUT = '{"action": "status", "responseFor": "processRecords"}'
 """What would be taken for a message."""
 
 
-def talk() -> None:
-    print(NOISE)
+def write_stray_output() -> None:
+    print(STRAY_OUTPUT)
     sys.stdout.flush()
-    os.write(1, f"\n{NOISE}\n".encode())
-    subprocess.run([sys.executable, "-c", f"print({NOISE!r})"], check=True)
+    os.write(1, f"\n{STRAY_OUTPUT}\n".encode())
+    subprocess.run([sys.executable, "-c", f"print({STRAY_OUTPUT!r})"], check=True)
     sys.stderr.write(f"read: {sys.stdin.read()!r} {os.read(0, 100)!r}\n")
 
 
@@ -29,9 +29,9 @@ def process(pipes: Pipes) -> None:
     from consumer.engine.stream import BelievedStream
     from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
     from consumer.kcl.retry import Runtime
-    from tests.support.simulation.core import Core, UnsteadyRepository, memory
+    from tests.support.simulation.core import Core, FlakyRepository, memory
 
-    core = Core(UnsteadyRepository(memory(), before_save=talk))
+    core = Core(FlakyRepository(memory(), before_save=write_stray_output))
     rules = ShardRules(CheckpointPolicy(seconds=60, records=1), batch_deadline=5)
     runtime = Runtime(time.monotonic, time.time, time.sleep, lambda: 0.5, lambda: False, sys.exit)
     serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, lambda *_: None, runtime), pipes)

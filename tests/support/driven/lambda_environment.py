@@ -1,4 +1,4 @@
-"""Where the Lambda function plays: its variables, and from them its table and its quarantine."""
+"""The environment of the Lambda function: its variables, and the table and the bucket that they name."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from consumer.bootstrap import pool
 from consumer.stores.s3 import S3Quarantine
 from tests.support.emulators.aws import Emulator, session
 
-PREFIX = "set-aside"
+PREFIX = "quarantined"
 
 
 def variables(test: str, aws: Emulator) -> dict[str, str]:
-    """What the function is told beside what Lambda tells it. Neither table nor bucket is there yet."""
+    """The variables that Lambda does not set itself. Neither the table nor the bucket exists yet."""
     name = test.removeprefix("test_")[:40].strip("_").replace("_", "-")
     return {
         "AWS_ENDPOINT_URL": aws.endpoint,
@@ -43,7 +43,7 @@ def _bucket(variables: Mapping[str, str]) -> str:
     return variables["CONSUMER_QUARANTINE"].removeprefix("s3://").partition("/")[0]
 
 
-def set_aside(variables: Mapping[str, str], prefix: str = PREFIX) -> Counter[bytes]:
+def quarantined(variables: Mapping[str, str], prefix: str = PREFIX) -> Counter[bytes]:
     """The bytes of every record in the quarantine."""
     s3 = session().client("s3", endpoint_url=variables["AWS_ENDPOINT_URL"])
     kept = S3Quarantine(s3, _bucket(variables), prefix, pool())
