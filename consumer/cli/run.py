@@ -25,11 +25,11 @@ def run() -> None:
 
     Shuts down gracefully on SIGTERM.
     """
-    from consumer.supervisor import supervisor
+    from consumer.supervisor import start
 
     settings = load(Settings)
     logs.configure(settings.log_level)
-    raise typer.Exit(supervisor.run(settings, os.environ, connect=partial(_application, settings)))
+    raise typer.Exit(start.run(settings, os.environ, connect=partial(_application, settings)))
 
 
 def _application(settings: Settings) -> "Application":

@@ -154,9 +154,7 @@ def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(clou
     consumer(replayer, "quarantine", "drop", "tooled/shardId-000000000000/1000")
     with pytest.raises(CalledProcessError):
         consumer(replayer, "quarantine", "replay")
-    assert quarantined(variables, "quarantine") == Counter([b"poison"]), (
-        "what can be applied is gone, the rest stays"
-    )
+    assert quarantined(variables, "quarantine") == Counter([b"poison"]), "what can be applied is gone, the rest stays"
     (tmp_path / "records").write_bytes(b"no event")
     consumer(replayer, "lambda-invoke", str(tmp_path / "records"))
     put = cloud.client("kinesis").put_record(StreamName=outputs["StreamName"], Data=b"{}", PartitionKey="one")

@@ -51,8 +51,8 @@ def test_every_row_of_the_dashboard_is_explained() -> None:
 
 @pytest.mark.parametrize("problem", Problem)
 def test_every_problem_of_a_shard_is_explained(problem: Problem) -> None:
-    told, _ = status_tables._TOLD[problem]
-    assert f"| {told}, `{problem}` |" in TEXT
+    note, _ = status_tables._NOTES[problem]
+    assert f"| {note}, `{problem}` |" in TEXT
 
 
 def test_every_field_of_the_status_is_named() -> None:

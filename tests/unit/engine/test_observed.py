@@ -4,7 +4,7 @@ import pytest
 
 from consumer.engine.errors import GaveUp
 from consumer.engine.observed import ObservedQuarantine, ObservedRepository
-from tests.support.simulation.core import UnsteadyQuarantine, UnsteadyRepository, memory
+from tests.support.simulation.core import FlakyQuarantine, FlakyRepository, memory
 
 
 def test_each_request_to_a_repository_is_observed_by_its_part() -> None:
@@ -18,12 +18,12 @@ def test_each_request_to_a_repository_is_observed_by_its_part() -> None:
 
 def test_each_request_to_a_quarantine_is_observed() -> None:
     parts: list[str] = []
-    ObservedQuarantine(UnsteadyQuarantine(lambda: False), parts.append).put([])
+    ObservedQuarantine(FlakyQuarantine(lambda: False), parts.append).put([])
     assert parts == ["quarantine"]
 
 
 def test_an_exception_prevents_the_request() -> None:
-    inner = UnsteadyRepository(memory())
+    inner = FlakyRepository(memory())
     repository = ObservedRepository(inner, give_up)
     with pytest.raises(GaveUp):
         repository.load([("u-1", "l-1")])
