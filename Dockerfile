@@ -1,7 +1,7 @@
-# The service as images: `make image` here, `docker build .` with an engine. Targets: consumer (the default), lambda.
+# The container images. Build them with `make image`, or with `docker build .`. Targets: consumer (the default), lambda.
 #
 # BASE is an image of Debian bookworm, whose Python is 3.11. LAMBDA_BASE may be any image with a `python3` of that
-# version. Debian keeps no old versions of its packages, so a pinned one could not be installed for long.
+# version. Debian does not keep old versions of its packages, so pinned versions would soon fail to install.
 # hadolint global ignore=DL3008
 ARG BASE=debian:bookworm-slim
 ARG LAMBDA_BASE=python
@@ -12,8 +12,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 
 
-# Python packages, by hash, and the KCL's jars, which the build of amazon-kclpy downloads unchecked: they are compared
-# with jars.lock before anything goes on. Two secrets may say how registries are reached from where the build runs:
+# Python packages, by hash, and the KCL's jars. The build of amazon-kclpy downloads the jars without checking them, so
+# they are verified against jars.lock before the build continues. Two optional secrets configure access to registries:
 # pip.conf, and ca.crt, a bundle of certificates.
 FROM python AS build
 RUN apt-get update \
@@ -41,7 +41,7 @@ RUN PIP_REQUIRE_HASHES=0 tools/bin/pip wheel --no-deps --no-build-isolation -w w
 RUN python3 -m deploy.sbom --wheels wheels --jars consumer/daemon/jars.lock --out /opt/consumer/sbom.cdx.json
 
 
-# The function as `make lambda-zip` packs it, and Lambda's runtime interface client.
+# The function, packed as by `make lambda-zip`, and Lambda's runtime interface client.
 FROM build AS lambda-build
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
@@ -72,7 +72,7 @@ LABEL org.opencontainers.image.title="limits-consumer-lambda" \
       org.opencontainers.image.revision="${REVISION}"
 
 
-# Nothing is written but in /tmp: run it with a read-only root, and a tmpfs there.
+# The service writes only to /tmp: run it with a read-only root and a tmpfs on /tmp.
 FROM python AS consumer
 COPY --from=build /opt/consumer /opt/consumer
 ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -1,4 +1,4 @@
-# Everything a developer or CI runs. `make` alone lists the targets.
+# Every command for developers and CI. `make` without a target lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-builtin-rules
@@ -11,11 +11,11 @@ PY := .venv/bin/python
 PIP_INSTALL := -m pip --quiet --disable-pip-version-check --no-input install
 HASHED := $(PIP_INSTALL) --require-hashes
 
-# `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin asks for moves.
+# `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin requires moves.
 UPGRADE ?=
 # `make faults SEED=...` and `make soak SEED=...` repeat the run that printed the seed.
 SEED ?=
-# Files of faults under way at once: they wait more than they work.
+# Fault test files that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
 MINUTES ?= 10
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
@@ -24,11 +24,11 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --py
 
 define require_python
 @command -v "$(PYTHON)" >/dev/null || { \
-	echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=python3.11" >&2; exit 1; }
+	echo "$(PYTHON) not found: install Python 3.11 or newer, or name it: make PYTHON=python3.11" >&2; exit 1; }
 @"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	echo "$(PYTHON) is older than 3.11: name a newer one, as in make PYTHON=python3.11" >&2; exit 1; }
+	echo "$(PYTHON) is older than 3.11: name a newer one, for example make PYTHON=python3.11" >&2; exit 1; }
 @"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-	echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	echo "$(PYTHON) cannot create virtual environments: install its venv module (Debian: python3-venv)" >&2; exit 1; }
 endef
 
 .PHONY: help
@@ -36,10 +36,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: env
-env: .venv/.verified .venv-ministack/.locked ## make .venv and .venv-ministack, from the locks
+env: .venv/.verified .venv-ministack/.locked ## create .venv and .venv-ministack, from the locks
 
 .PHONY: demo
-demo: env ## show the service at work on this machine
+demo: env ## run the service on this machine and show the result
 	@$(PY) -m examples.demo
 
 .PHONY: screenshots
@@ -48,7 +48,7 @@ screenshots: env ## write docs/images/demo.svg and status.svg, from real runs
 	@$(PY) -m examples.status_picture docs/images/status.svg
 
 .PHONY: fmt
-fmt: env ## fix what lint can fix, format
+fmt: env ## fix lint errors and format
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
@@ -72,36 +72,36 @@ alerts: ## check and test the Prometheus rules (needs promtool)
 	promtool check config deploy/prometheus/prometheus.yaml
 
 .PHONY: test
-test: env ## every test that needs no more than `make env`
+test: env ## run every test that needs only `make env`
 	$(PY) -m pytest $(wildcard tests/unit tests/property tests/contract tests/e2e)
 
 .PHONY: tools
-tools: env ## bring DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
+tools: env ## download DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
 	@for tool in mvn npm node java; do command -v "$$tool" >/dev/null || { \
-		echo "this needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; exit 1; }; done
+		echo "make $@ needs $$tool on the PATH (Debian: maven, npm, nodejs, default-jre-headless)" >&2; exit 1; }; done
 	@$(PY) tests/conformance/fetch.py dynamodb-local kinesis-mock
 
 .PHONY: conformance
-conformance: tools ## the tests against DynamoDB Local, kinesis-mock and Prometheus
+conformance: tools ## test against DynamoDB Local, kinesis-mock and Prometheus
 	@for tool in prometheus promtool; do command -v "$$tool" >/dev/null || { \
 		echo "make conformance needs $$tool on the PATH (Debian: prometheus)" >&2; exit 1; }; done
 	$(PY) -m pytest -m conformance --ignore tests/faults tests
 
 .PHONY: localstack
-localstack: env $(if $(AWS_ENDPOINT_URL),,.venv-localstack/.locked) ## the service on LocalStack, started or named by AWS_ENDPOINT_URL (needs mvn, npm)
+localstack: env $(if $(AWS_ENDPOINT_URL),,.venv-localstack/.locked) ## test the service on LocalStack, started or named by AWS_ENDPOINT_URL (needs mvn, npm)
 	@$(PY) tests/conformance/fetch.py dynamodb-local $(if $(AWS_ENDPOINT_URL),,localstack)
 	CONSUMER_TEST_AWS=localstack $(PY) -m pytest -m localstack tests/e2e
 
 .PHONY: faults
-faults: tools ## every row of the table of faults, on the real daemon (SEED=... repeats a run)
+faults: tools ## test every row of the fault table on the real daemon (SEED=... repeats a run)
 	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest -m "conformance or not conformance" -n $(JOBS) --dist loadfile tests/faults
 
 .PHONY: soak
-soak: env ## the service under load and random faults (MINUTES=10, SEED=... repeats a run)
+soak: env ## run the service under load and random faults (MINUTES=10, SEED=... repeats a run)
 	$(PY) -m tests.support.driven.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 .PHONY: schema
-schema: env ## write the JSON Schema of the events anew
+schema: env ## write the JSON Schema of the events
 	@$(PY) -m consumer.limits.schema docs/schema
 
 .PHONY: docs
@@ -109,7 +109,7 @@ docs: env ## write the generated pages, pictures and the Grafana dashboard
 	@$(PY) -m docs_generator
 
 .PHONY: docs-site
-docs-site: env .venv-docs/.locked ## build the documentation's site into dist/site and check it
+docs-site: env .venv-docs/.locked ## build the documentation site into dist/site and check it
 	.venv-docs/bin/zensical build --strict
 	$(PY) -m pytest tests/site
 
@@ -126,11 +126,11 @@ image-test: image .venv-deploy/.locked ## run the built images, as root (needs c
 	$(PY) -m pytest tests/image
 
 .PHONY: image-archives
-image-archives: env ## write what make image built to dist/, for docker load
+image-archives: env ## export the built images to dist/, for docker load
 	@$(PY) -m deploy.image --export dist
 
 .PHONY: lock
-lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest versions)
+lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions)
 	@echo "Locking requirements/*.txt"
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt >/dev/null
 	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
@@ -144,22 +144,22 @@ lock: .venv-lock/.locked ## write requirements/*.txt anew (UPGRADE=1: newest ver
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
 
 .PHONY: jars-lock
-jars-lock: .venv/.project ## write the hashes of the KCL's jars and of DynamoDB Local's anew
+jars-lock: .venv/.project ## write the hashes of the jars of KCL and DynamoDB Local
 	@$(PY) -m consumer.daemon.java lock
 	@$(PY) tests/conformance/fetch.py --lock
 
 .PHONY: clean
-clean: ## remove all that was made here
+clean: ## remove everything that make created
 	@! grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts || \
 		grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts | sort -r | xargs umount
 	@rm -rf .venv .venv-* .tools .image build dist *.egg-info
 	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-# A stamp is the last thing its recipe makes, and a recipe starts from nothing: an interrupted one is done over.
+# A recipe starts from scratch and creates its stamp last, so an interrupted recipe runs again.
 .venv/.locked: requirements/build.txt requirements/dev.txt
 	$(require_python)
-	@echo "Making .venv: the locked Python packages and the KCL's jars (under a minute, as the network allows)"
+	@echo "Creating .venv: the locked Python packages and the KCL's jars (takes up to a minute)"
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv .venv
 	@$(PY) $(HASHED) --only-binary :all: -r requirements/build.txt
@@ -170,24 +170,25 @@ clean: ## remove all that was made here
 	@PYTHONWARNINGS=ignore $(PY) $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The build of amazon-kclpy downloads its jars unchecked, and pip keeps what it built: a bad one must not come back.
+# The build of amazon-kclpy downloads its jars without checking them, and pip caches the wheel it builds. If a jar does
+# not match, drop the cached wheel, or the next environment would contain it again.
 .venv/.verified: .venv/.project $(wildcard consumer/daemon/jars.lock)
 	@$(PY) -m consumer.daemon.java verify || { \
 		$(PY) -m pip --quiet cache remove amazon_kclpy; rm -f .venv/.locked; \
-		echo "The KCL's jars could not be verified: the next make env installs them anew" >&2; exit 1; }
+		echo "The KCL's jars could not be verified. Run make env to install them again." >&2; exit 1; }
 	@touch $@
 
-# The environments beside .venv, one for each lock of the same name.
-FOR_ministack := the AWS emulator of tests and demo
-FOR_deploy := what checks and describes the deployment
-FOR_docs := what makes the documentation's site
-FOR_localstack := LocalStack, without a container (some minutes)
+# The other environments: one for each lock of the same name.
+FOR_ministack := the AWS emulator for tests and the demo
+FOR_deploy := tools that check and describe the deployment
+FOR_docs := the generator of the documentation site
+FOR_localstack := LocalStack, without a container (takes some minutes)
 FOR_lock := uv, which writes the locks
-# What is needed before: some of LocalStack's packages come as sources.
+# Installed first: some of LocalStack's packages are available as sources only.
 FIRST_localstack := -r requirements/build.txt
 .venv-%/.locked: requirements/%.txt
 	$(require_python)
-	@echo "Making .venv-$*: $(FOR_$*)"
+	@echo "Creating .venv-$*: $(FOR_$*)"
 	@rm -rf .venv-$*
 	@"$(PYTHON)" -m venv .venv-$*
 	@$(if $(FIRST_$*),.venv-$*/bin/python $(HASHED) --only-binary :all: $(FIRST_$*))
