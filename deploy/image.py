@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--base", help="an image of Debian bookworm; without it, debootstrap creates one")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the built images as archives")
     options = parser.parse_args()
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         if options.export:
             for target in BILLS:
@@ -248,7 +248,7 @@ def main() -> int:
         else:
             make(options.base)
             print(*(f"{name(target)}: {size(target)}" for target in BILLS), sep="\n")
-            print(f"built in {time.monotonic() - begun:.0f} s")
+            print(f"built in {time.monotonic() - started:.0f} s")
     except CannotBuildError as problem:
         print(problem, file=sys.stderr)
         return 1
