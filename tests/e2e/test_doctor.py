@@ -18,8 +18,8 @@ from tests.support.faults.proxy import (
     THROTTLED,
     TOKEN_EXPIRED,
     FaultProxy,
+    fail_statements,
     fault_proxy,
-    spoil_statements,
     swallow,
 )
 
@@ -146,7 +146,7 @@ def test_missing_permissions_are_named(
 def test_a_statement_that_is_refused_within_a_batch_is_a_missing_permission(
     proxy: FaultProxy, sound: Mapping[str, str]
 ) -> None:
-    with proxy.fault(spoil_statements(1.0, "AccessDenied"), "BatchExecuteStatement"):
+    with proxy.fault(fail_statements(1.0, "AccessDenied"), "BatchExecuteStatement"):
         (line,) = told(sound, "doctor").failures
     assert line.endswith(" -> allow dynamodb:PartiQLUpdate on table patient-limits to the role that runs this")
 

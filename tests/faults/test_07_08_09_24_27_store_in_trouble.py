@@ -24,10 +24,10 @@ from tests.support.faults.proxy import (
     UNAVAILABLE,
     FaultProxy,
     delay,
+    fail_statements,
     fault_proxy,
-    leave_unread,
     lose_reply,
-    spoil_statements,
+    skip_keys,
 )
 
 WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
@@ -65,8 +65,8 @@ def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Te
     """Whole requests, single statements, single keys: three in ten."""
     with (
         proxy.fault(THROTTLED, probability=0.3) as requests,
-        proxy.fault(spoil_statements(0.3), WRITE) as statements,
-        proxy.fault(leave_unread(0.3), READ) as keys,
+        proxy.fault(fail_statements(0.3), WRITE) as statements,
+        proxy.fault(skip_keys(0.3), READ) as keys,
     ):
         trial.put(1_000)
         trial.put_until(lambda: requests.hits.total() >= 10 and statements.hits["statements"] >= 50)
@@ -124,7 +124,7 @@ def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
     denied = proxy.impose(ACCESS_DENIED)
     proxy.lift(expired)
     trial.stops_consuming(denied, 4.0, least=1)
-    statements = proxy.impose(spoil_statements(1.0, "AccessDenied"), WRITE)
+    statements = proxy.impose(fail_statements(1.0, "AccessDenied"), WRITE)
     proxy.lift(denied)
     trial.stops_consuming(statements, 4.0, least=1)
     seconds, waits = time.monotonic() - start, trial.metric("consumer_environment_retries_total") - waits

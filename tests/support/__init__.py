@@ -1,4 +1,4 @@
-"""What the tests and the demo need to run servers on this machine (Linux)."""
+"""Support code of the tests and the demo: servers, emulators, faults, generators (Linux)."""
 
 from tests.support.driven.processes import ServerDidNotStartError, free_port
 

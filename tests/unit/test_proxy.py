@@ -20,8 +20,8 @@ from tests.support.driven.waiting import until
 from tests.support.emulators.aws import session
 from tests.support.faults.proxy import (
     ACCESS_DENIED,
+    CHECK_SECONDS,
     FAILING,
-    LOOK_SECONDS,
     THROTTLED,
     TOKEN_EXPIRED,
     UNAVAILABLE,
@@ -30,13 +30,13 @@ from tests.support.faults.proxy import (
     Exchange,
     FaultProxy,
     delay,
+    fail_statements,
     fault_proxy,
     hang_up,
     hold,
-    leave_unread,
     lose_reply,
     refuse,
-    spoil_statements,
+    skip_keys,
     swallow,
 )
 
@@ -243,7 +243,7 @@ def test_a_repeated_request_has_a_new_chance() -> None:
 
 def test_single_statements_of_a_batch_fail(proxy: FaultProxy, upstream: Upstream) -> None:
     statements = [{"Statement": f"statement-{number}"} for number in range(25)]
-    with proxy.fault(spoil_statements(0.5)) as fault:
+    with proxy.fault(fail_statements(0.5)) as fault:
         answers = dynamodb(proxy).batch_execute_statement(Statements=statements)["Responses"]
     failed = [answer["Error"]["Code"] for answer in answers if "Error" in answer]
     sound = [answer["TableName"] for answer in answers if "TableName" in answer]
@@ -258,7 +258,7 @@ def test_single_statements_of_a_batch_fail(proxy: FaultProxy, upstream: Upstream
 
 
 def test_a_batch_of_which_every_statement_fails_is_not_passed_on(proxy: FaultProxy, upstream: Upstream) -> None:
-    with proxy.fault(spoil_statements(1.0, "AccessDenied")):
+    with proxy.fault(fail_statements(1.0, "AccessDenied")):
         answers = dynamodb(proxy).batch_execute_statement(Statements=[{"Statement": "one"}, {"Statement": "two"}])
     assert [answer["Error"]["Code"] for answer in answers["Responses"]] == ["AccessDenied"] * 2
     assert upstream.asked == []
@@ -266,7 +266,7 @@ def test_a_batch_of_which_every_statement_fails_is_not_passed_on(proxy: FaultPro
 
 def test_single_keys_of_a_batch_are_left_unread_but_never_all(proxy: FaultProxy) -> None:
     keys = [{"userId": {"S": f"u-{number}"}} for number in range(5)]
-    with proxy.fault(leave_unread(1.0)) as fault:
+    with proxy.fault(skip_keys(1.0)) as fault:
         answer = dynamodb(proxy).batch_get_item(RequestItems={"limits": {"Keys": keys, "ConsistentRead": True}})
     assert answer["Responses"]["limits"] == keys[:1]
     assert answer["UnprocessedKeys"] == {"limits": {"Keys": keys[1:], "ConsistentRead": True}}
@@ -314,7 +314,7 @@ def test_a_client_that_hangs_up_frees_its_thread(proxy: FaultProxy) -> None:
         client.request("POST", "/", b"{}")
         until(lambda: fault.hits, "the request to be swallowed")
         client.close()
-        until(lambda: threading.active_count() == before, "the thread to end", seconds=50 * LOOK_SECONDS)
+        until(lambda: threading.active_count() == before, "the thread to end", seconds=50 * CHECK_SECONDS)
 
 
 def test_a_bug_in_an_effect_is_not_swallowed(upstream: Upstream) -> None:

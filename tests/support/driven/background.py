@@ -1,4 +1,4 @@
-"""Work that goes on while a block does something else."""
+"""Runs a function in a thread while a block does something else."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Runs `work` in a thread until the block ends, which sets the event; its error becomes the block's."""
+    """Runs `work` in a thread and sets its event at the end of the block, which raises what `work` raised."""
     over, failed = threading.Event(), list[Exception]()
 
     def run() -> None:
         try:
             work(over)
-        except Exception as error:  # noqa: BLE001 - raised where the work was asked for
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)

@@ -1,4 +1,4 @@
-"""Clients of a small HTTP server: one that asks often, and many that are slow or say nothing."""
+"""Clients of an HTTP server: frequent scrapers, and slow or silent connections."""
 
 import socket
 import threading
@@ -14,10 +14,10 @@ from tests.support.driven.background import background
 from tests.support.driven.processes import LOOPBACK
 
 SILENT, HALF, WHOLE = b"", b"GET /metrics HTTP/1.1\r\nHos", b"GET /metrics HTTP/1.1\r\n\r\n"
-"""What a slow client says; none of them ever reads what it is told."""
-LOOK_SECONDS = 0.1
+"""What a slow client sends. None of them ever reads a response."""
+CHECK_SECONDS = 0.1
 SCRAPERS = 4
-"""They take turns: one that waits for its answer does not keep the next from asking."""
+"""They take turns, so a scraper that waits for its response does not delay the next scrape."""
 
 
 @dataclass
@@ -34,13 +34,13 @@ class Scrapes:
 
 @contextmanager
 def scraping(port: int, rate: float) -> Iterator[Scrapes]:
-    """Asks for /metrics so many times a second, each time over a connection of its own, in the background."""
+    """Scrapes /metrics in the background, `rate` times per second, each time over a new connection."""
     scrapes = Scrapes()
 
     def run(over: threading.Event) -> None:
         due = time.monotonic()
         while not over.wait(max(0.0, due - time.monotonic())):
-            due = max(due + SCRAPERS / rate, time.monotonic() - 1)  # up to a second late is made up for
+            due = max(due + SCRAPERS / rate, time.monotonic() - 1)  # catch up on at most one second
             scrapes.count(answered=answers(port))
 
     with ExitStack() as scrapers:
@@ -50,7 +50,7 @@ def scraping(port: int, rate: float) -> Iterator[Scrapes]:
 
 
 def answers(port: int) -> bool:
-    """Whether /metrics is there, whole."""
+    """Whether /metrics is served completely."""
     with closing(HTTPConnection(LOOPBACK, port, timeout=30)) as connection:
         try:
             connection.request("GET", "/metrics")
@@ -62,25 +62,25 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def slow_clients(port: int, count: int) -> Iterator[None]:
-    """So many connections that are open and get nowhere. One that the server closes is opened again."""
+    """Keeps `count` connections open that make no progress. One that the server closes is opened again."""
     with ExitStack() as stack:
-        clients = [stack.enter_context(SlowClient(port, said)) for said in islice(cycle((SILENT, HALF, WHOLE)), count)]
+        clients = [stack.enter_context(SlowClient(port, sent)) for sent in islice(cycle((SILENT, HALF, WHOLE)), count)]
 
         def run(over: threading.Event) -> None:
-            while not over.wait(LOOK_SECONDS):
+            while not over.wait(CHECK_SECONDS):
                 for client in clients:
-                    client.come_back()
+                    client.reconnect()
 
         with background(run, "slow clients"):
             yield
 
 
 class SlowClient:
-    """A connection, said so much on it, nothing read."""
+    """A connection on which `sent` is written and nothing is read."""
 
-    def __init__(self, port: int, said: bytes) -> None:
+    def __init__(self, port: int, sent: bytes) -> None:
         self._port = port
-        self._said = said
+        self._sent = sent
         self._connection = self._open()
 
     def __enter__(self) -> Self:
@@ -89,8 +89,8 @@ class SlowClient:
     def __exit__(self, *_error: object) -> None:
         self._connection.close()
 
-    def come_back(self) -> None:
-        """Opens the connection again when it has been closed from the other side."""
+    def reconnect(self) -> None:
+        """Opens the connection again if the server has closed it."""
         if self._is_closed():
             self._connection.close()
             self._connection = self._open()
@@ -101,7 +101,7 @@ class SlowClient:
         connection.settimeout(5)
         with suppress(OSError):
             connection.connect((LOOPBACK, self._port))
-            connection.sendall(self._said)
+            connection.sendall(self._sent)
         return connection
 
     def _is_closed(self) -> bool:

@@ -1,10 +1,10 @@
-"""The images of `make image`, run as an engine would run them: by crun, from what the image says of itself.
+"""Runs the images of `make image` with crun, as a container engine would: from the image's own configuration.
 
     with mounted("consumer") as image, container(image, variables, directory, memory=512 << 20) as running:
         running.execute(*image.health_check)
 
-A container has process ids, a host name and a control group of its own, the image's user without any capability, its
-root read-only, and a tmpfs on /tmp; nothing else can be written. It shares the machine's network. As root.
+A container has its own process ids, host name and control group. It runs as the image's user without capabilities, on
+a read-only root; only /tmp, a tmpfs, can be written. It shares the machine's network. Needs root.
 """
 
 import itertools
@@ -22,25 +22,25 @@ from tests.support.driven.service import Service, children
 from tests.support.driven.waiting import until
 
 MIB = 1 << 20
-# crun refuses to see both versions of control groups side by side, as old distributions mount them.
+# crun fails if both versions of control groups are mounted, as old distributions do.
 CRUN = """
 mountpoint --quiet /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified
 exec crun --root "$0" --cgroup-manager=cgroupfs "$@"
 """
-# The container ends with the pipe at our standard input, so it cannot outlive the process that started it.
+# The container is deleted when the pipe at standard input closes, so it cannot outlive the process that started it.
 RUN = f"""
 CRUN='{CRUN}'
 exec 3<&0
 ( read -r _ <&3; sh -c "$CRUN" "$0" delete --force "$2" ) >/dev/null 2>&1 &
 sh -c "$CRUN" "$0" run --bundle "$1" "$2" 3<&-
 """
-APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
+OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image says of itself, and where its files are."""
+    """The configuration of an image, and the root of its files."""
 
     config: Mapping[str, Any]
     root: Path
@@ -63,7 +63,7 @@ class Image:
 
 @contextmanager
 def mounted(target: str) -> Iterator[Image]:
-    """The image's files, laid out as a container's."""
+    """Mounts the image's files as a container sees them."""
     container = output(buildah("from", "--pull-never", name(target)))
     try:
         yield Image(inspect(name(target))["Docker"]["config"], Path(output(buildah("mount", container))))
@@ -73,7 +73,7 @@ def mounted(target: str) -> Iterator[Image]:
 
 @dataclass(frozen=True)
 class Container:
-    """A running container. `state` is crun's folder; `bundle` has what it was made of, and its log."""
+    """A running container. `state` is crun's folder; `bundle` has the specification and the log."""
 
     id: str
     state: Path
@@ -86,16 +86,16 @@ class Container:
 
     @property
     def init(self) -> int:
-        """The process that is number 1 within, as it is numbered outside. 0 while there is none."""
-        told = self._crun("state", self.id)
-        return int(json.loads(told.stdout)["pid"]) if told.returncode == 0 else 0
+        """The host's id of the process that has id 1 in the container; 0 while there is none."""
+        answer = self._crun("state", self.id)
+        return int(json.loads(answer.stdout)["pid"]) if answer.returncode == 0 else 0
 
     def processes(self) -> list[int]:
-        """Every process within."""
+        """The ids of all processes of the container."""
         return list(_family(self.init))
 
     def execute(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Runs a command within, by the same user and rules, as an engine does for a health check."""
+        """Runs a command in the container with the same user and limits, as an engine does for a health check."""
         process = json.loads((self.bundle / "config.json").read_text())["process"] | {"args": command}
         described = self.bundle / f"exec-{next(_numbers)}.json"
         described.write_text(json.dumps(process))
@@ -104,17 +104,17 @@ class Container:
         return done
 
     def stop(self, within: float = 60.0) -> int:
-        """Asks for the end, as an engine does, and returns the exit code. Raises TimeoutExpired."""
+        """Sends SIGTERM, as an engine does, and returns the exit code. Raises TimeoutExpired."""
         self._crun("kill", self.id, "TERM")
         return self.process.wait(within)
 
     def peak(self) -> int:
-        """Most bytes that were charged to the container at once, what the kernel can take back included."""
+        """Peak memory charged to the container, in bytes, including memory that the kernel can reclaim."""
         found = [path for path in _memory(self.init, "memory.max_usage_in_bytes", "memory.peak") if path.exists()]
         return int(found[0].read_text())
 
     def _crun(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [*APART, CRUN, str(self.state), *arguments]
+        command = [*OWN_MOUNTS, CRUN, str(self.state), *arguments]
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
@@ -126,14 +126,14 @@ def container(
     instead: Sequence[str] = (),
     memory: int | None = None,
 ) -> Iterator[Container]:
-    """The container inside the block. `instead` of the image's own command; `memory` is its limit in bytes."""
+    """Runs a container during the block. `instead` replaces the image's command; `memory` is the limit in bytes."""
     number = f"image-test-{os.getpid()}-{next(_numbers)}"
     bundle = directory / number
     bundle.mkdir()
     (bundle / "config.json").write_text(json.dumps(_specification(image, variables, instead, memory)))
     state = directory / "crun"
     with (bundle / "log").open("wb") as file:
-        command = [*APART, RUN, str(state), str(bundle), number]
+        command = [*OWN_MOUNTS, RUN, str(state), str(bundle), number]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True)
     started = Container(number, state, bundle, process)
     try:
@@ -154,7 +154,7 @@ def _family(parent: int) -> Iterator[int]:
 
 
 def _memory(process: int, *names: str) -> Iterator[Path]:
-    """A file of the process's control group for memory, by its names in the first and the second version."""
+    """Files of the process's memory control group. `names`: the file's name in version 1 and in version 2."""
     for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers in ("memory", ""):
@@ -165,7 +165,7 @@ def _memory(process: int, *names: str) -> Iterator[Path]:
 def _specification(
     image: Image, variables: Mapping[str, str], command: Sequence[str], memory: int | None
 ) -> dict[str, Any]:
-    """OCI's config.json."""
+    """The config.json of the OCI runtime specification."""
     environment = [*image.config["Env"], *(f"{key}={value}" for key, value in variables.items())]
     own = ("pid", "ipc", "uts", "mount", "cgroup")
     return {
@@ -202,10 +202,10 @@ def _mount(place: str, kind: str, *options: str) -> dict[str, Any]:
 
 
 def _file(path: str) -> dict[str, Any]:
-    """As engines do it: how names are found is the machine's business."""
+    """A bind mount of the host's file, as engines do for name resolution."""
     return {"destination": path, "type": "bind", "source": path, "options": ["bind", "ro"]}
 
 
 def as_service(running: Container, address: str) -> Service:
-    """The service within, looked at from outside."""
+    """The service in the container, seen from outside."""
     return Service(running.process, address, running.log)

@@ -1,4 +1,4 @@
-"""The MultiLangDaemon's side of the pipe, played in this process: it speaks the line protocol as KCL 3 does."""
+"""The MultiLangDaemon's side of the pipe, simulated in this process. It speaks the line protocol of KCL 3."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from tests.support.generators.events import START, encode
 Message: TypeAlias = dict[str, Any]
 Place: TypeAlias = tuple[str | None, int | None]
 Step: TypeAlias = "Message | Callable[[], object]"
-"""A message to send, or something to happen before the next one is sent."""
+"""A message to send, or a function to call before the next one is sent."""
 
 SHARD = "shardId-000000000000"
 INITIALIZE: Message = {
@@ -25,7 +25,7 @@ SHARD_ENDED: Message = {"action": "shardEnded"}
 SHUTDOWN_REQUESTED: Message = {"action": "shutdownRequested"}
 
 Answer: TypeAlias = "str | Message | None"
-"""To a checkpoint: None when it was made, else the name of a Java exception, or a message that is no answer."""
+"""To a checkpoint: None if it was made, else the name of a Java exception, or an invalid answer."""
 
 MADE: Answer = None
 HANG_UP: Answer = ""
@@ -53,13 +53,13 @@ def raw(number: int, data: object, sub: int = 0) -> Message:
 
 
 class Daemon:
-    """Both ends of the child's pipe: what it reads are `steps` and answers, what it writes is understood here.
+    """Both ends of the child's pipe. The child reads `steps` and answers; what it writes is parsed here.
 
-    answers  to the checkpoints in their order; the last one is given again and again
-    asked    the checkpoints asked for: sequence number and sub-sequence number
+    answers  to checkpoints, in order; the last one is repeated
+    asked    the requested checkpoints: sequence number and sub-sequence number
     made     those of them that were made
-    vain     how often a checkpoint was asked for where the last one is, which KCL takes for done without writing it
-    done     the actions that the child has reported done
+    vain     how many requests repeated the last checkpoint, which KCL confirms without writing it
+    done     the actions that the child has reported as done
     """
 
     def __init__(self, steps: Iterable[Step], answers: Sequence[Answer] = (MADE,)) -> None:
@@ -74,7 +74,7 @@ class Daemon:
         self._last: Place = (INITIALIZE["sequenceNumber"], INITIALIZE["subSequenceNumber"])
 
     def readline(self) -> str:
-        """The next message; empty, as at the end of a file, when all are sent."""
+        """The next message; empty, as at the end of a file, once all are sent."""
         if self._reply is not None:
             line, self._reply = self._reply, None
             return line
@@ -100,7 +100,7 @@ class Daemon:
                 self._under_way = ""
 
     def flush(self) -> None:
-        """What was written was understood at once."""
+        """Does nothing: `write` has already parsed everything."""
 
     def _checkpoint(self, place: Place) -> None:
         if place == self._last:

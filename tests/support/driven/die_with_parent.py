@@ -1,11 +1,10 @@
-"""Become a command that cannot outlive the process that started it (Linux).
+"""Runs a command that cannot outlive the process that started it (Linux).
 
     python die_with_parent.py COMMAND ARGUMENT...
 
-is to be started in a session of its own, with a pipe as its standard input to which nothing is ever written.
-A forked watcher reads that pipe. However the parent ends, a `kill -9` included, the kernel closes the pipe:
-then the watcher kills the whole process group, itself with it. The command replaces this process, so the
-process id that the parent knows is the command's own.
+Start it in a new session, with a pipe as standard input to which nothing is ever written. A forked watcher reads that
+pipe. However the parent exits, also after `kill -9`, the kernel closes the pipe; the watcher then kills the whole
+process group, including itself. The command replaces this process, so it has the process id that the parent knows.
 """
 
 import os
@@ -21,7 +20,7 @@ def main(command: list[str]) -> None:
 
 
 def _watch() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # meant for the command: the leash holds until the end
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # meant for the command; the watcher stays until the pipe closes
     while os.read(0, 1):
         pass
     os.killpg(os.getpgrp(), signal.SIGKILL)

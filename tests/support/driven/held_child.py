@@ -1,8 +1,8 @@
-"""The record processor as it ships, but it can be held up (hold_points.py).
+"""The shipped record processor, with hold points (hold_points.py).
 
 Run it with `python -m tests.support.driven.held_child process`.
 
-The folder of the orders is the environment's TEST_HOLD_POINTS.
+The environment variable TEST_HOLD_POINTS names the folder of the hold points.
 """
 
 import os
@@ -24,7 +24,7 @@ EXECUTABLE = "python -m tests.support.driven.held_child process"
 
 
 class HeldRepository(Generic[S]):
-    """Writes in two halves; before, between and after them it can be held."""
+    """Saves a batch in two halves, with hold points before, between and after them."""
 
     def __init__(self, kept: Repository[S], reach: Callable[[Point], None]) -> None:
         self._kept = kept
@@ -51,7 +51,7 @@ class HeldRepository(Generic[S]):
 
 
 def main() -> None:
-    # as in `consumer process`, all else comes after
+    # before any other import, as in `consumer process`
     pipes = take_over()
     from consumer import bootstrap
     from consumer.kcl import process, record_processor

@@ -1,4 +1,4 @@
-"""Invocations of the Lambda function: events as a Kinesis mapping hands them over, and time that only tests move."""
+"""Invocations of the Lambda function: events in the form of a Kinesis mapping, and a clock that only tests advance."""
 
 import base64
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ def entry(record: Record) -> LambdaEvent:
 
 @dataclass
 class Clock:
-    """Seconds. It passes only by `sleep`."""
+    """A clock in seconds that only `sleep` advances."""
 
     now: float = 0.0
 
@@ -56,7 +56,7 @@ class Clock:
 
 @dataclass
 class Invocation:
-    """Lambda's context of an invocation that begins now and is ended after `timeout` seconds."""
+    """Lambda's context of an invocation that starts now and times out after `timeout` seconds."""
 
     clock: Clock
     timeout: float = 60.0
@@ -72,7 +72,7 @@ class Invocation:
 
 @dataclass
 class Function:
-    """The function in one container, on a clock of its own. `lines` are what it wrote to standard output."""
+    """The function in one container, with its own clock. `lines`: what it wrote to standard output."""
 
     core: Processor[Any, Any]
     clock: Clock = field(default_factory=Clock)

@@ -1,4 +1,4 @@
-"""The archive of the Lambda function, for the Python and the processor of this machine."""
+"""The zip archive of the Lambda function, for this machine's Python version and architecture."""
 
 import functools
 import platform
@@ -14,12 +14,12 @@ HERE = Target(platform.machine(), f"{sys.version_info.major}.{sys.version_info.m
 
 @functools.cache
 def archive(target: Target = HERE) -> bytes:
-    """Built once a test session; needs the package index when the wheels are not in `build/` yet."""
+    """Built once per test session. Needs the package index unless the wheels are in `build/`."""
     return build(target)
 
 
 def unpack(into: Path) -> Path:
-    """The archive's contents, as Lambda lays them out."""
+    """Extracts the archive, as Lambda does."""
     with zipfile.ZipFile(BytesIO(archive())) as zipped:
         zipped.extractall(into)
     return into

@@ -1,4 +1,4 @@
-"""KCL's leases as they stand in their table, and whether a checkpoint lies past what is settled."""
+"""KCL's leases as stored in their table, and whether a checkpoint is past an unsettled record."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,33 +22,33 @@ END = "SHARD_END"
 
 @dataclass(frozen=True)
 class Lease:
-    """A shard's lease. `owner`: a worker id, None while nobody has it."""
+    """The lease of a shard. `owner`: a worker id; None if there is none."""
 
     shard: str
     owner: str | None
     checkpoint: str
 
     def is_past(self, number: str) -> bool:
-        """Whether the checkpoint says that the record of this sequence number is done."""
+        """Whether the record with this sequence number is at or before the checkpoint."""
         if self.checkpoint.isdecimal():
             return int(number) <= int(self.checkpoint)
         return self.checkpoint == END
 
 
 def leases(stage: Stage) -> dict[str, Lease]:
-    """By shard."""
+    """The leases by shard."""
     found = [_lease(item) for item in stage.items(stage.variables["CONSUMER_APPLICATION_NAME"])]
     return {lease.shard: lease for lease in found}
 
 
 def owners(stage: Stage) -> Counter[str | None]:
-    """How many shards that are not at their end each worker has."""
+    """The number of unfinished shards that each worker owns."""
     return Counter(lease.owner for lease in leases(stage).values() if lease.checkpoint != END)
 
 
 def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) -> None:
-    """As KCL's leader gives a live worker's lease to another; `gracefully`: the old one is asked first."""
-    asking = "SET leaseOwner = :to, checkpointOwner = :owner"
+    """Reassigns a live worker's lease, as KCL's leader does. `gracefully`: by requesting a handoff from the owner."""
+    requesting = "SET leaseOwner = :to, checkpointOwner = :owner"
     taking = "SET leaseOwner = :to ADD leaseCounter :one, ownerSwitchesSinceCheckpoint :one"
     values = {":to": {"S": to}, ":owner": {"S": str(leases(stage)[shard].owner)}} | (
         {} if gracefully else {":one": {"N": "1"}}
@@ -56,14 +56,14 @@ def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) ->
     stage.dynamodb().update_item(
         TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
         Key={"leaseKey": {"S": shard}},
-        UpdateExpression=asking if gracefully else taking,
+        UpdateExpression=requesting if gracefully else taking,
         ConditionExpression="leaseOwner = :owner AND attribute_not_exists(checkpointOwner)",
         ExpressionAttributeValues=values,
     )
 
 
 def checkpoint_at(stage: Stage, shard: str, number: str, sub: int) -> None:
-    """Moves the checkpoint of a shard that no worker holds; `sub` is the place within an aggregate."""
+    """Sets the checkpoint of a shard that no worker holds. `sub`: the position within an aggregate."""
     stage.dynamodb().update_item(
         TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
         Key={"leaseKey": {"S": shard}},
@@ -73,7 +73,7 @@ def checkpoint_at(stage: Stage, shard: str, number: str, sub: int) -> None:
 
 
 def leader(stage: Stage) -> str | None:
-    """The worker id of the application's leader."""
+    """The worker id of the application's leader; None if there is none."""
     items = stage.items(f"{stage.variables['CONSUMER_APPLICATION_NAME']}-CoordinatorState")
     return next(
         (item["ownerName"]["S"] for item in items if item["key"]["S"] == "Leader" and "ownerName" in item), None
@@ -81,25 +81,25 @@ def leader(stage: Stage) -> str | None:
 
 
 def owed(stage: Stage) -> int:
-    """How many records of the stream lie past the checkpoints."""
+    """How many records of the stream are after the checkpoints."""
     return sum(not done for done, _, _ in _records(stage))
 
 
 def lost(stage: Stage) -> list[str]:
-    """Sequence numbers before a checkpoint of records whose effect is neither in the table nor in the quarantine."""
-    # the checkpoints first: what is settled meanwhile may be past them, and not yet seen
+    """Sequence numbers of records before a checkpoint that are neither in the table nor in the quarantine."""
+    # Read the checkpoints first: a checkpoint made after the table was read could cover records that the read missed.
     done = [part for done, number, data in _records(stage) if done for part in _parts(number, data)]
     states, kept = stage.states(), stage.quarantined()
     left = [part for part in done if part.data not in kept and part.delivered.data not in kept]
-    return [str(part.position) for part in left if not _in(states, part.data)]
+    return [str(part.position) for part in left if not _is_applied(states, part.data)]
 
 
 def _parts(number: str, data: bytes) -> list[Record]:
-    """The user records inside, when it is an aggregate."""
+    """The user records of an aggregate; the record itself if it is none."""
     return deaggregate(Record(Position("stream", "shard", number), data))
 
 
-def _in(states: Mapping[Key, LimitState], data: bytes) -> bool:
+def _is_applied(states: Mapping[Key, LimitState], data: bytes) -> bool:
     limits = Limits()
     try:
         event = limits.decode(data)
@@ -117,10 +117,10 @@ def _lease(item: dict[str, Any]) -> Lease:
 
 
 def _records(stage: Stage) -> Iterator[tuple[bool, str, bytes]]:
-    """Whether it lies before its shard's checkpoint, sequence number and data of every record."""
+    """For every record: whether its shard's checkpoint covers it, its sequence number, and its data."""
     kinesis, stream, known = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"], leases(stage)
     for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
-        # KCL forgets the lease of a closed shard once the children have got going.
+        # KCL deletes the lease of a closed shard once its children are being consumed.
         checkpoint = END if "EndingSequenceNumber" in shard["SequenceNumberRange"] else BEGINNING
         lease = known.get(shard["ShardId"], Lease(shard["ShardId"], None, checkpoint))
         for number, data in _read(kinesis, stream, lease.shard):

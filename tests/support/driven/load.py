@@ -1,4 +1,4 @@
-"""One history, put bit by bit, or steadily in the background."""
+"""Puts one history of events on the stream, in parts or at a steady rate."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ TICK_SECONDS = 0.5
 
 
 class Producer:
-    """Puts the next so many records when called. `put` is what has been put: 2 % duplicates, 1 % poison."""
+    """Puts the next `count` records when called, 2 % duplicates and 1 % poison. `put`: all records put so far."""
 
     def __init__(self, stage: Stage, seed: int, users: int = 40) -> None:
         self.put: list[Sample] = []
@@ -26,18 +26,18 @@ class Producer:
         return True
 
     def put_these(self, samples: Sequence[Sample]) -> None:
-        """Records of another origin. From any thread."""
+        """Puts records from elsewhere. Thread-safe."""
         self.put += samples
         self._stage.put(samples)
 
     @contextmanager
     def steadily(self, rate: float) -> Iterator[None]:
-        """So many records a second, as long as the block lasts. A put that fails ends the block with its error."""
+        """Puts `rate` records per second during the block. The block raises the error of a failed put."""
 
         def run(over: threading.Event) -> None:
             begun, put = time.monotonic(), 0
             while not over.wait(TICK_SECONDS):
-                # what a busy machine was late with is made up for
+                # catch up after a delay on a busy machine
                 due = round(rate * (time.monotonic() - begun)) - put
                 self(due)
                 put += due

@@ -1,4 +1,4 @@
-"""How much memory the processes of a service use as time goes by, and whether that grows (Linux)."""
+"""The memory of a service's processes over time, and whether it grows (Linux)."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ SUPERVISOR, JVM, RECORD_PROCESSOR = "supervisor", "JVM", "record processor"
 
 @dataclass(frozen=True)
 class Reading:
-    """Resident memory of a process at a moment, in seconds."""
+    """Resident memory of a process at `moment`, in seconds."""
 
     moment: float
     role: str
@@ -24,9 +24,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Life:
-    """What one process used from `since` on, for so many seconds; MiB, and MiB a minute for the slope.
+    """The memory of one process from `since` on, for `seconds`: in MiB, the slope in MiB per minute.
 
-    `growth` is what the slope comes to over these seconds: unlike the end, it is not one moment's.
+    `growth` is the slope times the duration; unlike `end`, it does not depend on a single reading.
     """
 
     role: str
@@ -44,7 +44,7 @@ class Life:
 
 
 def readings(running: Service, moment: float) -> list[Reading]:
-    """Of every process that there is now."""
+    """A reading of every process that is running now."""
     jvm = running.jvm()
     roles = [(SUPERVISOR, running.process.pid)] + ([(JVM, jvm)] if jvm else [])
     roles += [(RECORD_PROCESSOR, process) for process in running.record_processors()]
@@ -53,14 +53,14 @@ def readings(running: Service, moment: float) -> list[Reading]:
 
 
 def resident_mib(process: int) -> float:
-    """0 when the process is gone."""
+    """0 if the process has exited."""
     return (resident_bytes(process) or 0) / 2**20
 
 
 def longest_lives(taken: Iterable[Reading], warm_up: float, record_processors: int) -> list[Life]:
-    """The life of the supervisor, of the JVM and of the record processors that were watched longest.
+    """The lives of the supervisor, the JVM and the record processors that were observed longest.
 
-    The first `warm_up` seconds of each do not count; a life that is not longer is left out.
+    The first `warm_up` seconds of each do not count; a process that did not live longer is left out.
     """
     by_process: dict[tuple[str, int], list[Reading]] = defaultdict(list)
     for reading in taken:

@@ -1,4 +1,4 @@
-"""EventBridge pipes: batches as a pipe hands them to a Lambda function, and what it repeats after an answer."""
+"""EventBridge pipes: the batches that a pipe passes to a Lambda function, and what it retries after a response."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.driven.invocations import LambdaEvent, entry
 
 
 def piped(records: Iterable[Record]) -> list[LambdaEvent]:
-    """A pipe's batch, after the example in AWS's documentation: the two halves of a mapping's record in one."""
+    """A pipe's batch, after the example in AWS's documentation: the fields of a mapping's record on one level."""
     return [_flat(entry(record)) for record in records]
 
 
@@ -17,13 +17,13 @@ def _flat(mapped: LambdaEvent) -> LambdaEvent:
 
 
 def repeated_by_name(batch: Sequence[LambdaEvent], answer: Any) -> list[LambdaEvent]:
-    """What comes again when a pipe repeats the records that are named."""
+    """What is delivered again if a pipe retries only the named records."""
     named = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
     assert named <= {each["eventID"] for each in batch}
     return [each for each in batch if each["eventID"] in named]
 
 
 def repeated_from_the_first(batch: Sequence[LambdaEvent], answer: Any) -> list[LambdaEvent]:
-    """What comes again when a pipe goes on at the first record that is named, as a mapping does."""
+    """What is delivered again if a pipe continues at the first named record, as a mapping does."""
     named = repeated_by_name(batch, answer)
     return list(batch[batch.index(named[0]) :]) if named else []

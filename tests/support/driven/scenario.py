@@ -1,4 +1,4 @@
-"""Events through the whole service, and what must hold afterwards."""
+"""Puts events through the whole service and checks what must hold afterwards."""
 
 import json
 from collections import Counter
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
 NOW = 1_800_000_000_000
-"""The time, epoch milliseconds, at which limits are looked at."""
+"""The time, in epoch milliseconds, at which limits are viewed."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a test plays: the service's environment, and from it the stream, the table, the quarantine."""
+    """The resources of a test: the service's environment, and the stream, table and quarantine that it names."""
 
     variables: Mapping[str, str]
 
@@ -44,11 +44,11 @@ class Stage:
         put(self.kinesis(), self.variables["CONSUMER_STREAM_NAME"], records, lambda _: None)
 
     def limits(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Every limit in the table as its JSON, by key."""
+        """The JSON of every limit in the table, by key."""
         return {key: view(state, NOW).to_json() for key, state in self.states().items()}
 
     def states(self, without: Container[tuple[str, str]] = ()) -> dict[tuple[str, str], LimitState]:
-        """Every limit in the table with all that its registers remember, by key, except those."""
+        """The state of every limit in the table, by key. `without`: keys to leave out."""
         read = TypeDeserializer().deserialize
         items = self.items(self.variables["AWS_TABLE_NAME"])
         items = [item for item in items if (item["userId"]["S"], item["userLimitId"]["S"]) not in without]
@@ -56,7 +56,7 @@ class Stage:
         return {(state.user_id, state.user_limit_id): state for state in states}
 
     def items(self, table: str) -> list[dict[str, Any]]:
-        """A whole table, as DynamoDB spells it."""
+        """All items of a table in DynamoDB's JSON."""
         pages = self.dynamodb().get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return [item for page in pages for item in page["Items"]]
 
@@ -79,7 +79,7 @@ class Stage:
         return S3Quarantine(s3, parts.netloc, parts.path, ThreadPoolExecutor())
 
     def remove(self) -> None:
-        """The stream and every table, where they would stay and cost."""
+        """Deletes the stream and every table, which would otherwise stay and cost money."""
         self.kinesis().delete_stream(StreamName=self.variables["CONSUMER_STREAM_NAME"], EnforceConsumerDeletion=True)
         application = self.variables["CONSUMER_APPLICATION_NAME"]
         kcl = (application, f"{application}-WorkerMetricStats", f"{application}-CoordinatorState")
@@ -101,7 +101,7 @@ def samples(seed: int, count: int, users: int = 200) -> list[Sample]:
 
 
 def expected(made: Sequence[Sample]) -> dict[tuple[str, str], dict[str, Any]]:
-    """What the oracle says the table must hold."""
+    """What the table must hold, according to the oracle."""
     return oracle.expected([sample.event for sample in made if sample.event], NOW)
 
 
@@ -110,12 +110,12 @@ def poison(made: Iterable[Sample]) -> Counter[bytes]:
 
 
 def until_received(running: Service, count: int, seconds: float = 120.0) -> None:
-    """Waits for `count` records to be settled, counting redelivered ones again."""
+    """Waits until `count` records are settled; redelivered ones count again."""
     until(lambda: running.received() >= count, f"{count} records to be settled", seconds=seconds)
 
 
 def until_equal(stage: Stage, made: Sequence[Sample], seconds: float = 120.0) -> None:
-    """Waits for the table to be what the oracle says; on failure the message shows the first difference."""
+    """Waits until the table equals the oracle's. On failure the message shows the first difference."""
     wanted = expected(made)
     try:
         until(lambda: stage.limits() == wanted, "the table to equal the oracle", seconds=seconds, every=0.5)

@@ -1,4 +1,4 @@
-"""The real service on this machine: `consumer run` with its JVM and record processors, looked at from outside."""
+"""The real service on this machine: `consumer run` with its JVM and record processors, seen from outside."""
 
 import json
 import os
@@ -28,11 +28,11 @@ FAST: Mapping[str, str] = {
     "CONSUMER_IDLE_MILLIS": "250",
     "CONSUMER_CHECKPOINT_SECONDS": "1",
 }
-"""Settings under which tests need not wait for production's leisure."""
+"""Settings with shorter intervals than in production."""
 
 
 def environment(name: str, directory: Path, **endpoints: str) -> dict[str, str]:
-    """A complete environment for the service: stream, tables and quarantine are called after `name`.
+    """A complete environment for the service. Stream, tables and quarantine are named after `name`.
 
     `endpoints`: AWS_ENDPOINT_URL and the like.
     """
@@ -53,7 +53,7 @@ def environment(name: str, directory: Path, **endpoints: str) -> dict[str, str]:
 
 
 def consumer(environment: Mapping[str, str], *arguments: str) -> str:
-    """What a `consumer` command prints. Raises CalledProcessError, its errors on our standard error."""
+    """The output of a `consumer` command. Raises CalledProcessError; its errors go to our standard error."""
     command = [sys.executable, "-m", "consumer", *arguments]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -69,19 +69,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Service:
-    """A running `consumer run`. Its log is one JSON object a line."""
+    """A running `consumer run`. Its log has one JSON object per line."""
 
     process: subprocess.Popen[bytes]
     address: str
     log: Path
 
     def samples(self) -> list[Sample]:
-        """What `/metrics` says now; nothing while it does not answer."""
+        """The current values of `/metrics`; empty while it does not respond."""
         status, body = self.get("/metrics")
         return [_sample(match) for match in SAMPLE.finditer(body)] if status == 200 else []
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body; status 0 when nobody answers."""
+        """Status and body; status 0 if there is no response."""
         try:
             with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -102,22 +102,22 @@ class Service:
         return self.outcomes().total()
 
     def jvm(self) -> int | None:
-        """The process id of the JVM, None while there is none."""
+        """The process id of the JVM; None while there is none."""
         return next((pid for pid in children(self.process.pid) if "MultiLangDaemon" in command_line(pid)), None)
 
     def record_processors(self) -> list[int]:
-        """The process ids of the record processors, one a shard."""
+        """The process ids of the record processors, one per shard."""
         jvm = self.jvm()
         return [pid for pid in (children(jvm) if jvm else []) if command_line(pid).endswith("process")]
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, each line parsed; a line that is no JSON object fails here."""
+        """The parsed lines of the log. Fails if a line is not a JSON object."""
         found = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
         assert all(isinstance(line, dict) for line in found)
         return found
 
     def stop(self, within: float = 30.0) -> int:
-        """Asks for the end and returns the exit code. Raises TimeoutExpired."""
+        """Sends SIGTERM and returns the exit code. Raises TimeoutExpired."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)
 
@@ -127,7 +127,7 @@ RUN: Sequence[str] = ("consumer", "run")
 
 @contextmanager
 def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> Iterator[Service]:
-    """The service inside the block; whatever is left of it afterwards is killed. `command`: a module, arguments."""
+    """Runs the service during the block and kills what is left afterwards. `command`: a module and its arguments."""
     with log.open("ab") as file:
         process = start([sys.executable, "-m", *command], environment, file, file)
     started = Service(process, environment["CONSUMER_METRICS_ADDRESS"], log)
@@ -143,7 +143,7 @@ def children(parent: int) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """Blank when the process is gone."""
+    """Empty if the process has exited."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -151,7 +151,7 @@ def command_line(pid: int) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there, and no zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -159,8 +159,8 @@ def alive(pid: int) -> bool:
 
 
 def gone(pids: list[int], seconds: float = 10.0) -> None:
-    """Waits until none of the processes is left."""
-    until(lambda: not any(map(alive, pids)), f"the end of {pids}", seconds=seconds)
+    """Waits until all of the processes have exited."""
+    until(lambda: not any(map(alive, pids)), f"the processes {pids} to exit", seconds=seconds)
 
 
 def _process_ids() -> list[int]:

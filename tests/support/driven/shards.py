@@ -1,4 +1,4 @@
-"""The shards of a stream as they split and merge, and what a worker's log tells of them."""
+"""The shards of a stream: splits and merges, and what the workers' logs report about them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.support.driven.waiting import until
 
 @dataclass(frozen=True)
 class Shard:
-    """`first` and `last` hash key; `parents`: the shards it came from."""
+    """`first` and `last`: hash keys. `parents`: the shards that were split or merged into this one."""
 
     name: str
     first: int
@@ -20,7 +20,7 @@ class Shard:
 
 
 def shards(stage: Stage) -> dict[str, Shard]:
-    """Every shard of the stage's stream, by name, in the order of their first hash keys."""
+    """Every shard of the stage's stream by name, in the order of the first hash keys."""
     found = [
         Shard(
             each["ShardId"],
@@ -35,14 +35,14 @@ def shards(stage: Stage) -> dict[str, Shard]:
 
 
 def split(stage: Stage, shard: Shard) -> list[Shard]:
-    """Splits it in the middle; its children."""
+    """Splits the shard in the middle and returns its children."""
     middle = (shard.first + shard.last) // 2
     stage.kinesis().split_shard(StreamName=_name(stage), ShardToSplit=shard.name, NewStartingHashKey=str(middle))
     return _children(stage, shard)
 
 
 def merge(stage: Stage, shard: Shard, adjacent: Shard) -> list[Shard]:
-    """Merges it with the one that follows; its child."""
+    """Merges the shard with the adjacent one and returns their child."""
     stage.kinesis().merge_shards(StreamName=_name(stage), ShardToMerge=shard.name, AdjacentShardToMerge=adjacent.name)
     return _children(stage, shard)
 
@@ -52,12 +52,12 @@ def _children(stage: Stage, parent: Shard) -> list[Shard]:
         summary = stage.kinesis().describe_stream_summary(StreamName=_name(stage))
         return summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
 
-    def born() -> list[Shard]:
+    def children() -> list[Shard]:
         return [shard for shard in shards(stage).values() if parent.name in shard.parents]
 
-    children = until(born, f"the children of {parent.name}")
+    found = until(children, f"the children of {parent.name}")
     until(active, "the stream to be active")
-    return children
+    return found
 
 
 def _name(stage: Stage) -> str:
@@ -65,7 +65,7 @@ def _name(stage: Stage) -> str:
 
 
 def logged_at(workers: Iterable[Service], message: str) -> dict[str, list[str]]:
-    """When the workers' logs say the message, by shard; sorted."""
+    """The sorted times at which the workers logged the message, by shard."""
     found: dict[str, list[str]] = {}
     for line in (line for running in workers for line in running.lines() if line["message"] == message):
         found.setdefault(line["shard"], []).append(line["time"])

@@ -1,4 +1,4 @@
-"""The record processor as it ships, but its clock is so many seconds ahead.
+"""The shipped record processor with a clock that is ahead by SECONDS.
 
 python -m tests.support.driven.shifted_child SECONDS process
 """
@@ -14,7 +14,7 @@ def executable(seconds: float) -> str:
 
 
 def main(ahead: float) -> None:
-    # as in `consumer process`, all else comes after
+    # before any other import, as in `consumer process`
     pipes = take_over()
     true = time.time
     time.time = lambda: true() + ahead

@@ -1,10 +1,10 @@
 """The whole service under a steady load and random faults, for minutes or hours: `make soak MINUTES=10 SEED=...`.
 
-In the first half anything may happen, also to the processes; in the second only what they survive, so that there are
-lives long enough to see whether memory grows. At the end the table must be what the oracle says, the quarantine must
-hold the poison and nothing else, nothing may be lost, the outcomes must add up, and memory must be flat.
+In the first half every fault is drawn; in the second half only those that all processes survive, so that some live long
+enough to show whether memory grows. At the end the table must equal the oracle's, the quarantine must hold exactly the
+poison records, nothing may be lost, the outcomes must add up, and memory must not have grown.
 
-Tells on stderr how it goes and on stdout how it went. Exit code: 0 all is well, 1 it is not, 2 asked wrongly.
+Prints progress on stderr and the result on stdout. Exit code: 0 success, 1 a problem was found, 2 usage error.
 """
 
 import argparse
@@ -46,16 +46,16 @@ from tests.support.faults.proxy import fault_proxy
 
 SHARDS = 2
 SETTINGS: Mapping[str, str] = {
-    # more than are drawn: what is asked is whether nothing is lost, not when the worker gives up
+    # more than the faults that are drawn: this tests that nothing is lost, not when the worker gives up
     "CONSUMER_RESTARTS": "1000",
     "CONSUMER_RESTART_WINDOW_SECONDS": "30",
-    # the heap as it ships, but there from the start: what grows is what its limit does not bound
+    # the shipped heap, allocated at the start, so that growth shows only memory outside of it
     "CONSUMER_JAVA_OPTIONS": f"{Settings.model_fields['java_options'].default} -Xms256m -XX:+AlwaysPreTouch",
 }
 WARM_UP_SECONDS = 60.0
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 LINE_SECONDS = 10.0
-"""Between two lines of progress where no line can be written over."""
+"""Between two lines of progress if standard error is not a terminal."""
 RECOVERY_SECONDS = 300.0
 FIRST = 500
 """Records put before the clock starts."""
@@ -65,7 +65,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Memory of each role, in MiB: the most it may ever use, and by how much it may grow once warm."""
+    """Limits on the memory of each role, in MiB: the maximum, and the growth after the warm-up."""
 
     most: Mapping[str, float]
     growth: Mapping[str, float]
@@ -79,7 +79,7 @@ BOUNDS = Bounds(
 
 @dataclass(frozen=True)
 class Plan:
-    """`rate`: records a second."""
+    """`rate`: records per second."""
 
     seconds: float
     seed: int
@@ -87,18 +87,18 @@ class Plan:
 
     @property
     def warm_up(self) -> float:
-        """Seconds of a process's life that do not count: code is compiled, caches and the heap fill."""
+        """The first seconds of a process, which do not count: code is compiled, caches and the heap fill."""
         return min(WARM_UP_SECONDS, self.seconds / 6)
 
     @property
     def shows_growth(self) -> bool:
-        """Whether it lasts long enough to tell growth from warming up; the most that may be used holds for any."""
+        """Whether the run is long enough to tell growth from warm-up. The maximum applies to every run."""
         return self.seconds >= 5 * WARM_UP_SECONDS
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was seen. `problems` is empty when all is well; `injected`: faults by name; `hits`: what they hit."""
+    """The result. `problems`: empty on success; `injected`: faults by name; `hits`: how much each of them hit."""
 
     seed: int
     seconds: float
@@ -121,7 +121,7 @@ class Report:
 
 @dataclass
 class Soak:
-    """One in progress. `now`: what befalls it."""
+    """A run in progress. `now`: the current fault."""
 
     plan: Plan
     trial: Trial
@@ -137,8 +137,8 @@ class Soak:
     def age(self) -> float:
         return time.monotonic() - self.begun
 
-    def harm(self, over: threading.Event) -> None:
-        """One fault after another until it is over."""
+    def inject_faults(self, over: threading.Event) -> None:
+        """Injects one fault after another until `over` is set."""
         for fault in draw(self.plan.seed):
             if over.is_set():
                 return
@@ -152,7 +152,7 @@ class Soak:
             self.now = ""
 
     def observe(self) -> str:
-        """How it is doing, on one line."""
+        """Takes readings and returns one line of progress."""
         running = self.trial.running
         sizes = readings(running, self.age)
         self.taken += sizes
@@ -167,7 +167,7 @@ class Soak:
 
 
 def soak(plan: Plan, directory: Path, show: Show) -> Report:
-    """Everything it makes on disk is in `directory`, the service's log as well."""
+    """Runs the soak. All its files, including the service's log, are in `directory`."""
     with ExitStack() as stack:
         aws = stack.enter_context(ministack())
         limits = stack.enter_context(fault_proxy(aws.endpoint, plan.seed))
@@ -180,15 +180,15 @@ def soak(plan: Plan, directory: Path, show: Show) -> Report:
         produce = Producer(stage, plan.seed, users=200)
         trial = Trial(stage, running, iter(()), produce.put)
         produce(FIRST)
-        show("the service starts")
+        show("starting the service")
         until(lambda: running.received() >= FIRST, "the first records to be settled", seconds=120)
         under_way = Soak(plan, trial, Targets(running, produce, limits, leases), time.monotonic())
         with Watch(stage, pause=5.0) as watch:
-            with produce.steadily(plan.rate), background(under_way.harm, "chaos"):
+            with produce.steadily(plan.rate), background(under_way.inject_faults, "chaos"):
                 while under_way.age < plan.seconds:
                     show(under_way.observe())
-                    time.sleep(LOOK_SECONDS)
-            show(f"{_clock(under_way.age)}  put {len(produce.put):,}  the load is over, waiting for the last records")
+                    time.sleep(CHECK_SECONDS)
+            show(f"{_clock(under_way.age)}  put {len(produce.put):,}  load finished, waiting for the last records")
             begun = time.monotonic()
             problems = list(_problems(trial))
             recovery = time.monotonic() - begun
@@ -197,7 +197,7 @@ def soak(plan: Plan, directory: Path, show: Show) -> Report:
 
 
 def _problems(trial: Trial) -> Iterator[str]:
-    """What is wrong once all that was put should be settled."""
+    """Yields what is wrong after all records should be settled."""
     stage, made, running = trial.stage, trial.made, trial.running
     try:
         until(lambda: owed(stage) == 0, "the last checkpoints", seconds=RECOVERY_SECONDS, every=1.0)
@@ -244,17 +244,17 @@ def _report(under_way: Soak, looks: int, recovery: float, problems: list[str]) -
 
 
 def memory_problems(plan: Plan, taken: Sequence[Reading], lives: Sequence[Life], bounds: Bounds = BOUNDS) -> list[str]:
-    """A line for each role that ever used too much, and for each process that grew."""
+    """A line for each role that exceeded its maximum, and for each process that grew."""
     most = {role: max((reading.mib for reading in taken if reading.role == role), default=0.0) for role in bounds.most}
     large = [f"{role} used {most[role]:.0f} MiB" for role, bound in bounds.most.items() if most[role] > bound]
     if not plan.shows_growth:
         return large
-    unseen = [
+    unobserved = [
         f"no {role} lived long enough to show growth"
         for role in sorted(bounds.growth.keys() - {life.role for life in lives})
     ]
     grown = [life for life in lives if life.growth > bounds.growth[life.role]]
-    return large + unseen + [f"{life.role} grew by {life.growth:.1f} MiB in {life.seconds:.0f} s" for life in grown]
+    return large + unobserved + [f"{life.role} grew by {life.growth:.1f} MiB in {life.seconds:.0f} s" for life in grown]
 
 
 # --- The command ---------------------------------------------------------------------------------------------------
@@ -271,12 +271,12 @@ def main() -> None:
         with showing(progress) as show:
             report = soak(plan, directory, show)
     except KeyboardInterrupt:
-        progress.print(f"interrupted: everything that was started is stopped; see {directory}")
+        progress.print(f"interrupted: all processes are stopped; the files are in {directory}")
         sys.exit(130)
     if options.json:
         print(json.dumps(report.to_json()))
     else:
-        tell(result, report)
+        print_report(result, report)
     if report.problems:
         progress.print(f"log and quarantine are in {directory}")
         sys.exit(1)
@@ -296,7 +296,7 @@ def _positive(text: str) -> float:
     with suppress(ValueError):
         if 0 < (number := float(text)) < float("inf"):
             return number
-    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -305,7 +305,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def showing(console: Console) -> Iterator[Show]:
-    """Takes lines: each is written over the one before on a terminal, else one is written every ten seconds."""
+    """Yields a function that shows progress: on a terminal in one line, else as one line every ten seconds."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield lambda line: live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
@@ -321,17 +321,17 @@ def showing(console: Console) -> Iterator[Show]:
     yield show
 
 
-def tell(console: Console, report: Report) -> None:
+def print_report(console: Console, report: Report) -> None:
     console.print(faults_table(report))
     console.print(memory_table(report.memory))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{report.put:,} records put, {report.received:,} received: {outcomes}")
     console.print(
         f"{report.daemon_restarts} restarts of the daemon, lag up to {report.longest_lag_seconds:.0f} s,"
-        f" {report.table_polls} looks at the table"
+        f" {report.table_polls} polls of the table"
     )
     if not report.problems:
-        console.print(f"all is as it should be {report.recovery_seconds:.1f} s after the load; seed {report.seed}")
+        console.print(f"no problems; recovered {report.recovery_seconds:.1f} s after the load; seed {report.seed}")
     for problem in report.problems:
         console.print(Text(problem, style="red"), soft_wrap=True)
 
@@ -349,7 +349,7 @@ def faults_table(report: Report) -> Table:
 def memory_table(lives: Sequence[Life]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("MiB resident")
-    for heading in ("watched", "start", "max", "end", "a minute"):
+    for heading in ("watched", "start", "max", "end", "per minute"):
         table.add_column(heading, justify="right")
     for life in lives:
         sizes = (f"{size:.1f}" for size in (life.start, life.most, life.end))

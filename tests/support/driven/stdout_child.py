@@ -1,4 +1,4 @@
-"""The record processor as it ships, but its store talks where it should not (writes_to_stdout.py).
+"""The shipped record processor with a store that writes to stdout and reads stdin (writes_to_stdout.py).
 
 python -m tests.support.driven.stdout_child process
 """
@@ -13,17 +13,17 @@ EXECUTABLE = "python -m tests.support.driven.stdout_child process"
 
 
 def main() -> None:
-    # as in `consumer process`, all else comes after
+    # before any other import, as in `consumer process`
     pipes = take_over()
     from consumer import bootstrap
     from consumer.kcl import process
 
     repository = bootstrap.repository
 
-    def noisy(*asked: Any, **more: Any) -> Any:
+    def writing_to_stdout(*asked: Any, **more: Any) -> Any:
         return FlakyRepository(repository(*asked, **more), before_save=write_stray_output)
 
-    bootstrap.repository = noisy
+    bootstrap.repository = writing_to_stdout
     process.process(pipes)
 
 

@@ -1,4 +1,4 @@
-"""A service at work: what it was given so far, and what must hold of it, whatever befell it meanwhile."""
+"""A running service under test: the records it was given, and what must hold whatever happened meanwhile."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ CHILD = ("consumer", "process")
 
 
 def with_endpoints(**endpoints: str) -> Sequence[str]:
-    """What to run, as service() takes it, so that the record processors alone get these environment variables."""
+    """A command for service() that sets these environment variables for the record processors only."""
     return ("tests.support.driven.worker", "env", *(f"{name}={value}" for name, value in endpoints.items()), *CHILD)
 
 
@@ -33,7 +33,7 @@ def started_trial(
     *,
     first: int = 500,
 ) -> Iterator["Trial"]:
-    """A service on the stage, with these environment variables, that has settled its first records; it ends well."""
+    """Runs a service that has settled its first records. It must shut down gracefully after the block."""
     with service(variables, directory / "log", command) as running:
         trial = Trial(stage, running, source)
         trial.put(first)
@@ -44,7 +44,7 @@ def started_trial(
 
 @contextmanager
 def undisturbed(trial: "Trial") -> Iterator[None]:
-    """Whatever happens in the block: no process ends, no shard changes hands, no record comes twice."""
+    """Asserts that during the block no process exits, no lease is lost, and no record is delivered twice."""
     before = trial.processes()
     yield
     assert trial.processes() == before
@@ -54,7 +54,7 @@ def undisturbed(trial: "Trial") -> Iterator[None]:
 
 @dataclass
 class Trial:
-    """`made` is what was put on the stage's stream so far, drawn from `source`."""
+    """`made`: the records put on the stage's stream so far, most of them from `source`."""
 
     stage: Stage
     running: Service
@@ -69,13 +69,13 @@ class Trial:
         self.made += samples
 
     def put_until(self, enough: Callable[[], bool], count: int = 50) -> None:
-        """Puts so many records and waits until they are settled, again and again."""
+        """Puts `count` records and waits until they are settled, until there are `enough`."""
         while not enough():
             self.put(count)
             until(lambda: self.running.received() >= len(self.made), "the records to be settled")
 
     def until_settled(self, seconds: float = 120.0) -> None:
-        """Waits until all is settled and checkpointed, and checks that nothing was lost, made up, or left uncounted."""
+        """Waits until everything is settled and checkpointed; asserts that nothing is lost, invented or not counted."""
         until_equal(self.stage, self.made, seconds)
         until(lambda: owed(self.stage) == 0, "the last checkpoints", seconds=seconds)
         assert self.stage.quarantined() == poison(self.made)
@@ -84,11 +84,11 @@ class Trial:
         assert self.running.received() >= len(self.made)
 
     def delivered(self) -> int:
-        """How many records the daemon has handed over, those that came again included."""
+        """How many records the daemon has delivered; redelivered ones count again."""
         return int(self.metric("consumer_batch_records_sum"))
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples with these labels."""
+        """The sum of the metric's samples with these labels."""
         return sum(
             sample.value
             for sample in self.running.samples()
@@ -96,7 +96,7 @@ class Trial:
         )
 
     def lags(self) -> dict[str, float]:
-        """Seconds that each shard says to be behind."""
+        """How many seconds each shard is behind, according to its metric."""
         return {sample.labels["shard"]: sample.value for sample in self.samples("shard_behind_latest_seconds")}
 
     def samples(self, name: str) -> list[Any]:
@@ -109,22 +109,22 @@ class Trial:
         return {self.running.jvm() or 0, *self.running.record_processors()}
 
     def logged(self, message: str) -> list[dict[str, Any]]:
-        """The lines of the log with that message."""
+        """The log lines with this message."""
         return [line for line in self.running.lines() if line["message"] == message]
 
     def until_logged(self, message: str, *, seconds: float = 60.0, **fields: str) -> None:
         until(
             lambda: any(fields.items() <= line.items() for line in self.logged(message)),
-            f"the log to say {message!r} {fields or ''}",
+            f"the log message {message!r} {fields or ''}",
             seconds=seconds,
         )
 
     def stops_consuming(self, fault: Fault, seconds: float, least: int = 3) -> float:
-        """While the fault lasts nothing is settled, checkpointed or given up, and life is shown.
+        """Asserts that nothing is settled, checkpointed or given up while the fault lasts, and that the service is live.
 
-        Watches for `seconds` and until at least so many requests were hit; returns the longest lag seen, in seconds.
+        Observes for `seconds`, and until `least` more requests were hit. Returns the longest lag, in seconds.
         """
-        until(fault.hits.total, "the fault to be met")
+        until(fault.hits.total, "the fault to hit a request")
         before = self._state()
         hit, end, lag = fault.hits.total(), time.monotonic() + seconds, 0.0
         while time.monotonic() < end or fault.hits.total() < hit + least:

@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a time."""
+"""Waits for a condition, never for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def until(look: Callable[[], T], what: str, *, seconds: float = 60.0, every: float = 0.1) -> T:
-    """What `look` returns once that is true. Raises TimeoutError, naming `what`, after so many seconds."""
+    """Calls `look` until its result is true and returns it. Raises TimeoutError, naming `what`, after `seconds`."""
     end = time.monotonic() + seconds
     while not (seen := look()):
         if time.monotonic() > end:

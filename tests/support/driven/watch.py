@@ -1,4 +1,4 @@
-"""Watches the table of limits while others write to it: no state may ever go back."""
+"""Polls the limits table while workers write to it. No state may ever go back."""
 
 import threading
 from typing import Self
@@ -13,7 +13,7 @@ PAUSE_SECONDS = 0.2
 
 
 class Watch:
-    """Looks again and again inside its block. `polls`: how often; `went_back`: keys whose state lost something."""
+    """Polls during its block. `polls`: how often; `went_back`: the keys whose state lost an event."""
 
     def __init__(self, stage: Stage, pause: float = PAUSE_SECONDS) -> None:
         self.polls = 0
@@ -37,10 +37,10 @@ class Watch:
             try:
                 states = self._stage.states()
             except (BotoCoreError, ClientError):
-                continue  # a fault that is part of the test
-            self._look(states)
+                continue  # the test may have injected this fault
+            self._compare(states)
 
-    def _look(self, states: dict[tuple[str, str], LimitState]) -> None:
+    def _compare(self, states: dict[tuple[str, str], LimitState]) -> None:
         self.polls += 1
         merge = Limits().merge
         self.went_back += [

@@ -1,4 +1,4 @@
-"""`consumer run` with another record processor: `python -m tests.support.driven.worker EXECUTABLE ARGUMENT...`."""
+"""Runs `consumer run` with another record processor: `python -m tests.support.driven.worker EXECUTABLE ARGUMENT...`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Several workers of one application on one stage, their record processors to be held up if need be."""
+"""Several workers of one application on one stage, with or without hold points."""
 
 import re
 import shutil
@@ -19,22 +19,22 @@ from tests.support.faults.hold_points import HoldPoints
 WITH_HELD_CHILD = ("tests.support.driven.worker", *EXECUTABLE.split())
 
 FAST_REBALANCING: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 8}
-"""Properties under which children of shards start soon, and a newcomer gets its share within seconds.
+"""Properties with which child shards start soon and a new worker gets its share of leases within seconds.
 
-Balancing any more often, leases are moved on before those who got them have begun.
+With more frequent balancing, KCL moves leases again before their new owners have started.
 """
 
 
 @contextmanager
 def worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[Service]:
-    """One more worker of the stage's application, its log in `directory`. `settings` are environment variables."""
+    """Runs one more worker of the application; its log is in `directory`. `settings`: environment variables."""
     with service(_variables(stage, settings), directory / f"{name}.log") as running:
         yield running
 
 
 @contextmanager
 def held_worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[tuple[Service, HoldPoints]]:
-    """As `worker`, with record processors that can be held up."""
+    """Like `worker`, with hold points in the record processors."""
     hold_points = HoldPoints(directory / f"{name}.holds")
     variables = _variables(stage, settings) | {"PYTHONPATH": str(ROOT), "TEST_HOLD_POINTS": str(hold_points.directory)}
     with service(variables, directory / f"{name}.log", WITH_HELD_CHILD) as running:
@@ -46,7 +46,7 @@ def _variables(stage: Stage, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_properties(directory: Path, **properties: object) -> dict[str, str]:
-    """The setting for a copy, in `directory`, of the shipped properties, changed by `properties`."""
+    """The setting that names a copy of the shipped properties in `directory`, changed by `properties`."""
     copy = directory / "properties"
     shutil.copytree(ROOT / "properties", copy)
     file = copy / "consumer.properties"
@@ -58,18 +58,18 @@ def with_properties(directory: Path, **properties: object) -> dict[str, str]:
 
 
 def processes(running: Service) -> list[int]:
-    """Every process of the worker: supervisor, JVM, record processors."""
+    """The process ids of the supervisor, the JVM and the record processors."""
     jvm = running.jvm()
     return [running.process.pid, *([jvm, *children(jvm)] if jvm else [])]
 
 
 def consuming_since(running: Service, moment: float) -> set[str]:
-    """The shards of which the worker has settled records since `moment`, Unix seconds."""
+    """The shards of which the worker has settled a batch since `moment`, Unix seconds."""
     batches = (line for line in running.lines() if line["message"] == "batch")
     return {line["shard"] for line in batches if datetime.fromisoformat(line["time"]).timestamp() > moment}
 
 
 def until_consuming(running: Service, shards: int, since: float, seconds: float = 180.0) -> float:
-    """Waits until so many shards have made progress since `since`, Unix seconds; how long that took."""
+    """Waits until `shards` shards have settled a batch since `since`, Unix seconds; returns the seconds since then."""
     until(lambda: len(consuming_since(running, since)) >= shards, f"progress of {shards} shards", seconds=seconds)
     return time.time() - since

@@ -1,7 +1,7 @@
-"""Runs a module whose standard error nobody reads.
+"""Runs a module whose standard error is a pipe that is never read.
 
 Usage: `python -m tests.support.faults.blocked_stderr full|closed MODULE ARGUMENT...`.
-`full`: a pipe that takes not one byte more; `closed`: one whose reader is gone.
+`full`: the pipe takes no more bytes. `closed`: the reading end is closed.
 """
 
 import fcntl

@@ -1,9 +1,9 @@
-"""Faults drawn at random, one after another, on everything that a service stands on.
+"""Draws random faults, one after another, for everything that a service depends on.
 
 for fault in draw(seed):
     hits = fault.inject(targets, wait)
 
-The same seed draws the same faults: which, how hard, for how long.
+The same seed draws the same faults, with the same strength and duration.
 """
 
 import os
@@ -26,10 +26,10 @@ from tests.support.faults.proxy import (
     Effect,
     FaultProxy,
     delay,
+    fail_statements,
     hang_up,
-    leave_unread,
     lose_reply,
-    spoil_statements,
+    skip_keys,
     swallow,
 )
 
@@ -39,7 +39,7 @@ BURST = 300
 
 @dataclass(frozen=True)
 class Targets:
-    """`limits`: the way of the record processors to DynamoDB; `leases`: the daemon's."""
+    """`limits`: the proxy between record processors and DynamoDB. `leases`: the one between daemon and DynamoDB."""
 
     running: Service
     produce: Producer
@@ -48,9 +48,9 @@ class Targets:
 
 
 Wait: TypeAlias = Callable[[float], object]
-"""Lets so many seconds pass, or fewer when all is over."""
+"""Waits for a number of seconds, or until the run is over."""
 Action: TypeAlias = Callable[[Targets, "RandomFault", Wait], int]
-"""Does it, and says how often it hit: requests, processes or records."""
+"""Injects the fault and returns how many requests, processes or records it hit."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RandomFault:
 
     @property
     def ends_processes(self) -> bool:
-        """Whether a process may end by it: kills, and what makes a lease run out."""
+        """Whether a process may exit because of it: a kill, or an expired lease."""
         return self.name in FATAL
 
     def inject(self, targets: Targets, wait: Wait) -> int:
@@ -76,7 +76,7 @@ class RandomFault:
 
 
 def draw(seed: int) -> Iterator[RandomFault]:
-    """Without end: all there are in a random order, then all again in another. A kill comes first, for short runs."""
+    """Endless: all faults in random order, then all again in another order. Short runs begin with a kill."""
     random = Random(seed)
     for turn in count():
         names = random.sample(sorted(ACTIONS), len(ACTIONS))
@@ -92,7 +92,7 @@ def draw(seed: int) -> Iterator[RandomFault]:
 def _on(
     plane: Literal["limits", "leases"], effect: Callable[[float], Effect], *operations: str, chance: float = 1.0
 ) -> Action:
-    """Requests of that plane, each with that chance at the most; `effect` gets the strength."""
+    """Applies `effect` of the strength to requests of the plane, each with a probability of at most `chance`."""
 
     def inject(targets: Targets, fault: RandomFault, wait: Wait) -> int:
         proxy: FaultProxy = getattr(targets, plane)
@@ -104,7 +104,7 @@ def _on(
 
 
 def _share(fault: RandomFault) -> float:
-    """Of requests that are hit: the stronger half of all faults hits every one."""
+    """The share of requests that are hit. The stronger half of all faults hits every request."""
     return min(1.0, 0.2 + 1.6 * fault.strength)
 
 
@@ -127,7 +127,7 @@ def _kill_jvm(targets: Targets, fault: RandomFault, wait: Wait) -> int:
 
 
 def _kill(processes: list[int], fault: RandomFault, wait: Wait) -> int:
-    """One of them. There may be none, as an earlier fault has not been got over yet."""
+    """Kills one of the processes. There may be none if the service has not recovered from an earlier fault."""
     for process in processes[fault.random_bits % max(1, len(processes)) :][:1]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -142,7 +142,7 @@ def _poison(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
 
 
 def _duplicates(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
-    """Of anything put so far, the oldest included."""
+    """Puts records again that were put at any time before."""
     before = list(targets.produce.put)
     targets.produce.put_these(Random(fault.random_bits).choices(before, k=BURST) if before else [])
     return BURST if before else 0
@@ -153,8 +153,8 @@ WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
 
 SURVIVABLE: Mapping[str, Action] = {
     "limits throttled": _on("limits", _always(THROTTLED)),
-    "limits: statements throttled": _on("limits", lambda strength: spoil_statements(0.1 + 0.8 * strength), WRITE),
-    "limits: keys left unread": _on("limits", lambda strength: leave_unread(0.1 + 0.8 * strength), READ),
+    "limits: statements throttled": _on("limits", lambda strength: fail_statements(0.1 + 0.8 * strength), WRITE),
+    "limits: keys left unread": _on("limits", lambda strength: skip_keys(0.1 + 0.8 * strength), READ),
     "limits: 500": _on("limits", _always(FAILING)),
     "limits: 503": _on("limits", _always(UNAVAILABLE)),
     "limits: credentials expired": _on("limits", _always(TOKEN_EXPIRED)),
@@ -168,7 +168,7 @@ SURVIVABLE: Mapping[str, Action] = {
     "burst of poison": _poison,
     "burst of duplicates": _duplicates,
 }
-"""What every process survives."""
+"""Faults that every process survives."""
 
 FATAL: Mapping[str, Action] = {
     KILL: _kill_record_processor,

@@ -1,6 +1,6 @@
-"""Writes a record into a quarantine, and can be held up meanwhile.
+"""Writes a record to a quarantine directory, with a hold point during the write.
 
-Usage: `python -m tests.support.faults.held_writer ROOT HOLDS`.
+Usage: `python -m tests.support.faults.held_writer ROOT HOLD_POINTS`.
 """
 
 import os
@@ -19,7 +19,7 @@ ENTRY = Quarantined(Record(Position("elsewhere", "shardId-000000000000", "1"), b
 
 
 def hold_scratch_files(reach: Callable[[Point], None]) -> None:
-    """From now on, a process that has written a scratch file passes `reach` before that is on the disk."""
+    """Calls `reach` whenever this process has written a scratch file that is not yet synced to the disk."""
     true = os.fsync
 
     def fsync(fd: Any) -> None:

@@ -1,6 +1,6 @@
-"""Places where a record processor can be held up, on a word from outside: a folder that both sides look at.
+"""Points at which a test can hold a record processor. The two communicate through files in a folder.
 
-The test says where (`at`), waits until somebody is there (`until_held`), does its deed, and lets go (`release`).
+The test sets a hold (`at`), waits until a record processor is held (`until_held`), acts, and lets it go (`release`).
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.support.driven.waiting import until
 
 
 class Point(StrEnum):
-    """Moments in the life of a batch, in their order; the last one only if a record of it is quarantined."""
+    """Points in the processing of a batch, in order. The last one is reached only if a record is quarantined."""
 
     BEFORE_WRITE = "before-write"
     MID_BATCH = "mid-batch"
@@ -28,7 +28,7 @@ class HoldPoints:
     directory: Path
 
     def at(self, point: Point, seconds: float | None = None) -> None:
-        """Whoever comes there is held: for so many seconds, or until `release`."""
+        """Holds every record processor that reaches the point: for `seconds`, or until `release`."""
         self.directory.mkdir(exist_ok=True)
         self._order(point).write_text("" if seconds is None else str(seconds))
 
@@ -36,15 +36,15 @@ class HoldPoints:
         self._order(point).unlink()
 
     def held(self, point: Point) -> list[int]:
-        """The process ids of those who were ever held there."""
+        """The ids of all processes that were held at the point so far."""
         return [int(path.suffix[1:]) for path in self.directory.glob(f"{point}.*")]
 
     def until_held(self, point: Point) -> int:
-        """Waits until somebody is held there, and says who."""
-        return until(lambda: self.held(point), f"a record processor to be held {point}")[0]
+        """Waits until a record processor is held at the point and returns its process id."""
+        return until(lambda: self.held(point), f"a record processor to be held at {point}")[0]
 
     def reach(self, point: Point) -> None:
-        """What a record processor does when it comes there."""
+        """Called by a record processor at the point: waits while it is held."""
         order = self._order(point)
         if not order.exists():
             return

@@ -1,11 +1,11 @@
-"""A proxy before an emulator of AWS that does harm on demand, and counts it. HTTP/1.1, on 127.0.0.1.
+"""A proxy in front of an AWS emulator that injects faults and counts them. HTTP/1.1, on 127.0.0.1.
 
     with fault_proxy(aws.endpoint, seed) as proxy:
         with proxy.fault(refuse(400, "ThrottlingException"), "UpdateItem", probability=0.3) as fault:
             ...
         assert fault.hits["UpdateItem"]
 
-Of several faults the first that fits a request is done to it; a request that none fits is passed on.
+The first fault that matches a request is applied to it; a request that none matches is forwarded.
 """
 
 import json
@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 from tests.support.driven.processes import LOOPBACK
 
 CONNECTIONS = 128
-"""Connections served at once, a thread each; more have to wait."""
-LOOK_SECONDS = 0.1
+"""Connections served at once, with one thread each; further ones wait."""
+CHECK_SECONDS = 0.1
 UPSTREAM_SECONDS = 60.0
 _OURS = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "x-amz-crc32")
-"""Header fields of a reply that are the proxy's to set, or that would be wrong for another body."""
+"""Header fields of a response that the proxy sets itself, or that are wrong for a changed body."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Request:
 
     @property
     def operation(self) -> str:
-        """What AWS is asked for: `UpdateItem`; the method, `PUT`, where the protocol names no operation."""
+        """The AWS operation, such as `UpdateItem`; the HTTP method where the protocol names no operation."""
         return self.headers.get("x-amz-target", "").rpartition(".")[2] or self.method
 
     @property
@@ -62,7 +62,7 @@ class Reply:
 
 
 class Dice:
-    """Chances in 0..1. The n-th throw for the same thing is the same for the same seed, whoever throws in between."""
+    """Random numbers in 0..1. The n-th throw for a thing depends only on the seed, not on other throws."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -80,11 +80,11 @@ class Dice:
 
 @dataclass
 class Exchange:
-    """A request, and what an effect may do about it.
+    """A request, and what an effect needs to handle it.
 
-    forward  asks the real thing
-    lifted   is set when the fault is over
-    gone     whether the client has hung up
+    forward  sends a request to the upstream server
+    lifted   is set when the fault is lifted
+    gone     whether the client has closed the connection
     """
 
     request: Request
@@ -95,14 +95,14 @@ class Exchange:
     count: Callable[[str], None]
 
     def wait(self, seconds: float | None = None) -> None:
-        """So many seconds, for ever when None; no longer than the fault lasts and the client waits."""
-        for _ in range(round(seconds / LOOK_SECONDS)) if seconds is not None else iter(int, 1):
-            if self.lifted.wait(LOOK_SECONDS) or self.gone():
+        """Waits for `seconds`, without limit if None; returns early if the fault is lifted or the client is gone."""
+        for _ in range(round(seconds / CHECK_SECONDS)) if seconds is not None else iter(int, 1):
+            if self.lifted.wait(CHECK_SECONDS) or self.gone():
                 return
 
 
 Effect: TypeAlias = Callable[[Exchange], Reply | None]
-"""What is done to a request; None: its connection is closed without a word."""
+"""Handles a request. None: the connection is closed without a response."""
 
 
 def _always(_request: Request) -> bool:
@@ -111,11 +111,11 @@ def _always(_request: Request) -> bool:
 
 @dataclass
 class Fault:
-    """An effect on some requests. `hits`: how often, by operation, and whatever the effect counts besides.
+    """An effect on some requests. `hits`: the requests by operation, and what the effect counts itself.
 
-    operations   none: all
-    probability  of a request that fits
-    most         so many requests, then no more
+    operations   the operations it applies to; empty: all
+    probability  that a matching request is hit
+    most         the maximum number of requests; None: no maximum
     """
 
     effect: Effect
@@ -131,7 +131,7 @@ class Fault:
     def __post_init__(self) -> None:
         self._left = self.most
 
-    def fits(self, request: Request, dice: Dice) -> bool:
+    def matches(self, request: Request, dice: Dice) -> bool:
         if self.lifted.is_set() or (self.operations and request.operation not in self.operations):
             return False
         if not self.when(request) or (self.probability < 1 and dice.throw(request.body) >= self.probability):
@@ -149,11 +149,11 @@ class Fault:
             return self._left is None or self._left >= 0
 
 
-# --- What can be done to a request ---------------------------------------------------------------------------------
+# --- Effects ---------------------------------------------------------------------------------------------------------
 
 
 def refuse(status: int, code: str) -> Effect:
-    """An error of AWS; nothing is passed on."""
+    """Answers with an AWS error; the request is not forwarded."""
     return lambda exchange: _error(exchange.request, status, code)
 
 
@@ -165,27 +165,27 @@ TOKEN_EXPIRED = refuse(400, "ExpiredTokenException")
 
 
 def lose_reply(exchange: Exchange) -> None:
-    """The request is carried out, and nobody hears of it."""
+    """Forwards the request and closes the connection without the response."""
     exchange.forward(exchange.request)
 
 
 def hang_up(_exchange: Exchange) -> None:
-    """Neither passed on nor answered: the connection is closed at once."""
+    """Closes the connection at once, without forwarding the request."""
 
 
 def swallow(exchange: Exchange) -> None:
-    """A black hole: neither passed on nor answered, for as long as the fault lasts."""
+    """A black hole: neither forwards nor answers while the fault lasts."""
     exchange.wait()
 
 
 def hold(exchange: Exchange) -> Reply:
-    """Passed on when the fault is over."""
+    """Forwards the request when the fault is lifted."""
     exchange.wait()
     return exchange.forward(exchange.request)
 
 
 def delay(seconds: float) -> Effect:
-    """Passed on after so many seconds, or when the fault is over."""
+    """Forwards the request after `seconds`, or when the fault is lifted."""
 
     def wait(exchange: Exchange) -> Reply:
         exchange.wait(seconds)
@@ -194,30 +194,30 @@ def delay(seconds: float) -> Effect:
     return wait
 
 
-def spoil_statements(probability: float, code: str = "ThrottlingError") -> Effect:
-    """Each statement of a BatchExecuteStatement fails with that probability, by itself; counted as `statements`."""
+def fail_statements(probability: float, code: str = "ThrottlingError") -> Effect:
+    """Each statement of a BatchExecuteStatement fails independently with this probability; counts `statements`."""
 
-    def spoil(exchange: Exchange) -> Reply:
+    def fail(exchange: Exchange) -> Reply:
         request = exchange.request.json()
         statements = request["Statements"]
-        spoilt = [exchange.throw(json.dumps(statement).encode()) < probability for statement in statements]
-        kept = [statement for statement, bad in zip(statements, spoilt, strict=True) if not bad]
+        failed = [exchange.throw(json.dumps(statement).encode()) < probability for statement in statements]
+        kept = [statement for statement, bad in zip(statements, failed, strict=True) if not bad]
         reply = _forward_json(exchange, request | {"Statements": kept}) if kept else _json(200, {"Responses": []})
         if reply.status != 200:
             return reply
         answers = iter(json.loads(reply.body)["Responses"])
-        error = {"Error": {"Code": code, "Message": "made up by the proxy"}}
-        for _ in filter(None, spoilt):
+        error = {"Error": {"Code": code, "Message": "injected by the proxy"}}
+        for _ in filter(None, failed):
             exchange.count("statements")
-        return _json(200, {"Responses": [error if bad else next(answers) for bad in spoilt]})
+        return _json(200, {"Responses": [error if bad else next(answers) for bad in failed]})
 
-    return spoil
+    return fail
 
 
-def leave_unread(probability: float) -> Effect:
-    """Each key of a BatchGetItem comes back unprocessed with that probability, but never all; counted as `keys`."""
+def skip_keys(probability: float) -> Effect:
+    """Each key of a BatchGetItem is unprocessed with this probability, but never all of them; counts `keys`."""
 
-    def leave(exchange: Exchange) -> Reply:
+    def skip(exchange: Exchange) -> Reply:
         request = exchange.request.json()
         ((table, wanted),) = request["RequestItems"].items()
         first, *rest = wanted["Keys"]
@@ -230,7 +230,7 @@ def leave_unread(probability: float) -> Effect:
             exchange.count("keys")
         return _json(200, json.loads(reply.body) | {"UnprocessedKeys": {table: wanted | {"Keys": unread}}})
 
-    return leave
+    return skip
 
 
 def _forward_json(exchange: Exchange, document: Mapping[str, Any]) -> Reply:
@@ -240,8 +240,8 @@ def _forward_json(exchange: Exchange, document: Mapping[str, Any]) -> Reply:
 
 def _error(request: Request, status: int, code: str) -> Reply:
     if request.speaks_json:
-        return _json(status, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by the proxy"})
-    text = f"<Error><Code>{code}</Code><Message>made up by the proxy</Message></Error>"
+        return _json(status, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected by the proxy"})
+    text = f"<Error><Code>{code}</Code><Message>injected by the proxy</Message></Error>"
     return Reply(status, (("Content-Type", "application/xml"),), text.encode())
 
 
@@ -253,7 +253,7 @@ def _json(status: int, document: Mapping[str, Any]) -> Reply:
 
 
 class FaultProxy:
-    """Passes on to `upstream`. `forwarded`: what was passed on and answered, by operation."""
+    """Forwards requests to `upstream`. `forwarded`: the requests that it answered, by operation."""
 
     def __init__(self, upstream: str, seed: int = 0) -> None:
         self.forwarded: Counter[str] = Counter()
@@ -264,7 +264,7 @@ class FaultProxy:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(LOOK_SECONDS,), name="proxy")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(CHECK_SECONDS,), name="proxy")
 
     @property
     def endpoint(self) -> str:
@@ -274,7 +274,7 @@ class FaultProxy:
         self._thread.start()
 
     def stop(self) -> None:
-        """Lifts every fault, closes every connection, and waits for every thread. Once is enough."""
+        """Lifts all faults, closes all connections and waits for all threads. Idempotent."""
         if not self._thread.is_alive():
             return
         self.heal()
@@ -284,27 +284,27 @@ class FaultProxy:
         self._thread.join()
 
     def impose(self, effect: Effect, *operations: str, **rest: Any) -> Fault:
-        """A fault that lasts until it is lifted. `rest`: as Fault has it."""
+        """Adds a fault that lasts until it is lifted. `rest`: further fields of Fault."""
         fault = Fault(effect, operations, **rest)
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def lift(self, fault: Fault) -> None:
-        """Ends a fault; whoever waited because of it goes on."""
+        """Ends a fault. Requests that it delays continue."""
         with self._lock:
             if fault in self._faults:
                 self._faults.remove(fault)
         fault.lifted.set()
 
     def heal(self) -> None:
-        """Lifts every fault."""
+        """Lifts all faults."""
         for fault in list(self._faults):
             self.lift(fault)
 
     @contextmanager
     def fault(self, effect: Effect, *operations: str, **rest: Any) -> Iterator[Fault]:
-        """A fault inside the block."""
+        """A fault that lasts during the block."""
         fault = self.impose(effect, *operations, **rest)
         try:
             yield fault
@@ -312,17 +312,17 @@ class FaultProxy:
             self.lift(fault)
 
     def answer(self, request: Request, gone: Callable[[], bool]) -> Reply | None:
-        """What the client gets, None for nothing at all."""
+        """The response for the client; None: close the connection."""
         with self._lock:
             faults = list(self._faults)
-        fault = next((fault for fault in faults if fault.fits(request, self.dice)), None)
+        fault = next((fault for fault in faults if fault.matches(request, self.dice)), None)
         try:
-            return self._treat(request, fault, gone) if fault else self.forward(request)
+            return self._apply(request, fault, gone) if fault else self.forward(request)
         except (OSError, HTTPException):
-            return None  # the real thing is not there
+            return None  # upstream is not available
 
     def forward(self, request: Request) -> Reply:
-        """The reply of the real thing. Raises OSError or HTTPException when there is none."""
+        """The response of upstream. Raises OSError or HTTPException if there is none."""
         connection = HTTPConnection(*self._upstream, timeout=UPSTREAM_SECONDS)
         headers = {name: value for name, value in request.headers.items() if name not in _OURS and name != "expect"}
         try:
@@ -335,14 +335,14 @@ class FaultProxy:
             self.forwarded[request.operation] += 1
         return reply
 
-    def _treat(self, request: Request, fault: Fault, gone: Callable[[], bool]) -> Reply | None:
+    def _apply(self, request: Request, fault: Fault, gone: Callable[[], bool]) -> Reply | None:
         fault.count(request.operation)
         return fault.effect(Exchange(request, self.forward, fault.lifted, gone, self.dice.throw, fault.count))
 
 
 @contextmanager
 def fault_proxy(upstream: str, seed: int = 0) -> Iterator[FaultProxy]:
-    """A proxy inside the block. Raises what went wrong in it, unheard by any client."""
+    """Runs a proxy during the block. Raises the first error of an effect, which clients do not see."""
     proxy = FaultProxy(upstream, seed)
     proxy.start()
     try:
@@ -354,7 +354,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[FaultProxy]:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for them
+    daemon_threads = False  # so that server_close() waits for them
     request_queue_size = CONNECTIONS
 
     def __init__(self, proxy: FaultProxy) -> None:
@@ -378,9 +378,9 @@ class _Server(ThreadingHTTPServer):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - not ours to name
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - an overridden method
         error = sys.exc_info()[1]
-        # a client may hang up whenever it likes
+        # a client may close its connection at any time
         if error and not isinstance(error, OSError):
             self.proxy.errors.append(error)
 
@@ -402,7 +402,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(reply)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
     def _request(self) -> Request:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -1,7 +1,7 @@
-"""Runs a module that has a small disk: `python -m tests.support.faults.small_disk FOLDER BYTES MODULE ARGUMENT...`.
+"""Runs a module on a small disk: `python -m tests.support.faults.small_disk FOLDER BYTES MODULE ARGUMENT...`.
 
-The folder is a file system in memory that only this process and its children have, in a mount namespace of their own:
-it goes with the last of them. From outside it is seen with `seen_by`. Linux; root, or a user who may make namespaces.
+The folder is a file system in memory, mounted in a namespace of this process and its children; it disappears with the
+last of them. `seen_by` gives its path for other processes. Linux; needs root, or permission to create user namespaces.
 """
 
 import ctypes
@@ -16,12 +16,12 @@ PIECE = 4096
 
 
 def seen_by(process: int, folder: Path) -> Path:
-    """The folder as the process has it."""
+    """The path by which other processes reach the folder of `process`."""
     return Path(f"/proc/{process}/root{folder}")
 
 
 def fill(folder: Path) -> Path:
-    """A file that leaves no byte in the file system of `folder`."""
+    """Writes a file that uses all free space of the file system of `folder`."""
     filler = folder / "filler"
     with filler.open("ab", buffering=0) as file:
         for size in (64 * PIECE, PIECE, 1):
@@ -37,7 +37,7 @@ def main(folder: str, size: str, module: str, *arguments: str) -> None:
 
 
 def mount_in_memory(folder: str, size: str) -> None:
-    """A file system in memory at `folder`, for this process and its children alone."""
+    """Mounts a file system in memory at `folder`, visible only to this process and its children."""
     user, group = os.getuid(), os.getgid()
     _call("unshare", _NEW_MOUNTS | (0 if user == 0 else _NEW_USERS))
     if user != 0:

@@ -1,8 +1,8 @@
-"""Runs a module as in a container with little memory.
+"""Runs a module with the memory limit of a small container, which is not enforced.
 
 Usage: `python -m tests.support.faults.small_memory BYTES MODULE ARGUMENT...`.
-It sees the limit where a container sees its own, in a mount namespace of its own; the kernel does not enforce it, so
-this needs no right to make control groups. What is enforced is in tests/image.
+The module finds the limit in the file where a container has it, in a mount namespace of its own. The kernel does not
+enforce the limit, so no permission to create control groups is needed. tests/image tests with an enforced limit.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""A TCP connection that can be cut, stopped and slowed, whatever is spoken over it. On 127.0.0.1, one thread.
+"""Forwards TCP connections, which can be cut, stopped and slowed down. On 127.0.0.1, in one thread.
 
 with tunnel(aws.endpoint) as line:
-    line.stop()     # connections stay open, nothing gets through
-    line.cut()      # open ones are reset, new ones too
+    line.stop()     # connections stay open, no bytes pass
+    line.cut()      # open and new connections are reset
     line.slow(0.2)
     line.heal()
 """
@@ -19,12 +19,12 @@ from tests.support.driven.processes import LOOPBACK
 
 PIECE = 65_536
 CONNECTIONS = 256
-"""Open at once; further ones are refused."""
+"""Open at once; further ones are reset."""
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Tunnel:
-    """Connections to `endpoint` end at `upstream`. `accepted`, `passed`: connections and bytes so far."""
+    """Forwards connections from `endpoint` to `upstream`. `accepted`, `passed`: connections and bytes so far."""
 
     def __init__(self, upstream: str) -> None:
         self.accepted = 0
@@ -48,7 +48,7 @@ class Tunnel:
         self._thread.start()
 
     def end(self) -> None:
-        """Resets every connection. Once is enough."""
+        """Resets all connections and stops. Idempotent."""
         if not self._thread.is_alive():
             return
         self._call(self._over.set)
@@ -56,16 +56,16 @@ class Tunnel:
         self._listener.close()
 
     def cut(self) -> None:
-        """Resets every connection, and every new one, until `heal`."""
+        """Resets all open connections, and all new ones until `heal`."""
         self._is_cut = True
         self._call(self._reset_all)
 
     def stop(self) -> None:
-        """Lets nothing through until `heal`; then what was held up arrives."""
+        """Passes no bytes until `heal`; then the delayed ones arrive."""
         self._call(self._open.clear)
 
     def slow(self, seconds: float) -> None:
-        """Holds up every piece of at most 64 KiB for so long, each direction by itself, until `heal`."""
+        """Delays each piece of at most 64 KiB by `seconds`, independently in each direction, until `heal`."""
         self._seconds = seconds
 
     def heal(self) -> None:
@@ -73,7 +73,7 @@ class Tunnel:
         self._call(self._open.set)
 
     def _call(self, act: Callable[[], object]) -> None:
-        """Has it done by the tunnel's thread, and waits for that."""
+        """Calls `act` in the tunnel's thread and waits for it."""
         done = threading.Event()
 
         def run() -> None:
@@ -116,7 +116,7 @@ class Tunnel:
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self._seconds)
                 await self._open.wait()
-                self.passed += len(piece)  # first: whoever has read the piece finds it counted
+                self.passed += len(piece)  # count first, so that a client that has read the piece finds it counted
                 writer.write(piece)
                 await writer.drain()
         writer.close()
@@ -135,7 +135,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @contextmanager
 def tunnel(upstream: str) -> Iterator[Tunnel]:
-    """A tunnel inside the block."""
+    """Runs a tunnel during the block."""
     line = Tunnel(upstream)
     line.begin()
     try:

@@ -1,8 +1,8 @@
-"""A record processor in a process of its own, whose store writes where it should not.
+"""A record processor in its own process, whose store writes to stdout and reads stdin.
 
 Run it with `python -m tests.support.faults.writes_to_stdout`.
 
-It prints, writes to file descriptor 1, lets a child of its own do the same, and tries to read standard input.
+It prints, writes to file descriptor 1, starts a child that prints, and tries to read standard input.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 from consumer.kcl.pipes import Pipes, take_over
 
 STRAY_OUTPUT = '{"action": "status", "responseFor": "processRecords"}'
-"""What would be taken for a message."""
+"""Text that the daemon would take for a message."""
 
 
 def write_stray_output() -> None:
@@ -38,5 +38,5 @@ def process(pipes: Pipes) -> None:
 
 
 if __name__ == "__main__":
-    # as in `consumer process`, all else comes after
+    # before any other import, as in `consumer process`
     process(take_over())
