@@ -1,10 +1,9 @@
-"""Bring DynamoDB Local (by Maven), kinesis-mock and LocalStack's Kinesis (by npm) into .tools/, exactly as locked.
+"""Fetches DynamoDB Local (with Maven), kinesis-mock and LocalStack's Kinesis (with npm) into .tools/, as locked.
 
     fetch.py dynamodb-local kinesis-mock localstack
 
-Each is fetched beside its place, checked, and moved in whole: what is there is complete, and is not
-fetched again while it matches its lock. `--lock` writes the lock of DynamoDB Local anew from what Maven
-brings.
+Each is fetched to a temporary folder, checked, and then moved into place, so what is in .tools/ is complete. It is not
+fetched again while it matches its lock. `--lock` rewrites the lock of DynamoDB Local from what Maven downloads.
 """
 
 import argparse
@@ -22,17 +21,17 @@ JARS_LOCK = HERE / "dynamodb-local" / "jars.lock"
 JARS = TOOLS / "dynamodb-local" / "lib"
 
 NPM = ("kinesis-mock", "localstack")
-"""Each a folder here, with the files of npm, and one of the same name in .tools/."""
+"""Names of folders with npm's files here, and of the installed folders in .tools/."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lock", action="store_true", help="write dynamodb-local/jars.lock anew")
+    parser.add_argument("--lock", action="store_true", help="rewrite dynamodb-local/jars.lock")
     parser.add_argument("names", nargs="*", choices=["dynamodb-local", *NPM], help="what to fetch")
-    asked = parser.parse_args()
-    if asked.lock:
+    arguments = parser.parse_args()
+    if arguments.lock:
         lock_dynamodb_local()
-    for name in asked.names:
+    for name in arguments.names:
         if name in NPM:
             fetch_npm(name)
         else:
@@ -49,7 +48,7 @@ def fetch_dynamodb_local() -> None:
         return
     fetched = _download_jars()
     if differing := sorted(set(_hashes(fetched).splitlines()) ^ set(locked.splitlines())):
-        sys.exit("DynamoDB Local is not what jars.lock asks for:\n" + "\n".join(differing))
+        sys.exit("DynamoDB Local does not match jars.lock:\n" + "\n".join(differing))
     _move(fetched, JARS)
 
 
@@ -74,7 +73,7 @@ def _download_jars() -> Path:
 
 
 def _hashes(folder: Path) -> str:
-    """One line a file, as sha256sum writes it."""
+    """One line per file, in the format of sha256sum."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
 

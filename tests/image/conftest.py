@@ -17,7 +17,7 @@ def aws() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session", autouse=True)
 def storage() -> Iterator[None]:
-    """Nothing stays mounted."""
+    """Unmounts all images at the end."""
     yield
     unmount()
 

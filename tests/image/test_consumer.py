@@ -1,4 +1,4 @@
-"""The service as a container: its own user, nothing to write to but a tmpfs, 512 MiB, four shards."""
+"""The service as a container: its own user, no writable files except a tmpfs, 512 MiB, four shards."""
 
 import re
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ import os
 places = (line.split()[1] for line in open("/proc/mounts"))
 print(*(place for place in places if os.access(place, os.W_OK) and not place.startswith(("/proc/", "/sys/"))))
 """
-"""Prints what can be written to of all that is mounted, but for what an engine lays over the kernel's own places."""
+"""Prints the writable mounts, except those that an engine puts over /proc and /sys."""
 
 
 @pytest.fixture
 def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
-    """What a task definition says."""
+    """The variables of a task definition."""
     place = lambda_environment.variables(request.node.name, aws)
     return {
         **CREDENTIALS,
@@ -42,7 +42,7 @@ def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def stage(consumer_image: Image, variables: dict[str, str], tmp_path: Path) -> Stage:
-    """Stream, tables and bucket, made by the image itself."""
+    """Stream, tables and bucket, created by the image itself."""
     provision = ["consumer", "provision", "--stream", str(SHARDS), "--bucket"]
     with container(consumer_image, variables, tmp_path, provision) as task:
         assert task.process.wait(120) == 0, task.log.read_text()
@@ -74,7 +74,7 @@ def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: 
     assert [line for line in service.lines() if line["level"] == "ERROR"] == []
 
 
-def test_a_health_check_of_what_does_not_run_fails(
+def test_the_health_check_fails_if_the_service_does_not_run(
     consumer_image: Image, variables: dict[str, str], tmp_path: Path
 ) -> None:
     with container(consumer_image, variables, tmp_path, ["sleep", "infinity"]) as task:
@@ -82,20 +82,20 @@ def test_a_health_check_of_what_does_not_run_fails(
 
 
 def memory(process: int) -> int:
-    """Resident bytes, of what is shared with others this one's part."""
+    """Resident memory in bytes, with a proportional share of shared memory (PSS)."""
     rolled = Path(f"/proc/{process}/smaps_rollup").read_text()
     found = re.search(r"^Pss:\s+(\d+) kB$", rolled, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
 def privileges(process: int) -> tuple[str, str, str]:
-    """User, group and capabilities at work."""
+    """Effective user, group and capabilities."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
     return status["Uid"].split()[1], status["Gid"].split()[1], status["CapEff"]
 
 
 def files(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every file of a container: size, and when it was written."""
+    """Size and time of modification of every file of a container."""
     for path in root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             found = path.stat()

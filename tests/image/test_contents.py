@@ -1,4 +1,4 @@
-"""What is in the images, and what is not."""
+"""The contents of the images: what must be in them, and what must not."""
 
 import hashlib
 import io
@@ -33,21 +33,21 @@ def image(request: pytest.FixtureRequest) -> Image:
     return found
 
 
-def test_the_user_is_a_number_and_no_commands_are_a_shells(image: Image) -> None:
+def test_the_user_is_numeric_and_no_command_needs_a_shell(image: Image) -> None:
     assert image.config["User"] == "10001:10001"
     assert image.command[0] in ("consumer", "python3")
 
 
-def test_the_service_is_what_runs_and_its_life_is_checked(consumer_image: Image) -> None:
+def test_the_image_runs_the_service_and_checks_its_health(consumer_image: Image) -> None:
     assert consumer_image.command == ["consumer", "run"]
     assert consumer_image.health_check == ["consumer", "doctor", "--live"]
 
 
-def test_the_handler_is_what_lambda_calls(lambda_image: Image) -> None:
+def test_lambda_calls_the_handler(lambda_image: Image) -> None:
     assert lambda_image.command == ["python3", "-m", "awslambdaric", "consumer.aws_lambda.handler.handler"]
 
 
-def test_the_labels_say_which_version_of_what_it_is(image: Image) -> None:
+def test_the_labels_name_the_version_and_the_revision(image: Image) -> None:
     labels = {
         name.rpartition(".")[2]: value for name, value in image.config["Labels"].items() if "opencontainers" in name
     }
@@ -56,24 +56,24 @@ def test_the_labels_say_which_version_of_what_it_is(image: Image) -> None:
     assert {"title", "description", "licenses"} <= labels.keys()
 
 
-def test_nothing_is_there_that_builds_or_fetches(image: Image) -> None:
+def test_no_tool_that_builds_or_downloads_is_installed(image: Image) -> None:
     folders = [image.root / folder for folder in ("usr/bin", "usr/sbin", "usr/local/bin", "opt/consumer/bin")]
     assert [str(folder / tool) for folder in folders for tool in TOOLS if (folder / tool).exists()] == []
     assert {name for name, _ in installed(image)} & {"pip", "setuptools", "wheel"} == set()
     assert list(image.root.glob("usr/lib/python3*/ensurepip/_bundled")) == []
 
 
-def test_the_jars_are_those_of_the_lock(consumer_image: Image) -> None:
+def test_the_jars_match_the_lock(consumer_image: Image) -> None:
     (jars,) = consumer_image.root.glob("opt/consumer/lib/python3*/site-packages/amazon_kclpy/jars")
     assert problems(locked(), jars) == []
 
 
 def test_the_bill_of_materials_is_valid(image: Image) -> None:
     python = ROOT / ".venv-deploy" / "bin" / "python"
-    told = subprocess.run(
+    validated = subprocess.run(
         [python, "-c", VALIDATE], input=json.dumps(bill(image)), text=True, capture_output=True, check=False
     )
-    assert told.returncode == 0, told.stderr
+    assert validated.returncode == 0, validated.stderr
 
 
 def test_the_bill_names_every_package_and_every_jar_with_its_hash(consumer_image: Image) -> None:
@@ -94,11 +94,11 @@ def test_the_functions_bill_names_every_package(lambda_image: Image) -> None:
     assert named == set(purls(lambda_image))
 
 
-def test_the_archive_is_what_docker_load_reads_and_has_its_bill_beside_it(lambda_image: Image, tmp_path: Path) -> None:
+def test_docker_load_can_read_the_archive_and_its_bill_is_exported(lambda_image: Image, tmp_path: Path) -> None:
     export("lambda", tmp_path)
     with tarfile.open(tmp_path / "limits-consumer-lambda.tar") as archive:
-        (told,) = json.load(archive.extractfile("manifest.json") or io.BytesIO())
-    assert {tag.rpartition("/")[2] for tag in told["RepoTags"]} == {"limits-consumer:lambda"}
+        (manifest,) = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+    assert {tag.rpartition("/")[2] for tag in manifest["RepoTags"]} == {"limits-consumer:lambda"}
     assert json.loads((tmp_path / "limits-consumer-lambda.cdx.json").read_text()) == bill(lambda_image)
 
 

@@ -1,4 +1,4 @@
-"""The function as a container: AWS's runtime interface client within, the Runtime API around it."""
+"""The function as a container: AWS's runtime interface client inside, the Runtime API outside."""
 
 import zipfile
 from collections import Counter
@@ -12,7 +12,7 @@ from tests.support.driven.invocations import SUCCESS, event
 from tests.support.driven.lambda_zip import HERE
 from tests.support.driven.scenario import Stage
 from tests.support.emulators.aws import Emulator
-from tests.support.emulators.runtime_api import Asked, RuntimeApi, lambda_variables
+from tests.support.emulators.runtime_api import Request, RuntimeApi, lambda_variables
 from tests.support.generators.events import created, progress_changed, records
 
 
@@ -21,11 +21,11 @@ def test_an_invocation_is_answered(lambda_image: Image, aws: Emulator, tmp_path:
     lambda_environment.make_table(place)
     lambda_environment.make_bucket(place)
     api = RuntimeApi()
-    api.asked.put(Asked("one", event(records(created(1), b"poison", progress_changed(2))), 60.0))
+    api.requests.put(Request("one", event(records(created(1), b"poison", progress_changed(2))), 60.0))
     with api.served() as address, container(lambda_image, {**lambda_variables(address), **place}, tmp_path):
-        told = api.told.get(timeout=60)
+        posted = api.posted.get(timeout=60)
 
-    assert (told.request_id, told.answer) == ("one", SUCCESS)
+    assert (posted.request_id, posted.answer) == ("one", SUCCESS)
     assert [limit["progress"] for limit in Stage(place).limits().values()] == ["10"]
     assert lambda_environment.quarantined(place) == Counter([b"poison"])
 

@@ -1,6 +1,6 @@
-"""The built site, dist/site: every reference leads somewhere, nothing is loaded from other hosts.
+"""The built site, dist/site: every reference resolves, and nothing is loaded from other hosts.
 
-Zensical checks links between pages and the menu. What it does not check is here. `make docs-site` runs it.
+Zensical checks links between pages and the menu; this checks the rest. `make docs-site` runs it.
 """
 
 from html.parser import HTMLParser
@@ -12,7 +12,7 @@ import pytest
 SITE = Path(__file__).parents[2] / "dist" / "site"
 PAGES = sorted(SITE.rglob("*.html"))
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src"}
-"""What a browser fetches without being asked; of links, also what it may only announce."""
+"""What a browser loads with the page. A `link` may also only announce another page."""
 
 
 class References(HTMLParser):
@@ -39,7 +39,7 @@ def test_the_site_is_built() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(SITE)))
 def test_every_reference_leads_into_the_site(page: Path) -> None:
     found = References(page)
-    assert [address for address in (*found.linked, *found.loaded) if not _leads_somewhere(page, address)] == []
+    assert [address for address in (*found.linked, *found.loaded) if not _resolves(page, address)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(SITE)))
@@ -60,7 +60,7 @@ def test_no_style_loads_from_other_hosts(file: Path) -> None:
     assert "@import" not in text
 
 
-def _leads_somewhere(page: Path, address: str) -> bool:
+def _resolves(page: Path, address: str) -> bool:
     parts = urlsplit(address)
     if parts.scheme or parts.netloc:
         return True

@@ -120,7 +120,7 @@ class Trial:
         )
 
     def stops_consuming(self, fault: Fault, seconds: float, least: int = 3) -> float:
-        """Asserts that nothing is settled, checkpointed or given up while the fault lasts, and that the service is live.
+        """Asserts that nothing is settled, checkpointed or given up while the fault lasts, and that `/livez` is 200.
 
         Observes for `seconds`, and until `least` more requests were hit. Returns the longest lag, in seconds.
         """

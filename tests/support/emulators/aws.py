@@ -1,9 +1,9 @@
-"""AWS on this machine: MiniStack, DynamoDB Local, kinesis-mock, LocalStack; on 127.0.0.1 and in memory (Linux).
+"""AWS emulators: MiniStack, DynamoDB Local, kinesis-mock, LocalStack. On 127.0.0.1 and in memory (Linux).
 
     with ministack() as aws:
         kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
 
-Each has a free port and a directory of its own, so any number can run side by side.
+Each uses a free port and its own directory, so any number can run at the same time.
 """
 
 import json
@@ -41,19 +41,19 @@ MADE_UP: Mapping[str, str] = MappingProxyType({**CREDENTIALS, "AWS_REGION": REGI
 VARIABLE = "CONSUMER_TEST_AWS"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-TIMEOUTS = Timeouts(stop=2.0)  # in memory, they have nothing to save; kinesis-mock waits for idle connections
+TIMEOUTS = Timeouts(stop=2.0)  # nothing to save; kinesis-mock waits for idle connections
 
 LIST_STREAMS = "Kinesis_20131202.ListStreams"
 LIST_TABLES = "DynamoDB_20120810.ListTables"
 
 
 class NotInstalledError(Exception):
-    """An emulator is not there; the message names the make target that brings it."""
+    """An emulator is not installed. The message names the make target that installs it."""
 
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator. `log` is gone, like the process, when its block ends."""
+    """A running emulator. Its process and `log` exist only during its block."""
 
     endpoint: str
     pid: int
@@ -61,14 +61,14 @@ class Emulator:
 
 
 def caller() -> dict[str, str]:
-    """Credentials and region as variables: made up, unless AWS itself was asked for (see place.py)."""
+    """Credentials and region as variables: fictitious, unless the tests run on AWS itself (place.py)."""
     if os.environ.get(VARIABLE) != "account":
         return dict(MADE_UP)
     return {name: os.environ[name] for name in (*MADE_UP, "AWS_SESSION_TOKEN") if name in os.environ}
 
 
 def session() -> boto3.session.Session:
-    """A session of `caller`."""
+    """A session with the credentials of `caller`."""
     known = caller()
     return boto3.session.Session(
         aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
@@ -82,9 +82,9 @@ def session() -> boto3.session.Session:
 def ministack(
     settings: Mapping[str, str] = NO_SETTINGS, program: Sequence[str] = ("-m", "ministack")
 ) -> Iterator[Emulator]:
-    """Kinesis, DynamoDB, S3, SQS, Lambda, CloudFormation and more; settings are its environment variables.
+    """Kinesis, DynamoDB, S3, SQS, Lambda, CloudFormation and more. `settings`: environment variables.
 
-    `program`: what its Python runs, for instance trimming_ministack.py.
+    `program`: the arguments of its Python, for instance the path of trimming_ministack.py.
     """
     _require(MINISTACK_PYTHON, "make env")
     with _directory("ministack") as directory:
@@ -110,7 +110,7 @@ def ministack(
 
 @contextmanager
 def dynamodb_local() -> Iterator[Emulator]:
-    """DynamoDB as AWS ships it for development: one database for all credentials and regions."""
+    """AWS's DynamoDB for development. One database serves all credentials and regions."""
     _require(DYNAMODB_LOCAL_JARS, "make tools")
     with _directory("dynamodb-local") as directory:
         port = free_port()
@@ -127,7 +127,7 @@ def dynamodb_local() -> Iterator[Emulator]:
 
 
 def _dynamodb_local_command(directory: Path, port: int) -> list[str]:
-    # Its own main class listens on every interface; server.xml puts the same handlers behind 127.0.0.1.
+    # Its own main class listens on every interface; server.xml serves the same handlers on 127.0.0.1.
     return [
         str(_java()),
         "-XX:+UseSerialGC",
@@ -145,9 +145,9 @@ def _dynamodb_local_command(directory: Path, port: int) -> list[str]:
 
 @contextmanager
 def kinesis_mock(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
-    """Kinesis with shards that split and merge; over plain HTTP, also HTTP/2 with prior knowledge.
+    """Kinesis with shards that can be split and merged, over plain HTTP, also HTTP/2 with prior knowledge.
 
-    Settings are its environment variables, for instance SPLIT_SHARD_DURATION="100ms".
+    `settings`: environment variables, for instance SPLIT_SHARD_DURATION="100ms".
     """
     _require(KINESIS_MOCK, "make tools")
     with _directory("kinesis-mock") as directory:
@@ -172,9 +172,9 @@ def kinesis_mock(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator
 
 @contextmanager
 def localstack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
-    """LocalStack with its Kinesis, as `make localstack` brings it. It asks nobody for anything when it starts.
+    """LocalStack with Kinesis, as installed by `make localstack`. It needs no network to start.
 
-    Settings are its environment variables. Its engine for Kinesis is the kinesis-mock that it would fetch with npm.
+    `settings`: environment variables. Its Kinesis engine is the kinesis-mock that it would otherwise fetch with npm.
     """
     _require(LOCALSTACK_PYTHON, "make localstack")
     _require(LOCALSTACK_KINESIS, "make localstack")
@@ -205,7 +205,7 @@ def localstack(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Emulator]:
 
 
 def _place_engine(directory: Path) -> None:
-    """Where LocalStack looks before it fetches."""
+    """Puts the engine where LocalStack searches before it fetches one."""
     manifest = json.loads((LOCALSTACK_KINESIS / "package.json").read_text(encoding="utf-8"))
     version = manifest["dependencies"]["kinesis-local"]
     place = directory / LOCALSTACK_PACKAGES / "kinesis-local"
@@ -230,7 +230,7 @@ def _directory(name: str) -> Iterator[Path]:
 
 
 def _environment(directory: Path, *settings: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the caller's but the search path: no proxy, no profile, no home directory."""
+    """A complete environment. Only PATH is inherited: no proxy, no profile, no home directory."""
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
@@ -249,13 +249,13 @@ def _java() -> Path:
 
 
 def answers_tables(endpoint: str) -> bool:
-    """Whether there is a DynamoDB at that address, http://host:port."""
+    """Whether the endpoint, http://host:port, serves DynamoDB."""
     parts = urlsplit(endpoint)
     return _answers(parts.port or 80, LIST_TABLES, parts.hostname or LOOPBACK)
 
 
 def _answers(port: int, action: str, host: str = LOOPBACK) -> bool:
-    """Whether an AWS call without parameters succeeds; by hand, as boto3 would heed the caller's profile."""
+    """Whether an AWS call without parameters succeeds. Not with boto3, which would use the caller's profile."""
     service = action.partition("_")[0].lower()
     connection = HTTPConnection(host, port, timeout=5)
     try:

@@ -1,4 +1,4 @@
-"""The CloudFormation templates: read, and resolved as far as their parameters go."""
+"""Reads the CloudFormation templates and resolves their parameters and functions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from tests.support.emulators.aws import REGION, ROOT
 
 FOLDER = ROOT / "deploy" / "cloudformation"
 DATA_STACK = "limits-data"
-"""The stack that the other templates take their imports from, by default."""
+"""The default name of the stack from which the other templates import."""
 REPORT = "ReportBatchItemFailures"
 PSEUDO: Mapping[str, str] = {
     "AWS::AccountId": "000000000000",
@@ -22,7 +22,7 @@ PSEUDO: Mapping[str, str] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, `!Ref x`, as their long ones, `{"Ref": "x"}`."""
+    """Loads YAML and turns CloudFormation's short forms, `!Ref x`, into the long ones, `{"Ref": "x"}`."""
 
 
 def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -42,26 +42,26 @@ _Loader.add_multi_constructor("!", _long_form)
 
 
 def template(name: str) -> dict[str, Any]:
-    """`data.yaml` and the like, with the functions in their long form: ready for json.dumps."""
+    """A template such as `data.yaml`, with functions in the long form, ready for json.dumps."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.load(text, _Loader)
     return read
 
 
 def resources(of: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    """The properties of the resources of a kind, `AWS::DynamoDB::Table`, by their names in the template."""
+    """The properties of all resources of a type such as `AWS::DynamoDB::Table`, by logical name."""
     return {name: each.get("Properties", {}) for name, each in of["Resources"].items() if each["Type"] == kind}
 
 
 def losing_mappings(of: Mapping[str, Any]) -> list[str]:
-    """Event source mappings under which AWS would not look at what the function answers: failures would be lost."""
+    """Event source mappings with which AWS ignores the function's response, so that failures would be lost."""
     mappings = resources(of, "AWS::Lambda::EventSourceMapping")
     return [name for name, mapping in mappings.items() if mapping.get("FunctionResponseTypes") != [REPORT]]
 
 
 @dataclass
 class Resolved:
-    """A template with its parameters' defaults, and `given` ones before them. What only AWS knows is made up."""
+    """A template with the `given` parameters and defaults. Values that only AWS knows are fictitious."""
 
     template: Mapping[str, Any]
     given: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Resolved:
         return found
 
     def exports(self, stack: str = DATA_STACK) -> dict[str, str]:
-        """What the stack exports, by name."""
+        """The exports of the stack, by name."""
         outputs = [each for each in self.template["Outputs"].values() if "Export" in each]
         own = Resolved(self.template, {**self.given, "AWS::StackName": stack})
         return {own.value(each["Export"]["Name"]): own.value(each["Value"]) for each in outputs}
@@ -135,18 +135,18 @@ def _reference(name: str) -> dict[str, Any]:
 
 
 def resolved(name: str, **given: str) -> Resolved:
-    """`fargate.yaml` and the like on a stack of data.yaml as it is by default."""
+    """A template such as `fargate.yaml` on a stack of data.yaml with default parameters."""
     return Resolved(template(name), given, Resolved(template("data.yaml")).exports())
 
 
 def container(of: Resolved) -> dict[str, Any]:
-    """The one container of the task definition."""
+    """The only container of the task definition."""
     (found,) = of.properties("TaskDefinition")["ContainerDefinitions"]
     return dict(found)
 
 
 def statements(policies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Of a role's inline policies, Action and Resource always as lists."""
+    """The statements of a role's inline policies, with Action and Resource as lists."""
     for policy in policies:
         for statement in policy["PolicyDocument"]["Statement"]:
             lists = {key: _listed(statement[key]) for key in ("Action", "Resource")}

@@ -1,7 +1,7 @@
-"""KCL's tables as they were found. kcl_3_1.json is what KCL 3.1.3 had written, half a minute after its first start.
+"""Captured rows of KCL's tables. kcl_3_1.json: written by KCL 3.1.3, half a minute after its first start.
 
-KCL 3.5 is not to be had here; `one_table` makes of the same rows what its source says that it writes (EntityType,
-WorkerMetricStats, LeaseTableCoordinatorStateDAODelegate of KCL 3.5.1).
+`one_table` converts the rows to the form of KCL 3.5, after its source (EntityType, WorkerMetricStats,
+LeaseTableCoordinatorStateDAODelegate of KCL 3.5.1).
 """
 
 import json

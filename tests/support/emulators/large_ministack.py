@@ -1,7 +1,6 @@
-"""MiniStack that takes and gives records as Kinesis does: up to 10 MiB a record, and at most 10 MiB a GetRecords.
+"""MiniStack with the record sizes of Kinesis: up to 10 MiB per record, and at most 10 MiB per GetRecords.
 
-To be run by MiniStack's own Python. MiniStack itself refuses records over 1 MiB, and answers with as many bytes as
-there are.
+Run it with MiniStack's Python. MiniStack itself refuses records over 1 MiB and does not limit the size of a response.
 """
 
 import base64
@@ -12,11 +11,11 @@ from ministack.app import main  # type: ignore[import-not-found]
 from ministack.services import kinesis  # type: ignore[import-not-found]
 
 RECORD = ANSWER = 10 << 20
-"""Bytes, of data."""
+"""Bytes of data."""
 
 
 def put_record(request: dict[str, Any]) -> Any:
-    """A record that MiniStack finds too large is put as an empty one, which is then filled."""
+    """Puts an empty record, which MiniStack does not refuse for its size, and then sets its data."""
     if len(base64.b64decode(request["Data"])) > RECORD:
         return answer_put_record(request)
     answer = answer_put_record(request | {"Data": ""})

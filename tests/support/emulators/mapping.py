@@ -1,14 +1,14 @@
-"""A Kinesis event source mapping of Lambda, as AWS documents it, for one shard (or one lane of it).
+"""A simulated Kinesis event source mapping of Lambda, after AWS's documentation, for one shard or one lane of it.
 
-What it does with an answer:
+How it handles a response:
 - none, null, `{}`, no or an empty or null list of failures: the batch is done;
-- failures: the lowest sequence number is the checkpoint, and everything from that record on comes again;
-- an identifier that is empty, null, misspelt or none of the batch's: the whole batch failed;
-- without ReportBatchItemFailures the answer is not looked at, and the batch is done;
-- an error or a time-out of the function: the whole batch failed.
+- failures: the lowest sequence number is the checkpoint, and all records from that one on are delivered again;
+- an identifier that is empty, null, misspelt or not of the batch: the whole batch failed;
+- without ReportBatchItemFailures the response is ignored, and the batch is done;
+- an error or a timeout of the function: the whole batch failed.
 
-A batch that failed as a whole is halved first, if so set, which does not use up a retry. Records that are too old, or
-tried too often, go to the on-failure destination.
+A batch that failed as a whole is halved first, if bisecting is on, which does not use up a retry. Records that are too
+old, or were retried too often, go to the on-failure destination.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +20,16 @@ from tests.support.driven.invocations import Clock, LambdaEvent, event
 
 FOR_EVER = -1
 BETWEEN_TRIES = 1.0
-"""Seconds. AWS backs off by rules of its own."""
+"""Seconds. AWS does not document its backoff."""
 
 
 class FunctionFailed(Exception):
-    """The function raised an error, or was ended at its time-out."""
+    """The function raised an error or timed out."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Named after AWS's. Ages are seconds since a record's arrival."""
+    """The settings of a mapping, named as in AWS. Ages are seconds since a record's arrival."""
 
     batch_size: int = 100
     report_batch_item_failures: bool = True
@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass
 class Mapping:
-    """`done` are the records that it has behind it, `discarded` is what the on-failure destination was given."""
+    """`done`: the settled records. `discarded`: the records sent to the on-failure destination."""
 
     invoke: Callable[[LambdaEvent], object]
     clock: Clock
@@ -54,15 +54,15 @@ class Mapping:
     done: list[Record] = field(default_factory=list)
     discarded: list[Record] = field(default_factory=list)
     batches: list[Sequence[Record]] = field(default_factory=list)
-    """Everything the function was invoked with."""
+    """The records of every invocation."""
 
     def drain(self, shard: Sequence[Record]) -> None:
-        """Until nothing is left of the shard."""
+        """Delivers all records of the shard."""
         for _ in self.steps(shard):
             pass
 
     def steps(self, shard: Sequence[Record]) -> Iterator[None]:
-        """The same, with a pause after each invocation."""
+        """Like `drain`, pausing after each invocation."""
         size = self.settings.batch_size
         for start in range(0, len(shard), size):
             yield from self._deliver(Batch(shard[start : start + size]))
@@ -76,7 +76,7 @@ class Mapping:
                 yield
 
     def _young(self, batch: Batch) -> Batch:
-        """The batch without the records that are too old, which are discarded."""
+        """Discards the records that are too old and returns the rest of the batch."""
         if self.settings.maximum_record_age == FOR_EVER:
             return batch
         oldest = self.clock() - self.settings.maximum_record_age
@@ -84,7 +84,7 @@ class Mapping:
         return Batch([record for record in batch.records if record.arrived_at / 1000 >= oldest], batch.tries)
 
     def _try(self, batch: Batch) -> list[Batch]:
-        """What of the batch has to come again, in order."""
+        """Invokes the function once and returns the batches to deliver again, in order."""
         settled = self._settled(batch.records)
         self.done += batch.records[: settled or 0]
         left = batch.records[settled or 0 :]
@@ -100,7 +100,7 @@ class Mapping:
         return [Batch(left, batch.tries + 1)]
 
     def _settled(self, records: Sequence[Record]) -> int | None:
-        """How many records, from the first on, an invocation settles; None when the whole batch failed."""
+        """How many records, from the first on, an invocation settles; None if the whole batch failed."""
         self.batches.append(records)
         try:
             answer = self.invoke(event(records))
@@ -112,7 +112,7 @@ class Mapping:
 
 
 def checkpoint(answer: Any, sequences: Sequence[str]) -> int | None:
-    """How many records the function's answer says are settled, from the first on; None when the whole batch failed."""
+    """How many records, from the first on, are settled according to the response; None if the whole batch failed."""
     failures = (answer or {}).get("batchItemFailures") or []
     identifiers = [failure.get("itemIdentifier") for failure in failures]
     if not identifiers:

@@ -1,6 +1,6 @@
-"""MiniStack that does not say when records arrived. What it says instead depends on the partition key's last digit.
+"""MiniStack without valid arrival times. What it returns instead depends on the last digit of the partition key.
 
-To be run by MiniStack's own Python.
+Run it with MiniStack's Python.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What was asked of AWS, in IAM's terms, and what a role's policies say to it."""
+"""Recorded AWS requests as IAM actions, and whether a role's policies allow them."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from tests.support.emulators.aws import REGION
 from tests.support.emulators.cloudformation import statements
 
 ACCOUNT = "000000000000"
-"""MiniStack's."""
+"""The account number of MiniStack."""
 STATEMENT = re.compile(r'(INSERT INTO|UPDATE|SELECT .* FROM|DELETE FROM) "([^"]+)"', re.IGNORECASE)
 PARTIQL = {"insert": "Insert", "update": "Update", "select": "Select", "delete": "Delete"}
-KNOWN_BY_ITERATOR = "told by the iterator"
-"""A shard iterator says to Kinesis alone which stream it is of: one that could be asked for before."""
+KNOWN_BY_ITERATOR = "known by the iterator"
+"""The stream of a shard iterator, which only Kinesis can read. Getting the iterator was a call for that stream."""
 OBJECTS = {"PUT": "PutObject", "GET": "GetObject", "DELETE": "DeleteObject", "HEAD": "GetObject"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that was asked for. `context`: IAM's condition keys that the request brings along."""
+    """One call of an action on a resource. `context`: the IAM condition keys of the request."""
 
     action: str
     resource: str
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Grant:
-    """One action on one kind of resource. `conditions`: condition keys and patterns of their values."""
+    """Permission for one action on matching resources. `conditions`: condition keys and patterns of their values."""
 
     action: str
     resource: str
@@ -48,7 +48,7 @@ class Grant:
 
 
 def grants(policies: list[dict[str, Any]]) -> Iterator[Grant]:
-    """All that inline policies allow, one by one."""
+    """Every permission of inline policies."""
     for statement in statements(policies):
         operators = statement.get("Condition", {})
         assert operators.keys() <= {"StringEquals", "StringLike"}, operators
@@ -57,13 +57,13 @@ def grants(policies: list[dict[str, Any]]) -> Iterator[Grant]:
             yield from (Grant(action, resource, conditions) for resource in statement["Resource"])
 
 
-def not_permitted(asked: set[Call], granted: set[Grant]) -> list[Call]:
-    """What was asked for and is not allowed."""
-    return [call for call in asked if not any(grant.allows(call) for grant in granted)]
+def not_permitted(called: set[Call], granted: set[Grant]) -> list[Call]:
+    """The calls that no grant allows."""
+    return [call for call in called if not any(grant.allows(call) for grant in granted)]
 
 
 def calls(record: Path, key: str) -> set[Call]:
-    """What was asked for with that access key, as tests/support/emulators/recording_ministack.py wrote it down."""
+    """The calls made with the access key, as recorded by tests/support/emulators/recording_ministack.py."""
     lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     return {call for line in lines if line["key"] == key for call in _calls(line)}
 
@@ -76,23 +76,23 @@ def _calls(line: Mapping[str, str]) -> Iterator[Call]:
         "monitoring": _cloudwatch,
     }
     read = readers.get(line["service"])
-    assert read, f"a service that nobody should need: {line}"
+    assert read, f"call of an unexpected service: {line}"
     return read(line)
 
 
 def _dynamodb(line: Mapping[str, str]) -> Iterator[Call]:
-    operation, asked = line["target"].rpartition(".")[2], json.loads(line["body"])
+    operation, body = line["target"].rpartition(".")[2], json.loads(line["body"])
     if operation == "BatchExecuteStatement":
-        for statement in asked["Statements"]:
+        for statement in body["Statements"]:
             match = STATEMENT.match(statement["Statement"])
             assert match, statement
             kind = PARTIQL[match[1].split()[0].lower()]
             yield Call(f"dynamodb:PartiQL{kind}", _table(match[2]))
     elif operation == "BatchGetItem":
-        yield from (Call("dynamodb:BatchGetItem", _table(name)) for name in asked["RequestItems"])
+        yield from (Call("dynamodb:BatchGetItem", _table(name)) for name in body["RequestItems"])
     else:
-        index = f"/index/{asked['IndexName']}" if "IndexName" in asked else ""
-        yield Call(f"dynamodb:{operation}", _table(asked["TableName"]) + index)
+        index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
+        yield Call(f"dynamodb:{operation}", _table(body["TableName"]) + index)
 
 
 def _table(name: str) -> str:
@@ -100,13 +100,13 @@ def _table(name: str) -> str:
 
 
 def _kinesis(line: Mapping[str, str]) -> Iterator[Call]:
-    operation, asked = line["target"].rpartition(".")[2], json.loads(line["body"])
-    if "ShardIterator" in asked:
+    operation, body = line["target"].rpartition(".")[2], json.loads(line["body"])
+    if "ShardIterator" in body:
         yield Call(f"kinesis:{operation}", KNOWN_BY_ITERATOR)
         return
-    stream = asked.get("StreamARN") or f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{asked.get('StreamName')}"
-    named = f"{stream}/consumer/{asked.get('ConsumerName')}" if operation == "DescribeStreamConsumer" else stream
-    yield Call(f"kinesis:{operation}", asked.get("ConsumerARN", named))
+    stream = body.get("StreamARN") or f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{body.get('StreamName')}"
+    named = f"{stream}/consumer/{body.get('ConsumerName')}" if operation == "DescribeStreamConsumer" else stream
+    yield Call(f"kinesis:{operation}", body.get("ConsumerARN", named))
 
 
 def _s3(line: Mapping[str, str]) -> Iterator[Call]:
@@ -120,6 +120,6 @@ def _s3(line: Mapping[str, str]) -> Iterator[Call]:
 
 
 def _cloudwatch(line: Mapping[str, str]) -> Iterator[Call]:
-    asked = parse_qs(line["body"])
-    operation = asked["Action"][0]
-    yield Call(f"cloudwatch:{operation}", "*", (("cloudwatch:namespace", asked.get("Namespace", [""])[0]),))
+    body = parse_qs(line["body"])
+    operation = body["Action"][0]
+    yield Call(f"cloudwatch:{operation}", "*", (("cloudwatch:namespace", body.get("Namespace", [""])[0]),))

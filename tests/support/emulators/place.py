@@ -1,15 +1,15 @@
-"""Where the suites find AWS: in emulators that they start, or where the environment says. Safe unless told otherwise.
+"""Where the suites find AWS: in emulators that they start, or where the environment says. Safe by default.
 
-CONSUMER_TEST_AWS says what there is:
+CONSUMER_TEST_AWS selects it:
 
-    ministack      (unless set) MiniStack for everything
+    ministack      (default) MiniStack for everything
     kinesis-mock   kinesis-mock for the streams, DynamoDB Local for the tables
     localstack     LocalStack for the streams, DynamoDB Local for the tables
-    account        AWS itself, by the caller's credentials, in the account that CONSUMER_TEST_ACCOUNT names
+    account        AWS itself, with the caller's credentials, in the account that CONSUMER_TEST_ACCOUNT names
 
-When it is unset, AWS_* is not heeded at all. With an emulator's name, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_KINESIS and
-AWS_ENDPOINT_URL_DYNAMODB name one that runs already, what they do not name is started, and credentials are made up all
-the same: no emulator's name ever leads to an account.
+If it is not set, all AWS_* variables are ignored. With an emulator's name, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_KINESIS
+and AWS_ENDPOINT_URL_DYNAMODB may name one that is already running; the others are started. Credentials are then always
+fictitious, so an emulator's name never leads to an account.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,12 +41,12 @@ OF_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws")
 
 
 class PlaceError(Exception):
-    """The environment asks for something that is not clear, or not safe."""
+    """The variables are contradictory, or not safe."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """`named`: the caller's addresses, as variables. `account`: its number, when it is AWS itself."""
+    """`named`: endpoint variables set by the caller. `account`: the account number for AWS itself, else None."""
 
     kind: str = "ministack"
     named: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Place:
 
 
 def chosen(environ: Mapping[str, str]) -> Place:
-    """What the environment asks for. Raises PlaceError."""
+    """The place that the environment selects. Raises PlaceError."""
     kind = environ.get(VARIABLE, "")
     if not kind:
         return Place()
@@ -67,16 +67,14 @@ def chosen(environ: Mapping[str, str]) -> Place:
         raise PlaceError(f"{', '.join(strange)}: the suites know {ALL}, {KINESIS} and {DYNAMODB}")
     for name, value in named.items():
         if (urlsplit(value).hostname or "").endswith(OF_AWS):
-            raise PlaceError(f"{name} is AWS itself: an emulator is asked for ({VARIABLE}={kind})")
+            raise PlaceError(f"{name} is an endpoint of AWS, but {VARIABLE}={kind} selects an emulator")
     return Place(kind, named)
 
 
 def _account(environ: Mapping[str, str], named: Mapping[str, str]) -> Place:
     number = environ.get(ACCOUNT, "")
     if not (number.isdecimal() and len(number) == 12):
-        raise PlaceError(
-            f"{VARIABLE}=account makes, fills and removes streams and tables: say whose, {ACCOUNT}=<number>"
-        )
+        raise PlaceError(f"{VARIABLE}=account creates, fills and deletes streams and tables: set {ACCOUNT}=<number>")
     if named:
         raise PlaceError(f"{VARIABLE}=account: unset {', '.join(sorted(named))}")
     return Place("account", account=number)
@@ -84,7 +82,7 @@ def _account(environ: Mapping[str, str], named: Mapping[str, str]) -> Place:
 
 @contextmanager
 def opened(place: Place) -> Iterator[Mapping[str, str]]:
-    """Where AWS is, as variables for the service; what nobody named runs inside the block."""
+    """Yields the endpoint variables for the service. Emulators that are not named run during the block."""
     with ExitStack() as stack:
         yield {**_started(place, stack), **place.named}
 
@@ -104,7 +102,7 @@ def _started(place: Place, stack: ExitStack) -> dict[str, str]:
 
 
 def identity(place: Place) -> dict[str, str]:
-    """The variables by which the service has credentials and a region. Raises PlaceError for another account."""
+    """The variables with credentials and region for the service. Raises PlaceError for another account."""
     if place.kind != "account":
         return dict(MADE_UP)
     session = boto3.session.Session()
@@ -112,7 +110,7 @@ def identity(place: Place) -> dict[str, str]:
     if found is None or not session.region_name:
         raise PlaceError("no credentials, or no region: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and AWS_REGION")
     if (number := session.client("sts").get_caller_identity()["Account"]) != place.account:
-        raise PlaceError(f"these credentials are of account {number}, not of {place.account} ({ACCOUNT})")
+        raise PlaceError(f"the credentials are for account {number}, not for {place.account} ({ACCOUNT})")
     frozen = found.get_frozen_credentials()
     variables = {
         "AWS_ACCESS_KEY_ID": frozen.access_key,

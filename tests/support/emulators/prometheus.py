@@ -1,4 +1,4 @@
-"""The real Prometheus, with the configuration and the rules that ship, looking at one worker."""
+"""The real Prometheus with the shipped configuration and rules, scraping one worker."""
 
 import json
 import shutil
@@ -28,12 +28,12 @@ def tool(name: str) -> str:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Its HTTP API."""
+    """The HTTP API of Prometheus."""
 
     port: int
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The answer's `data`. Raises OSError with what it complains of."""
+        """The `data` of a response. Raises OSError with the error that Prometheus reports."""
         url = f"http://{LOOPBACK}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
@@ -42,17 +42,17 @@ class Prometheus:
             raise OSError(error.read().decode()) from error
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that the expression is now, each with `metric` and `value`."""
+        """The series that the expression evaluates to now, each with `metric` and `value`."""
         result: list[dict[str, Any]] = self.get("query", query=expression)["result"]
         return result
 
     def value(self, expression: str) -> float | None:
-        """The one figure that the expression is now, None while there is none."""
+        """The value of the first series of the expression now; None if there is none."""
         found = self.query(expression)
         return float(found[0]["value"][1]) if found else None
 
     def names(self) -> set[str]:
-        """Of all series it has."""
+        """The names of all series."""
         return set(self.get("label/__name__/values"))
 
     def rules(self) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(worker: str, directory: Path) -> Iterator[Prometheus]:
-    """One that scrapes `worker`, HOST:PORT, and evaluates the rules every second. `directory`: its own, empty."""
+    """Scrapes `worker`, HOST:PORT, and evaluates the rules every second. `directory`: an empty directory."""
     shutil.copy(SHIPPED / "alerts.yaml", directory)
     shipped = (SHIPPED / "prometheus.yaml").read_text(encoding="utf-8")
     assert TARGET in shipped

@@ -1,10 +1,10 @@
-"""MiniStack that writes down every request: run by MiniStack's own Python, with the file's name as argument.
+"""MiniStack that records every request. Run it with MiniStack's Python and the name of the record as argument.
 
-A layer of ASGI, so it sees requests whatever they came by: the JVM speaks HTTP/2 to Kinesis, HTTP/1.1 to the rest.
-A line a request: {"key": access key, "service", "target": x-amz-target, "method", "path", "query", "body"}.
+It is ASGI middleware, so it records HTTP/2, which the JVM uses for Kinesis, as well as HTTP/1.1.
+One line per request: {"key": access key, "service", "target": x-amz-target, "method", "path", "query", "body"}.
 
-It also mends a gap that AWS has not: MiniStack's CloudFormation makes indexes without a status, so KCL and `consumer
-provision` would take them for missing and make their own.
+It also fixes a gap of MiniStack: its CloudFormation creates indexes without a status, so KCL and `consumer provision`
+would take them for missing and create their own.
 """
 
 import gzip
@@ -26,7 +26,7 @@ INDEX_ACTIVE = {"IndexStatus": "ACTIVE"}
 
 
 def recorder(inner: Application, out: TextIO) -> Application:
-    """The application, and what it is asked."""
+    """Wraps the application and records its requests."""
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,7 +68,7 @@ def _line(scope: Message, body: bytes) -> dict[str, str]:
     }
 
 
-def mend_indexes() -> None:
+def fix_indexes() -> None:
     provisioners: Any = importlib.import_module("ministack.services.cloudformation.provisioners")
     table: Any = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
     make = table["create"]
@@ -81,11 +81,11 @@ def mend_indexes() -> None:
 
 
 def main() -> None:
-    # what a function is told of where AWS is
+    # the endpoint that MiniStack passes to Lambda functions
     os.environ["AWS_ENDPOINT_URL"] = f"http://{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"
     server: Any = importlib.import_module("ministack.app")
     with open(sys.argv.pop(1), "a", encoding="utf-8") as out:  # noqa: PTH123 - MiniStack reads the rest of argv
-        mend_indexes()
+        fix_indexes()
         server.app = recorder(server.app, out)
         server.main()
 

@@ -1,9 +1,9 @@
-"""Lambda's side of a container: the Runtime API (four routes), and the runtime interface client that asks it.
+"""Lambda's side of a container: the Runtime API (four routes), and the runtime interface client that calls it.
 
     with lambda_runtime(task, environment, directory) as function:
         answer = function.invoke(event)
 
-The container sees the standard library, the runtime interface client and what was unpacked, and nothing else.
+The container can import only the standard library, the runtime interface client and the unpacked archive.
 """
 
 import importlib.metadata
@@ -34,8 +34,8 @@ ARN = "arn:aws:lambda:us-east-1:000000000000:function:limits"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An invocation that waits for the container to ask for it; from then on, its time runs: `timeout` seconds."""
+class Request:
+    """An invocation that the container has yet to fetch. Its timeout, in seconds, starts when it is fetched."""
 
     request_id: str
     event: object
@@ -44,8 +44,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the container posted: to `route`, which is `response`, `error` or `init/error`."""
+class Posted:
+    """What the container posted. `route`: `response`, `error` or `init/error`."""
 
     route: str
     body: Any
@@ -53,7 +53,7 @@ class Told:
 
     @property
     def answer(self) -> Any:
-        """Raises FunctionFailed when it is not an answer."""
+        """The function's response. Raises FunctionFailed if it posted an error."""
         if self.route != "response":
             raise FunctionFailed(json.dumps(self.body))
         return self.body
@@ -61,25 +61,25 @@ class Told:
 
 @dataclass
 class RuntimeApi:
-    """What the routes share: invocations on their way in, answers on their way out."""
+    """The state of the routes: `requests` for the container, and what it has `posted`."""
 
-    asked: "queue.Queue[Asked | None]" = field(default_factory=queue.Queue)
-    told: "queue.Queue[Told]" = field(default_factory=queue.Queue)
+    requests: "queue.Queue[Request | None]" = field(default_factory=queue.Queue)
+    posted: "queue.Queue[Posted]" = field(default_factory=queue.Queue)
 
     def renew(self) -> None:
-        """For a new container: whoever still waits for an invocation is one of the old."""
-        self.asked.put(None)
-        self.asked, self.told = queue.Queue(), queue.Queue()
+        """Resets for a new container and dismisses an old one that still waits for an invocation."""
+        self.requests.put(None)
+        self.requests, self.posted = queue.Queue(), queue.Queue()
 
     @contextmanager
     def served(self) -> Iterator[str]:
-        """The routes, answered inside the block, and their address."""
+        """Serves the routes during the block and yields their address."""
         server = self.server()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"{LOOPBACK}:{server.server_address[1]}"
         finally:
-            self.asked.put(None)
+            self.requests.put(None)
             server.shutdown()
             server.server_close()
 
@@ -90,23 +90,23 @@ class RuntimeApi:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                asked = api.asked.get() if self.path == f"{VERSION}/invocation/next" else None
-                if asked is None:
+                request = api.requests.get() if self.path == f"{VERSION}/invocation/next" else None
+                if request is None:
                     self._send(HTTPStatus.NOT_FOUND, {})
                     return
                 headers = {
-                    "Lambda-Runtime-Aws-Request-Id": asked.request_id,
-                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + asked.timeout) * 1000)),
+                    "Lambda-Runtime-Aws-Request-Id": request.request_id,
+                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + request.timeout) * 1000)),
                     "Lambda-Runtime-Invoked-Function-Arn": ARN,
                     "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",
                 }
-                self._send(HTTPStatus.OK, asked.event, headers)
-                asked.delivered.set()
+                self._send(HTTPStatus.OK, request.event, headers)
+                request.delivered.set()
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 route, request_id = _route(self.path)
-                api.told.put(Told(route, body, request_id))
+                api.posted.put(Posted(route, body, request_id))
                 self._send(HTTPStatus.ACCEPTED, {"status": "OK"})
 
             def _send(self, status: HTTPStatus, body: object, headers: Mapping[str, str] | None = None) -> None:
@@ -115,12 +115,12 @@ class RuntimeApi:
                 named = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})}
                 for name, value in named.items():
                     self.send_header(name, value)
-                with suppress(ConnectionError):  # the container may be gone by now
+                with suppress(ConnectionError):  # the container may have exited
                     self.end_headers()
                     self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
-                """Not on the tests' screen."""
+                """Logs nothing."""
 
         server = ThreadingHTTPServer((LOOPBACK, 0), Routes)
         server.daemon_threads = True
@@ -128,14 +128,14 @@ class RuntimeApi:
 
 
 def _route(path: str) -> tuple[str, str]:
-    """What was posted, and for which invocation."""
+    """The route of a POST, and the id of its invocation."""
     parts = path.removeprefix(f"{VERSION}/").split("/")
     return ("init/error", "") if parts[0] == "init" else (parts[2], parts[1])
 
 
 @dataclass
 class Container:
-    """A function's execution environment. As in Lambda, it has one invocation at a time and dies at a time-out."""
+    """A function's execution environment. As in Lambda, it has one invocation at a time and is killed at a timeout."""
 
     api: RuntimeApi
     command: list[str]
@@ -145,28 +145,32 @@ class Container:
     process: "subprocess.Popen[bytes] | None" = None
     starts: int = 0
 
-    def ask(self, event: object, timeout: float = 60.0) -> Told:
-        """What the container makes of an event. Raises FunctionFailed at the time-out."""
+    def ask(self, event: object, timeout: float = 60.0) -> Posted:
+        """Invokes the function and returns what it posts. Raises FunctionFailed at the timeout."""
         if self.process is None:
             self._start()
-        request = Asked(str(uuid.uuid4()), event, timeout)
-        self.api.asked.put(request)
-        until(lambda: request.delivered.is_set() or not self.api.told.empty(), "the container to ask", every=0.01)
+        request = Request(str(uuid.uuid4()), event, timeout)
+        self.api.requests.put(request)
+        until(
+            lambda: request.delivered.is_set() or not self.api.posted.empty(),
+            "the container to fetch the invocation",
+            every=0.01,
+        )
         try:
-            told = self.api.told.get(timeout=timeout)
+            posted = self.api.posted.get(timeout=timeout)
         except queue.Empty:
             self.stop()
             raise FunctionFailed(f"timed out after {timeout:g} s; {self.log[-2_000:]}") from None
-        assert told.request_id in (request.request_id, "")
-        return told
+        assert posted.request_id in (request.request_id, "")
+        return posted
 
     def invoke(self, event: object, timeout: float = 60.0) -> Any:
-        """The function's answer. Raises FunctionFailed."""
+        """Invokes the function and returns its response. Raises FunctionFailed."""
         return self.ask(event, timeout).answer
 
     @property
     def output(self) -> list[dict[str, Any]]:
-        """The metrics on standard output, a JSON object a line; other lines are the runtime's own."""
+        """The metrics on standard output, one JSON object per line. Other lines come from the runtime."""
         return [json.loads(line) for line in self._text("stdout").splitlines() if line.startswith("{")]
 
     @property
@@ -191,10 +195,10 @@ class Container:
 
 @contextmanager
 def lambda_runtime(task: Path, variables: Mapping[str, str], directory: Path) -> Iterator[Container]:
-    """A container of the function unpacked in `task`, with these variables beside those that Lambda sets."""
+    """A container of the function unpacked in `task`, with these variables and those that Lambda sets."""
     api = RuntimeApi()
     runtime = _interface_client(directory / "runtime")
-    # no site-packages: what is not in the archive is not there
+    # -S: no site-packages, so that only the archive can be imported
     command = [sys.executable, "-S", "-m", "awslambdaric", HANDLER]
     with api.served() as address:
         container = Container(api, command, {**_environment(address, task, runtime), **variables}, task, directory)
@@ -205,11 +209,11 @@ def lambda_runtime(task: Path, variables: Mapping[str, str], directory: Path) ->
 
 
 def _environment(address: str, task: Path, runtime: Path) -> dict[str, str]:
-    """As Lambda sets it; but for the path of modules, which its bootstrap script sets."""
+    """The environment that Lambda sets, and PYTHONPATH, which its bootstrap script sets."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{task}:{runtime}",
-        "PYTHONDONTWRITEBYTECODE": "1",  # its disk cannot be written to
+        "PYTHONDONTWRITEBYTECODE": "1",  # the disk is read-only
         "LAMBDA_TASK_ROOT": str(task),
         "LAMBDA_RUNTIME_DIR": str(runtime),
         **lambda_variables(address),
@@ -217,7 +221,7 @@ def _environment(address: str, task: Path, runtime: Path) -> dict[str, str]:
 
 
 def lambda_variables(address: str) -> dict[str, str]:
-    """What Lambda tells any function, in an archive or an image; `address` is the Runtime API's."""
+    """The variables that Lambda sets for archives and images. `address`: that of the Runtime API."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {
         "LANG": "en_US.UTF-8",
@@ -240,7 +244,7 @@ def lambda_variables(address: str) -> dict[str, str]:
 
 
 def _interface_client(into: Path) -> Path:
-    """The runtime interface client and what it needs, alone in a folder."""
+    """A folder with only the runtime interface client and its dependencies."""
     into.mkdir()
     for name in CLIENT:
         files = importlib.metadata.files(name) or []

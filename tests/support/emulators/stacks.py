@@ -1,4 +1,4 @@
-"""MiniStack with the templates deployed in it, every request written down."""
+"""MiniStack with the deployed templates; every request is recorded."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from tests.support.emulators.permissions import Call, Grant, calls, grants
 
 RECORDING = Path(__file__).with_name("recording_ministack.py")
 UNSUPPORTED = "AWS::ApplicationAutoScaling::"
-"""What MiniStack's CloudFormation does not know of our templates, and refuses a whole template for."""
+"""The resource types that MiniStack's CloudFormation does not support. It rejects a whole template for them."""
 OPERATOR = "arn:aws:iam::000000000000:root"
 NETWORK: Mapping[str, str] = {
     "ImageDigest": f"sha256:{'0' * 64}",
@@ -28,7 +28,7 @@ NETWORK: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Account:
-    """The emulator, and what was asked of it so far."""
+    """The emulator, and the record of its requests."""
 
     aws: Emulator
     record: Path
@@ -38,7 +38,7 @@ class Account:
         return made
 
     def create(self, stack: str, body: str, **parameters: str) -> dict[str, str]:
-        """Makes a stack, and returns its outputs."""
+        """Creates a stack and returns its outputs."""
         client = self.client("cloudformation")
         given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         client.create_stack(StackName=stack, TemplateBody=body, Parameters=given, Capabilities=["CAPABILITY_IAM"])
@@ -52,7 +52,7 @@ class Account:
         return {each["OutputKey"]: each["OutputValue"] for each in described().get("Outputs", [])}
 
     def data(self, name: str) -> dict[str, str]:
-        """The stack of data.yaml, with everything in it called after `name`; two shards."""
+        """Creates the stack of data.yaml with two shards; all resources are named after `name`."""
         return self.create(
             name,
             (FOLDER / "data.yaml").read_text(encoding="utf-8"),
@@ -64,12 +64,12 @@ class Account:
         )
 
     def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
-        """The stack of fargate.yaml, without the scaling, which MiniStack has not."""
+        """Creates the stack of fargate.yaml without scaling, which MiniStack does not support."""
         body = json.dumps(without_scaling(template("fargate.yaml")))
         return self.create(name, body, DataStack=data, **NETWORK, **parameters)
 
     def task_variables(self, stack: str, directory: Path) -> dict[str, str]:
-        """What the task is given by its definition; endpoints and the like, as befits this machine, are added."""
+        """The environment of the task definition, with endpoints and addresses of this machine."""
         found = self.client("ecs").describe_task_definition(taskDefinition=stack)
         (container,) = found["taskDefinition"]["containerDefinitions"]
         return {
@@ -79,7 +79,7 @@ class Account:
         }
 
     def grants(self, role_arn: str) -> set[Grant]:
-        """All that the role's policies allow, as they are in the account."""
+        """Everything that the role's policies in the account allow."""
         client, role = self.client("iam"), role_arn.rpartition("/")[2]
         names = client.list_role_policies(RoleName=role)["PolicyNames"]
         policies = [client.get_role_policy(RoleName=role, PolicyName=name) for name in names]
@@ -90,7 +90,7 @@ class Account:
 
 
 def without_scaling(fargate: dict[str, Any]) -> dict[str, Any]:
-    """The template without what MiniStack does not know, and without the alarm that is for nothing else."""
+    """The template without unsupported resources, and without the alarm that only they use."""
     resources = fargate["Resources"]
     gone = {name for name, each in resources.items() if each["Type"].startswith(UNSUPPORTED)}
     gone.add("ScaleOnIteratorAgeAlarm")

@@ -1,4 +1,4 @@
-"""MiniStack that refuses sequence numbers of another stream, as Kinesis does. To be run by MiniStack's own Python."""
+"""MiniStack that refuses sequence numbers of another stream, as Kinesis does. Run it with MiniStack's Python."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def get_shard_iterator(request: dict[str, Any]) -> Any:
 
 
 def numbers_of(stream: str, shard: str | None) -> set[str]:
-    """Nothing is trimmed here: every number that was ever given is kept."""
+    """All sequence numbers of the shard. MiniStack trims no records here."""
     shards = kinesis._streams.get(stream, {}).get("shards", {})
     return {record["SequenceNumber"] for record in shards.get(shard, {}).get("records", ())}
 

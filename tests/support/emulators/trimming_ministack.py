@@ -1,11 +1,11 @@
-"""MiniStack whose shard iterators expire soon, and whose records are trimmed when they are told to be.
+"""MiniStack whose shard iterators expire soon and whose records are trimmed on request.
 
-To be run by MiniStack's own Python. The environment says:
+Run it with MiniStack's Python and these environment variables:
 
-TEST_ITERATOR_SECONDS   how long a shard iterator is good for
-TEST_TRIMMED_UNTIL      a file; records that arrived before the Unix time in it are gone
+TEST_ITERATOR_SECONDS   how long a shard iterator is valid
+TEST_TRIMMED_UNTIL      a file with a Unix time; records that arrived earlier are trimmed
 
-An iterator of MiniStack is an index into what is kept: nobody may be reading while records are trimmed.
+In MiniStack an iterator is an index into the kept records, so nothing may read while records are trimmed.
 """
 
 import os
@@ -17,7 +17,7 @@ from ministack.app import main  # type: ignore[import-not-found]
 from ministack.services import kinesis  # type: ignore[import-not-found]
 
 EXPIRED = "ExpiredIteratorException"
-"""Stands in the log as often as it was answered."""
+"""Logged each time it is returned."""
 
 
 def trim(stream: dict[str, Any]) -> None:

@@ -1,15 +1,15 @@
-"""The corpus of input: every row of the contract's table of outcomes, and more, as the bytes of records.
+"""The corpus of inputs: records as bytes, at least one for every row of the contract's table of outcomes.
 
-    python -m tests.support.generators.corpus          # writes tests/corpus anew
+    python -m tests.support.generators.corpus          # rewrites tests/corpus
 
-Each record stands by itself, with a user of its own, so that they can be mixed with anything; where what is stored
-matters, `after` names the record that has to come first. index.json has a line for each file:
+Each record has its own user, so that records can be mixed freely. Where stored state matters, `after` names the record
+that must come first. index.json has one line per file:
 
 file      below tests/corpus
-form      bytes: a record's data. member: a JSON object with the data as the daemon or Lambda hands it over, in base64
-after     the file that is applied first, or null
-expected  for each user record inside: outcome, reason code, field that the detail names, kinds of warning
-why       a line
+form      bytes: a record's data. member: a JSON object with the data in base64, as the daemon or Lambda delivers it
+after     the file to apply first, or null
+expected  for each user record: outcome, reason code, field that the detail names, kinds of warning
+why       one line
 """
 
 import json
@@ -57,7 +57,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """What becomes of one user record."""
+    """The expected outcome of one user record."""
 
     outcome: Outcome
     reason: Reason | None = None
@@ -78,23 +78,23 @@ class Entry:
 
     @property
     def data(self) -> object:
-        """What stands in the data of the daemon's message or of Lambda's record: bytes are to be put in base64."""
+        """The data of the daemon's message or of Lambda's record. Bytes are yet to be encoded in base64."""
         return self.content if self.form is Form.BYTES else json.loads(self.content).get("data")
 
     def record(self, number: int = 1) -> Record:
-        """The record of the stream with that number."""
+        """The record of the stream with this number."""
         if isinstance(self.data, bytes):
             return record(self.data, number)
         return Record.from_base64(position(number), self.data, START)
 
     @property
     def parts(self) -> list[tuple[bytes, Expected]]:
-        """The user records inside, as they are kept when they are set aside."""
+        """The user records, as they are stored in the quarantine."""
         return [(part.data, each) for part, each in zip(deaggregate(self.record()), self.expected, strict=True)]
 
     @property
     def events(self) -> list[Event]:
-        """The sound events inside that are ours."""
+        """The valid limit events of the record."""
         kept = [data for data, each in self.parts if each.outcome in KEPT]
         return [json.loads(data.decode("utf-8-sig")) for data in kept]
 
@@ -115,13 +115,13 @@ class Entry:
 
 
 def load(directory: Path = HERE) -> list[Entry]:
-    """The corpus as it lies there."""
+    """Reads the corpus from its files."""
     lines = json.loads((directory / INDEX).read_text())
     return [Entry.from_json(line, (directory / line["file"]).read_bytes()) for line in lines]
 
 
 def write(directory: Path = HERE) -> None:
-    """Writes it anew, and nothing but it."""
+    """Replaces the files of the corpus."""
     shutil.rmtree(directory, ignore_errors=True)
     made = list(entries())
     for entry in made:
@@ -133,7 +133,7 @@ def write(directory: Path = HERE) -> None:
 
 
 def entries() -> Iterator[Entry]:
-    """Every record, each after the one that it needs."""
+    """All records, each after the one that it needs."""
     for group in (
         *(not_base64, not_utf8, not_json, no_objects, too_large),
         *(missing_fields, wrong_values, overflowing, above_the_ceiling, other_identities, far_ahead),
@@ -151,7 +151,7 @@ def entries() -> Iterator[Entry]:
         yield from group()
 
 
-# how a record is told
+# builders of records
 
 
 def quarantined(reason: Reason, field: str | None = None) -> Expected:
@@ -167,7 +167,7 @@ def entry(name: str, why: str, data: object, *expected: Expected, after: Entry |
 
 
 def of(name: str, event: Event) -> Event:
-    """The event, of the user who is called after the record."""
+    """The event with a user named after the record."""
     return with_field(event, ("payload", "userId"), f"u-{name}") | {"aggregateId": f"u-{name}"}
 
 
@@ -201,7 +201,7 @@ def not_base64() -> Iterator[Entry]:
 
 
 def spoilt(group: str, reason: Reason, ways: Mapping[str, tuple[str, Callable[[str], bytes]]]) -> Iterator[Entry]:
-    """A sound CREATED as text, spoilt in each of the ways."""
+    """A valid CREATED as text, made invalid in each of the ways."""
     for name, (why, spoil) in ways.items():
         text = json.dumps(of(f"{group}/{name}", created(5)))
         yield entry(f"{group}/{name}", why, spoil(text), quarantined(reason))
@@ -300,7 +300,7 @@ def too_large() -> Iterator[Entry]:
 
 
 def missing_fields() -> Iterator[Entry]:
-    """Each required field left out, each optional one null."""
+    """Each required field missing, each optional one null."""
     for kind, make in MAKERS.items():
         sound = make(5)
         name = sound["type"]
@@ -319,7 +319,7 @@ def missing_fields() -> Iterator[Entry]:
 
 
 def wrong_values() -> Iterator[Entry]:
-    """Each thing that a kind of field must not hold, in one such field."""
+    """Each value that a kind of field must not hold, in one such field."""
     for what, sound, path, values in (
         ("id", created(5), ("eventId",), spoiled.NO_ID),
         ("user id", created(5), ("aggregateId",), ("", "x" * 129, "\ud800")),
@@ -397,7 +397,7 @@ def above_the_ceiling() -> Iterator[Entry]:
 
 
 def far_ahead() -> Iterator[Entry]:
-    """What is stored decides nothing but the warning."""
+    """The stored state affects only the warning."""
     for kind, make in MAKERS.items():
         drift = [event_types.RESET_DRIFT] if kind == "reset" else []
         for name, why, sequence, warnings in (
@@ -465,7 +465,7 @@ def not_ours() -> Iterator[Entry]:
 
 
 def applied() -> Iterator[Entry]:
-    """The widest that is allowed, and what must be passed over."""
+    """The limits of what is allowed, and what must be ignored."""
     for name, why, event in (
         ("shortest-id", "one character", created(userLimitId="l")),
         ("longest-id", "128 characters", created(userLimitId="\U0001f3b2" * 128)),
@@ -517,7 +517,7 @@ def _doubled(text: str) -> bytes:
 
 
 def seen_before() -> Iterator[Entry]:
-    """Against what is stored: duplicate, stale, and a definition that comes late."""
+    """Compared with the stored state: a duplicate, a stale event, and a late definition."""
     stored = entry("seen/stored", "what is stored", of("seen", progress_changed(5, amount="50")))
     yield stored
     yield entry("seen/again", "the same event", stored.content, Expected(Outcome.DUPLICATE), after=stored)
@@ -531,7 +531,7 @@ def seen_before() -> Iterator[Entry]:
 
 
 def odd_times() -> Iterator[Entry]:
-    """Times in another unit, or of another age."""
+    """Times in another unit, or out of range."""
     for name, event, place in (
         ("created-at-in-seconds", created(1) | {"createdAt": START // 1_000}, "createdAt"),
         ("active-from-before-1970", created(1, activeFrom=-1), "payload.activeFrom"),
@@ -548,7 +548,7 @@ def odd_times() -> Iterator[Entry]:
 
 
 def against_the_time() -> Iterator[Entry]:
-    """Older by number, younger by createdAt than what is stored."""
+    """A lower sequence number, but a later createdAt than the stored state."""
     drift = [event_types.TIME_DRIFT]
     for kind, older, outcome in (
         ("stale", progress_changed(4), Outcome.STALE),

@@ -1,6 +1,6 @@
-"""Events as the platform sends them, ready to be combined or spoiled, and their way into records.
+"""Events as the platform sends them, to be combined or made invalid, and records that carry them.
 
-Payload fields are given as they are called on the wire: created(3, value="1000").
+Payload fields have their names on the wire: created(3, value="1000").
 """
 
 import json
@@ -15,32 +15,32 @@ LIMIT = "l-day"
 BRAND = "000000000000000000000001"
 DAY = 86_400_000
 START = 1_767_225_600_000
-"""Epoch milliseconds; an event happens a second after the one with the sequence number below it."""
+"""Epoch milliseconds. Each event is one second later than the one with the previous sequence number."""
 _LAST = 10**9
 
 
 def created(sequence: int = 1, event_id: str | None = None, **payload: Any) -> Event:
-    """A limit of 1000 a day on deposits."""
+    """A deposit limit of 1000 per day."""
     limit = {"activeFrom": START, "period": "DAY", "status": "ACTIVE", "type": "DEPOSIT", "value": "1000"}
     return _event("USER_LIMIT_CREATED", sequence, event_id, limit | payload)
 
 
 def progress_changed(sequence: int = 2, event_id: str | None = None, **payload: Any) -> Event:
-    """10 used, where nothing was used before."""
+    """A progress of 10, from 0."""
     return _event(
         "USER_LIMIT_PROGRESS_CHANGED", sequence, event_id, {"amount": "10", "previousProgress": "0"} | payload
     )
 
 
 def reset(sequence: int = 3, event_id: str | None = None, **payload: Any) -> Event:
-    """A period in which 10 of 1000 were used."""
+    """The end of a period in which 10 of 1000 were used."""
     period = {"period": "DAY", "type": "DEPOSIT"}
     amounts = {"resetAmount": "10", "resetPercentage": "1.00", "unusedAmount": "990"}
     return _event("USER_LIMIT_RESET", sequence, event_id, period | amounts | payload)
 
 
 def foreign(kind: str, sequence: int = 4) -> Event:
-    """An event of a type that is none of ours, with a payload that would not do for ours."""
+    """An event of a foreign type, with a payload that would be invalid for a limit event."""
     return _event(kind, sequence, None, {}) | {"payload": {"amount": 5, "userLimitId": None}}
 
 
@@ -53,7 +53,7 @@ def position(number: int = 1) -> Position:
 
 
 def record(data: object, number: int = 1) -> Record:
-    """`data` as it is when it is bytes, else as JSON."""
+    """A record with `data`: bytes unchanged, anything else as JSON."""
     return Record(position(number), data if isinstance(data, bytes) else encode(data), START)
 
 

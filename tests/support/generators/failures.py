@@ -1,4 +1,4 @@
-"""What a mapping sends to its failure destination, after the examples in AWS's documentation."""
+"""Messages of a mapping to its failure destination, after the examples in AWS's documentation."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/limits"
 
 
 def notice(records: Sequence[Record], arn: str = ARN) -> dict[str, Any]:
-    """To SQS and SNS: where the records of the batch were."""
+    """The message to SQS and SNS: the position of the batch."""
     first, last = records[0].position, records[-1].position
     return failure(first.shard, first.sequence, last.sequence, len(records), arn)
 
@@ -42,7 +42,7 @@ def failure(shard: str, first: str, last: str, size: int, arn: str = ARN) -> dic
 
 
 def object_of(event: dict[str, Any]) -> dict[str, Any]:
-    """To S3: the event besides, as a string."""
+    """The object in S3, which also has the event as a string."""
     numbers = [entry["kinesis"]["sequenceNumber"] for entry in event["Records"]]
     shard = event["Records"][0]["eventID"].partition(":")[0]
     return failure(shard, numbers[0], numbers[-1], len(numbers)) | {"payload": json.dumps(event)}

@@ -1,4 +1,4 @@
-"""Aggregates as the Kinesis Producer Library packs them, from its published format (aggregation-format.md).
+"""Aggregates of the Kinesis Producer Library, after its published format (aggregation-format.md).
 
 magic (4 bytes) | AggregatedRecord as protobuf | MD5 of the protobuf (16 bytes)
 
@@ -24,7 +24,7 @@ PARTITION_KEY = "u-7Qd2"
 
 
 def aggregate(*user_records: bytes) -> bytes:
-    """The records as one, all under one partition key."""
+    """One aggregate of the records, all with the same partition key."""
     return sealed(message(*user_records))
 
 
@@ -34,7 +34,7 @@ def message(*user_records: bytes) -> bytes:
 
 
 def sealed(body: bytes) -> bytes:
-    """With its magic and the right checksum."""
+    """Adds the magic bytes and a valid checksum."""
     return MAGIC + body + hashlib.md5(body).digest()
 
 
@@ -60,7 +60,7 @@ def tag(field: int, wire_type: int) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth tells that more follow."""
+    """Seven bits per byte, lowest first; the eighth bit says that more bytes follow."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F)

@@ -1,4 +1,4 @@
-"""Rows of the limits table as nobody should have written them: a sound one with one thing wrong, of every kind."""
+"""Invalid rows of the limits table: a valid row with one thing wrong, for every kind of error."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -13,7 +13,7 @@ from tests.support.generators.events import DAY, START, created, progress_change
 from tests.support.simulation.core import Core, readable
 
 Row = dict[str, Any]
-"""Attributes as boto3 serializes and deserializes them, the version among them."""
+"""Attributes as boto3 serializes and deserializes them, including the version."""
 
 ABSENT = object()
 NO_TEXT: Sequence[object] = (ABSENT, None, 5, True, [], {}, b"x")
@@ -53,7 +53,7 @@ REGISTERS: Mapping[str, Mapping[str, Sequence[object]]] = {
 
 @dataclass(frozen=True)
 class Odd:
-    """`place` is what is wrong; of the whole row it is `row`."""
+    """`place`: the invalid attribute; `row` if the row as a whole is invalid."""
 
     name: str
     place: str
@@ -61,7 +61,7 @@ class Odd:
 
 
 def sound(user: str, limit: str) -> Row:
-    """A row with all that a row may have."""
+    """A valid row with every attribute."""
     core = Core()
     ids = {"userId": user, "userLimitId": limit}
     core.deliver(
@@ -80,7 +80,7 @@ def row_of(state: LimitState) -> Row:
 
 
 def odd_rows(user: str, limit: str = "l-odd") -> Iterator[Odd]:
-    """Each in a limit of its own, called after `limit` and a number."""
+    """All invalid rows, each in its own limit, named after `limit` and a number."""
     for number, (name, place, path, value) in enumerate(_wrongs()):
         row = sound(user, f"{limit}-{number:03}")
         _put(row, path, value)
@@ -110,7 +110,7 @@ def _put(row: Row, path: tuple[str, ...], value: object) -> None:
     *outer, name = path
     part: Row = row
     for step in outer:
-        # registers are shared with nothing else
+        # copy: rows share their registers
         part[step] = deepcopy(part[step])
         part = part[step]
     if value is ABSENT:

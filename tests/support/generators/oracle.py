@@ -1,6 +1,6 @@
-"""What the limits must look like: worked out from the events by replaying them in order.
+"""The expected limits, computed by replaying the events in order.
 
-Naive on purpose, and shares nothing with the service: it is written from the event contract alone.
+Deliberately naive. It shares no code with the service and implements only the event contract.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ Key: TypeAlias = tuple[str, str]
 OURS = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
 EXACT = Context(prec=200)
 CEILING = 1_000_000_000
-"""An event with a higher sequence number is none of the limit's, whatever else has come."""
+"""An event with a higher sequence number is always refused."""
 TIMES = ("activeFrom", "activeUntil", "createdAt", "nextResetTime", "lastEventAt")
 AGE = range(946_684_800_000, 4_102_444_800_000)
-"""From 2000 to 2100: any other time is odd."""
+"""From 2000 to 2100; any other time is implausible."""
 
 
 def expected(events: Iterable[Event], now: int) -> dict[Key, View]:
@@ -52,7 +52,7 @@ def _replayed(events: list[Event], now: int) -> View:
 
 
 def _defined(created: list[Event]) -> View:
-    """What the last CREATED says, and what the value was before."""
+    """The definition in the last CREATED, and the previous value."""
     event, payload = created[-1], created[-1]["payload"]
     defined: View = {name: payload[name] for name in ("activeFrom", "status", "period", "type")}
     if "activeUntil" in payload:
@@ -66,14 +66,14 @@ def _defined(created: list[Event]) -> View:
 
 
 def _values(created: list[Event]) -> list[Decimal]:
-    """Every value the limit is known to have had. A previousLimitValue was the value just before its event."""
+    """All known values of the limit in order. A previousLimitValue was the value just before its event."""
     payloads = [event["payload"] for event in created]
-    told = [(payload.get("previousLimitValue"), payload["value"]) for payload in payloads]
-    return [Decimal(value) for pair in told for value in pair if value is not None]
+    pairs = [(payload.get("previousLimitValue"), payload["value"]) for payload in payloads]
+    return [Decimal(value) for pair in pairs for value in pair if value is not None]
 
 
 def _inferred(ordered: list[Event]) -> View:
-    """What the others give away of a limit whose CREATED has not been seen."""
+    """What the other events imply about a limit without a CREATED."""
     inferred: View = {}
     for event in ordered:
         payload = event["payload"]
@@ -98,12 +98,12 @@ def _used(ordered: list[Event], created: list[Event]) -> Decimal:
 
 
 def _next_reset(ordered: list[Event], now: int) -> View:
-    """The nextResetTime told last. It is overdue when it has passed and no RESET came after the event that told it."""
-    telling = [place for place, event in enumerate(ordered) if "nextResetTime" in event["payload"]]
-    if not telling:
+    """The last nextResetTime. It is overdue if it has passed and no RESET came after the event that set it."""
+    setting = [place for place, event in enumerate(ordered) if "nextResetTime" in event["payload"]]
+    if not setting:
         return {"resetOverdue": False}
-    time = ordered[telling[-1]]["payload"]["nextResetTime"]
-    came = any(event["type"] == "USER_LIMIT_RESET" for event in ordered[telling[-1] + 1 :])
+    time = ordered[setting[-1]]["payload"]["nextResetTime"]
+    came = any(event["type"] == "USER_LIMIT_RESET" for event in ordered[setting[-1] + 1 :])
     return {"nextResetTime": time, "resetOverdue": now >= time and not came}
 
 
@@ -115,7 +115,7 @@ def _sum(*amounts: str) -> str:
 
 
 def _plain(number: Decimal) -> str:
-    """Neither exponent, nor zeros at the end of the decimals, nor a minus before zero."""
+    """Without exponent, trailing zeros of the decimals, or a minus before zero."""
     text = f"{EXACT.plus(number):f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")

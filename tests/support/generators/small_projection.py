@@ -1,4 +1,4 @@
-"""A projection of a few lines that is none of limits: the highest reading of each place."""
+"""A small projection that is not about limits: the highest reading of each place."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """`note` is an attribute that may vanish."""
+    """`note`: an optional attribute."""
 
     place: str
     highest: int
@@ -26,7 +26,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Implements engine.projection.Projection. Readings below zero are refused, those over 1000 warned of."""
+    """Implements engine.projection.Projection. Readings below zero are refused; those over 1000 raise a warning."""
 
     key_names: tuple[str, str] = ("region", "place")
 

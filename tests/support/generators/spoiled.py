@@ -1,4 +1,4 @@
-"""What the fields of an event must not hold: by kind of field, and by the field's place."""
+"""Invalid values of event fields, by kind of field and by field."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -6,7 +6,7 @@ from copy import deepcopy
 from tests.support.generators.events import Event, created, progress_changed, reset
 
 ABSENT = object()
-"""Instead of a value: the field is left out."""
+"""A marker instead of a value: the field is left out."""
 
 NO_STRING: Sequence[object] = (None, 5, 1.5, True, [], {})
 NO_ID = (*NO_STRING, "", "x" * 129, "a\x00b", "a\nb", "\t", "a\x7f", "\x9f", "\ud800", "a\udfffb")

@@ -1,4 +1,4 @@
-"""The core with the in-memory parts that ship with it, and worlds in which those parts fail."""
+"""The core with its in-memory stores, and stores that fail on purpose."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ def memory() -> InMemoryRepository[LimitState]:
 
 @dataclass
 class FakeRetryPolicy:
-    """Never waits; gives up at the wait after `most`. `waits` are the parts waited for, and what was wrong."""
+    """Never waits, and gives up after `most` waits. `waits`: the store and the cause of each wait."""
 
     most: int = 1_000
     waits: list[tuple[str, str]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class FakeRetryPolicy:
 
 @dataclass
 class Core:
-    """A processor and what it keeps. `deliver` numbers what it is given as a stream would."""
+    """A processor with its stores. `deliver` assigns sequence numbers, as a stream does."""
 
     repository: Repository[LimitState] = field(default_factory=memory)
     quarantine: QuarantineStore = field(default_factory=InMemoryQuarantine)
@@ -77,37 +77,37 @@ class Core:
         return {state.user_limit_id: view(state, now).to_json() for state in readable(self.repository, user)}
 
     def limit(self, user: str = "u-7Qd2", now: int = START) -> dict[str, Any]:
-        """The one limit of the user."""
+        """The only limit of the user."""
         (only,) = self.limits(user, now).values()
         return only
 
 
 def readable(repository: Repository[S], partition: str) -> list[S]:
-    """All states of the partition; none of its rows is unreadable."""
+    """All states of the partition, which has no unreadable rows."""
     found = repository.partition(partition)
     assert not [each for each in found if isinstance(each, Unreadable)]
     return [each for each in found if not isinstance(each, Unreadable)]
 
 
 def found(repository: Repository[S], key: Key) -> Versioned[S]:
-    """What is stored under the key, which is there and can be read."""
+    """The stored state of the key, which must be readable."""
     stored = repository.load([key])[key]
     assert isinstance(stored, Versioned)
     return stored
 
 
 class Fate(Enum):
-    """What becomes of a write."""
+    """The result of a write."""
 
-    STORED = "as asked"
-    REPLY_LOST = "stored, but nobody hears of it"
+    STORED = "stored"
+    REPLY_LOST = "stored, but the response is lost"
     THROTTLED = "not stored"
 
 
 class FlakyRepository(Generic[S]):
-    """Each write fares as `fate` says, each read fails when `unreadable` says so.
+    """A repository whose writes end as `fate` returns and whose reads fail while `unreadable` returns True.
 
-    `before_save` runs before a save: there, another writer may come first.
+    `before_save` runs before each save, for instance to let another writer go first.
     """
 
     def __init__(
@@ -136,33 +136,33 @@ class FlakyRepository(Generic[S]):
         self.before_save()
         fates = {key: self.fate(key) for key in writes}
         saved = self.kept.save({key: change for key, change in writes.items() if fates[key] is not Fate.THROTTLED})
-        heard = {key for key, fate in fates.items() if fate is Fate.STORED}
+        confirmed = {key for key, fate in fates.items() if fate is Fate.STORED}
         unknown = {key: Unavailable(fate.value) for key, fate in fates.items() if fate is not Fate.STORED}
-        return Saved(_only(heard, saved.stored), _only(heard, saved.conflicts), unknown)
+        return Saved(_only(confirmed, saved.stored), _only(confirmed, saved.conflicts), unknown)
 
     def partition(self, partition: str) -> Sequence[S | Unreadable]:
         return self.kept.partition(partition)
 
 
 class UnreadableRepository(Generic[S]):
-    """A store in which the rows of the `odd` keys cannot be read, however they are met."""
+    """A repository in which the rows of the `odd` keys are unreadable in every operation."""
 
     def __init__(self, kept: Repository[S], odd: Iterable[Key] = ()) -> None:
         self.kept, self.odd = kept, set(odd)
 
     def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
         asked = set(keys)
-        return {**self.kept.load(asked - self.odd), **self._told(asked)}
+        return {**self.kept.load(asked - self.odd), **self._unreadable(asked)}
 
     def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         saved = self.kept.save({key: change for key, change in writes.items() if key not in self.odd})
-        return Saved(saved.stored, {**saved.conflicts, **self._told(writes)}, saved.unknown)
+        return Saved(saved.stored, {**saved.conflicts, **self._unreadable(writes)}, saved.unknown)
 
     def partition(self, partition: str) -> Sequence[S | Unreadable]:
-        return [*self.kept.partition(partition), *self._told(self.odd).values()]
+        return [*self.kept.partition(partition), *self._unreadable(self.odd).values()]
 
-    def _told(self, keys: Iterable[Key]) -> dict[Key, Unreadable]:
-        return {key: Unreadable(key, "row of the table: spoilt") for key in keys if key in self.odd}
+    def _unreadable(self, keys: Iterable[Key]) -> dict[Key, Unreadable]:
+        return {key: Unreadable(key, "row of the table: invalid") for key in keys if key in self.odd}
 
 
 def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
@@ -170,7 +170,7 @@ def _only(keys: set[Key], of: Mapping[Key, T]) -> dict[Key, T]:
 
 
 class FlakyQuarantine(InMemoryQuarantine):
-    """Fails to take anything when `fails` says so."""
+    """A quarantine whose writes fail while `fails` returns True."""
 
     def __init__(self, fails: Callable[[], bool]) -> None:
         super().__init__()
@@ -183,6 +183,6 @@ class FlakyQuarantine(InMemoryQuarantine):
 
 
 def times(number: int) -> Callable[[], bool]:
-    """True so many times, then False."""
+    """Returns True `number` times, then False."""
     left = iter(range(number))
     return lambda: next(left, None) is not None

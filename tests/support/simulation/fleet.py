@@ -1,7 +1,7 @@
 """A KCL application in this process: shards, leases, checkpoints, and the real record processors that hold them.
 
-The daemon, the table and the quarantine are played here, and whatever can go wrong with them goes as `FaultPlan` says.
-What must never happen is watched for all the while: `Fleet.problems` lists it.
+The daemon, the table and the quarantine are simulated, and a `FaultPlan` decides what goes wrong. Invariants are
+checked all the time; `Fleet.problems` lists what was violated.
 """
 
 import base64
@@ -37,7 +37,7 @@ from tests.support.simulation.core import Fate
 STREAM = "limits"
 BEGINNING = "TRIM_HORIZON"
 NOW = 1_800_000_000_000
-"""The time, epoch milliseconds, at which limits are looked at."""
+"""The time, in epoch milliseconds, at which limits are viewed."""
 LIMITS = Limits()
 BUSY = "ThrottlingException"
 UNSURE = "KinesisClientLibDependencyException"
@@ -46,26 +46,26 @@ REGISTERS = ("definition", "progress", "nextReset", "lastReset", "previousValue"
 
 
 class Killed(BaseException):
-    """`kill -9`, at the point where it is raised."""
+    """Simulates `kill -9` at the point where it is raised."""
 
 
 class ProcessExited(BaseException):
-    """The record processor's process has ended."""
+    """The process of the record processor has exited."""
 
 
 class FaultPlan(Protocol):
-    """What becomes of the next request. Any of them may raise Killed, or have somebody else act first."""
+    """Decides the result of the next request. Each method may raise Killed, or let another worker act first."""
 
     def request(self) -> Fate:
-        """Of a request as a whole: a save, a load, a quarantined record, a checkpoint."""
+        """The result of a whole request: a save, a load, a quarantined record, a checkpoint."""
         ...
 
     def write(self) -> Fate:
-        """Of one item of a save."""
+        """The result of one item of a save."""
         ...
 
     def answered(self) -> None:
-        """Called when a request has had its effect, before anybody hears of it."""
+        """Called after a request took effect, before its response arrives."""
         ...
 
 
@@ -77,16 +77,16 @@ class NoFaults:
         return Fate.STORED
 
     def answered(self) -> None:
-        """Goes on."""
+        """Does nothing."""
 
 
 # the stores
 
 
 class WatchedTable(InMemoryRepository[LimitState]):
-    """A table that tells of every register that went back or vanished.
+    """A table that records every register that went back or disappeared.
 
-    writes: all that were asked for; races: those that came after somebody else's; conflicts: those that were refused.
+    writes: all requested; races: those that another writer preceded; conflicts: those that were refused.
     """
 
     def __init__(self) -> None:
@@ -100,17 +100,17 @@ class WatchedTable(InMemoryRepository[LimitState]):
         self.writes += len(writes)
         self.races += sum(before.get(key) != change.expected for key, change in writes.items())
         self.conflicts += len(saved.conflicts)
-        for key, met in before.items():
-            self.violations += went_back(met.state, self.load([key])[key].state)
+        for key, stored in before.items():
+            self.violations += went_back(stored.state, self.load([key])[key].state)
         return saved
 
     def lose_everything(self) -> None:
-        """As when the table is deleted and made again."""
+        """Simulates a table that is deleted and created again."""
         self._kept.clear()
 
 
 class WatchedQuarantine(InMemoryQuarantine):
-    """A quarantine that says at once what is in it."""
+    """A quarantine with an index of its positions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class WatchedQuarantine(InMemoryQuarantine):
 
 
 def went_back(old: LimitState, new: LimitState) -> list[str]:
-    """The registers whose stamp is lower in `new`."""
+    """Describes the registers whose stamp is lower in `new`."""
     if new is old:
         return []
     before, after = LIMITS.dump(old), LIMITS.dump(new)
@@ -135,14 +135,14 @@ def went_back(old: LimitState, new: LimitState) -> list[str]:
 
 
 def stamp(item: Mapping[str, Any], name: str) -> tuple[int, str]:
-    """Sequence number and event id of a register as it is stored; less than any when there is none."""
+    """Sequence number and event id of a stored register; lower than any other if it is absent."""
     register = item.get(name)
     return (register["sequence"], register["eventId"]) if register else (0, "")
 
 
 @dataclass
 class FaultyTable:
-    """Implements engine.repository.Repository: what one worker sees of the table."""
+    """One worker's connection to the table. Implements engine.repository.Repository."""
 
     kept: WatchedTable
     faults: FaultPlan
@@ -159,7 +159,7 @@ class FaultyTable:
         stored: dict[Key, Versioned[LimitState]] = {}
         conflicts: dict[Key, Stored[LimitState] | None] = {}
         unknown: dict[Key, Unavailable] = {}
-        for key in sorted(writes):  # so that a seed's story is the same whatever the order of sets
+        for key in sorted(writes):  # so that a seed gives the same run whatever the order of sets
             fate = self.faults.write()
             saved: Saved[LimitState] = Saved()
             if fate is not Fate.THROTTLED:
@@ -178,7 +178,7 @@ class FaultyTable:
 
 @dataclass
 class FaultyQuarantine:
-    """Implements engine.quarantine.Quarantine: what one worker sees of it. A put may take some and then fail."""
+    """One worker's connection to the quarantine; a put may fail halfway. Implements engine.quarantine.Quarantine."""
 
     kept: InMemoryQuarantine
     faults: FaultPlan
@@ -198,7 +198,7 @@ class FaultyQuarantine:
 
 @dataclass(frozen=True)
 class Put:
-    """A record on a shard, as the daemon delivers it: an aggregate comes whole."""
+    """A record on a shard. The daemon delivers an aggregate as one record."""
 
     position: Position
     samples: Sequence[Sample]
@@ -219,7 +219,7 @@ class Put:
 
 @dataclass
 class Shard:
-    """done: records that lie before the checkpoint; ended: the shard's end is checkpointed."""
+    """done: the number of records before the checkpoint; ended: the shard's end is checkpointed."""
 
     name: str
     parents: Sequence["Shard"] = ()
@@ -231,7 +231,7 @@ class Shard:
 
     @property
     def open_for_reading(self) -> bool:
-        """Its parents are done, it is not."""
+        """Whether its parents have ended and it has not."""
         return not self.ended and all(parent.ended for parent in self.parents)
 
     @property
@@ -241,7 +241,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A record as amazon_kclpy hands it over."""
+    """A record as amazon_kclpy delivers it."""
 
     data: str
     sequence_number: str
@@ -251,7 +251,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Message:
-    """A callback's input: whichever part of it the callback looks at."""
+    """The input of any callback; each callback reads its part."""
 
     checkpointer: "ShardProcessor"
     records: Sequence[Delivered] = ()
@@ -262,9 +262,9 @@ class Message:
 
 
 class ShardProcessor:
-    """One record processor's time with a shard: while it holds the lease, and after, until it has heard of its loss.
+    """One record processor of a shard, from taking the lease until it is notified that the lease is lost.
 
-    It is also the checkpointer that the record processor talks to.
+    It is also the record processor's checkpointer.
     """
 
     def __init__(self, fleet: "Fleet", shard: Shard, faults: FaultPlan, cached: int) -> None:
@@ -298,9 +298,9 @@ class ShardProcessor:
         return self.shard.holder is self
 
     def work(self, size: int) -> None:
-        """The next batch, or, after the last of a closed shard, its end.
+        """Processes the next batch, or, after the last one of a closed shard, its end.
 
-        Before KCL tells of the end it looks whether the lease is still there.
+        KCL checks that it still holds the lease before it reports the end.
         """
         batch = self.shard.puts[self.next : self.next + size]
         if not batch and self.shard.closed:
@@ -320,7 +320,7 @@ class ShardProcessor:
         self.end()
 
     def stop(self) -> None:
-        """As before a deployment: asked to stop, and the lease let go."""
+        """Shuts down and releases the lease, as in a deployment."""
         self.stopping = True
         self._call(self.consumer.shutdown_requested, Message(self))
         self.end()
@@ -331,7 +331,7 @@ class ShardProcessor:
             self.shard.holder = None
 
     def checkpoint(self, sequence: str | None = None, sub_sequence: int = 0) -> None:
-        """As the daemon answers: KCL goes neither back nor past what was delivered. Raises CheckpointError."""
+        """Like the daemon, refuses to go back, or past what was delivered. Raises CheckpointError."""
         place = self._place(sequence, sub_sequence)
         fate = self.faults.request()
         if fate is Fate.THROTTLED:
@@ -348,7 +348,7 @@ class ShardProcessor:
             raise CheckpointError(UNSURE)
 
     def _place(self, sequence: str | None, sub_sequence: int) -> int:
-        """How many records lie before the checkpoint."""
+        """How many records are before the checkpoint."""
         if sequence is None:
             return len(self.shard.puts)
         if (sequence, sub_sequence) == self.begun_after():
@@ -366,18 +366,18 @@ class ShardProcessor:
 
 
 def exit_process(code: int) -> NoReturn:
-    """Who is killed leaves, and who cannot checkpoint the end of a shard; nobody else does."""
+    """Only a killed process exits, and one that cannot checkpoint the end of a shard."""
     cause = sys.exc_info()[1]
     if isinstance(cause, Killed | NotCheckpointed):
         raise ProcessExited
-    raise AssertionError(f"a record processor left unasked with {code}: {cause!r}") from cause
+    raise AssertionError(f"a record processor exited unexpectedly with {code}: {cause!r}") from cause
 
 
-# all together
+# the application as a whole
 
 
 class Fleet:
-    """The stream, its application, and what has become of it."""
+    """The stream, the application that consumes it, and its stores."""
 
     def __init__(self, shards: int, rules: ShardRules | None = None) -> None:
         self.table, self.quarantine = WatchedTable(), WatchedQuarantine()
@@ -397,18 +397,18 @@ class Fleet:
     # the stream
 
     def open_shards(self) -> list[Shard]:
-        """Those that take records, in order."""
+        """The shards that accept records, in order."""
         return [shard for shard in self.shards if not shard.closed]
 
     def put(self, *samples: Sample) -> None:
-        """One record; more than one sample are an aggregate. A user's records go to one shard."""
+        """Puts one record, an aggregate if there are several samples. A user's records go to one shard."""
         shards = self.open_shards()
         shard = shards[sum(samples[0].partition_key.encode()) % len(shards)]
         position = Position(STREAM, shard.name, f"{next(self._numbers):056}")
         shard.puts.append(Put(position, samples))
 
     def reshard(self, closing: Sequence[Shard], children: int) -> None:
-        """Splits or merges: the closed ones take no more records, their children do."""
+        """Splits or merges: closes these shards and opens their children."""
         for shard in closing:
             shard.closed = True
         self.shards += [Shard(next(self._names), tuple(closing)) for _ in range(children)]
@@ -420,29 +420,29 @@ class Fleet:
     # the application
 
     def take(self, shard: Shard, faults: FaultPlan | None = None, cached: int = 1_000) -> ShardProcessor:
-        """The shard's lease goes to a new record processor, whoever held it; that one may not know yet."""
+        """Gives the lease to a new record processor. The previous holder may not know of it yet."""
         shard.holder = ShardProcessor(self, shard, faults or NoFaults(), cached)
         return shard.holder
 
     def lose_the_leases(self) -> None:
-        """As when the lease table is deleted: nobody holds anything, all shards begin anew."""
+        """Simulates a deleted lease table: no lease is held, and all shards start from the beginning."""
         for shard in self.shards:
             shard.holder, shard.done, shard.ended = None, 0, False
 
     def forget_a_limit(self, key: Key) -> None:
-        """As an operator does: deletes what is stored. Until all is read again, some of its events have no effect."""
+        """Deletes a limit, as an operator does. Until everything is read again, some of its events have no effect."""
         self.forgotten.add(key)
         found = self.table.load([key]).get(key)
         assert found is None or self.table.forget(key, found)
 
     def read_all_again(self) -> None:
-        """From the beginning to the end, by new record processors: what was forgotten is built again."""
+        """Reads everything again with new record processors, which rebuilds the deleted limits."""
         self.lose_the_leases()
         self.forgotten.clear()
         self.drain()
 
     def drain(self) -> None:
-        """New record processors, whom nothing troubles, read all shards to their ends."""
+        """Reads all shards to their ends with new record processors and without faults."""
         for _ in self.shards:
             for shard in [shard for shard in self.shards if shard.open_for_reading and not shard.finished]:
                 processor = self.take(shard)
@@ -452,7 +452,7 @@ class Fleet:
                         processor.work(100)
         assert self.finished, "the shards are not read to their ends"
 
-    # what must hold
+    # invariants
 
     def samples(self) -> Iterator[Sample]:
         return (sample for _, sample in self.parts())
@@ -463,10 +463,10 @@ class Fleet:
     def check_settled(self, puts: Iterable[Put]) -> None:
         parts = (part for put in puts for part in put.parts)
         unsettled = [position for position, sample in parts if not self.is_settled(position, sample)]
-        assert not unsettled, f"a checkpoint lies past {unsettled[0]}, which is not settled"
+        assert not unsettled, f"a checkpoint is past {unsettled[0]}, which is not settled"
 
     def is_settled(self, position: Position, sample: Sample) -> bool:
-        """Whether its effect is there: by the stamps of the registers it writes, or in the quarantine."""
+        """Whether it is in the table, by the stamps of the registers it writes, or in the quarantine."""
         event = sample.event
         if event is None:
             return position in self.quarantine.positions
@@ -480,7 +480,7 @@ class Fleet:
         return found is not None and all(stamp(LIMITS.dump(found.state), name) >= own for name in written_by(event))
 
     def problems(self) -> list[str]:
-        """Everything that must not be; to be asked when all is settled."""
+        """Every violated invariant, once everything is settled."""
         return [*self.table.violations, *self._wrong_limits(), *self._wrong_quarantine()]
 
     def _wrong_limits(self) -> list[str]:
@@ -499,7 +499,7 @@ class Fleet:
 
 
 def written_by(event: Mapping[str, Any]) -> list[str]:
-    """The registers that the event writes for sure."""
+    """The registers that the event always writes."""
     names = {"USER_LIMIT_CREATED": ["definition"], "USER_LIMIT_PROGRESS_CHANGED": ["progress"]}
     always = names.get(event["type"], ["progress", "lastReset", "inferredValue", "inferredKind"])
     return [*always, "nextReset"] if "nextResetTime" in event["payload"] else always
@@ -519,7 +519,7 @@ def fold_of_all(events: Iterable[LimitEvent]) -> dict[Key, LimitState]:
 
 
 def differences(found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> list[str]:
-    """A line for each key whose values differ, or that only one of them has."""
+    """One line per key whose values differ, or that only one of the two has."""
     return [
         f"{key}: found {found.get(key)}, wanted {wanted.get(key)}"
         for key in sorted(found.keys() | wanted.keys())
