@@ -1,7 +1,7 @@
-"""Every fault test: one MiniStack, a stage of its own, the seed of the run, and its figures, told at the end.
+"""Fixtures of the fault tests: MiniStack, a stage per test, the seed of the run, and figures printed at the end.
 
-The seed is the environment's CONSUMER_TEST_SEED, else drawn: once, for all processes that share the tests. What a test
-draws from it is the same again.
+The seed is the environment's CONSUMER_TEST_SEED; otherwise it is drawn once for all processes that share the tests.
+Tests draw everything random from it.
 """
 
 import os
@@ -20,8 +20,8 @@ FIGURE = "figure"
 
 SLOW_IN_AWS = ("CREATE_STREAM_DURATION", "SPLIT_SHARD_DURATION", "MERGE_SHARDS_DURATION")
 
-Tell = Callable[[str], None]
-"""Takes a line that is shown when all tests are over, whatever became of them."""
+Note = Callable[[str], None]
+"""Takes a line that is printed after all tests, whether they pass or fail."""
 
 
 def pytest_configure() -> None:
@@ -38,12 +38,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """What everything random in this run is drawn from."""
+    """The seed for everything random in this run."""
     return int(os.environ[SEED])
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
+def note(record_property: Callable[[str, object], None]) -> Note:
     return lambda line: record_property(FIGURE, line)
 
 
@@ -63,7 +63,7 @@ def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stag
 
 @pytest.fixture(scope="session")
 def streams() -> Iterator[Emulator]:
-    """Shards split and merge here, and tell of their children."""
+    """Kinesis with shards that can be split and merged, and that report their children."""
     with kinesis_mock(dict.fromkeys(SLOW_IN_AWS, "100ms") | {"SHARD_LIMIT": "200"}) as emulator:
         yield emulator
 
@@ -75,7 +75,7 @@ def tables() -> Iterator[Emulator]:
 
 
 def stage_of(shards: int, streams: Emulator, tables: Emulator, directory: Path, name: str) -> Stage:
-    """A provisioned stream of so many shards that can be split and merged."""
+    """A provisioned stream whose shards can be split and merged."""
     endpoints = {"AWS_ENDPOINT_URL_KINESIS": streams.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": tables.endpoint}
     variables = environment(name, directory, **endpoints)
     consumer(variables, "provision", "--stream", str(shards))

@@ -1,7 +1,7 @@
-"""Rows 3 and 4: a worker with all its processes is killed, and another one takes over. Within three minutes.
+"""Rows 3 and 4: all processes of a worker are killed, and another worker takes over within three minutes.
 
-KCL's leader lock is leased for two minutes, and who does not hold it deals out no leases. Both rows wait for just that,
-so they wait together.
+KCL's leader lock expires after two minutes, and only its holder assigns leases. Both rows wait for that, so they run at
+the same time.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import leader, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, samples, until_equal, until_received
@@ -30,7 +30,7 @@ SHARDS = 2
 
 @pytest.fixture(scope="module")
 def takeovers(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[float]]]:
-    """Both rows on their way: seconds from the kill to progress of every shard."""
+    """Runs both rows at once: the seconds from the kill to progress on every shard."""
     with ThreadPoolExecutor() as together:
         yield {
             play.__name__: together.submit(play, aws, seed, tmp_path_factory.mktemp(play.__name__))
@@ -38,20 +38,20 @@ def takeovers(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory
         }
 
 
-def test_03_kill_whole_worker(takeovers: dict[str, Future[float]], tell: Tell) -> None:
+def test_03_kill_whole_worker(takeovers: dict[str, Future[float]], note: Note) -> None:
     seconds = takeovers["a_new_container"].result()
-    tell(f"a new container was at work on every shard after {seconds:.0f} s")
+    note(f"a new container was at work on every shard after {seconds:.0f} s")
     assert seconds < TAKE_OVER_SECONDS
 
 
-def test_04_kill_the_leader_of_two(takeovers: dict[str, Future[float]], tell: Tell) -> None:
+def test_04_kill_the_leader_of_two(takeovers: dict[str, Future[float]], note: Note) -> None:
     seconds = takeovers["the_leader_of_two"].result()
-    tell(f"the other worker was at work on every shard after {seconds:.0f} s")
+    note(f"the other worker was at work on every shard after {seconds:.0f} s")
     assert seconds < TAKE_OVER_SECONDS
 
 
 def a_new_container(aws: Emulator, seed: int, directory: Path) -> float:
-    """Nothing is left of the old one but its leases; the new one has another worker id."""
+    """Only the leases of the old worker are left; the new worker has another id."""
     stage = provisioned("new-container", aws, directory)
     made = samples(seed, count=2_000, users=40)
     with Watch(stage) as watch:
@@ -105,7 +105,7 @@ def provisioned(name: str, aws: Emulator, directory: Path) -> Stage:
 
 
 def kill(running: Service) -> float:
-    """The whole process group, at once: the time, Unix seconds."""
+    """Kills the whole process group at once and returns the time in Unix seconds."""
     everything = processes(running)
     for process in everything:
         os.kill(process, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Rows 5 and 6: a worker goes on writing after its lease has gone to another. The newest state wins, whoever writes it.
+"""Rows 5 and 6: a worker keeps writing after its lease is lost. The newest state wins, whichever worker writes it.
 
-The writes of the one who has lost the lease are old by then and change nothing, its checkpoint is refused, and it goes
-on with what it still has: no process ends.
+The writes of the old owner are stale and change nothing, its checkpoint is refused, and it continues with its other
+shards. No process exits.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import hand_over, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal, until_received
@@ -30,8 +30,8 @@ def produce(stage: Stage, seed: int) -> Producer:
     return Producer(stage, seed)
 
 
-def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Path, tell: Tell) -> None:
-    """The JVM is stopped while its record processor is held before the write: to the others it looks dead."""
+def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Path, note: Note) -> None:
+    """The JVM is stopped while its record processor is held before the write, so the other workers take it for dead."""
     settings = {"CONSUMER_FAILOVER_MILLIS": "2000"}
     with (
         Watch(stage) as watch,
@@ -56,7 +56,7 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
             hold_points.release(Point.BEFORE_WRITE)
             until_put_out(zombie)
             until_equal(stage, produce.put)
-            tell(f"{conflicts(zombie) - written:.0f} late writes were refused")
+            note(f"{conflicts(zombie) - written:.0f} late writes were refused")
 
             assert conflicts(zombie) > written
             unharmed(stage, watch, produce, zombie, heir)
@@ -65,7 +65,7 @@ def test_05_lease_stolen_mid_batch(stage: Stage, produce: Producer, tmp_path: Pa
 
 @pytest.mark.parametrize("handoff", ["0", "2"])
 def test_06_forced_handoff(stage: Stage, produce: Producer, tmp_path: Path, handoff: str) -> None:
-    """A lease is given away in the middle of a batch: at once, or when the batch has been waited for in vain."""
+    """A lease is reassigned in the middle of a batch: at once, or after the handoff timeout."""
     settings = {"CONSUMER_HANDOFF_SECONDS": handoff, "CONSUMER_BATCH_DEADLINE_SECONDS": "1"}
     with (
         Watch(stage) as watch,
@@ -93,7 +93,7 @@ def until_ready(running: Service) -> None:
 
 
 def until_put_out(zombie: Service) -> None:
-    """Waits until it has been told that a lease is gone: its checkpoint was refused, and the shard let go."""
+    """Waits until the worker is notified of the lost lease: its checkpoint is refused, and it releases the shard."""
     until(lambda: checkpoints(zombie, "ShutdownException"), "the checkpoint to be refused")
     until(lambda: any(line["message"] == "lease lost" for line in zombie.lines()), "the shard to be let go")
 

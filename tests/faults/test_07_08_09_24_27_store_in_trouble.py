@@ -1,6 +1,6 @@
-"""Rows 7, 8, 9, 24, 27: DynamoDB throttles, fails, loses replies, refuses us, is slow. One service lives through all.
+"""Rows 7, 8, 9, 24, 27: DynamoDB throttles, fails, loses responses, denies access, is slow.
 
-Only the record processors talk to DynamoDB through the proxy; the daemon's leases are left alone.
+One service survives all of it. Only the record processors use the proxy; the daemon's leases are not affected.
 """
 
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.memory import resident_mib
 from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, environment
@@ -32,10 +32,10 @@ from tests.support.faults.proxy import (
 
 WRITE, READ = "BatchExecuteStatement", "BatchGetItem"
 HANG_SECONDS = 12
-"""The daemon ends itself when it hears nothing for so long: outages that last longer must not matter."""
+"""The daemon exits if a record processor does not respond for so long. Longer outages must not cause that."""
 OUTAGE_SECONDS = 25.0
 TRIES_AT_FIRST = 8
-"""How many tries a back-off from 0.05 s makes before it has grown to 5 s."""
+"""The number of tries until a backoff that starts at 0.05 s has reached 5 s."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def each_undisturbed(trial: Trial) -> Iterator[None]:
         yield
 
 
-def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """Whole requests, single statements, single keys: three in ten."""
+def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """Three in ten whole requests, single statements and single keys are throttled."""
     with (
         proxy.fault(THROTTLED, probability=0.3) as requests,
         proxy.fault(fail_statements(0.3), WRITE) as statements,
@@ -72,12 +72,12 @@ def test_07_dynamodb_throttled_in_part(trial: Trial, proxy: FaultProxy, tell: Te
         trial.put_until(lambda: requests.hits.total() >= 10 and statements.hits["statements"] >= 50)
     trial.until_settled()
     hit = (requests.hits.total(), statements.hits["statements"], keys.hits["keys"])
-    tell(f"throttled {hit[0]} requests, {hit[1]} statements, {hit[2]} keys")
+    note(f"throttled {hit[0]} requests, {hit[1]} statements, {hit[2]} keys")
     assert hit[2] > 0
 
 
-def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """Everything, for longer than the daemon would wait for a record processor that is silent."""
+def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """Everything is throttled, for longer than the daemon waits for a silent record processor."""
     start = time.monotonic()
     with proxy.fault(THROTTLED) as fault:
         trial.put(500)
@@ -85,14 +85,14 @@ def test_07_dynamodb_throttled(trial: Trial, proxy: FaultProxy, tell: Tell) -> N
         assert time.monotonic() - start > 2 * HANG_SECONDS
     healed = time.monotonic()
     trial.until_settled()
-    tell(f"lag rose to {lag:.0f} s, all settled {time.monotonic() - healed:.1f} s after the outage; {fault.hits}")
+    note(f"lag rose to {lag:.0f} s, all settled {time.monotonic() - healed:.1f} s after the outage; {fault.hits}")
     assert lag > OUTAGE_SECONDS / 2
     until(lambda: max(trial.lags().values()) == 0, "the lag to fall to 0")
     assert {"ProvisionedThroughputExceededException"} <= set(_causes(trial))
 
 
-def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """500 and 503: first to some requests, then to all."""
+def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """500 and 503, first for some requests, then for all."""
     with proxy.fault(FAILING, probability=0.15) as some, proxy.fault(UNAVAILABLE, probability=0.15) as others:
         trial.put_until(lambda: some.hits.total() >= 3 and others.hits.total() >= 3)
     with proxy.fault(FAILING) as first:
@@ -102,21 +102,21 @@ def test_08_dynamodb_fails(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
             proxy.lift(first)
             trial.stops_consuming(second, 4.0, least=1)
     trial.until_settled()
-    tell(f"{some.hits.total()} + {others.hits.total()} of some, then {first.hits.total()} + {second.hits.total()}: all")
+    note(f"{some.hits.total()} + {others.hits.total()} of some, then {first.hits.total()} + {second.hits.total()}: all")
 
 
-def test_09_replies_lost(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """Every write is carried out, half of them unheard: a repeated one meets its own."""
+def test_09_replies_lost(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """Half of the writes succeed without a response; their repetitions find their own write."""
     conflicts = trial.metric("consumer_write_conflicts_total")
     with proxy.fault(lose_reply, probability=0.5) as fault:
         trial.put_until(lambda: fault.hits[WRITE] >= 10)
     trial.until_settled()
-    tell(f"{fault.hits[WRITE]} writes were carried out unheard")
+    note(f"{fault.hits[WRITE]} writes were carried out unheard")
     assert trial.metric("consumer_write_conflicts_total") == conflicts, "our own write is no conflict"
 
 
-def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """Expired, then without the right to the call, then without the right to the table: nothing is set aside."""
+def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """Expired credentials, then no permission for the action, then none for the table: nothing is quarantined."""
     start, waits = time.monotonic(), trial.metric("consumer_environment_retries_total")
     expired = proxy.impose(TOKEN_EXPIRED)
     trial.put(300)
@@ -130,13 +130,13 @@ def test_24_credentials_refused(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
     seconds, waits = time.monotonic() - start, trial.metric("consumer_environment_retries_total") - waits
     proxy.lift(statements)
     trial.until_settled()
-    tell(f"{waits:.0f} tries by two shards in {seconds:.0f} s; {expired.hits}, {denied.hits}, {statements.hits}")
+    note(f"{waits:.0f} tries by two shards in {seconds:.0f} s; {expired.hits}, {denied.hits}, {statements.hits}")
     assert waits < 2 * 2 * TRIES_AT_FIRST + seconds
     assert {"ExpiredTokenException", "AccessDeniedException", "AccessDenied"} <= set(_causes(trial))
 
 
-def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> None:
-    """Each request takes 2 s, and more comes in than gets done: memory does not grow with the time it takes."""
+def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, note: Note) -> None:
+    """Each request takes 2 s, and records arrive faster than they are settled: memory does not grow over time."""
     sizes: list[dict[int, int]] = []
     lag = 0.0
     with proxy.fault(delay(2.0)) as fault:
@@ -149,7 +149,7 @@ def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
             sizes.append({process: int(resident_mib(process)) for process in trial.processes()})
     trial.until_settled()
     half, full = sizes
-    tell(
+    note(
         f"lag up to {lag:.0f} s; {fault.hits.total()} requests; MiB resident, half way and at the end:"
         f" {sorted((half[process], full[process]) for process in half)}"
     )
@@ -158,5 +158,5 @@ def test_27_store_slow_for_long(trial: Trial, proxy: FaultProxy, tell: Tell) -> 
 
 
 def _causes(trial: Trial) -> list[str]:
-    """What was waited for, as the log has it."""
+    """The logged causes of waiting."""
     return [line["cause"].rpartition(": ")[2] for line in trial.logged("waiting")]

@@ -1,6 +1,6 @@
-"""Rows 10 and 11: the network parts us from the limits, the leases, or both; checkpoints are refused.
+"""Rows 10 and 11: the network to the limits, the leases, or both fails; checkpoints are refused.
 
-The record processors reach DynamoDB through one proxy, the daemon through another. One service lives through all.
+The record processors reach DynamoDB through one proxy, the daemon through another. One service survives all of it.
 """
 
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import leases, lost
 from tests.support.driven.scenario import Stage, endless, until_equal
 from tests.support.driven.service import consumer, environment
@@ -60,8 +60,8 @@ def trial(
         yield started
 
 
-def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:
-    """The batch is written, its checkpoint is not: the record processor stops quietly, and what it did comes again."""
+def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, note: Note) -> None:
+    """The batch is written, its checkpoint is refused: the record processor stops, and the batch is delivered again."""
     processes, received = trial.processes(), trial.running.received()
     with data_plane.fault(hold) as fault:
         trial.put(300)
@@ -72,7 +72,7 @@ def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tel
     answers = trial.metric("consumer_checkpoints_total", result="ShutdownException")
     again = trial.running.received() - received - 300
     seconds = time.monotonic() - start
-    tell(
+    note(
         f"{answers:.0f} of {len(stolen)} answered ShutdownException; {again} records came again, within {seconds:.1f} s"
     )
     assert answers >= 1
@@ -81,21 +81,21 @@ def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, tel
     assert trial.logged("leaving") == []
 
 
-def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, tell: Tell) -> None:
-    """A stall: no lease is lost, no record comes twice."""
+def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, note: Note) -> None:
+    """Consumption waits: no lease is lost, and no record is delivered twice."""
     before, delivered = trial.processes(), trial.delivered()
     with data_plane.fault(swallow) as fault:
         trial.put(300)
         trial.stops_consuming(fault, 10.0, least=1)
     healed = time.monotonic()
     trial.until_settled()
-    tell(f"all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
+    note(f"all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
     assert trial.processes() == before
     assert trial.delivered() == delivered + 300
 
 
-def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
-    """The leases run out; what was not checkpointed comes again."""
+def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, note: Note) -> None:
+    """The leases expire; records after the checkpoints are delivered again."""
     before = len(trial.logged("lease lost"))
     start = time.monotonic()
     with lease_plane.fault(hang_up) as fault:
@@ -106,11 +106,11 @@ def test_10_parted_from_the_leases(trial: Trial, lease_plane: FaultProxy, tell: 
         assert lost(trial.stage) == []
     healed = time.monotonic()
     trial.until_settled()
-    tell(f"leases lost after {lost_after:.1f} s; all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
+    note(f"leases lost after {lost_after:.1f} s; all settled {time.monotonic() - healed:.1f} s later; {fault.hits}")
 
 
-def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: FaultProxy, tell: Tell) -> None:
-    """The leases run out in the middle of a batch, which is written late, by a worker without a right to the shard."""
+def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: FaultProxy, note: Note) -> None:
+    """The leases expire in the middle of a batch, which is then written late by a worker that lost the shard."""
     before = len(trial.logged("lease lost"))
     with data_plane.fault(swallow) as data:
         trial.put(300)
@@ -121,12 +121,12 @@ def test_10_parted_from_both(trial: Trial, data_plane: FaultProxy, lease_plane: 
     healed = time.monotonic()
     trial.put(300)
     trial.until_settled()
-    tell(f"all settled {time.monotonic() - healed:.1f} s later; {data.hits}, {lease.hits}")
+    note(f"all settled {time.monotonic() - healed:.1f} s later; {data.hits}, {lease.hits}")
     assert len(trial.logged("lease lost")) > before
 
 
-def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
-    """Records are settled, and come again: while Java tries to checkpoint, it does not renew the lease.
+def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, note: Note) -> None:
+    """Settled records are delivered again: Java does not renew the lease while it tries to checkpoint.
 
     Throttled ones it tries for a minute: tests/unit/kcl/test_record_processor.py has that answer, and all others.
     """
@@ -140,13 +140,13 @@ def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, 
         assert trial.checkpoints() == before
         assert lost(trial.stage) == []
     trial.until_settled()
-    tell(f"{trial.metric('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
+    note(f"{trial.metric('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
     assert trial.running.jvm() == jvm
     assert trial.logged("leaving") == []
 
 
-def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: FaultProxy, tell: Tell) -> None:
-    """Nothing can be known any more: the record processor leaves, and the daemon starts again."""
+def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: FaultProxy, note: Note) -> None:
+    """The state is unknown: the record processor exits, and the daemon is restarted."""
     processes = trial.processes()
     with lease_plane.fault(refuse(400, "ResourceNotFoundException"), when=is_checkpoint, most=1):
         trial.put(300)
@@ -154,7 +154,7 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
         start = time.monotonic()
         trial.put(300)
         trial.until_settled()
-    tell(f"started anew and all settled {time.monotonic() - start:.1f} s later")
+    note(f"started anew and all settled {time.monotonic() - start:.1f} s later")
     assert [line["error"].splitlines()[-1] for line in trial.logged("leaving")] == [
         "consumer.kcl.record_processor.CheckpointRefused: InvalidStateException"
     ]
@@ -162,12 +162,12 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
 
 
 def is_checkpoint(request: Request) -> bool:
-    """Not a renewal, which leaves the checkpoint out."""
+    """Whether the request sets a checkpoint; a renewal does not."""
     return request.operation == "UpdateItem" and b'"checkpoint"' in request.body
 
 
 def steal(stage: Stage) -> list[str]:
-    """Gives every lease to a worker that does not exist, as a thief would."""
+    """Assigns every lease to a worker that does not exist."""
     shards = sorted(leases(stage))
     for shard in shards:
         stage.dynamodb().update_item(

@@ -1,10 +1,10 @@
-"""Row 14: shards split and merge under load. A child starts when its parents are done with; nothing goes back."""
+"""Row 14: shards split and merge under load. A child starts after its parents are finished; no state goes back."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell, stage_of
+from tests.faults.conftest import Note, stage_of
 from tests.support.driven.leases import END, leases, lost, owed
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
@@ -17,7 +17,7 @@ from tests.support.emulators.aws import Emulator
 pytestmark = pytest.mark.conformance
 
 RATE = 60.0
-"""Records a second."""
+"""Records per second."""
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def stage(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
     return stage_of(2, streams, tables, tmp_path, "resharding")
 
 
-def test_14_split_and_merge_under_load(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+def test_14_split_and_merge_under_load(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
     produce = Producer(stage, seed)
     settings = with_properties(tmp_path, **FAST_REBALANCING)
 
@@ -56,4 +56,4 @@ def test_14_split_and_merge_under_load(stage: Stage, seed: int, tmp_path: Path, 
     lineage = [(parent, shard.name) for shard in shards(stage).values() for parent in shard.parents]
     assert len(lineage) == 4
     assert [(parent, child) for parent, child in lineage if started[child][0] < ended[parent][-1]] == []
-    tell(f"{len(produce.put)} records over {len(started)} shards, {watch.polls} looks at the table")
+    note(f"{len(produce.put)} records over {len(started)} shards, {watch.polls} polls of the table")

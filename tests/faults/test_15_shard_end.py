@@ -1,7 +1,7 @@
-"""Row 15: the checkpoint at a shard's end fails, for a while, for ever. The children start when it has been made.
+"""Row 15: the checkpoint at a shard's end fails, for a while or forever. The children start once it is made.
 
-KCL starts a shard's children once the shard's checkpoint says SHARD_END, and asks nobody twice: a record processor
-that took the failure for done would leave the children unread for good.
+KCL starts the children once the parent's checkpoint is SHARD_END, and it reports the end only once. A record processor
+that ignored the failure would leave the children unread forever.
 """
 
 import time
@@ -13,7 +13,7 @@ import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.kcl.record_processor import ShardRules
-from tests.faults.conftest import Tell, stage_of
+from tests.faults.conftest import Note, stage_of
 from tests.support.driven.leases import END, leases
 from tests.support.driven.scenario import endless
 from tests.support.driven.service import service
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.conformance
 
 SECONDS = 5.0
 ANSWER = "KinesisClientLibDependencyException"
-PATIENCE = ShardRules(CheckpointPolicy(1, 1), batch_deadline=1).shard_end
+SHARD_END_SECONDS = ShardRules(CheckpointPolicy(1, 1), batch_deadline=1).shard_end
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Play:
     leases: FaultProxy
 
     def shard(self) -> Shard:
-        """An open one."""
+        """An open shard."""
         return next(shard for shard in shards(self.trial.stage).values() if shard.open)
 
     def ended(self, shard: Shard) -> bool:
         return leases(self.trial.stage)[shard.name].checkpoint == END
 
     def until_read(self, children: list[Shard]) -> None:
-        """Waits for records of the children to be settled, and for everything to be as it should be."""
+        """Waits until records of the children are settled, and checks the result."""
 
         def some() -> bool:
             self.trial.put(50)
@@ -56,7 +56,7 @@ class Play:
         self.trial.until_settled()
 
     def in_order(self, parent: Shard, children: list[Shard]) -> bool:
-        """Whether no child was started before its parent was ended."""
+        """Whether every child started after the end of its parent."""
         ended, started = (logged_at([self.trial.running], message) for message in ("shard ended", "shard started"))
         return all(started[child.name][0] > ended[parent.name][-1] for child in children)
 
@@ -70,7 +70,7 @@ def play(streams: Emulator, tables: Emulator, seed: int, tmp_path_factory: pytes
             **stage.variables,
             **with_properties(directory, **FAST_REBALANCING),
             "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint,
-            "CONSUMER_FAILOVER_MILLIS": "20000",  # what is asked is what becomes of the checkpoint, not of the lease
+            "CONSUMER_FAILOVER_MILLIS": "20000",  # this tests the checkpoint, so the lease must not expire
         }
         command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=tables.endpoint)
         with service(variables, directory / "log", command) as running:
@@ -81,8 +81,8 @@ def play(streams: Emulator, tables: Emulator, seed: int, tmp_path_factory: pytes
             assert running.stop() == 0
 
 
-def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, tell: Tell) -> None:
-    """It is tried again, by the same record processor."""
+def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, note: Note) -> None:
+    """The same record processor retries it."""
     trial, parent = play.trial, play.shard()
     jvm, begun = trial.running.jvm(), time.monotonic()
     with play.leases.fault(FAILING, when=is_shard_end) as fault:
@@ -92,32 +92,32 @@ def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, tell: Tell) 
         assert not play.ended(parent)
         assert trial.logged("shard ended") == []
     play.until_read(children)
-    tell(f"{failures(trial):.0f} tries failed, {fault.hits.total()} requests")
+    note(f"{failures(trial):.0f} tries failed, {fault.hits.total()} requests")
     assert play.ended(parent)
     assert play.in_order(parent, children)
     assert trial.logged("leaving") == []
     assert trial.running.jvm() == jvm
 
 
-def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, tell: Tell) -> None:
-    """The record processor leaves in the end, the daemon starts again, and comes to the end of the shard again."""
+def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, note: Note) -> None:
+    """The record processor finally exits; the restarted daemon reaches the end of the shard again."""
     trial, parent = play.trial, play.shard()
     processes = trial.processes()
     with play.leases.fault(FAILING, when=is_shard_end) as fault:
         children, begun = split(trial.stage, parent), time.monotonic()
         trial.put(100)
-        trial.until_logged("leaving", shard=parent.name, callback="shard_ended", seconds=PATIENCE + 120)
+        trial.until_logged("leaving", shard=parent.name, callback="shard_ended", seconds=SHARD_END_SECONDS + 120)
         gave_up = time.monotonic() - begun
         until(lambda: len(trial.logged("daemon started")) == 2, "the daemon to start again")
         assert not play.ended(parent)
         assert not {child.name for child in children} & logged_at([trial.running], "shard started").keys()
     healed = time.monotonic()
     play.until_read(children)
-    tell(
+    note(
         f"given up after {gave_up:.0f} s and {fault.hits.total()} requests;"
         f" children read and all settled {time.monotonic() - healed:.1f} s after healing"
     )
-    assert gave_up > PATIENCE
+    assert gave_up > SHARD_END_SECONDS
     assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.logged("leaving")] == [
         "consumer.kcl.record_processor.NotCheckpointed"
     ]

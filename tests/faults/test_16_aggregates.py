@@ -1,7 +1,7 @@
-"""Row 16, aggregates: the KCL hands them over whole, and each event inside is applied whatever its keys say.
+"""Row 16, aggregates: KCL delivers them whole, and each event inside is applied whatever its keys are.
 
-KCL's own class ended the daemon on keys that are not in the aggregate's tables, and dropped an aggregate with an event
-of another shard.
+KCL's own class crashed the daemon on keys that are not in the aggregate's tables, and dropped an aggregate with an
+event of another shard.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import pytest
 
 from consumer.admin.put import Outgoing, put
 from consumer.engine.errors import Reason
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import checkpoint_at, leases, owed
 from tests.support.driven.scenario import Stage
 from tests.support.driven.waiting import until
@@ -28,7 +28,7 @@ NESTED = kpl.aggregate(encode(created(userId="u-deep-inside")))
 
 
 def sealed(*user_records: bytes) -> bytes:
-    """With tables of one partition key and three hash keys: of the first shard, of the last one, and no number."""
+    """An aggregate with one partition key and three hash keys: of the first shard, of the last, and not a number."""
     return kpl.sealed(TABLES + b"".join(kpl.text(3, each) for each in user_records))
 
 
@@ -50,7 +50,7 @@ BROKEN = {
 }
 
 
-def test_16_aggregates(stage: Stage, tmp_path: Path, tell: Tell) -> None:
+def test_16_aggregates(stage: Stage, tmp_path: Path, note: Note) -> None:
     users = (f"u-good-{number}" for number in count())
     good: list[str] = []
 
@@ -73,12 +73,12 @@ def test_16_aggregates(stage: Stage, tmp_path: Path, tell: Tell) -> None:
     assert stage.quarantined() == Counter([BROKEN["a wrong checksum"], NESTED])
     assert {entry.reason for entry in stage.quarantine().entries()} == {Reason.AGGREGATE}
     assert not [line for line in lines if "u-good" in str(line) or "u-not" in str(line)], "no record is logged"
-    tell(f"{len(SOUND)} aggregates applied, {len(BROKEN)} quarantined, {len(good)} events applied")
+    note(f"{len(SOUND)} aggregates applied, {len(BROKEN)} quarantined, {len(good)} events applied")
 
 
 @pytest.mark.parametrize("followed", [True, False], ids=["followed", "last"])
 def test_16_checkpoint_in_an_aggregate(stage: Stage, tmp_path: Path, followed: bool) -> None:
-    """As versions left it for which KCL took aggregates apart. KCL now drops the record as one that is done."""
+    """A checkpoint of a version in which KCL split aggregates. KCL would now drop the record as finished."""
     with worker(stage, tmp_path, "first", **SAME) as running:
         put_all(stage, encode(created(userId="u-before")))
         until(lambda: owed(stage) == 0, "the first record to be checkpointed past")
@@ -108,7 +108,7 @@ def test_16_checkpoint_in_an_aggregate(stage: Stage, tmp_path: Path, followed: b
 
 
 def put_all(stage: Stage, *records: bytes) -> str:
-    """The sequence number of the last one."""
+    """Puts the records and returns the sequence number of the last one."""
     numbers = [
         stage.kinesis().put_record(
             StreamName=stage.variables["CONSUMER_STREAM_NAME"], Data=each, PartitionKey=kpl.PARTITION_KEY

@@ -1,9 +1,9 @@
-"""Row 22: KCL's lease table is deleted under a worker, which cannot know any more what it has read."""
+"""Row 22: KCL's lease table is deleted while a worker runs, and with it all checkpoints."""
 
 import time
 from pathlib import Path
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import BEGINNING, leases
 from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, service
@@ -13,8 +13,8 @@ from tests.support.driven.waiting import until
 LATER = 100
 
 
-def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
-    """The worker ends, saying why; made again by `consumer provision`, all is read once more, and nothing changes."""
+def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
+    """The worker exits with the cause. After `consumer provision` everything is read again, and nothing changes."""
     application = stage.variables["CONSUMER_APPLICATION_NAME"]
     source = endless(seed)
     with service({**stage.variables, "CONSUMER_RESTARTS": "0"}, tmp_path / "first.log") as running:
@@ -27,7 +27,7 @@ def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, tell: T
         (last,) = trial.logged("giving up: the daemon ended more often than allowed")
         assert last["cause"].endswith("CheckpointRefused: InvalidStateException")
 
-    # with the leader's lock the next worker need not wait until it has run out
+    # without the leader lock the next worker need not wait until it expires
     stage.dynamodb().delete_table(TableName=f"{application}-CoordinatorState")
     consumer(stage.variables, "provision")
     assert {lease.checkpoint for lease in leases(stage).values()} == {BEGINNING}
@@ -36,7 +36,7 @@ def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, tell: T
         again = Trial(stage, running, source, trial.made)
         until(lambda: again.running.received() >= len(again.made), "all to be read again", seconds=180)
         again.until_settled()
-        tell(f"{len(again.made)} records read again and settled {time.monotonic() - start:.1f} s after the start")
+        note(f"{len(again.made)} records read again and settled {time.monotonic() - start:.1f} s after the start")
         assert again.metric("consumer_state_writes_total") <= LATER, "what was stored is not written again"
         assert again.delivered() == len(again.made), "each once"
         assert running.stop() == 0

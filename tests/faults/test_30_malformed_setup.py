@@ -1,6 +1,6 @@
-"""Row 30: a set-up that cannot work is told before Java starts: one clear line for each fault, exit code 2.
+"""Row 30: an invalid configuration is reported before Java starts: one clear line per error, exit code 2.
 
-In Java's place stands a program that leaves a mark when it is started.
+A program that leaves a marker file when it is started replaces Java.
 """
 
 import os
@@ -23,12 +23,12 @@ SHIPPED = ROOT / "properties"
 STARTED = "java-was-started"
 
 UNSET = ""
-"""An empty variable counts as none."""
+"""An empty variable counts as not set."""
 PROPERTIES = "consumer.properties"
 
 
-class OnRequest(Enum):
-    """When a fault is told: with all others that are told then, or by itself."""
+class Reported(Enum):
+    """When an error is reported: together with all others of that check, or alone."""
 
     WITH_THE_SETTINGS = "with the settings"
     BEFORE_THE_START = "before the start"
@@ -37,13 +37,13 @@ class OnRequest(Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is changed in a sound set-up, and words of the one line that tells it.
+    """A change that makes a valid configuration invalid, and words of the line that reports it.
 
-    `variables` are set, `appended` stands at the end of consumer.properties, `spoil` is done to its folder.
+    `variables` are set, `appended` is added to consumer.properties, `spoil` is called with its folder.
     """
 
     said: Sequence[str]
-    told: OnRequest = OnRequest.ALONE
+    reported: Reported = Reported.ALONE
     variables: Mapping[str, str] = field(default_factory=dict)
     appended: str = ""
     spoil: Callable[[Path], object] = lambda _: None
@@ -55,19 +55,19 @@ class Fault:
 
 
 Sheet = Sequence[str]
-"""Names of faults that are tried together."""
+"""The names of errors that are tested together."""
 
 
 def setting(name: str, value: str, *said: str) -> Fault:
-    return Fault((name, *said), OnRequest.WITH_THE_SETTINGS, {name: value})
+    return Fault((name, *said), Reported.WITH_THE_SETTINGS, {name: value})
 
 
-def variable(name: str, value: str, *said: str, told: OnRequest = OnRequest.BEFORE_THE_START) -> Fault:
-    return Fault((name, *said), told, {name: value})
+def variable(name: str, value: str, *said: str, reported: Reported = Reported.BEFORE_THE_START) -> Fault:
+    return Fault((name, *said), reported, {name: value})
 
 
-def property_(line: str, *said: str, told: OnRequest = OnRequest.BEFORE_THE_START) -> Fault:
-    return Fault((PROPERTIES, *said), told, appended=line)
+def property_(line: str, *said: str, reported: Reported = Reported.BEFORE_THE_START) -> Fault:
+    return Fault((PROPERTIES, *said), reported, appended=line)
 
 
 def without_file(name: str) -> Fault:
@@ -83,7 +83,7 @@ FAULTS: Mapping[str, Fault] = {
     "no stream": setting("CONSUMER_STREAM_NAME", UNSET, "not set"),
     "no quarantine": setting("CONSUMER_QUARANTINE", UNSET, "not set"),
     "no region": Fault(
-        ("AWS_REGION", "not set"), OnRequest.WITH_THE_SETTINGS, {"AWS_REGION": UNSET, "AWS_DEFAULT_REGION": UNSET}
+        ("AWS_REGION", "not set"), Reported.WITH_THE_SETTINGS, {"AWS_REGION": UNSET, "AWS_DEFAULT_REGION": UNSET}
     ),
     "stream with a blank": setting("CONSUMER_STREAM_NAME", "my stream", "1-128"),
     "application too long": setting("CONSUMER_APPLICATION_NAME", "a" * 129, "1-128"),
@@ -110,14 +110,17 @@ FAULTS: Mapping[str, Fault] = {
     "fewer than no restarts": setting("CONSUMER_RESTARTS", "-1", "greater than or equal to 0"),
     "record cap of nothing": setting("CONSUMER_RECORD_CAP_BYTES", "0", "greater than 0"),
     "time-outs in the wrong order": variable(
-        "CONSUMER_STOP_TIMEOUT_SECONDS", "15", "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than", told=OnRequest.ALONE
+        "CONSUMER_STOP_TIMEOUT_SECONDS",
+        "15",
+        "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than",
+        reported=Reported.ALONE,
     ),
     "hand-off shorter than a batch": variable(
-        "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", told=OnRequest.ALONE
+        "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", reported=Reported.ALONE
     ),
     "metrics nowhere": setting("CONSUMER_METRICS_ADDRESS", "everywhere", "HOST:PORT"),
     "metrics on another machine": variable(
-        "CONSUMER_METRICS_ADDRESS", "192.0.2.1:9464", "cannot listen", told=OnRequest.ALONE
+        "CONSUMER_METRICS_ADDRESS", "192.0.2.1:9464", "cannot listen", reported=Reported.ALONE
     ),
     "unknown metrics level": setting("CONSUMER_METRICS_LEVEL", "LOUD", "SUMMARY"),
     "unknown log level": setting("CONSUMER_LOG_LEVEL", "TRACE", "DEBUG"),
@@ -126,7 +129,7 @@ FAULTS: Mapping[str, Fault] = {
     "endpoint in plain http": setting("AWS_ENDPOINT_URL", "http://192.0.2.1:4566", "plain http"),
     "a word for a flag": setting("ENABLE_DYNAMO_DB", "perhaps", "boolean"),
     "no folder of properties": Fault(("/nowhere/consumer.properties",), variables={"CONSUMER_PROPERTIES": "/nowhere"}),
-    "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, told=OnRequest.ALONE),
+    "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, reported=Reported.ALONE),
     "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
     "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
     "misspelt variable": setting("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
@@ -149,8 +152,8 @@ FAULTS: Mapping[str, Fault] = {
     "duration of another kind": property_(
         "staleWorkerMetricsEntryCleanupDuration = 2 days", "staleWorkerMetricsEntryCleanupDuration", "PT15M"
     ),
-    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", told=OnRequest.ALONE),
-    "broken escape": property_("tableName = \\u12", "\\u without four", told=OnRequest.ALONE),
+    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", reported=Reported.ALONE),
+    "broken escape": property_("tableName = \\u12", "\\u without four", reported=Reported.ALONE),
     "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
     "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),
     "property that the service decides": property_("executableName = sh", "executableName", "the service"),
@@ -164,7 +167,7 @@ FAULTS: Mapping[str, Fault] = {
 
 @dataclass(frozen=True)
 class Ended:
-    """How `consumer run` ended."""
+    """The result of `consumer run`."""
 
     code: int
     lines: Sequence[str]
@@ -172,7 +175,7 @@ class Ended:
 
 
 def sheets() -> list[Sheet]:
-    """Faults that are told together stand on one sheet, as many as do not touch the same thing."""
+    """Groups errors that are reported together, as long as they do not change the same thing."""
     made: list[list[str]] = []
     for name, fault in FAULTS.items():
         fitting = (sheet for sheet in made if all(_fit(FAULTS[other], fault) for other in sheet))
@@ -184,7 +187,7 @@ def sheets() -> list[Sheet]:
 
 
 def _fit(one: Fault, other: Fault) -> bool:
-    return one.told is other.told is not OnRequest.ALONE and not one.touched & other.touched
+    return one.reported is other.reported is not Reported.ALONE and not one.touched & other.touched
 
 
 @pytest.mark.parametrize("sheet", sheets(), ids=", ".join)
@@ -199,7 +202,7 @@ def test_30_one_clear_line_for_each(sheet: Sheet, tmp_path: Path) -> None:
 
 
 def test_30_a_sound_setup_starts_java(tmp_path: Path) -> None:
-    """Else the others would show nothing."""
+    """Without this, the other tests would prove nothing."""
     ended = run([], tmp_path)
     assert ended.java_was_started
     assert ended.code == 1, "it ended, unasked"
@@ -214,7 +217,7 @@ def test_30_a_jar_that_is_not_the_locked_one(tmp_path: Path) -> None:
 
 
 def _another_kcl(packages: Path) -> str:
-    """Makes `packages` hold an amazon_kclpy like the installed one, but for a jar, whose name is returned."""
+    """Copies the installed amazon_kclpy into `packages` with one changed jar, whose name is returned."""
     jars = java.jars_directory()
     package = packages / "amazon_kclpy"
     (package / "jars").mkdir(parents=True)
@@ -233,7 +236,7 @@ def _telling(fault: Fault, lines: Sequence[str]) -> list[str]:
 
 
 def run(faults: Sequence[Fault], directory: Path) -> Ended:
-    """`consumer run` with a set-up that has these faults."""
+    """Runs `consumer run` with a configuration that has these errors."""
     folder, mark = directory / "properties", directory / STARTED
     shutil.copytree(SHIPPED, folder)
     with (folder / PROPERTIES).open("a") as properties:

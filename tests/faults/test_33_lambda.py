@@ -1,7 +1,7 @@
-"""Row 33: the Lambda function behind a mapping, in a world that fails at random. Nothing is lost, nothing counts twice.
+"""Row 33: the Lambda function behind a mapping, with random failures. Nothing is lost or applied twice.
 
 Invocations time out in the middle of a batch, the store throttles and hangs, batches fail in part. The mapping is
-played here (tests/support/emulators/mapping.py): emulators know but half of its rules.
+simulated (tests/support/emulators/mapping.py), as emulators implement only half of its rules.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from consumer.engine.records import Record
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
 from consumer.limits.view import view
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.invocations import SUCCESS, Clock, Invocation, LambdaEvent, event
 from tests.support.emulators.mapping import FOR_EVER, FunctionFailed, Mapping, Settings
 from tests.support.generators import oracle
@@ -32,12 +32,12 @@ LIMITS = Limits()
 
 
 class Ended(BaseException):
-    """Lambda ends an invocation at its time-out, wherever it is: nothing of ours may catch it."""
+    """The timeout of an invocation, at any point of the code. The service must not catch it."""
 
 
 @dataclass(frozen=True)
 class Put:
-    """A record of the stream, and the samples in it: several in an aggregate."""
+    """A record of the stream and its samples; an aggregate has several."""
 
     record: Record
     samples: Sequence[Sample]
@@ -68,7 +68,7 @@ class Runtime:
         self.quarantine = FlakyQuarantine(self._quarantine_fails)
 
     def container(self) -> Callable[[LambdaEvent], Answer]:
-        """A function that is started anew after it was ended."""
+        """Starts a new function after a timeout."""
         consumer = self._started()
 
         def invoke(lambda_event: LambdaEvent) -> Answer:
@@ -110,7 +110,7 @@ class Runtime:
         return self.down[0] <= self.clock() < self.down[1]
 
     def _request(self) -> None:
-        """A request that may hang for as long as a client lets it."""
+        """A request that may hang until the client's timeout."""
         self._pass(self.random.uniform(0, 4) if self._trouble() else 0.01)
         self._maybe_cut_off()
 
@@ -140,8 +140,8 @@ def every_seed(first: int, runs: int, run: Callable[[Random], None]) -> None:
             raise
 
 
-def test_33_timeouts_throttles_and_partial_failures(seed: int, tell: Tell) -> None:
-    """A mapping that tries for ever loses nothing."""
+def test_33_timeouts_throttles_and_partial_failures(seed: int, note: Note) -> None:
+    """A mapping that retries forever loses nothing."""
     seen = Counter[str]()
 
     def run(random: Random) -> None:
@@ -153,7 +153,7 @@ def test_33_timeouts_throttles_and_partial_failures(seed: int, tell: Tell) -> No
         assert_complete(runtime, put)
 
     every_seed(seed, RUNS, run)
-    tell(f"{RUNS} runs: {dict(sorted(seen.items()))}")
+    note(f"{RUNS} runs: {dict(sorted(seen.items()))}")
     assert min(seen[each] for each in ("ended in a batch", "failed in part", "throttled", "reply_lost")) > RUNS // 4
 
 
@@ -209,7 +209,7 @@ def test_33_shards_that_mix_up_a_user_s_records_lose_nothing(seed: int) -> None:
 
 
 def test_33_a_function_with_time_answers_before_it_is_up(seed: int) -> None:
-    """However slow the store is, as long as a request hangs for 4 s at the most."""
+    """However slow the store is, as long as no request hangs for more than 4 s."""
 
     def run(random: Random) -> None:
         runtime, put = a_world(random, cut_off=False), a_stream(random)
@@ -255,7 +255,7 @@ def a_mapping(random: Random, tries: int = FOR_EVER, age: float = FOR_EVER) -> S
 
 
 def a_stream(random: Random) -> list[Put]:
-    """Sound, repeated and spoilt records, some of them packed into aggregates."""
+    """Valid, repeated and invalid records, some of them in aggregates."""
     samples = iter(histories(random, RECORDS, users=6, duplicates=0.1, poison=0.05))
     numbers = count(1)
     return [_put(next(numbers), [first, *_more(random, samples)]) for first in samples]
@@ -279,7 +279,7 @@ def deliver(runtime: Runtime, put: Sequence[Put], settings: Settings) -> Mapping
 
 
 def interleave(random: Random, mappings: Sequence[Mapping], lanes: Sequence[Sequence[Put]]) -> None:
-    """One invocation here, one there, until all lanes are empty."""
+    """Invokes lanes in random order until all are empty."""
     running = [mapping.steps([each.record for each in lane]) for mapping, lane in zip(mappings, lanes, strict=True)]
     while running:
         lane = random.choice(running)
@@ -290,14 +290,14 @@ def interleave(random: Random, mappings: Sequence[Mapping], lanes: Sequence[Sequ
 
 
 def assert_complete(runtime: Runtime, put: Sequence[Put]) -> None:
-    """The table is what the oracle says, the quarantine holds the poison and nothing else."""
+    """Asserts that the table equals the oracle's and the quarantine holds exactly the poison records."""
     samples = [sample for each in put for sample in each.samples]
     assert stored(runtime) == oracle.expected([sample.event for sample in samples if sample.event], NOW)
     assert quarantined(runtime) == Counter(sample.data for sample in samples if sample.poison_reason)
 
 
 def assert_settled(runtime: Runtime, put: Sequence[Put]) -> None:
-    """The effect of each of these is there, whatever else is."""
+    """Asserts that each of these records is applied or quarantined."""
     for sample in (sample for each in put for sample in each.samples):
         if sample.poison_reason:
             assert quarantined(runtime)[sample.data]

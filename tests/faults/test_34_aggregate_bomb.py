@@ -11,7 +11,7 @@ import pytest
 
 from consumer.admin.put import Outgoing, put
 from consumer.engine.errors import Reason
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import owed
 from tests.support.driven.scenario import Stage
 from tests.support.driven.waiting import until
@@ -24,13 +24,13 @@ BOMBS = {"a long partition key": "k" * 4_000, "a short partition key": "k"}
 
 
 def bomb(key: str, number: int) -> bytes:
-    """Empty user records under one partition key; `number` tells it from its likes."""
+    """An aggregate of empty user records with one partition key. `number` makes it unique."""
     empty = kpl.text(3, kpl.number(1, 0) + kpl.text(3, b""))
     return kpl.sealed(kpl.text(1, key.encode()) + kpl.text(1, b"%d" % number) + empty * EMPTY)
 
 
 @pytest.mark.parametrize("key", BOMBS.values(), ids=BOMBS.keys())
-def test_34_aggregate_bomb(stage: Stage, tmp_path: Path, tell: Tell, key: str) -> None:
+def test_34_aggregate_bomb(stage: Stage, tmp_path: Path, note: Note, key: str) -> None:
     bombs = [bomb(key, number) for number in range(8)]
     assert 1_030_000 < len(bombs[0]) < 1_048_576
     packed = kpl.aggregate(encode(created(1, userId="u-packed")), encode(progress_changed(2, userId="u-packed")))
@@ -53,4 +53,4 @@ def test_34_aggregate_bomb(stage: Stage, tmp_path: Path, tell: Tell, key: str) -
         assert running.stop() == 0
     assert {user for user, _ in stage.states()} == {"u-packed", "u-behind", "u-last"}
     assert stage.quarantined() == Counter(bombs)
-    tell(f"{len(bombs)} aggregates of {EMPTY} records each: {len(bombs)} entries")
+    note(f"{len(bombs)} aggregates of {EMPTY} records each: {len(bombs)} entries")

@@ -1,7 +1,7 @@
 """Row 35: a backlog of records of 1,000 KiB and of 10 MiB, as Kinesis takes them, for a worker of 512 MiB.
 
-The heap that such a container gets is too small for them. The worker makes do: with what memory is free, then with
-fewer records a fetch. What it is to keep it keeps, what is over the cap it quarantines.
+The heap in such a container is too small for them. The worker first uses the free memory, then fetches fewer records at
+a time. It applies the records within the cap and quarantines the larger ones.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pytest
 from consumer.daemon.memory import MIB
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import RUN, consumer, environment, service
 from tests.support.driven.trial import Trial
@@ -29,7 +29,7 @@ SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Backlog:
-    """Of each shard so many records of `size` bytes; `taken`: the cap on records lets them through."""
+    """A number of records of `size` bytes per shard. `taken`: whether the cap on record sizes admits them."""
 
     shards: int
     records: int
@@ -52,13 +52,13 @@ BACKLOGS = (
 
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Emulator]:
-    """It takes records of 10 MiB, and answers with 10 MiB at most."""
+    """Kinesis that accepts records of 10 MiB and returns at most 10 MiB at a time."""
     with ministack(program=[str(EMULATORS / "large_ministack.py")]) as emulator:
         yield emulator
 
 
 @pytest.mark.parametrize("backlog", BACKLOGS, ids=str)
-def test_35_large_records(backlog: Backlog, kinesis: Emulator, tmp_path: Path, tell: Tell) -> None:
+def test_35_large_records(backlog: Backlog, kinesis: Emulator, tmp_path: Path, note: Note) -> None:
     name = f"large-{BACKLOGS.index(backlog)}"
     variables = environment(name, tmp_path, AWS_ENDPOINT_URL=kinesis.endpoint)
     variables["CONSUMER_RECORD_CAP_BYTES"] = str(CAPS[backlog.taken])
@@ -73,11 +73,11 @@ def test_35_large_records(backlog: Backlog, kinesis: Emulator, tmp_path: Path, t
     remedies = [line for line in trial.running.lines() if line["message"].startswith("out of memory: ")]
     assert remedies, "memory had not run out"
     told = ", ".join(f"{line['heap']} MiB and {line['records']} records a fetch" for line in remedies)
-    tell(f"{backlog}: settled with a heap of {told}")
+    note(f"{backlog}: settled with a heap of {told}")
 
 
 def put(stage: Stage, backlog: Backlog, number: int) -> Sample:
-    """The record of that number, put on the shard whose turn it is."""
+    """Puts the record with this number on the next shard in turn."""
     event = progress_changed(number + 1, userId=f"u-{number:05}", userLimitId=f"l-{number:05}")
     event["padding"] = "x" * (backlog.size - len(encode({**event, "padding": ""})))
     made = Sample(event["aggregateId"], encode(event), event)

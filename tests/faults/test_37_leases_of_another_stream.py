@@ -1,5 +1,5 @@
-"""Row 37: leases of another stream, or of one that was deleted and made again under its name; a checkpoint that Kinesis
-refuses. Nothing could be read; nothing may say that all is well.
+"""Row 37: leases of another stream, or of one that was deleted and created again with the same name; a checkpoint
+that Kinesis refuses. Nothing can be read, so no check may succeed.
 
 MiniStack refuses sequence numbers of another stream here, as Kinesis does.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import leases
 from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import consumer, environment, service
@@ -33,7 +33,7 @@ def strict() -> Iterator[Emulator]:
 
 
 def read_before(strict: Emulator, name: str, directory: Path, seed: int) -> Stage:
-    """An application that has read its stream of two shards and was stopped."""
+    """A stopped application that has read its stream of two shards."""
     directory.mkdir(exist_ok=True)
     stage = Stage(environment(name, directory, AWS_ENDPOINT_URL=strict.endpoint))
     consumer(stage.variables, "provision", "--stream", "2")
@@ -43,17 +43,17 @@ def read_before(strict: Emulator, name: str, directory: Path, seed: int) -> Stag
     return stage
 
 
-def told(variables: Mapping[str, str], *arguments: str) -> tuple[int, list[str]]:
-    """Exit code and lines of a command."""
+def run_command(variables: Mapping[str, str], *arguments: str) -> tuple[int, list[str]]:
+    """Runs a command and returns its exit code and its lines."""
     command = [sys.executable, "-m", "consumer", *arguments]
     ended = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False, timeout=60)
     return ended.returncode, (ended.stdout + ended.stderr).splitlines()
 
 
 def refusals(variables: Mapping[str, str]) -> Mapping[str, tuple[int, Sequence[str]]]:
-    """What each command says that should refuse: its exit code and the lines about leases."""
+    """The exit code and the lines about leases of each command that should refuse."""
     commands = ("provision", "doctor", "run")
-    ended = {command: told(variables, command) for command in commands}
+    ended = {command: run_command(variables, command) for command in commands}
     return {
         command: (code, [line for line in lines if "leases of application" in line])
         for command, (code, lines) in ended.items()
@@ -79,14 +79,14 @@ def test_37_the_application_of_another_stream(strict: Emulator, tmp_path: Path, 
 
 
 def test_37_the_stream_was_made_again(strict: Emulator, tmp_path: Path, seed: int) -> None:
-    """With the mark, and without it, as leases have it that an earlier version left."""
+    """With and without the mark of the stream; leases of earlier versions do not have it."""
     stage = read_before(strict, "again", tmp_path, seed)
     name, application = stage.variables["CONSUMER_STREAM_NAME"], stage.variables["CONSUMER_APPLICATION_NAME"]
     kinesis = stage.kinesis()
     made = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamCreationTimestamp"]
 
     kinesis.delete_stream(StreamName=name)
-    assert told(stage.variables, "provision", "--stream", "2")[0] == 2, "leases of a stream that is gone"
+    assert run_command(stage.variables, "provision", "--stream", "2")[0] == 2, "leases of a stream that is gone"
     until(lambda: made_again(stage, 2) > made, "a stream of a later second")
     marked = refusals(stage.variables)
     for shard in leases(stage):
@@ -100,10 +100,10 @@ def test_37_the_stream_was_made_again(strict: Emulator, tmp_path: Path, seed: in
         assert all(len(lines) == 1 for _, lines in found.values())
     assert all(f"it refuses the checkpoint of {FIRST}" in line for _, (line,) in unmarked.values())
 
-    assert told(stage.variables, "provision", "--forget-leases")[0] == 1, "nobody has said yes"
+    assert run_command(stage.variables, "provision", "--forget-leases")[0] == 1, "not confirmed with --yes"
     assert len(leases(stage)) == 2
-    assert told(stage.variables, "provision", "--forget-leases", "--yes")[0] == 0
-    assert "ok   leases: 2 of this stream" in told(stage.variables, "doctor")[1]
+    assert run_command(stage.variables, "provision", "--forget-leases", "--yes")[0] == 0
+    assert "ok   leases: 2 of this stream" in run_command(stage.variables, "doctor")[1]
     elsewhere = {"AWS_TABLE_NAME": "again-fresh", "CONSUMER_QUARANTINE": f"dir:{tmp_path / 'fresh'}"}
     fresh = Stage({**stage.variables, **elsewhere})
     consumer(fresh.variables, "provision")
@@ -112,7 +112,7 @@ def test_37_the_stream_was_made_again(strict: Emulator, tmp_path: Path, seed: in
 
 
 def made_again(stage: Stage, shards: int) -> datetime:
-    """Deletes and makes the stream; when it was made."""
+    """Deletes the stream, creates it again, and returns the time of its creation."""
     name, kinesis = stage.variables["CONSUMER_STREAM_NAME"], stage.kinesis()
     if name in kinesis.list_streams()["StreamNames"]:
         kinesis.delete_stream(StreamName=name)
@@ -122,9 +122,9 @@ def made_again(stage: Stage, shards: int) -> datetime:
 
 
 def test_37_no_green_while_a_lease_has_no_record_processor(
-    strict: Emulator, tmp_path: Path, seed: int, tell: Tell
+    strict: Emulator, tmp_path: Path, seed: int, note: Note
 ) -> None:
-    """One of two shards has a checkpoint that was never of this stream: KCL keeps its lease, and never reads it."""
+    """One of two shards has a checkpoint of another stream: KCL keeps the lease but never reads the shard."""
     stage = read_before(strict, "spoilt", tmp_path, seed)
     stage.dynamodb().update_item(
         TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
@@ -137,7 +137,7 @@ def test_37_no_green_while_a_lease_has_no_record_processor(
         until(lambda: running.get("/readyz")[0] == 200, "the worker to start")
         until(lambda: running.get("/readyz")[0] == 503, "the shard to be missed", seconds=150, every=0.5)
         (reason,) = json.loads(running.get("/readyz")[1])["reasons"]
-        tell(reason)
+        note(reason)
         assert reason.startswith(f"{SECOND} is leased, but has had no record processor for ")
         assert running.get("/livez")[0] == 200, "another container could not read it either"
         assert (trial.metric("consumer_leases_owned"), trial.metric("consumer_leases_held")) == (2, 1)
@@ -146,7 +146,7 @@ def test_37_no_green_while_a_lease_has_no_record_processor(
             for each in json.loads(consumer(stage.variables, "status", "--json"))["shards"]
         }
         assert shards == {FIRST: [], SECOND: ["checkpoint-refused"]}
-        code, lines = told(stage.variables, "provision", "--forget-leases", "--yes")
+        code, lines = run_command(stage.variables, "provision", "--forget-leases", "--yes")
         assert (code, len(leases(stage))) == (1, 2)
         assert lines[0].endswith(" is running: stop every worker, wait a moment, try again")
         assert running.stop() == 0

@@ -1,4 +1,4 @@
-"""Row 38: rows of the limits table that somebody has written past the service, under a service at work."""
+"""Row 38: rows of the limits table that the service has not written, while the service runs."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from consumer.engine.errors import Reason
 from consumer.engine.projection import Key
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.scenario import NOW, Stage, endless, poison
 from tests.support.driven.service import consumer
 from tests.support.driven.trial import started_trial, undisturbed
@@ -23,8 +23,8 @@ from tests.support.generators.odd_rows import Odd, odd_rows
 ROWS = 16
 
 
-def test_38_unreadable_rows(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
-    """Only the events of those limits go to the quarantine, whole; forgotten and replayed, they are applied."""
+def test_38_unreadable_rows(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
+    """Only the events of those limits are quarantined. After the rows are deleted, a replay applies them."""
     with started_trial(stage, stage.variables, tmp_path, endless(seed), first=800) as trial, undisturbed(trial):
         odd = spoil(stage)
         before = len(trial.made)
@@ -50,11 +50,11 @@ def test_38_unreadable_rows(stage: Stage, seed: int, tmp_path: Path, tell: Tell)
         assert stage.limits() == expected(whole)
         trial.put(200)
         until(lambda: stage.limits() == expected([*whole, *trial.made[before + 600 :]]), "the table to go on")
-        tell(f"{len(refused)} events of {len(odd)} rows; {len(since) - len(refused)} others among them")
+        note(f"{len(refused)} events of {len(odd)} rows; {len(since) - len(refused)} others among them")
 
 
 def spoil(stage: Stage) -> Mapping[Key, Odd]:
-    """Rows of all kinds, in the places of limits that are there."""
+    """Replaces the rows of existing limits by invalid ones of every kind."""
     kinds = list(odd_rows("u", "l"))
     chosen = dict(zip(sorted(stage.states()), kinds[:: len(kinds) // (ROWS - 1)], strict=False))
     serialize = TypeSerializer().serialize
@@ -67,13 +67,13 @@ def spoil(stage: Stage) -> Mapping[Key, Odd]:
 
 
 def replay(stage: Stage) -> None:
-    """Exit code 1: the poison is still poison."""
+    """Replays with exit code 1, as the poison records stay."""
     command = [sys.executable, "-m", "consumer", "quarantine", "replay"]
     assert subprocess.run(command, env=stage.variables, check=False).returncode == 1
 
 
 def limits(stage: Stage, odd: Mapping[Key, Odd]) -> dict[Key, object]:
-    """All limits in the table but those."""
+    """All other limits in the table."""
     return {key: view(state, NOW).to_json() for key, state in stage.states(odd).items()}
 
 

@@ -1,4 +1,4 @@
-"""Rows 39 and 40: ten thousand poison records in one batch; a process that is killed while it writes one down."""
+"""Rows 39 and 40: 10,000 poison records in one batch; a process that is killed while it quarantines a record."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ import pytest
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal
 from tests.support.driven.service import Service, consumer, environment, service
@@ -28,14 +28,14 @@ from tests.support.faults.hold_points import HoldPoints, Point
 MANY = 10_000
 HANG_SECONDS = Settings.model_fields["hang_seconds"].default
 HEARTBEAT_SECONDS = 52.0
-"""Life is shown before each group: two requests in a row, two tries each, of 3 s to connect and 10 s to read."""
+"""A heartbeat precedes each group of two requests, with two tries each of 3 s to connect and 10 s to read."""
 
 REMOVED = "scratch files of exited processes removed from the quarantine"
 
 
 @pytest.mark.parametrize("place", ["dir", "s3"])
-def test_39_ten_thousand_poison_records(aws: Emulator, seed: int, tmp_path: Path, tell: Tell, place: str) -> None:
-    """In one batch. They are quarantined in seconds, life is shown meanwhile, what is sound behind them is applied."""
+def test_39_ten_thousand_poison_records(aws: Emulator, seed: int, tmp_path: Path, note: Note, place: str) -> None:
+    """They are quarantined in seconds while heartbeats continue, and the valid records behind them are applied."""
     stage = stage_of_one_shard(aws, tmp_path, place)
     made = [Sample(f"{number}", b"poison %d" % number, None, Reason.JSON) for number in range(MANY)]
     sound = [sample for sample in samples(seed, 200, users=20) if not sample.poison_reason]
@@ -49,7 +49,7 @@ def test_39_ten_thousand_poison_records(aws: Emulator, seed: int, tmp_path: Path
             assert running.get("/livez")[0] == 200
         batches = [line for line in running.lines() if line["message"] == "batch"]
         seconds = batches[0]["seconds"]["quarantine"]
-        tell(f"{place}: quarantined in {seconds:.1f} s, no heartbeat older than {oldest:.1f} s")
+        note(f"{place}: quarantined in {seconds:.1f} s, no heartbeat older than {oldest:.1f} s")
         assert max(batch["quarantined"] for batch in batches) > MANY / 2, "one batch, or nearly"
         assert oldest < HEARTBEAT_SECONDS
         assert sum(batch["seconds"]["quarantine"] for batch in batches) < HANG_SECONDS
@@ -70,13 +70,13 @@ def stage_of_one_shard(aws: Emulator, directory: Path, place: str) -> Stage:
 
 
 def heartbeats(running: Service) -> list[float]:
-    """Unix seconds."""
+    """The time in Unix seconds."""
     name = "consumer_shard_heartbeat_timestamp_seconds"
     return [sample.value for sample in running.samples() if sample.name == name]
 
 
-def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
-    """What it left is removed at the next start. What another process is still writing, at the same place, is not."""
+def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
+    """Its scratch files are removed at the next start, but not those of another process that is still writing."""
     root = Path(stage.variables["CONSUMER_QUARANTINE"].removeprefix("dir:"))
     bad = [Sample(f"{number}", b"poison %d" % number, None, Reason.JSON) for number in range(40)]
     sound = [sample for sample in samples(seed, 200, users=20) if not sample.poison_reason]
@@ -101,7 +101,7 @@ def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tm
         assert set(root.rglob("*.tmp")) == spared
         removed = sum(line["files"] for line in running.lines() if line["message"] == REMOVED)
         assert removed > 0
-        tell(f"{removed} scratch files of a killed process removed")
+        note(f"{removed} scratch files of a killed process removed")
         assert stage.quarantined() == poison(bad)
 
         its_hold_points.release(Point.MID_QUARANTINE)
@@ -113,7 +113,7 @@ def test_40_killed_while_it_writes_to_the_quarantine(stage: Stage, seed: int, tm
 
 @contextmanager
 def writer(root: Path, directory: Path) -> Iterator[tuple["subprocess.Popen[bytes]", HoldPoints]]:
-    """A process that writes an entry, and is held up in it."""
+    """Runs a process that is held while it writes an entry."""
     hold_points = HoldPoints(directory / "writer.holds")
     hold_points.at(Point.MID_QUARANTINE)
     command = [sys.executable, "-m", "tests.support.faults.held_writer", str(root), str(hold_points.directory)]

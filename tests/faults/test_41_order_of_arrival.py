@@ -1,4 +1,4 @@
-"""Row 41: the same records, in one order and in the opposite one: the same table, and the same quarantine."""
+"""Row 41: the same records, in opposite orders: the same table and the same quarantine."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.scenario import Stage, endless, poison, until_equal, until_received
 from tests.support.driven.service import consumer, environment, service
 from tests.support.driven.waiting import until
@@ -15,10 +15,10 @@ from tests.support.generators import oracle
 from tests.support.generators.events import Event, created, encode, progress_changed, reset
 
 NUMBERS = (1, 2, 1_000_003, 5_000_000, 1_000_000_000, 1_000_000_001, 1_767_225_600, 2**53 - 1)
-"""Next to each other, more than a million apart, at the ceiling and above it."""
+"""Consecutive numbers, numbers more than a million apart, the ceiling, and numbers above it."""
 
 
-def test_41_order_of_arrival_decides_nothing(aws: Emulator, seed: int, tmp_path: Path, tell: Tell) -> None:
+def test_41_order_of_arrival_decides_nothing(aws: Emulator, seed: int, tmp_path: Path, note: Note) -> None:
     made = [*islice(endless(seed), 300), *far_apart()]
     ends = [
         consumed(aws, f"order-{name}", tmp_path / name, records)
@@ -28,11 +28,11 @@ def test_41_order_of_arrival_decides_nothing(aws: Emulator, seed: int, tmp_path:
     states, quarantined = ends[0]
     too_high = {encode(event) for event in histories() if event["sequenceNumber"] > oracle.CEILING}
     assert {data for data, reason, _ in quarantined if reason == Reason.SEQUENCE} >= too_high
-    tell(f"{len(states)} limits and {len(quarantined)} quarantined records, the same in three orders")
+    note(f"{len(states)} limits and {len(quarantined)} quarantined records, the same in three orders")
 
 
 def histories() -> Iterator[Event]:
-    """Limits that begin with each of the numbers."""
+    """Limits whose first event has each of the numbers."""
     for number in range(len(NUMBERS)):
         sequences = [*NUMBERS[number:], *NUMBERS[:number]]
         for make, sequence in zip((created, progress_changed, reset) * 3, sequences, strict=False):
@@ -49,7 +49,7 @@ def far_apart() -> Iterator[Sample]:
 def consumed(
     aws: Emulator, name: str, directory: Path, records: Sequence[Sample]
 ) -> tuple[dict[tuple[str, str], object], set[tuple[bytes, str, str]]]:
-    """What the table and the quarantine hold when a service has consumed the records, put in this order."""
+    """The table and the quarantine after a service has consumed the records in this order."""
     directory.mkdir()
     variables = environment(name, directory, AWS_ENDPOINT_URL=aws.endpoint)
     consumer(variables, "provision", "--stream", "1")

@@ -1,4 +1,4 @@
-"""Row 42: records without an arrival time, or with one that is null or no time, as emulators deliver them.
+"""Row 42: records without an arrival time, or with one that is null or invalid, as emulators deliver them.
 
 Each of them ended the record processor inside amazon_kclpy, at every start again.
 """
@@ -6,7 +6,7 @@ Each of them ended the record processor inside amazon_kclpy, at every start agai
 from pathlib import Path
 
 from consumer.admin.put import Outgoing, put
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import owed
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import consumer, environment
@@ -18,7 +18,7 @@ from tests.support.generators.events import created, encode
 NO_ARRIVAL_TIMES = EMULATORS / "no_arrival_times_ministack.py"
 
 
-def test_42_records_without_arrival_times(tmp_path: Path, tell: Tell) -> None:
+def test_42_records_without_arrival_times(tmp_path: Path, note: Note) -> None:
     users = [f"u-{number}" for number in range(30)]
     records = [Outgoing(user, encode(created(1, userId=user))) for user in users]
     poison = [Outgoing(user, b"poison") for user in users[:10]]
@@ -33,4 +33,4 @@ def test_42_records_without_arrival_times(tmp_path: Path, tell: Tell) -> None:
         arrivals = [entry.record.arrived_at for entry in stage.quarantine().entries()]
     assert len(arrivals) == len(poison)
     assert arrivals.count(0) == 6, "the other four have a time"
-    tell(f"{len(records)} records applied, {len(poison)} quarantined, of {arrivals.count(0)} the arrival is unknown")
+    note(f"{len(records)} records applied, {len(poison)} quarantined, of {arrivals.count(0)} the arrival is unknown")

@@ -1,4 +1,4 @@
-"""Row 43: what `consumer quarantine replay` cannot apply stays in the quarantine, whole and unchanged."""
+"""Row 43: what `consumer quarantine replay` cannot apply stays in the quarantine unchanged."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ USER = "u-7Qd2"
 
 @pytest.fixture
 def replaying(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
-    """A table, and a quarantine in a directory. No service runs."""
+    """A table and a quarantine directory, without a running service."""
     name = request.node.name.removeprefix("test_43_").replace("_", "-")
     variables = environment(name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     consumer(variables, "provision", "--stream", "1")
@@ -32,7 +32,7 @@ def replaying(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
 
 def test_43_an_event_of_a_type_that_this_version_does_not_know(replaying: Stage) -> None:
-    """A newer version knew it, found it wrong, and was rolled back."""
+    """A newer version with this type quarantined the event and was rolled back."""
     kept = put(replaying, 1, encode(foreign("LIMIT_USER_NICKNAME_CHANGED")), Reason.SCHEMA)
     run = replay(replaying.variables)
     assert (run.returncode, outcomes(run)) == (1, ["ignored"])
@@ -49,7 +49,7 @@ def test_43_limits_that_are_kept_in_memory(replaying: Stage) -> None:
 
 
 def test_43_an_aggregate_of_which_a_part_is_rejected(replaying: Stage) -> None:
-    """The part is not kept in the place of the whole."""
+    """The entry of the whole aggregate is not replaced by that of a part."""
     kept = put(replaying, 1, aggregate(b"poison", encode(created()), encode(progress_changed())), Reason.AGGREGATE)
     run = replay(replaying.variables)
     assert (run.returncode, outcomes(run)) == (1, ["quarantined"])
@@ -58,7 +58,7 @@ def test_43_an_aggregate_of_which_a_part_is_rejected(replaying: Stage) -> None:
 
 
 def test_43_a_store_that_does_not_answer(replaying: Stage) -> None:
-    """Nothing is replayed, nothing is written over, and what comes after it is left for another time."""
+    """Nothing is replayed or overwritten, and later entries stay."""
     put(replaying, 1, aggregate(b"poison", encode(created())), Reason.AGGREGATE)
     kept = put(replaying, 2, encode(created(userLimitId="l-2")))
     run = replay({**replaying.variables, "AWS_TABLE_NAME": "not-there"})
@@ -96,7 +96,7 @@ def outcomes(run: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def put(stage: Stage, number: int, data: bytes, reason: Reason = Reason.JSON) -> dict[str, bytes]:
-    """Every file of the quarantine with what was put there."""
+    """Every file of the quarantine and its content."""
     record = Record(Position("s", "shardId-000000000000", str(number)), data)
     DirectoryQuarantine(root(stage)).put([Quarantined(record, reason, "as a test wants it")])
     return files(stage)

@@ -1,4 +1,4 @@
-"""Credentials stay in the environment of the processes, whatever the service writes, serves or runs."""
+"""Credentials appear only in the environment of processes, never in what the service writes or serves."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ COMMANDS = (("properties",), ("doctor", "--json"), ("provision", "--dry-run"), (
 
 
 def test_no_secret_leaves_the_environment(stage: Stage, tmp_path: Path, aws: Emulator) -> None:
-    """At DEBUG, through poison, refused credentials and a crash."""
+    """At DEBUG, with poison records, refused credentials and a crash."""
     made = samples(seed=6, count=2_000)
     with fault_proxy(aws.endpoint, seed=6) as proxy:
         variables = {
@@ -59,7 +59,7 @@ def _waited(running: Service) -> bool:
 
 
 def _told(running: Service, directory: Path) -> Iterator[tuple[str, str]]:
-    """What can be seen of a running service, by where."""
+    """Everything that a running service exposes, by place."""
     for path in ("/metrics", "/livez", "/readyz"):
         yield path, running.get(path)[1]
     files: Iterable[Path] = chain((directory / "run").rglob("*"), (directory / "quarantine").rglob("*"))

@@ -1,4 +1,4 @@
-"""Ten thousand made-up lives of an application: a seed is one of them, and can be lived again.
+"""Ten thousand simulated runs of an application. Each is drawn from a seed and can be repeated.
 
 The record processors are the real ones. Every request of theirs may be throttled, or may be done and not heard of;
 another record processor may come before it, steal the lease under it, or write what is long done; the process may be
@@ -20,7 +20,7 @@ import pytest
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample, histories
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.simulation.core import Fate
 from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor
 
@@ -32,13 +32,13 @@ HAPPENINGS = frozenset(
         *("stopped in a batch", "outages", "split", "merged", "begun anew", "conflicts"),
     }
 )
-"""What ten thousand lives must have seen to be worth anything."""
+"""What must have occurred in ten thousand runs for the test to be meaningful."""
 STEPS = 5_000
-"""More than any life takes that goes on."""
+"""More steps than any run needs that makes progress."""
 
 
 class RandomFaults:
-    """Implements fleet.FaultPlan: what happens to the requests of one who reads `shard` is drawn."""
+    """Draws the results of the requests of a processor of `shard`. Implements fleet.FaultPlan."""
 
     def __init__(self, life: "Life", shard: Shard) -> None:
         self.life, self.shard = life, shard
@@ -61,10 +61,10 @@ class RandomFaults:
     def _fate(self) -> Fate:
         self._maybe_killed()
         if self.life.fleet.time < self.life.outage_ends:
-            return self.life.tell(Fate.THROTTLED)
+            return self.life.note(Fate.THROTTLED)
         if not self.life.happens(self.failing):
             return Fate.STORED
-        return self.life.tell(self.life.random.choice((Fate.THROTTLED, Fate.REPLY_LOST)))
+        return self.life.note(self.life.random.choice((Fate.THROTTLED, Fate.REPLY_LOST)))
 
     def _maybe_killed(self) -> None:
         if self.life.happens(self.killing):
@@ -73,7 +73,7 @@ class RandomFaults:
 
 
 class Life:
-    """One life of an application, from its first record to its last checkpoint."""
+    """One run of an application, from its first record to its last checkpoint."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -91,7 +91,7 @@ class Life:
         )
 
     def _in_disorder(self) -> list[Sample]:
-        """Records come at most so many places away from where they belong."""
+        """Moves each record by a bounded number of places."""
         size, users = self.random.randint(5, 30), self.random.choice((1, 1, 2, 4))
         samples = list(histories(self.random, size, users, duplicates=0.1, poison=0.06))
         reach = self.random.choice((0, 3, size))
@@ -99,7 +99,7 @@ class Life:
         return [samples[place] for place in places]
 
     def live(self) -> None:
-        """Until everything is put, read and checkpointed, whatever happens meanwhile."""
+        """Runs until everything is put, read and checkpointed."""
         for _ in range(STEPS):
             if not self.samples and self.fleet.finished:
                 self.seen["conflicts"], self.seen["races"] = self.fleet.table.conflicts, self.fleet.table.races
@@ -109,18 +109,18 @@ class Life:
         raise AssertionError("this life does not come to its end")
 
     def happens(self, chance: float) -> bool:
-        """Whether something bad happens: so many times in a life, and then no more."""
+        """Whether a fault happens. The number of faults per run is limited."""
         if self.troubles <= 0 or self.random.random() >= chance:
             return False
         self.troubles -= 1
         return True
 
-    def tell(self, fate: Fate) -> Fate:
+    def note(self, fate: Fate) -> Fate:
         self.seen[fate.name.lower()] += 1
         return fate
 
     def interlude(self, chance: float, shard: Shard) -> None:
-        """While a request is on its way, others act, a thief of the shard is faster, or an outage begins."""
+        """What happens during a request: other processors act, the lease is stolen, or an outage begins."""
         if self.depth < 3 and self.happens(chance):
             self.depth += 1
             self.seen["interludes"] += 1
@@ -130,7 +130,7 @@ class Life:
     # what may happen
 
     def _put(self) -> None:
-        """A record, or, packed into one, several of a user's that follow each other."""
+        """Puts a record, or an aggregate of consecutive records of one user."""
         packed: list[Sample] = []
         most = self.random.choice((1, 1, 1, 3))
         while self.samples and len(packed) < most and _same_user([*packed, self.samples[0]]):
@@ -139,7 +139,7 @@ class Life:
             self.fleet.put(*packed)
 
     def _take(self) -> None:
-        """A free shard is taken; a held one is stolen, now and then."""
+        """Takes the lease of a free shard, or sometimes steals one that is held."""
         shards = [shard for shard in self.fleet.shards if shard.open_for_reading]
         if not shards:
             return
@@ -165,7 +165,7 @@ class Life:
         return [processor for processor in self.processors if not processor.busy]
 
     def _work(self) -> None:
-        """A batch for somebody: also for one that has lost its lease, or is to stop, and has not heard of it."""
+        """Delivers a batch to any processor, also to one that lost its lease or must stop and does not know it yet."""
         idle = self._idle()
         if not idle:
             return self._take()
@@ -183,14 +183,14 @@ class Life:
         return self.random.choice((1, 3, 12))
 
     def _crash(self) -> None:
-        """Between two batches: what was known is forgotten, what was not checkpointed comes again."""
+        """Kills a processor between two batches: its cache is lost, and records after the checkpoint come again."""
         idle = self._idle()
         if idle and self.happens(0.3):
             self.random.choice(idle).end()
             self.seen["crashed"] += 1
 
     def _stop(self) -> None:
-        """Somebody is asked to stop."""
+        """Requests a processor to stop."""
         if self.processors and self.happens(0.2):
             self.random.choice(self.processors).stopping = True
 
@@ -199,7 +199,7 @@ class Life:
             self._begin_outage()
 
     def _begin_outage(self) -> None:
-        """Nothing is answered for a while; and who waits for that may be asked to stop."""
+        """Starts an outage. Processors that wait may be requested to stop."""
         self.outage_ends = self.fleet.time + self.random.choice((1.0, 30.0, 90.0))
         self.seen["outages"] += 1
         for processor in self.processors:
@@ -208,13 +208,13 @@ class Life:
                 processor.stopping = True
 
     def _begin_anew(self) -> None:
-        """The leases are lost, and with them all checkpoints."""
+        """Deletes the leases, and with them all checkpoints."""
         if self.happens(0.02):
             self.fleet.lose_the_leases()
             self.seen["begun anew"] += 1
 
     def _reshard(self) -> None:
-        """A shard is split in two, or two are merged."""
+        """Splits a shard, or merges two."""
         shards = self.fleet.open_shards()
         if len(self.fleet.shards) > 6 or not self.happens(0.2):
             return
@@ -231,7 +231,7 @@ def _same_user(samples: Sequence[Sample]) -> bool:
 
 
 def lived(seed: int, make: Callable[[int], Life] = Life) -> Life:
-    """Raises what went wrong, with the seed and the first difference."""
+    """Runs one seed. The error names the seed and the first difference."""
     life = make(seed)
     try:
         life.live()
@@ -245,7 +245,7 @@ def lived(seed: int, make: Callable[[int], Life] = Life) -> Life:
 
 @dataclass(frozen=True)
 class Lives:
-    """What happened in some lives; `failed` is the seed of the first that went wrong."""
+    """What happened in some runs. `failed`: the seed of the first failed run."""
 
     seen: Counter[str]
     failed: int | None = None
@@ -267,12 +267,12 @@ def lives(seeds: Iterable[int]) -> Lives:
 
 @pytest.fixture(scope="module")
 def others() -> Iterator[Executor]:
-    """A process for each core, with hashes, and so orders of sets, of its own."""
+    """One process per core, each with its own hash seed and thus its own order of sets."""
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         yield pool
 
 
-def test_every_life_ends_well(seed: int, tell: Tell, others: Executor) -> None:
+def test_every_life_ends_well(seed: int, note: Note, others: Executor) -> None:
     parts = [range(first, first + PART) for first in range(seed, seed + RUNS, PART)]
     seen: Counter[str] = Counter()
     for part in others.map(lives, parts):
@@ -280,7 +280,7 @@ def test_every_life_ends_well(seed: int, tell: Tell, others: Executor) -> None:
             lived(part.failed)
             raise AssertionError(f"seed {part.failed} went wrong, but not a second time")
         seen += part.seen
-    tell(f"{RUNS} lives from seed {seed}: {dict(sorted(seen.items()))}")
+    note(f"{RUNS} lives from seed {seed}: {dict(sorted(seen.items()))}")
     assert seen.keys() >= HAPPENINGS
 
 
@@ -290,7 +290,7 @@ def test_a_seed_is_one_and_the_same_life_everywhere(seed: int, others: Executor)
 
 
 class Forgetful(Life):
-    """An application whose table loses what is in it."""
+    """An application whose table loses its content."""
 
     def live(self) -> None:
         super().live()

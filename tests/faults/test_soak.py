@@ -1,13 +1,13 @@
-"""The soak in small: the very same code, for a minute."""
+"""The soak test for one minute."""
 
 import json
 import subprocess
 import sys
 
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 
 
-def test_soak_for_a_minute(seed: int, tell: Tell) -> None:
+def test_soak_for_a_minute(seed: int, note: Note) -> None:
     command = [sys.executable, "-m", "tests.support.driven.soak", "--minutes", "1", "--seed", str(seed), "--json"]
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -17,4 +17,4 @@ def test_soak_for_a_minute(seed: int, tell: Tell) -> None:
     assert sum(report["hits"].values()) > 0
     assert report["daemon_restarts"] > 0
     faults, sizes = sum(report["injected"].values()), {life["role"]: round(life["most"]) for life in report["memory"]}
-    tell(f"{report['put']} records, {faults} faults, {report['daemon_restarts']} restarts of the daemon; MiB {sizes}")
+    note(f"{report['put']} records, {faults} faults, {report['daemon_restarts']} restarts of the daemon; MiB {sizes}")

@@ -1,6 +1,6 @@
-"""Workers of one application share eight shards: one joins, one leaves, one is killed, and shards split and merge.
+"""Workers of one application share eight shards: one joins, one leaves, one is killed; shards split and merge.
 
-Every shard is consumed, and the table is what it must be. How long each part of the stream stood still is reported.
+Every shard is consumed, and the table is what it must be. The longest pause of any part of the stream is reported.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Tell, stage_of
+from tests.faults.conftest import Note, stage_of
 from tests.support.driven.leases import leader, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.conformance
 
 SHARDS = 8
 RATE = 80.0
-"""Records a second."""
+"""Records per second."""
 STANDSTILL_SECONDS = 60.0
 
 
@@ -37,7 +37,7 @@ def stage(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
     return stage_of(SHARDS, streams, tables, tmp_path, "workers")
 
 
-def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
     produce = Producer(stage, seed, users=200)
     settings = with_properties(tmp_path, **FAST_REBALANCING)
     with Watch(stage) as watch, ExitStack() as stack:
@@ -76,7 +76,7 @@ def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: in
     assert logged_at(everyone, "shard started").keys() == shards(stage).keys()
     still = standstills(shards(stage), everyone)
     by_shard = ", ".join(f"{name[-2:]}: {seconds:.0f} s" for name, seconds in sorted(still.items()))
-    tell(f"{len(produce.put)} records; longest time without progress of shard {by_shard}")
+    note(f"{len(produce.put)} records; longest time without progress of shard {by_shard}")
     assert max(still.values()) < STANDSTILL_SECONDS
 
 
@@ -94,7 +94,7 @@ def kill(running: Service) -> None:
 
 
 def standstills(known: dict[str, Shard], everyone: Iterable[Service]) -> dict[str, float]:
-    """The longest time between two batches of a shard, the last ones of its parents included; seconds."""
+    """The longest time between two batches of a shard, including the last ones of its parents, in seconds."""
     batches = {
         shard: [datetime.fromisoformat(time).timestamp() for time in times]
         for shard, times in logged_at(everyone, "batch").items()

@@ -1,4 +1,4 @@
-"""The corpus through every way in: each record has the outcome that the index tells, and costs no neighbour its own."""
+"""The corpus through every entry point: each record has the outcome of the index and does not affect others."""
 
 import json
 import subprocess
@@ -35,8 +35,8 @@ NEIGHBOUR = "u-neighbour"
 
 
 @dataclass(frozen=True)
-class OnRequest:
-    """What is told of a batch: outcomes, reason codes, kinds of warning."""
+class Observed:
+    """The metrics of a batch: outcomes, reason codes, kinds of warning."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -56,15 +56,15 @@ class OnRequest:
 
 
 class Way(Protocol):
-    """A way into the service. `deliver` takes what stands in the data of records: bytes, or what is no base64."""
+    """An entry point of the service. `deliver` takes the data of records: bytes, or a value that is not base64."""
 
     core: Core
 
-    def deliver(self, *data: object) -> OnRequest: ...
+    def deliver(self, *data: object) -> Observed: ...
 
 
 class Numbered:
-    """What the ways share: a core, and numbers for its records."""
+    """The common part of the entry points: a core, and sequence numbers for its records."""
 
     def __init__(self) -> None:
         self.core = Core()
@@ -72,39 +72,43 @@ class Numbered:
 
 
 class ByProcessor(Numbered):
-    def deliver(self, *data: object) -> OnRequest:
+    def deliver(self, *data: object) -> Observed:
         result = self.core.deliver(*(_record(each, number) for each, number in zip(data, self.numbers, strict=False)))
-        told = OnRequest()
+        observed = Observed()
         for measured in metrics.of_batch(result, 0.0, now=0.0):
-            told.measure(measured.metric, measured.value, *measured.labels)
+            observed.measure(measured.metric, measured.value, *measured.labels)
         assert result.unsettled is None
-        return told
+        return observed
 
 
 class ByDaemon(Numbered):
-    """The record processor, told by the daemon's lines."""
+    """The record processor, driven by the daemon's messages."""
 
     def lines(self, data: object) -> list[Message]:
-        """As the daemon hands the record over."""
+        """The record as the daemon delivers it."""
         number = next(self.numbers)
         return [delivered(number, data) if isinstance(data, bytes) else raw(number, data)]
 
-    def deliver(self, *data: object) -> OnRequest:
-        told = OnRequest()
+    def deliver(self, *data: object) -> Observed:
+        observed = Observed()
         runtime = Runtime(lambda: 0.0, lambda: 0.0, _never, lambda: 0.0, lambda: False, _never)
         consumer = ShardConsumer(
-            self.core.processor, BelievedStream("limits"), ShardRules(CheckpointPolicy(60, 1), 5), told.measure, runtime
+            self.core.processor,
+            BelievedStream("limits"),
+            ShardRules(CheckpointPolicy(60, 1), 5),
+            observed.measure,
+            runtime,
         )
         lines = [line for each in data for line in self.lines(each)]
         daemon = Daemon([INITIALIZE, batch(*lines)])
         pipe = cast("TextIO", daemon)
         serve(consumer, Pipes(pipe, pipe))
         assert daemon.made == [(lines[-1]["sequenceNumber"], lines[-1]["subSequenceNumber"])]
-        return told
+        return observed
 
 
 class ByDaemonThatTakesApart(ByDaemon):
-    """A daemon that hands over the records of an aggregate one by one, as KCL does when it is left to itself."""
+    """A daemon that delivers the records of an aggregate one by one, as KCL does by default."""
 
     def lines(self, data: object) -> list[Message]:
         if not isinstance(data, bytes):
@@ -116,7 +120,7 @@ class ByDaemonThatTakesApart(ByDaemon):
 class ByLambda(Numbered):
     """The function, invoked by a mapping."""
 
-    def deliver(self, *data: object) -> OnRequest:
+    def deliver(self, *data: object) -> Observed:
         function = Function(self.core.processor)
         assert function.invoke({"Records": [self._entry(each) for each in data]}) == SUCCESS
         return _of_lines(function.lines)
@@ -137,14 +141,14 @@ def _never(*_args: object) -> Any:
     raise AssertionError("nothing fails here")
 
 
-def _of_lines(lines: Sequence[str]) -> OnRequest:
-    told = OnRequest()
+def _of_lines(lines: Sequence[str]) -> Observed:
+    observed = Observed()
     for line in map(json.loads, lines):
         for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
             label = next((line[name] for name in ("outcome", "reason", "kind") if name in line), "")
             value = line[each["Name"]]
-            told.add(each["Name"], value if isinstance(value, (int, float)) else 0, label)
-    return told
+            observed.add(each["Name"], value if isinstance(value, (int, float)) else 0, label)
+    return observed
 
 
 def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
@@ -188,14 +192,14 @@ def test_every_record_between_sound_ones(way: type[Way]) -> None:
     for each in CORPUS:
         around = [next(good), next(good)]
         put += around
-        told = into.deliver(record(around[0]).data, each.data, record(around[1]).data)
-        assert told == _expected(each, around=2), each.file
+        observed = into.deliver(record(around[0]).data, each.data, record(around[1]).data)
+        assert observed == _expected(each, around=2), each.file
     assert _limits(into.core) == oracle.expected([*put, *_events(CORPUS)], START)
-    assert _set_aside(into.core) == _refusals(CORPUS)
+    assert _quarantined(into.core) == _refusals(CORPUS)
 
 
 def test_consumer_apply() -> None:
-    """Of the records that its file format can say."""
+    """Only for the records that its file format can represent."""
     good = _neighbours()
     sayable = [each for each in CORPUS if _is_a_line(each)]
     assert len(sayable) > 300
@@ -219,7 +223,7 @@ def test_consumer_apply() -> None:
 
 
 def _neighbours() -> Iterator[Event]:
-    """A limit's events, none of which can be missed."""
+    """Events of a limit, each of which affects the result."""
     yield created(1, userId=NEIGHBOUR, userLimitId="l", value="100000")
     for sequence in count(2):
         yield progress_changed(
@@ -227,14 +231,14 @@ def _neighbours() -> Iterator[Event]:
         )
 
 
-def _expected(entry: Entry, around: int) -> OnRequest:
-    told = OnRequest(Counter(applied=around))
+def _expected(entry: Entry, around: int) -> Observed:
+    observed = Observed(Counter(applied=around))
     for each in entry.expected:
-        told.outcomes[str(each.outcome)] += 1
-        told.warnings.update(each.warnings)
+        observed.outcomes[str(each.outcome)] += 1
+        observed.warnings.update(each.warnings)
         if each.reason:
-            told.reasons[str(each.reason)] += 1
-    return told
+            observed.reasons[str(each.reason)] += 1
+    return observed
 
 
 def _events(entries: Sequence[Entry]) -> Iterator[Event]:
@@ -250,14 +254,14 @@ def _limits(core: Core) -> dict[oracle.Key, dict[str, Any]]:
 Refusal = tuple[str, str | None, bytes]
 
 
-def _set_aside(core: Core) -> Counter[Refusal]:
-    """Reason, field named, bytes."""
+def _quarantined(core: Core) -> Counter[Refusal]:
+    """The refused records: reason, named field, bytes."""
     kept = core.quarantine.entries()
     return Counter((str(each.reason), _named(each.detail), each.record.data) for each in kept)
 
 
 def _named(detail: str) -> str | None:
-    """The field that a detail names: what stands before the colon, when it is one word."""
+    """The field that a detail names: the part before the colon, if it is one word."""
     field, colon, _ = detail.partition(": ")
     return field if colon and field.replace(".", "").isalnum() else None
 

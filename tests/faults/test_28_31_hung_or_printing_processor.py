@@ -1,4 +1,4 @@
-"""Rows 28 and 31: a record processor that hangs, and one whose libraries print to stdout and read stdin."""
+"""Rows 28 and 31: a record processor that hangs, and one in which a library prints to stdout and reads stdin."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, poison, samples, until_equal, until_received
 from tests.support.driven.service import gone, service
@@ -28,8 +28,8 @@ def made(seed: int) -> list[Sample]:
     return samples(seed, count=1_400, users=40)
 
 
-def test_28_hung_child(stage: Stage, made: list[Sample], tmp_path: Path, tell: Tell) -> None:
-    """Stopped in the middle of a batch: the daemon hears nothing for too long and ends itself; all begins anew."""
+def test_28_hung_record_processor(stage: Stage, made: list[Sample], tmp_path: Path, note: Note) -> None:
+    """Stopped in the middle of a batch: the daemon gets no response in time, exits, and is restarted."""
     with held_worker(stage, tmp_path, "worker", CONSUMER_HANG_SECONDS=str(HANG_SECONDS)) as (running, hold_points):
         stage.put(made[:500])
         until_received(running, 500)
@@ -43,15 +43,15 @@ def test_28_hung_child(stage: Stage, made: list[Sample], tmp_path: Path, tell: T
         ended = time.time() - stopped
         stage.put(made[900:])
         seconds = until_consuming(running, SHARDS, stopped + ended)
-        tell(f"ended {ended:.1f} s after it hung, every shard at work again {seconds:.1f} s later")
+        note(f"ended {ended:.1f} s after it hung, every shard at work again {seconds:.1f} s later")
         settled(stage, made)
         assert ended > HANG_SECONDS - 1, "nothing else ended it"
         assert running.stop() == 0
         assert sum(line["message"] == "daemon started" for line in running.lines()) == 2
 
 
-def test_31_library_talks(stage: Stage, made: list[Sample], tmp_path: Path) -> None:
-    """What it prints would be taken for messages, what it reads would be the daemon's."""
+def test_31_library_prints_and_reads(stage: Stage, made: list[Sample], tmp_path: Path) -> None:
+    """Its output would be taken for messages, and its input would be the daemon's."""
     variables = {**stage.variables, "PYTHONPATH": str(ROOT)}
     with service(variables, tmp_path / "log", ("tests.support.driven.worker", *EXECUTABLE.split())) as running:
         stage.put(made)

@@ -1,6 +1,6 @@
-"""Row 20: SIGTERM. What is under way is flushed and checkpointed, and the exit code is 0 within the stop window.
+"""Row 20: SIGTERM. The current batch is flushed and checkpointed, and the exit code is 0 within the stop timeout.
 
-A batch that does not end is cut off, and read again by the next worker.
+A batch that does not end is aborted, and read again by the next worker.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import Service, consumer, gone
@@ -22,7 +22,7 @@ from tests.support.driven.workers import held_worker, processes, worker
 from tests.support.faults.hold_points import HoldPoints, Point
 
 STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
-"""When the container would be killed."""
+"""The time after which an orchestrator kills the container."""
 SHARDS = 2
 
 Recipients = Callable[[Service], list[int]]
@@ -35,20 +35,20 @@ def supervisor(running: Service) -> list[int]:
 
 @pytest.fixture
 def made(seed: int) -> list[Sample]:
-    """The second part fits a request, so each shard has it in one batch."""
+    """Events in two parts. The second fits one request, so each shard has it in one batch."""
     return samples(seed, count=900, users=40)
 
 
 @pytest.fixture
-def stop(tell: Tell) -> Stop:
-    """Sends SIGTERM; all ends in time and well."""
+def stop(note: Note) -> Stop:
+    """Sends SIGTERM and asserts a graceful exit in time."""
 
     def stop(running: Service, recipients: Recipients) -> None:
         everything, begun = processes(running), time.monotonic()
         for process in recipients(running):
             os.kill(process, signal.SIGTERM)
         assert running.process.wait(STOP_SECONDS) == 0
-        tell(f"stopped within {time.monotonic() - begun:.1f} s")
+        note(f"stopped within {time.monotonic() - begun:.1f} s")
         gone(everything)
 
     return stop
@@ -92,7 +92,7 @@ def test_20_sigterm_in_an_endless_batch(stage: Stage, made: list[Sample], tmp_pa
 
 
 def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
-    """A batch that waits for its environment gives up in time, so the worker needs not be cut off."""
+    """A batch that waits for its environment gives up in time, so the worker need not be killed."""
     stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
     with worker(stage, tmp_path, "worker") as running:
         stage.put(made)
@@ -111,7 +111,7 @@ def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tm
 def into_a_batch(
     stage: Stage, made: list[Sample], running: Service, hold_points: HoldPoints, seconds: float | None
 ) -> None:
-    """Both record processors are in a batch that takes so long, None: for ever."""
+    """Waits until both record processors are in a batch that takes `seconds`; None: forever."""
     stage.put(made[:500])
     until_received(running, 500)
     until(lambda: owed(stage) == 0, "the checkpoints after the first part")

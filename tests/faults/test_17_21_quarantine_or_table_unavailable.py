@@ -1,6 +1,6 @@
-"""Rows 17 and 21: the quarantine cannot be written, the table of limits is gone.
+"""Rows 17 and 21: the quarantine cannot be written; the limits table is deleted.
 
-A record processor that waits for either holds its shard, and what lies behind in it, until all is settled.
+A record processor that waits for either stops consuming its shard until everything is settled.
 """
 
 import time
@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from consumer.limits.sample import histories
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.scenario import Stage, poison, until_equal
 from tests.support.driven.service import RUN, consumer, environment
 from tests.support.driven.trial import Trial, started_trial, undisturbed, with_endpoints
@@ -45,15 +45,15 @@ def trial(aws: Emulator, bucket: FaultProxy, seed: int, tmp_path_factory: pytest
 
 @contextmanager
 def steady(variables: Mapping[str, str], directory: Path, seed: int, command: Sequence[str] = RUN) -> Iterator[Trial]:
-    """A service that whatever happens in the block does not disturb. One record in ten is poison."""
+    """A service that must stay undisturbed during the block. One record in ten is poison."""
     source = histories(Random(seed), 10**9, users=40, duplicates=0.02, poison=0.1)
     variables = {**variables, "CONSUMER_RESTARTS": "0"}
     with started_trial(Stage(variables), variables, directory, source, command, first=300) as trial, undisturbed(trial):
         yield trial
 
 
-def test_17_quarantine_in_s3_refuses(trial: Trial, bucket: FaultProxy, tell: Tell) -> None:
-    """Throttled, failing, without the right: what is sound is applied, what is not is waited for."""
+def test_17_quarantine_in_s3_refuses(trial: Trial, bucket: FaultProxy, note: Note) -> None:
+    """Throttled, failing, access denied: valid records are applied, and the others wait."""
     for code, status in REFUSALS.items():
         shards: set[str] = set()
         with bucket.fault(refuse(status, code), "PUT", when=noting(shards)) as fault:
@@ -63,20 +63,20 @@ def test_17_quarantine_in_s3_refuses(trial: Trial, bucket: FaultProxy, tell: Tel
         healed = time.monotonic()
         trial.until_settled()
         seconds = time.monotonic() - healed
-        tell(f"{code}: {fault.hits['PUT']} refused; lag up to {lag:.0f} s, settled {seconds:.1f} s later")
+        note(f"{code}: {fault.hits['PUT']} refused; lag up to {lag:.0f} s, settled {seconds:.1f} s later")
     assert causes(trial) >= REFUSALS.keys()
 
 
-def test_17_quarantine_in_s3_loses_replies(trial: Trial, bucket: FaultProxy, tell: Tell) -> None:
-    """A record put there again is the same object."""
+def test_17_quarantine_in_s3_loses_replies(trial: Trial, bucket: FaultProxy, note: Note) -> None:
+    """A record that is written again is the same object."""
     with bucket.fault(lose_reply, "PUT", probability=0.5) as fault:
         trial.put_until(lambda: fault.hits["PUT"] >= 10)
     trial.until_settled()
-    tell(f"{fault.hits['PUT']} records were set aside unheard")
+    note(f"{fault.hits['PUT']} records were set aside unheard")
 
 
-def test_17_quarantine_in_a_folder_that_is_none(aws: Emulator, seed: int, tmp_path: Path, tell: Tell) -> None:
-    """A file is in its place: the folder cannot be made."""
+def test_17_quarantine_in_a_folder_that_is_none(aws: Emulator, seed: int, tmp_path: Path, note: Note) -> None:
+    """A file has the name of the folder, so it cannot be created."""
     variables = environment("folder", tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     consumer(variables, "provision", "--stream", str(SHARDS))
     place = tmp_path / "quarantine"
@@ -93,11 +93,11 @@ def test_17_quarantine_in_a_folder_that_is_none(aws: Emulator, seed: int, tmp_pa
         (tmp_path / "elsewhere").rename(place)
         healed = time.monotonic()
         trial.until_settled()
-        tell(f"settled {time.monotonic() - healed:.1f} s after the folder was back")
+        note(f"settled {time.monotonic() - healed:.1f} s after the folder was back")
 
 
-def test_21_limits_table_deleted_and_made_again(trial: Trial, tell: Tell) -> None:
-    """It is filled by what comes from then on, and by what is read again, whatever was remembered of the old one."""
+def test_21_limits_table_deleted_and_made_again(trial: Trial, note: Note) -> None:
+    """The new table gets all later and all replayed records, in spite of cached states of the old one."""
     before = trial.checkpoints(), trial.stage.quarantined()
     table = trial.stage.variables["AWS_TABLE_NAME"]
     trial.stage.dynamodb().delete_table(TableName=table)
@@ -111,7 +111,7 @@ def test_21_limits_table_deleted_and_made_again(trial: Trial, tell: Tell) -> Non
     made = time.monotonic()
     consumer(trial.stage.variables, "provision")
     until_equal(trial.stage, since)
-    tell(f"equal to what had come since {time.monotonic() - made:.1f} s after the order to make the table again")
+    note(f"equal to what had come since {time.monotonic() - made:.1f} s after the order to make the table again")
     assert poison(trial.made) - trial.stage.quarantined() <= poison(since), "no sound record is set aside"
 
     trial.put_these(list(trial.made))
@@ -123,15 +123,15 @@ def both(shards: set[str]) -> bool:
 
 
 def noting(shards: set[str]) -> Callable[[Request], bool]:
-    """Fits every request, and notes the shard of the record that is to be put."""
+    """Matches every request and collects the shards of the records."""
 
-    def note(request: Request) -> bool:
+    def matches(request: Request) -> bool:
         shards.add(request.target.split("/")[-2])
         return True
 
-    return note
+    return matches
 
 
 def causes(trial: Trial) -> set[str]:
-    """What was waited for, as the log has it."""
+    """The logged causes of waiting."""
     return {line["cause"].rpartition(": ")[2] for line in trial.logged("waiting")}

@@ -1,6 +1,6 @@
-"""Rows 12, 13, 16, 19: events twice, out of order, among poison; record processors whose clocks are days apart.
+"""Rows 12, 13, 16, 19: duplicates, broken order, poison records; record processors whose clocks are wrong by a day.
 
-One service, a day ahead of the true time, gets it all; another one, a day behind it, then reads the same stream again.
+One service with a clock a day ahead consumes the stream; another one, a day behind, then reads it again.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from consumer.admin.put import Outgoing, outgoing, put
 from consumer.engine.quarantine import Quarantined
 from consumer.limits.sample import Sample
 from consumer.limits.view import view
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.scenario import NOW, Stage, endless, expected, samples
 from tests.support.driven.service import Service, consumer, environment, service
 from tests.support.driven.shifted_child import executable
@@ -37,7 +37,7 @@ WRITES = "consumer_state_writes_total"
 
 @contextmanager
 def on_its_clock(variables: Mapping[str, str], log: Path, ahead: timedelta) -> Iterator[Service]:
-    """A service of which the record processors' clock is so far ahead; it ends well."""
+    """A service whose record processors' clock is ahead. It must shut down gracefully."""
     command = ("tests.support.driven.worker", *executable(ahead.total_seconds()).split())
     with service({**variables, "PYTHONPATH": str(ROOT)}, log, command) as running:
         yield running
@@ -45,7 +45,7 @@ def on_its_clock(variables: Mapping[str, str], log: Path, ahead: timedelta) -> I
 
 
 def _clocks(running: Service) -> list[tuple[datetime, datetime]]:
-    """The time now, and the one that each record processor's log has last told: seconds ago, by its clock."""
+    """How long ago each record processor last logged, in seconds, according to the time it logged."""
     told = {line["shard"]: line["time"] for line in running.lines() if line["message"] == "batch"}
     assert len(told) == 2, "both shards were read"
     return [(datetime.now(UTC), datetime.fromisoformat(time)) for time in told.values()]
@@ -74,7 +74,7 @@ def trial(stage: Stage, directory: Path, seed: int) -> Iterator[Trial]:
 
 @pytest.fixture(scope="module")
 def replay(trial: Trial, directory: Path) -> Iterator[Trial]:
-    """Another application of a worker's own reads the stream from its beginning; the first one has ended."""
+    """After the first service has stopped, another application reads the stream from its beginning."""
     assert trial.running.stop() == 0
     variables = {**trial.stage.variables, "CONSUMER_APPLICATION_NAME": "odd-again"}
     consumer(variables, "provision")
@@ -84,7 +84,7 @@ def replay(trial: Trial, directory: Path) -> Iterator[Trial]:
 
 
 def stored(trial: Trial) -> list[dict[str, Any]]:
-    """The table as it is stored, byte for byte."""
+    """The stored table, byte for byte."""
     return sorted(trial.stage.items(trial.stage.variables["AWS_TABLE_NAME"]), key=str)
 
 
@@ -93,7 +93,7 @@ def set_aside(trial: Trial) -> list[Quarantined]:
 
 
 def test_12_producer_retries(trial: Trial) -> None:
-    """Every event once more, under new sequence numbers of Kinesis."""
+    """Every event again, with new Kinesis sequence numbers."""
     before, writes, applied = stored(trial), trial.metric(WRITES), trial.running.outcomes()["applied"]
     trial.put_these(list(trial.made))
     trial.until_settled()
@@ -110,7 +110,7 @@ def test_13_order_broken_within_a_shard(trial: Trial, seed: int) -> None:
 
 
 def late_creations(made: Sequence[Sample]) -> int:
-    """How many limits have a CREATED that comes after a later PROGRESS_CHANGED of theirs."""
+    """How many limits have a CREATED that arrives after a later PROGRESS_CHANGED."""
     seen: dict[str, int] = {}
     late: set[str] = set()
     for event in (sample.event for sample in made if sample.event):
@@ -123,7 +123,7 @@ def late_creations(made: Sequence[Sample]) -> int:
 
 
 def test_16_poison_first_in_the_middle_last(seed: int) -> None:
-    """Each record of the corpus that can never be applied; in this process, as the daemon has no say in it."""
+    """Each record of the corpus that can never be applied. Runs in this process, as the daemon does not matter here."""
     good = samples(seed, 40, users=3)
     for entry in POISON:
         kept = memory()
@@ -152,8 +152,8 @@ def test_16_nothing_but_poison() -> None:
     assert kept.states() == []
 
 
-def test_16_poison(trial: Trial, tell: Tell) -> None:
-    """The whole corpus among good events, its first records before and its last ones after them."""
+def test_16_poison(trial: Trial, note: Note) -> None:
+    """The whole corpus among valid events, with corpus records first and last."""
     entries = [entry for entry in CORPUS if entry.form is Form.BYTES]
     good = list(islice(trial.source, len(entries) // 2))
     put(trial.stage.kinesis(), trial.stage.variables["CONSUMER_STREAM_NAME"], mixed(entries, good), lambda _: None)
@@ -163,11 +163,11 @@ def test_16_poison(trial: Trial, tell: Tell) -> None:
     found = Counter((entry.record.data, entry.reason) for entry in set_aside(trial))
     assert wanted <= found
     reasons = Counter(str(reason) for _, reason in wanted.elements())
-    tell(f"{len(entries)} records of the corpus; set aside: {dict(reasons)}")
+    note(f"{len(entries)} records of the corpus; set aside: {dict(reasons)}")
 
 
 def mixed(entries: Sequence[Entry], good: Sequence[Sample]) -> Iterator[Outgoing]:
-    """Poison, one in two times followed by a good event; an aggregate's key is the one that its records have."""
+    """Poison records, half of them followed by a valid event. An aggregate has the key of its records."""
     left = iter(good)
     for number, entry in enumerate(entries):
         is_aggregate = entry.content.startswith(MAGIC)
@@ -183,18 +183,18 @@ def inside(entry: Entry) -> Iterator[Sample]:
         yield Sample("", data, next(events) if each.outcome in corpus.KEPT else None, each.reason)
 
 
-def test_12_replay_of_the_whole_stream(trial: Trial, replay: Trial, tell: Tell) -> None:
+def test_12_replay_of_the_whole_stream(trial: Trial, replay: Trial, note: Note) -> None:
     before, quarantined = stored(trial), set_aside(trial)
     replay.until_settled()
     assert stored(trial) == before
     assert set_aside(trial) == quarantined
     assert replay.metric(WRITES) == 0
     assert replay.running.outcomes()["applied"] == 0
-    tell(f"{replay.running.received()} records again: {dict(replay.running.outcomes())}, no write")
+    note(f"{replay.running.received()} records again: {dict(replay.running.outcomes())}, no write")
 
 
 def test_19_clock_off_by_a_day(replay: Trial) -> None:
-    """What those wrote whose clock is behind wins over what those wrote whose clock was ahead, when it is newer."""
+    """A newer event wins, although it is written with a clock that is two days behind that of the older one."""
     before = stored(replay)
     replay.put(400)
     replay.until_settled()

@@ -1,9 +1,9 @@
-"""Row 18: nothing but poison, with the breaker set. The worker stops, and says why."""
+"""Row 18: only poison records, with the breaker set. The worker exits and logs the cause."""
 
 from pathlib import Path
 
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal
 from tests.support.driven.waiting import until
@@ -19,8 +19,8 @@ POISON = [
 ][: 4 * BREAKER]
 
 
-def test_18_nothing_but_poison(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
-    """What came before it is applied; none of it is set aside, as it may be us who are wrong; it is there for later."""
+def test_18_nothing_but_poison(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
+    """Earlier records are applied. No poison is quarantined, as the service may be wrong; it can be read later."""
     good = [sample for sample in samples(seed, 300, users=20) if not sample.poison_reason]
     settings = {"CONSUMER_BREAKER": str(BREAKER), "CONSUMER_RESTARTS": str(RESTARTS)}
     stage.put([*good, *POISON])
@@ -36,7 +36,7 @@ def test_18_nothing_but_poison(stage: Stage, seed: int, tmp_path: Path, tell: Te
     assert not stage.quarantined()
     assert owed(stage) == len(good) + len(POISON)
     assert lost(stage) == []
-    tell(f"given up after {len(broken)} record processors have left: {broken[0].splitlines()[-1]}")
+    note(f"given up after {len(broken)} record processors have left: {broken[0].splitlines()[-1]}")
 
     later = [sample for sample in samples(seed + 1, 100, users=5) if not sample.poison_reason]
     with worker(stage, tmp_path, "mended", CONSUMER_WORKER_ID="worker") as running:

@@ -1,4 +1,4 @@
-"""Row 29: /metrics is scraped 50 times a second while other clients are slow. The work goes on at its pace.
+"""Row 29: /metrics is scraped 50 times a second while other clients are slow. Throughput is kept.
 
 Wall time says little on a machine that others use too. So it is told in CPU time. What being scraped costs the
 supervisor is taken from the work, as if all had to share one core that is never idle: that is the figure to hold.
@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from consumer.limits.sample import Sample
 from consumer.monitoring.server import CONNECTIONS
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.clients import Scrapes, answers, scraping, slow_clients
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import service
@@ -28,7 +28,7 @@ from tests.support.driven.waiting import until
 from tests.support.generators.events import encode, progress_changed
 
 RATE = 50.0
-"""Scrapes a second."""
+"""Scrapes per second."""
 SLOW = CONNECTIONS - 8
 PAIRS = 6
 RECORDS = 1_000
@@ -39,7 +39,7 @@ GROSS = 0.7
 
 @dataclass(frozen=True)
 class Spell:
-    """CPU seconds of the record processors and of the supervisor, seconds, and scrapes answered and not answered."""
+    """CPU seconds of the record processors and of the supervisor, elapsed seconds, successful and failed scrapes."""
 
     processors: float
     supervisor: float
@@ -60,14 +60,14 @@ def trial(stage: Stage, tmp_path: Path) -> Iterator[Trial]:
 
 
 def work() -> Iterator[Sample]:
-    """Without end: each limit has its next event in its turn."""
+    """Endless: each limit gets its next event in turn."""
     for sequence in count(1):
         for number in range(RECORDS):
             event = progress_changed(sequence, userId=f"u-{number:05}", userLimitId=f"l-{number:05}")
             yield Sample(event["aggregateId"], encode(event), event)
 
 
-def test_29_metrics_scraped_and_slow_clients(trial: Trial, tmp_path: Path, tell: Tell) -> None:
+def test_29_metrics_scraped_and_slow_clients(trial: Trial, tmp_path: Path, note: Note) -> None:
     before, threads = trial.processes(), threads_of(trial.running.process.pid)
     pairs = [sorted_spells(trial, tmp_path / "run" / "metrics", quiet_first=bool(n % 2)) for n in range(PAIRS)]
     crowded(trial)
@@ -77,7 +77,7 @@ def test_29_metrics_scraped_and_slow_clients(trial: Trial, tmp_path: Path, tell:
     rate = scrapes / sum(scraped.seconds for _, scraped in pairs)
     share = RATE * sum(scraped.supervisor - quiet.supervisor for quiet, scraped in pairs) / scrapes
     spread = ", ".join(f"{cost:.2f}" for cost in sorted(costs))
-    tell(
+    note(
         f"{100 * (1 - share):.1f} % of the throughput kept; {scrapes} scrapes answered, {rate:.0f} a second,"
         f" {failed} not; a record cost {median(costs):.2f} times as much ({spread})"
     )
@@ -131,13 +131,13 @@ def crowded(trial: Trial) -> None:
 
 
 def settled(metrics: Path) -> int:
-    """Records settled so far, as the record processors' files have it now."""
+    """The number of settled records in the record processors' metrics files."""
     found = MultiProcessCollector.merge([str(file) for file in metrics.glob("counter_*.db")])  # type: ignore[no-untyped-call]
     return int(sum(sample.value for each in found if each.name == "consumer_records" for sample in each.samples))
 
 
 def cpu_seconds(process: int) -> float:
-    """Spent by all threads that the process has."""
+    """The CPU seconds of all threads of the process."""
     threads = Path(f"/proc/{process}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumer.limits.sample import Sample
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import leases, lost, owed
 from tests.support.driven.scenario import Stage, endless, poison, until_equal
 from tests.support.driven.service import Service, consumer, environment, service
@@ -29,7 +29,7 @@ GONE = "told to end, but not checkpointed: the stream is gone"
 
 
 @dataclass(frozen=True)
-class Aged:
+class TrimmingKinesis:
     """The emulator, and the file that says what it has trimmed."""
 
     emulator: Emulator
@@ -47,29 +47,29 @@ class Aged:
 
 
 @pytest.fixture(scope="module")
-def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aged]:
-    until_when = tmp_path_factory.mktemp("aged") / "trimmed-until"
+def trimming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrimmingKinesis]:
+    until_when = tmp_path_factory.mktemp("trimming") / "trimmed-until"
     settings = {"TEST_ITERATOR_SECONDS": str(ITERATOR_SECONDS), "TEST_TRIMMED_UNTIL": str(until_when)}
     with ministack(settings, ["-P", str(TRIMMING)]) as emulator:
-        yield Aged(emulator, until_when)
+        yield TrimmingKinesis(emulator, until_when)
 
 
-def staged(aged: Aged, name: str, directory: Path) -> Stage:
-    variables = environment(name, directory, AWS_ENDPOINT_URL=aged.emulator.endpoint)
+def staged(trimming: TrimmingKinesis, name: str, directory: Path) -> Stage:
+    variables = environment(name, directory, AWS_ENDPOINT_URL=trimming.emulator.endpoint)
     consumer(variables, "provision", "--stream", str(SHARDS))
     return Stage(variables)
 
 
-def test_26_iterator_expired(aged: Aged, seed: int, tmp_path: Path, tell: Tell) -> None:
+def test_26_iterator_expired(trimming: TrimmingKinesis, seed: int, tmp_path: Path, note: Note) -> None:
     """Nothing gets through to Kinesis for longer than an iterator lasts: KCL asks for a new one, at its place."""
-    stage = staged(aged, "expired", tmp_path)
-    with tunnel(aged.emulator.endpoint) as line:
+    stage = staged(trimming, "expired", tmp_path)
+    with tunnel(trimming.emulator.endpoint) as line:
         variables = {**stage.variables, "AWS_ENDPOINT_URL_KINESIS": line.endpoint}
         with service(variables, tmp_path / "log") as running:
             trial = Trial(stage, running, endless(seed))
             trial.put(300)
             trial.until_settled()
-            processes, before = trial.processes(), aged.expired
+            processes, before = trial.processes(), trimming.expired
             line.stop()
             stopped = time.monotonic()
             trial.put(300)
@@ -78,8 +78,8 @@ def test_26_iterator_expired(aged: Aged, seed: int, tmp_path: Path, tell: Tell) 
             healed = time.monotonic()
             trial.put(300)
             trial.until_settled()
-            tell(f"{aged.expired - before} iterators had expired; all settled {time.monotonic() - healed:.1f} s later")
-            assert aged.expired - before >= SHARDS
+            note(f"{trimming.expired - before} iterators expired; all settled {time.monotonic() - healed:.1f} s later")
+            assert trimming.expired - before >= SHARDS
             assert trial.delivered() == len(trial.made), "no record came twice"
             assert trial.processes() == processes
             assert running.stop() == 0
@@ -95,9 +95,9 @@ class Resumed:
 
 
 @pytest.fixture(scope="module")
-def resumed(aged: Aged, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
+def resumed(trimming: TrimmingKinesis, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
     directory = tmp_path_factory.mktemp("trimmed")
-    stage, source = staged(aged, "trimmed", directory), endless(seed)
+    stage, source = staged(trimming, "trimmed", directory), endless(seed)
     with service(stage.variables, directory / "before.log") as running:
         trial = Trial(stage, running, source)
         trial.put(300)
@@ -105,7 +105,7 @@ def resumed(aged: Aged, seed: int, tmp_path_factory: pytest.TempPathFactory) -> 
         assert trial.metric("consumer_trimmed_starts_total") == 0
         assert running.stop() == 0
     stage.put(islice(source, 200))
-    aged.trim()
+    trimming.trim()
     trial.put(200)
     with service({**stage.variables, "CONSUMER_RESTARTS": "1"}, directory / "after.log") as running:
         yield Resumed(stage, running, trial.made)
@@ -125,7 +125,7 @@ def test_25_trimmed_before_read(resumed: Resumed) -> None:
     assert trial.metric("consumer_trimmed_starts_total") == SHARDS
 
 
-def test_23_stream_deleted(resumed: Resumed, tell: Tell) -> None:
+def test_23_stream_deleted(resumed: Resumed, note: Note) -> None:
     """Each shard is told to be at its end: that is not believed, not checkpointed, and the worker ends with 1."""
     stage, running = resumed.stage, resumed.running
     until(lambda: running.get("/readyz")[0] == 200, "the worker to be ready")
@@ -133,7 +133,7 @@ def test_23_stream_deleted(resumed: Resumed, tell: Tell) -> None:
     start = time.monotonic()
     stage.kinesis().delete_stream(StreamName=stage.variables["CONSUMER_STREAM_NAME"])
     assert running.process.wait(180) == 1
-    tell(f"gave up {time.monotonic() - start:.0f} s after the stream was deleted, with one restart")
+    note(f"gave up {time.monotonic() - start:.0f} s after the stream was deleted, with one restart")
     trial = Trial(stage, running, iter(()))
     assert {line["level"] for line in trial.logged(GONE)} == {"ERROR"}
     (last,) = trial.logged("giving up: the daemon ended more often than allowed")

@@ -1,4 +1,4 @@
-"""Row 32: nobody reads stderr, the disk is full. The service keeps running, and loses nothing."""
+"""Row 32: stderr is not read, or the disk is full. The service keeps running and loses nothing."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
 from consumer.supervisor.relay import LINES
-from tests.faults.conftest import Tell
+from tests.faults.conftest import Note
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, endless, poison, until_equal
 from tests.support.driven.service import RUN, service
@@ -25,7 +25,7 @@ DISK = "32m"
 
 
 def test_32_stderr_full(stage: Stage, seed: int, tmp_path: Path) -> None:
-    """From the start; more is said than may wait for a reader, and the daemon starts again meanwhile."""
+    """The pipe is full from the start. More is logged than is buffered, and the daemon is restarted meanwhile."""
     with service(stage.variables, tmp_path / "log", ("tests.support.faults.blocked_stderr", "full", *RUN)) as running:
         trial = Trial(stage, running, endless(seed))
         trial.put(500)
@@ -49,7 +49,7 @@ def test_32_stderr_closed(stage: Stage, seed: int, tmp_path: Path) -> None:
     assert not running.log.read_bytes()
 
 
-def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> None:
+def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
     """The run directory with its metrics files, the quarantine, what is temporary: all on one small disk.
 
     Limits are kept all the while. The daemon can start again; its record processors, without room for metrics files,
@@ -80,13 +80,13 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
         settled(trial)
         assert trial.processes() == before, "nothing ended"
         os.kill(running.record_processors()[0], signal.SIGKILL)
-        # nothing is asked of the supervisor meanwhile: it would tidy up, and make room
+        # no requests to the supervisor meanwhile: it would clean up and free space
         until(lambda: len(trial.logged("shard started")) == 2 * SHARDS, "all to start again", seconds=120)
         assert len(trial.logged("metrics are not kept: no room for their files")) == SHARDS
         trial.put(500)
         settled(trial)
 
-        fill(inside)  # what has exited left some room, enough for a few records
+        fill(inside)  # the exited processes left free space for a few records
         trial.source = history
         trial.put(1_600)
         trial.until_logged("waiting", part="quarantine")
@@ -99,11 +99,11 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, tell: Tell) -> No
         assert list(inside.rglob("*.tmp")) == [], "nothing half written is left"
         assert len(trial.logged("daemon started")) == 2
         assert running.stop() == 0
-    tell(f"{len(trial.logged('waiting'))} lines about waiting for room")
+    note(f"{len(trial.logged('waiting'))} lines about waiting for room")
 
 
 def settled(trial: Trial) -> None:
-    """As Trial has it, but for the counts: record processors without room for metrics have none."""
+    """Like Trial.until_settled, without the counts: record processors without free space keep no metrics."""
     until(lambda: owed(trial.stage) == 0, "the checkpoints")
     until_equal(trial.stage, trial.made)
     assert trial.stage.quarantined() == poison(trial.made)
