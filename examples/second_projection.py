@@ -1,7 +1,7 @@
 """Another projection for the same engine: the latest counted stock of each product in each warehouse.
 
-An event is a count, `{"sheet": "s-1", "warehouse": "north", "product": "p-7", "pieces": 12, "at": 1767600000000}`, and
-so is the state: the latest of the counts. The engine knows nothing of stock, and nothing here knows of limits.
+An event is a count: `{"sheet": "s-1", "warehouse": "north", "product": "p-7", "pieces": 12, "at": 1767600000000}`. The
+state is the latest count. The engine does not know what stock is, and this module does not know what a limit is.
 """
 
 import time
@@ -28,7 +28,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Count(BaseModel):
-    """`at` is in epoch milliseconds; `sheet` names the count and tells two of one moment apart."""
+    """A count of one product. `at` is in epoch milliseconds, `sheet` distinguishes two counts of the same time."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -40,7 +40,7 @@ class Count(BaseModel):
 
 
 class StockLevels:
-    """Implements engine.projection.Projection for Count, which is both event and state."""
+    """Implements engine.projection.Projection. Count is both the event and the state."""
 
     key_names = ("warehouse", "product")
 
@@ -50,7 +50,7 @@ class StockLevels:
         except ValidationError as invalid:
             raise Rejected(Reason.SCHEMA, ", ".join(str(error["loc"][0]) for error in invalid.errors())) from None
 
-    def type_of(self, event: Count) -> str:  # noqa: ARG002 - there is but one
+    def type_of(self, event: Count) -> str:  # noqa: ARG002 - there is only one
         return "STOCK_COUNTED"
 
     def time_of(self, event: Count) -> int:
@@ -66,6 +66,7 @@ class StockLevels:
         return event
 
     def merge(self, left: Count, right: Count) -> Count:
+        # A total order: the same count wins in any order of arrival, even if two counts have the same time.
         return max(left, right, key=lambda count: (count.at, count.sheet, count.pieces))
 
     def review(self, stored: Count | None, event: Count) -> Review:
@@ -85,9 +86,9 @@ def in_dynamodb(client: Any, table: str, requests: Executor) -> Repository[Count
 
 
 def shard_consumer(
-    stream: Stream, kept: Repository[Count], quarantine: Quarantine, measure: Sink, world: Runtime
+    stream: Stream, kept: Repository[Count], quarantine: Quarantine, measure: Sink, runtime: Runtime
 ) -> ShardConsumer:
-    """What the daemon is to speak with: see consumer/kcl/process.py for the process around it."""
+    """The record processor that the daemon talks to. consumer/kcl/process.py is the process around it."""
     core = Processor(StockLevels(), kept, quarantine, time.monotonic)
     rules = ShardRules(CheckpointPolicy(seconds=5, records=10_000), batch_deadline=5)
-    return ShardConsumer(core, stream, rules, measure, world)
+    return ShardConsumer(core, stream, rules, measure, runtime)

@@ -1,7 +1,7 @@
-"""A limit's state as the attributes of an item, and back. Amounts stay Decimals; times and sequences are integers.
+"""Converts a limit's state to the attributes of an item and back. Amounts are Decimals, times and sequences integers.
 
-What is read is checked as strictly as an event. A row that somebody else has written would otherwise be merged with
-good events and stored again.
+Items are validated as strictly as events. A row written by another program would otherwise be merged with valid
+events and stored again.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +20,13 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 def _whole(number: object) -> object:
-    """The table gives every number as a Decimal."""
+    """An integer: boto3 returns every number of the table as a Decimal."""
     return int(number) if isinstance(number, Decimal) and number == number.to_integral_value() else number
 
 
 def _amount(number: object) -> Decimal:
     if isinstance(number, bool) or not isinstance(number, int | Decimal):
-        raise ValueError("a number is needed")  # noqa: TRY004 - pydantic turns ValueErrors into its own
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic only converts ValueErrors
     return money.checked(Decimal(number))
 
 
@@ -42,7 +42,7 @@ Amount = Annotated[Decimal, PlainValidator(_amount)]
 
 
 class _Stamp(StrictModel):
-    """`at` may be one less than any time: changes._told_previous."""
+    """`at` may be one less than any event time: see event_types._previous_in_event."""
 
     sequence: Annotated[Whole, Field(ge=1, le=LARGEST)]
     event_id: Id
@@ -114,14 +114,14 @@ class _Row(StrictModel):
     inferred_kind: Maybe[_Kind] = None
 
     @model_validator(mode="after")
-    def _tells_something(self) -> Self:
+    def _has_content(self) -> Self:
         if self.definition is None and self.progress is None:
             raise ValueError("neither definition nor progress")
         return self
 
 
 def dump(state: LimitState) -> dict[str, Plain]:
-    """The item: the key and identity, then a map for each register that is set."""
+    """The item: key and identity, then one map per register that is set. Attributes are absent, never null."""
     registers: dict[str, dict[str, Plain] | None] = {
         "definition": _dumped(state.definition, _definition),
         "previousValue": _dumped(state.previous_value, _value),
@@ -141,7 +141,7 @@ def dump(state: LimitState) -> dict[str, Plain]:
 
 
 def load(item: Mapping[str, Any]) -> LimitState:
-    """The state `dump` made the item of; attributes it does not know are ignored. Raises Malformed."""
+    """The state from an item that `dump` returned. Ignores unknown attributes. Raises Malformed."""
     try:
         row = _Row.model_validate(item)
     except ValidationError as invalid:
@@ -151,17 +151,17 @@ def load(item: Mapping[str, Any]) -> LimitState:
         user_limit_id=row.user_limit_id,
         brand_id=row.brand_id,
         currency_code=row.currency_code,
-        definition=_taken(row.definition),
-        previous_value=_taken(row.previous_value),
-        progress=_taken(row.progress),
-        next_reset=_taken(row.next_reset),
-        last_reset=_taken(row.last_reset),
-        inferred_value=_taken(row.inferred_value),
-        inferred_kind=_taken(row.inferred_kind),
+        definition=_content(row.definition),
+        previous_value=_content(row.previous_value),
+        progress=_content(row.progress),
+        next_reset=_content(row.next_reset),
+        last_reset=_content(row.last_reset),
+        inferred_value=_content(row.inferred_value),
+        inferred_kind=_content(row.inferred_kind),
     )
 
 
-def _taken(row: _Content[V_co] | None) -> V_co | None:
+def _content(row: _Content[V_co] | None) -> V_co | None:
     return None if row is None else row.content()
 
 

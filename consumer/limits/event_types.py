@@ -1,6 +1,6 @@
-"""What each type of event does to a limit, and what in it contradicts the state it meets.
+"""What each type of event does to a limit, and which warnings it causes.
 
-A new type is a model in events.py, a function here, and a line in EVENTS (docs/how-to/add-an-event-type.md).
+A new type needs a model in events.py, two functions here, and a line in EVENTS (docs/how-to/add-an-event-type.md).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,16 +31,16 @@ TIME_DRIFT = "time_drift"
 ODD_TIME = "odd_time"
 
 LARGEST_JUMP = 1_000_000
-"""A sequence number further ahead than this of what is stored is applied, with a warning."""
+"""An event is applied with a warning if its sequence number exceeds the stored one by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
     model: type[LimitEvent]
     state_of: Callable[[Any], LimitState]
-    """The state the event alone leads to."""
+    """The state that the event alone leads to."""
     warnings_of: Callable[[Any, LimitState | None], Iterator[str]]
-    """What is odd about the event, by itself and beside the older state it meets, if any."""
+    """The contradictions within the event, and between the event and the older stored state, if there is one."""
 
 
 def created(event: UserLimitCreated) -> LimitState:
@@ -55,7 +55,7 @@ def created(event: UserLimitCreated) -> LimitState:
         created_at=event.created_at if payload.created_at is None else payload.created_at,
         progress=payload.progress,
     )
-    return _state(event, definition=Register(stamp, definition), previous_value=_told_previous(event))
+    return _state(event, definition=Register(stamp, definition), previous_value=_previous_in_event(event))
 
 
 def progress_changed(event: UserLimitProgressChanged) -> LimitState:
@@ -123,16 +123,16 @@ WARNINGS = (
     TIME_DRIFT,
     *sorted({f"{ODD_TIME}:{place}" for known in EVENTS.values() for place in time_places(known.model)}),
 )
-"""Every kind of warning; that of odd times is told by the place of the time."""
+"""All kinds of warnings. An odd time has one kind per field."""
 
 
 def warnings_of_times(event: LimitEvent) -> Iterator[str]:
-    """What is odd about an event of any type, by itself."""
+    """The warnings about the times of an event of any type."""
     return (f"{ODD_TIME}:{place}" for place in odd_times(event))
 
 
 def warnings_of_order(event: LimitEvent, stored: LimitState) -> Iterator[str]:
-    """What is odd about its place among the events of the limit."""
+    """The warnings about the event's place in the order of the limit's events."""
     stamp, last = stamp_of(event), stored.last
     if any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in stored.stamps()):
         yield SEQUENCE_CONFLICT
@@ -143,7 +143,7 @@ def warnings_of_order(event: LimitEvent, stored: LimitState) -> Iterator[str]:
 
 
 def repeats(stored: LimitState, stamp: Stamp) -> bool:
-    """Whether the limit remembers the very event."""
+    """Whether a register of the limit was written by this event."""
     return any(stamp[:2] == known[:2] for known in stored.stamps())
 
 
@@ -172,12 +172,13 @@ def _value_of(stored: LimitState | None) -> Decimal | None:
     return known.value if known else None
 
 
-def _told_previous(event: UserLimitCreated) -> Register[Decimal] | None:
-    """The previous value the event itself tells: as if a CREATED with it had come just before, and nothing between."""
-    told, stamp = event.payload.previous_limit_value, stamp_of(event)
-    if told is None or told == event.payload.value:
+def _previous_in_event(event: UserLimitCreated) -> Register[Decimal] | None:
+    """The previous value that the event carries, as if a CREATED with that value had come just before."""
+    previous, stamp = event.payload.previous_limit_value, stamp_of(event)
+    if previous is None or previous == event.payload.value:
         return None
-    return Register(stamp._replace(at=stamp.at - 1), told)
+    # One millisecond less: older than the definition of the same event, newer than every earlier event.
+    return Register(stamp._replace(at=stamp.at - 1), previous)
 
 
 def _value_after(event: UserLimitProgressChanged) -> Decimal | None:
@@ -192,7 +193,7 @@ def _value_before(event: UserLimitReset) -> Decimal | None:
 
 
 def _sum(left: Decimal, right: Decimal) -> Decimal | None:
-    """None when no limit can have that value, because it could not be stored."""
+    """The sum, None if it has too many digits to be stored."""
     try:
         return money.add(left, right)
     except ValueError:

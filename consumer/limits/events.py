@@ -1,6 +1,6 @@
-"""The events of a limit: the models, and `decode`, which turns a record's bytes into one of them.
+"""The events of a limit: the models, and `decode`, which parses a record's bytes to an event.
 
-Field names, types and bounds are the contract's (docs/reference/events.md). Unknown fields are let through.
+Field names, types and bounds are those of the contract (docs/reference/events.md). Unknown fields are ignored.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,15 +29,15 @@ from consumer.engine.wire import parse_object
 from consumer.limits import money
 
 LARGEST = 2**53 - 1
-"""The largest integer that every JSON reader keeps exactly."""
+"""The largest integer that all JSON parsers represent exactly."""
 
 MAX_SEQUENCE = 1_000_000_000
-"""More than the history of any user, and less than epoch seconds: a higher sequence number is a mistake."""
+"""More than any user's number of events, and less than epoch seconds: a higher sequence number is an error."""
 
 EARLIEST = 946_684_800_000
-"""2000-01-01T00:00Z in epoch milliseconds: what is earlier is likely in seconds, say."""
+"""2000-01-01T00:00Z in epoch milliseconds. An earlier time is probably in seconds."""
 LATEST = 4_102_444_800_000
-"""2100-01-01T00:00Z: what is later is likely in microseconds, or means for ever."""
+"""2100-01-01T00:00Z in epoch milliseconds. A later time is probably in microseconds, or stands for "forever"."""
 
 OUT_OF_SCOPE = frozenset(
     {
@@ -47,13 +47,13 @@ OUT_OF_SCOPE = frozenset(
         "USER_LIMIT_CHANGE_SOURCE_ADDED",
     }
 )
-"""Types of the same stream that say nothing of a limit's state."""
+"""Types in the same stream that do not affect the state of a limit."""
 
 T = TypeVar("T")
 
 
 class _NotNull:
-    """A field that may be left out, but is of its type when it is there: null is not."""
+    """A field that may be absent, but not null."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (kept,) = (part for part in get_args(source) if part is not NoneType)
@@ -67,11 +67,11 @@ def _not_negative(number: Decimal) -> Decimal:
 
 
 def _amount_schema(sign: str) -> WithJsonSchema:
-    """What a schema can say of an amount: the digits before and after the point, not their sum."""
+    """The JSON Schema of an amount. A pattern can limit the digits before and after the point, but not their sum."""
     digits, decimals = money.DIGITS, money.DECIMALS
     pattern = rf"^{sign}(0|[1-9][0-9]{{0,{digits - 1}}})(\.[0-9]{{1,{decimals}}})?$"
-    told = f"A decimal string of at most {digits} significant digits, {decimals} of them after the point."
-    return WithJsonSchema({"type": "string", "pattern": pattern, "description": told})
+    text = f"A decimal string of at most {digits} significant digits, {decimals} of them after the point."
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": text})
 
 
 Maybe = Annotated[T | None, _NotNull()]
@@ -87,7 +87,7 @@ LimitType = Literal["BALANCE", "BET", "DEPOSIT", "LOSS", "SESSION"]
 
 
 class StrictModel(BaseModel):
-    """camelCase outside, exact types, unknown fields ignored."""
+    """camelCase in JSON, no type conversion, unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel)
 
@@ -97,7 +97,7 @@ class Context(StrictModel):
 
 
 class Payload(StrictModel):
-    """What every payload carries."""
+    """The fields of every payload."""
 
     brand_id: Id
     currency_code: Currency
@@ -107,7 +107,7 @@ class Payload(StrictModel):
 
 
 class CreatedPayload(Payload):
-    """The limit as its user set it."""
+    """The limit as the user set it."""
 
     active_from: Millis
     active_until: Maybe[Millis] = None
@@ -121,7 +121,7 @@ class CreatedPayload(Payload):
 
 
 class ProgressChangedPayload(Payload):
-    """`amount` was used (or given back, when negative) on top of `previous_progress`."""
+    """`amount` is added to `previous_progress`. It is negative if some of the limit was given back."""
 
     amount: Amount
     previous_progress: Amount
@@ -129,7 +129,7 @@ class ProgressChangedPayload(Payload):
 
     @property
     def progress(self) -> Decimal:
-        """What is used up after the event."""
+        """The progress after the event."""
         return money.add(self.previous_progress, self.amount)
 
     @model_validator(mode="after")
@@ -142,7 +142,7 @@ class ProgressChangedPayload(Payload):
 
 
 class ResetPayload(Payload):
-    """A new period began: `reset_amount` was used up in the last one, `unused_amount` was not."""
+    """A new period began. `reset_amount` of the last one was used, `unused_amount` was not."""
 
     period: Period
     reset_amount: Amount
@@ -152,7 +152,7 @@ class ResetPayload(Payload):
 
 
 class LimitEvent(StrictModel):
-    """What every event carries. `sequence_number` ascends per user, over all types of event."""
+    """The fields of every event. `sequence_number` increases per user, over all types of events."""
 
     aggregate_id: Id
     context: Context
@@ -180,12 +180,12 @@ class UserLimitReset(LimitEvent):
 
 
 def is_odd(millis: int) -> bool:
-    """Whether a time is outside 2000 to 2100, as one in another unit is."""
+    """Whether a time is outside 2000 to 2100, which usually means another unit."""
     return not EARLIEST <= millis < LATEST
 
 
 def odd_times(event: LimitEvent) -> Iterator[str]:
-    """Where the event has an odd time: `createdAt`, `payload.activeFrom`."""
+    """The paths of the event's odd times, such as `createdAt` or `payload.activeFrom`."""
     if is_odd(event.created_at):
         yield "createdAt"
     for name, place in _times(type(event.payload)):
@@ -195,14 +195,14 @@ def odd_times(event: LimitEvent) -> Iterator[str]:
 
 
 def time_places(model: type[LimitEvent]) -> list[str]:
-    """Wherever events of the type may have a time."""
+    """The paths of all times in events of the type."""
     payload: type[Payload] = get_type_hints(model)["payload"]
     return ["createdAt", *(place for _, place in _times(payload))]
 
 
 @cache
 def _times(payload: type[Payload]) -> tuple[tuple[str, str], ...]:
-    """The fields of a payload that hold times, and their places in the event."""
+    """The fields of a payload that hold times, with their paths in the event."""
     hints = get_type_hints(payload, include_extras=True)
     return tuple((name, f"payload.{to_camel(name)}") for name, hint in hints.items() if _is_time(hint))
 
@@ -212,11 +212,11 @@ def _is_time(hint: object) -> bool:
 
 
 def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None], max_sequence: int) -> LimitEvent | Ignored:
-    """The event in `data`; Ignored when its type is not one of `models`. Raises Rejected."""
+    """The event in `data`, or Ignored if its type is not one of `models`. Raises Rejected."""
     document = parse_object(data)
     name = document.get("type")
     if not isinstance(name, str):
-        raise Rejected(Reason.SCHEMA, "type: a string is needed")
+        raise Rejected(Reason.SCHEMA, "type: must be a string")
     model = models(name)
     if model is None:
         return Ignored(name if name in OUT_OF_SCOPE else "UNKNOWN")
@@ -231,7 +231,8 @@ def _validated(model: type[LimitEvent], document: dict[str, Any]) -> LimitEvent:
 
 
 def first_fault(invalid: ValidationError, whole: str) -> str:
-    """Place and fault, without what stands there; `whole` is the place when it is no single field's fault."""
+    """The path and the fault, without the value. `whole` is the path if the fault is not in a single field."""
+    # The detail goes to logs and the quarantine's listing, where personal data must not appear.
     first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"])) or whole
     return f"{place}: {first['msg'].removeprefix('Value error, ')}"
@@ -239,7 +240,7 @@ def first_fault(invalid: ValidationError, whole: str) -> str:
 
 def _in_sequence(event: LimitEvent, most: int) -> LimitEvent:
     if event.sequence_number > most:
-        raise Rejected(Reason.SEQUENCE, f"sequenceNumber: above {most}, and no later event would count")
+        raise Rejected(Reason.SEQUENCE, f"sequenceNumber: above {most}; all later events would be ignored")
     return event
 
 

@@ -1,7 +1,7 @@
-"""Amounts: exact decimals of at most 38 significant digits, 18 of them after the point; never a float.
+"""Amounts: exact decimals of at most 38 significant digits, at most 18 of them after the decimal point. Never floats.
 
-38 digits is what DynamoDB keeps of a number. The form is checked before Decimal() sees the text, because Decimal()
-also takes blanks, underscores, foreign digits, `NaN` and exponents that take minutes to expand.
+DynamoDB stores 38 digits of a number. The format is checked before Decimal() parses the text, because Decimal() also
+accepts blanks, underscores, non-ASCII digits, `NaN` and exponents that take minutes to expand.
 """
 
 import re
@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, 
 
 DIGITS = 38
 DECIMALS = 18
+LENGTH = DIGITS + DECIMALS + len("-.")
 FORM = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 
 _FORM = re.compile(FORM, re.ASCII)
@@ -18,11 +19,11 @@ ZERO = Decimal(0)
 
 
 def parse(text: object) -> Decimal:
-    """The number `text` spells, without trailing zeros; ValueError when it is not in the contract's form."""
+    """The number in `text`, without trailing zeros. Raises ValueError if the format is not the contract's."""
     if not isinstance(text, str):
-        raise ValueError("a decimal string is needed")  # noqa: TRY004 - pydantic turns ValueErrors into its own
-    if len(text) > DIGITS + DECIMALS + 2 or not _FORM.fullmatch(text):
-        raise ValueError("not a plain decimal of the contract's form and length")
+        raise ValueError("must be a decimal string")  # noqa: TRY004 - pydantic only converts ValueErrors
+    if len(text) > LENGTH or not _FORM.fullmatch(text):
+        raise ValueError(f"must be a decimal number of the form -12.5 and a length of at most {LENGTH} characters")
     number = Decimal(text)
     if len(number.as_tuple().digits) > DIGITS:
         raise ValueError(f"more than {DIGITS} significant digits")
@@ -32,14 +33,14 @@ def parse(text: object) -> Decimal:
 
 
 def canonical(number: Decimal) -> Decimal:
-    """The same number in the one form that equal numbers share: no trailing zeros, no negative zero."""
+    """The number in canonical form, which is the same for equal numbers: no trailing zeros, no negative zero."""
     return number.normalize(_EXACT) or ZERO
 
 
 def checked(number: Decimal) -> Decimal:
-    """A number that was stored, in the form that `parse` gives; ValueError for one that no event can lead to."""
+    """A stored number in the form that `parse` returns. Raises ValueError if no event can lead to it."""
     if not number.is_finite() or not -DECIMALS <= number.adjusted() < DIGITS:
-        raise ValueError("not a number of the contract's length")
+        raise ValueError(f"not a number of at most {DIGITS} digits and {DECIMALS} decimals")
     try:
         kept = canonical(number)
     except Inexact:
@@ -50,7 +51,7 @@ def checked(number: Decimal) -> Decimal:
 
 
 def add(left: Decimal, right: Decimal) -> Decimal:
-    """The exact sum; ValueError when it needs more than 38 digits, written out."""
+    """The exact sum. Raises ValueError if it has more than 38 digits without an exponent."""
     try:
         total = canonical(_WIDE.add(left, right))
     except Inexact:
@@ -61,7 +62,7 @@ def add(left: Decimal, right: Decimal) -> Decimal:
 
 
 def subtract(left: Decimal, right: Decimal) -> Decimal:
-    """The exact difference, for showing: it may need more digits than can be stored."""
+    """The exact difference, for display: it may have more digits than can be stored."""
     return _WIDE.subtract(left, right)
 
 

@@ -1,4 +1,4 @@
-"""The limits as a projection the engine can keep."""
+"""The limits as a projection that the engine keeps."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from consumer.limits.state import LimitState
 class Limits:
     """Implements engine.projection.Projection for LimitEvent and LimitState.
 
-    types         the events it takes
-    max_sequence  a higher sequence number is refused: it would freeze the limit, as nothing after it could win
+    types         the event types it applies
+    max_sequence  a higher sequence number is rejected: every later event would be older, and the limit frozen
     """
 
     key_names: tuple[str, str] = ("userId", "userLimitId")
@@ -52,8 +52,9 @@ class Limits:
         if stamp > stored.last:
             warnings += self._warnings_of(event, stored)
         elif self.merge(stored, self.state_of(event)) != stored:
-            # older than the state, it cannot be held against it, only against itself
+            # The event is older than the stored state: a difference between the two is not a contradiction.
             warnings += self._warnings_of(event, None)
+        # Otherwise the event changes nothing. If it is a duplicate, its warnings were counted the first time.
         return Review(repeated=repeats(stored, stamp), warnings=tuple(warnings))
 
     def _warnings_of(self, event: LimitEvent, stored: LimitState | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The limits as readers ask for them."""
+"""The limits as readers query them: by user."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from consumer.limits.view import UserLimit, view
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """The limits of one user by `userLimitId`; `unreadable` are the rows of his that no limit can be made of."""
+    """The limits of one user, sorted by `userLimitId`. `unreadable` are the user's rows that are not valid limits."""
 
     limits: Sequence[UserLimit]
     unreadable: Sequence[Unreadable] = ()
@@ -19,7 +19,7 @@ class UserLimits:
 
 @dataclass(frozen=True, slots=True)
 class UserLimitRepository:
-    """Any engine repository of limit states, and the question that only limits have: all of a user's.
+    """Adds `for_user` to a repository of limit states.
 
     now_millis  epoch milliseconds, for `resetOverdue`
     """
@@ -40,7 +40,7 @@ class UserLimitRepository:
         return self.kept.forget(key, found)
 
     def for_user(self, user_id: str) -> UserLimits:
-        """What is stored of the user, strongly consistent. Raises Unavailable."""
+        """The stored limits of the user, strongly consistent. Raises Unavailable."""
         now, found = self.now_millis(), self.partition(user_id)
         return UserLimits(
             [view(each, now) for each in found if not isinstance(each, Unreadable)],

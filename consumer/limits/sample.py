@@ -1,4 +1,4 @@
-"""Made-up histories of limits, for trials, the demo, tests and benchmarks: lifelike in form, exact in arithmetic.
+"""Generates realistic histories of limits, for the demo, trials, tests and benchmarks. The arithmetic is exact.
 
     for sample in histories(Random(1), events=1_000, users=20):
         put(sample.partition_key, sample.data)
@@ -21,7 +21,7 @@ from consumer.limits.events import OUT_OF_SCOPE, LimitType, Period, Status
 from consumer.limits.money import ZERO, plain
 
 Event: TypeAlias = dict[str, Any]
-"""An event as on the wire: json.dumps makes a record's data of it."""
+"""An event as a JSON object: json.dumps returns the data of its record."""
 
 START = 1_767_225_600_000
 """The time of the first event: 2026-01-01T00:00Z, in epoch milliseconds."""
@@ -42,22 +42,22 @@ _LENGTHS: Mapping[Period, int] = MappingProxyType(
         "MONTH": 30 * 24 * _HOUR,
     }
 )
-"""Milliseconds between two resets; the other periods know no next reset."""
+"""Milliseconds between two resets. The other periods have no next reset."""
 
 _PACE = 300_000
 """Milliseconds between two events, on average."""
 _MOST_LIMITS = 6
 _CENT = Decimal("0.01")
 _RECENT = 200
-"""How far back, in records, a duplicate reaches."""
+"""A duplicate repeats one of this many last records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A record for the stream.
 
-    event          what `data` spells, None for poison
-    poison_reason  why the record is going to be quarantined; None for a sound one
+    event          the event in `data`, None for a record that can never be applied ("poison record")
+    poison_reason  the reason why the record will be quarantined, None for a valid record
     """
 
     partition_key: str
@@ -68,7 +68,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """A way to spoil an event: `spoil` gets a sound CREATED and gives data that no table has to be asked about."""
+    """A way to corrupt an event: `spoil` turns a valid CREATED into data that is rejected without reading the table."""
 
     name: str
     reason: Reason
@@ -83,10 +83,10 @@ def histories(
     duplicates: float = 0.0,
     poison: float = 0.0,
 ) -> Iterator[Sample]:
-    """`events` records of `users` users, per user in ascending sequence numbers.
+    """`events` records of `users` users, with increasing sequence numbers per user.
 
-    `duplicates` and `poison` are the shares, in 0..1, of records that are a recent one again, and of those that can
-    never be applied.
+    `duplicates` and `poison` are shares in 0..1: of records that repeat a recent one, and of records that can never be
+    applied.
     """
     players = [_Player(random, f"u-{number:05}") for number in range(1, users + 1)]
     recent: deque[Sample] = deque(maxlen=_RECENT)
@@ -133,7 +133,7 @@ class _Limit:
 
 @dataclass(slots=True)
 class _Player:
-    """A user, whose limits are kept here as the platform would keep them."""
+    """A user and the user's limits, as the platform that sends the events would keep them."""
 
     random: Random
     user_id: str
@@ -152,7 +152,7 @@ class _Player:
         return act(limit, now)
 
     def spoilable(self, now: int) -> Event:
-        """A sound CREATED of a limit of its own: whatever becomes of it, the others are not touched."""
+        """A valid CREATED of a limit that no other event uses, so that losing it affects no other limit."""
         return self._created(self._made_up("ACTIVE", now), now)
 
     def _start(self, now: int) -> Event:
@@ -160,11 +160,11 @@ class _Player:
         self.limits.append(limit)
         if self.random.random() < 0.9:
             return self._created(limit, now)
-        self._sequence += 1  # the stream starts in mid history
+        self._sequence += 1  # the stream starts after the limit's CREATED
         return self._progress(limit, now)
 
     def _further(self, limit: _Limit, now: int) -> Event:
-        """One more limit: any, or the one that is to follow an active one."""
+        """Another limit: an independent one, or one that will succeed an active limit."""
         if len(self.limits) >= _MOST_LIMITS:
             return self._progress(limit, now)
         further = self._made_up("ACTIVE", now)
@@ -176,7 +176,7 @@ class _Player:
         return self._created(further, now)
 
     def _change(self, limit: _Limit, now: int) -> Event:
-        """The same limit with another value or in another state."""
+        """The same limit with another value or status."""
         before = limit.value
         if self.random.random() < 0.6:
             limit.value = self._amount(limit.type, 50, 2_000)
@@ -267,14 +267,14 @@ class _Player:
         )
 
     def _change_of(self, limit: _Limit) -> Decimal:
-        """Now and then more than is left; a win gives back, and now and then more than was used."""
+        """A change of progress, sometimes more than is left. A win is negative, sometimes more than was used."""
         amount, chance = self._amount(limit.type, 1, 60), self.random.random()
         if limit.type not in ("LOSS", "BALANCE") or chance < 0.7:
             return amount
         return -amount if chance < 0.73 else ZERO - min(amount, max(limit.progress, ZERO))
 
     def _amount(self, kind: LimitType, least: int, most: int) -> Decimal:
-        """Seconds for a SESSION limit, else money; above zero."""
+        """Seconds for a SESSION limit, otherwise money. Above zero."""
         if kind == "SESSION":
             return Decimal(60 * self.random.randint(least, most))
         cents = self.random.choice((0, 0, 50, self.random.randrange(100)))
@@ -356,4 +356,4 @@ POISONS: Sequence[Poison] = (
     Poison("another user's limit", Reason.IDENTITY, _with("u-nobody", "payload", "userId")),
     Poison("broken aggregate", Reason.AGGREGATE, lambda event: MAGIC + encoded(event)),
 )
-"""A way for most rows of the contract's table that say `quarantined`."""
+"""One for most rows of the contract's table with the outcome `quarantined`."""

@@ -1,6 +1,6 @@
-"""The JSON Schemas of the events and of the view, made from the models: `python -m consumer.limits.schema docs/schema`.
+"""Generates the JSON Schemas of the events and of the view: `python -m consumer.limits.schema docs/schema`.
 
-A schema says less than the models do: see "What the schemas cannot say" in docs/reference/events.md.
+A schema cannot express all rules of the models: see "What the schemas cannot say" in docs/reference/events.md.
 """
 
 import argparse
@@ -20,65 +20,65 @@ VIEW = "user-limit.json"
 
 MEANING: Mapping[str, str] = {
     # objects
-    "UserLimitCreated": "A user's limit as it is from now on: set up, changed, cancelled or scheduled.",
-    "UserLimitProgressChanged": "Some of a limit was used up, or given back.",
-    "UserLimitReset": "A period of a limit ended and the next one began: the progress is 0 again.",
-    "UserLimit": "A limit as readers see it. Times are epoch milliseconds. What is not known is absent.",
-    "Context": "Where the event came from; may be empty.",
-    "CreatedPayload": "The whole limit, not only what changed.",
-    "ProgressChangedPayload": "The change, and the progress it was made to.",
-    "ResetPayload": "What the period came to that ended.",
+    "UserLimitCreated": "The new definition of a user's limit: it was created, changed, cancelled or scheduled.",
+    "UserLimitProgressChanged": "Some of a limit was used or given back.",
+    "UserLimitReset": "A period of a limit ended and the next one began. The progress is 0 again.",
+    "UserLimit": "The current state of a limit. Times are epoch milliseconds. Unknown fields are absent.",
+    "Context": "The origin of the event. May be empty.",
+    "CreatedPayload": "The whole definition, not only the changed fields.",
+    "ProgressChangedPayload": "The change and the progress before it.",
+    "ResetPayload": "The result of the period that ended.",
     # the envelope
-    "aggregateId": "The user: the same as payload.userId, and the partition key of the stream.",
-    "context": "Where the event came from.",
-    "correlationId": "Ties together events of one cause. Not kept.",
-    "createdAt": "When the event happened. It orders nothing: sequenceNumber does.",
-    "eventId": "Unique to the event.",
-    "payload": "What happened.",
-    "sequenceNumber": "Ascends per user over all types of event. Gaps are fine.",
-    "source": "Who sent the event: `limitUser`. Not checked.",
+    "aggregateId": "The user. Equals payload.userId, and is the partition key in the stream.",
+    "context": "The origin of the event.",
+    "correlationId": "Identifies events with the same cause. Not stored.",
+    "createdAt": "The time of the event. Events are ordered by sequenceNumber, not by time.",
+    "eventId": "The unique id of the event.",
+    "payload": "The content of the event.",
+    "sequenceNumber": "Increases per user over all types of events. Gaps are allowed.",
+    "source": "The sender of the event: `limitUser`. Not checked.",
     "type": "The type of the event.",
     # payloads
-    "brandId": "The brand. One limit has one brand.",
-    "currencyCode": "The currency. One limit has one, also when it counts seconds.",
+    "brandId": "The brand. Every event of a limit has the same.",
+    "currencyCode": "The currency. Every event of a limit has the same, even if the limit counts seconds.",
     "userId": "The user.",
-    "userLimitId": "The limit, unique to the user.",
-    "nextResetTime": "When the limit is to be reset next.",
-    "activeFrom": "From when on the limit holds.",
-    "activeUntil": "Until when the limit holds.",
-    "period": "What the progress is counted over.",
-    "status": "Whether the limit holds now.",
-    "value": "How much the period allows: seconds for a SESSION limit, else money.",
+    "userLimitId": "The limit. Unique per user.",
+    "nextResetTime": "The time of the next reset.",
+    "activeFrom": "The start of the limit.",
+    "activeUntil": "The end of the limit.",
+    "period": "The period over which the progress is counted.",
+    "status": "The status of the limit.",
+    "value": "The maximum per period: seconds for a SESSION limit, otherwise money.",
     "previousLimitValue": "The limit's value before this one.",
-    "progress": "How much of the period is used up.",
-    "amount": "How much was used, on top of previousProgress. Negative when it was given back.",
+    "progress": "How much of the limit is used in the period.",
+    "amount": "The amount added to previousProgress. Negative if it was given back.",
     "previousProgress": "The progress before the event.",
     "remainingAmount": "What is left after the event: value - previousProgress - amount.",
-    "resetAmount": "The progress that the reset wiped.",
-    "resetPercentage": "100 * resetAmount / value, to two decimals. Not kept.",
-    "unusedAmount": "What was left when the period ended: value - resetAmount.",
-    "CreatedPayload.createdAt": "When the limit was created; without it, the event's own createdAt counts.",
-    "CreatedPayload.progress": "How much is used up already. A PROGRESS_CHANGED or RESET of the limit wins over it.",
-    "CreatedPayload.type": "What the limit limits.",
-    "ResetPayload.type": "What the limit limits.",
+    "resetAmount": "The progress before the reset.",
+    "resetPercentage": "100 * resetAmount / value, to two decimals. Not stored.",
+    "unusedAmount": "What was left at the end of the period: value - resetAmount.",
+    "CreatedPayload.createdAt": "The creation time of the limit. Defaults to the event's createdAt.",
+    "CreatedPayload.progress": "The progress so far. A PROGRESS_CHANGED or RESET of the limit overrides it.",
+    "CreatedPayload.type": "What the limit applies to.",
+    "ResetPayload.type": "What the limit applies to.",
     # the view
-    "unit": "What value, progress and remaining count: `seconds` for a SESSION limit, else the currency.",
-    "remaining": "value - progress; negative when more was used than allowed.",
-    "resetOverdue": "The next reset was due and has not come: progress is that of the period before.",
-    "oddTimes": "The times outside 2000 to 2100. With nextResetTime among them, resetOverdue says nothing.",
-    "complete": "The limit's CREATED has been seen. Without it, value, type and period are inferred or absent.",
+    "unit": "The unit of value, progress and remaining: `seconds` for a SESSION limit, otherwise the currency.",
+    "remaining": "value - progress. Negative if more was used than allowed.",
+    "resetOverdue": "The next reset was due and has not arrived: progress is that of the last period.",
+    "oddTimes": "The fields with a time outside 2000 to 2100. If nextResetTime is one of them, ignore resetOverdue.",
+    "complete": "The limit's CREATED was processed. Otherwise value, type and period are inferred or absent.",
     "lastSequenceNumber": "The sequence number of the latest event in the limit.",
     "lastEventAt": "The createdAt of that event.",
-    "UserLimit.createdAt": "When the limit was created.",
-    "UserLimit.type": "What the limit limits.",
+    "UserLimit.createdAt": "The creation time of the limit.",
+    "UserLimit.type": "What the limit applies to.",
 }
-"""What each object and field means, by its name, or by object and name where one name means several things."""
+"""The description of each object and field, by name, or by object and name if a name has several meanings."""
 
 _NULL = {"type": "null"}
 
 
 def schemas(types: Mapping[str, EventType] = EVENTS) -> dict[str, dict[str, Any]]:
-    """File names, and the schema in each: one for each type of event, one for the view."""
+    """The schemas by file name: one per event type, and one for the view."""
     events = {f"{name.lower().replace('_', '-')}.json": _event(name, known) for name, known in types.items()}
     return {**events, VIEW: _schema(UserLimit, "A user's limit", "serialization")}
 
@@ -116,11 +116,11 @@ def _object(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _property(owner: str, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the title, which only repeats the name, and without null: a field is absent instead."""
+    """Drops the title, which only repeats the name, and null, because a field is absent instead."""
     (found,) = (kept for kept in made.get("anyOf", [made]) if kept != _NULL)
-    told = [MEANING.get(f"{owner}.{name}", MEANING.get(name, "")), found.get("description", "")]
+    texts = [MEANING.get(f"{owner}.{name}", MEANING.get(name, "")), found.get("description", "")]
     kept = {key: value for key, value in found.items() if key not in ("title", "default", "description")}
-    return {"description": " ".join(filter(None, told)), **kept}
+    return {"description": " ".join(filter(None, texts)), **kept}
 
 
 def _nullable(made: Mapping[str, Any]) -> bool:
@@ -129,7 +129,7 @@ def _nullable(made: Mapping[str, Any]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the JSON Schemas of the events and of the view.")
-    parser.add_argument("folder", type=Path, help="where to, for instance docs/schema")
+    parser.add_argument("folder", type=Path, help="the target folder, for example docs/schema")
     write(parser.parse_args().folder)
 
 

@@ -1,7 +1,7 @@
-"""The state of a limit: registers that each remember which event wrote them, and their join.
+"""The state of a limit: registers, each with the event that wrote it, and `merge`, which joins two states.
 
-`merge` is commutative, associative and idempotent. That is the whole safety argument of the service: any order,
-duplication, split into batches and number of writers ends in the same state (docs/explanation/reliability.md).
+`merge` is commutative, associative and idempotent. The guarantees of the service rest on this: any order, any
+duplicates, any batches and any number of writers lead to the same state (docs/explanation/reliability.md).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 
 class Stamp(NamedTuple):
-    """Which event wrote a register. Ordered: the later event is the greater stamp."""
+    """The event that wrote a register. The later event has the greater stamp."""
 
     sequence: int
     event_id: str
@@ -32,7 +32,7 @@ class Register(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a CREATED says."""
+    """The content of a CREATED."""
 
     value: Decimal
     type: LimitType
@@ -46,7 +46,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a RESET tells of a limit whose CREATED has not been seen."""
+    """What a RESET reveals about a limit whose CREATED has not been processed."""
 
     type: LimitType
     period: Period
@@ -54,16 +54,16 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """A limit as far as its events have been seen. At least a definition or a progress is there.
+    """The state of a limit after the events processed so far. `definition` or `progress` is always set.
 
     user_id, user_limit_id  the key
-    brand_id, currency_code the same in every event of a limit: `judge` rejects what differs
+    brand_id, currency_code the same in every event of a limit: `review` rejects an event that differs
     definition              the latest CREATED
-    previous_value          the latest value before the definition's that differs from it
-    progress                what was used up after the latest PROGRESS_CHANGED or RESET
+    previous_value          the latest earlier value that differs from the definition's
+    progress                the progress after the latest PROGRESS_CHANGED or RESET
     next_reset              the latest `nextResetTime`, epoch milliseconds
     last_reset              the latest RESET
-    inferred_value/_kind    what PROGRESS_CHANGED and RESET give away of a definition not seen
+    inferred_value/_kind    what PROGRESS_CHANGED and RESET reveal about a missing definition
     """
 
     user_id: str
@@ -79,7 +79,7 @@ class LimitState:
     inferred_kind: Register[Kind] | None = None
 
     def stamps(self) -> Iterator[Stamp]:
-        """Every stamp the state remembers."""
+        """The stamps of all registers that are set."""
         for register in (
             self.definition,
             self.previous_value,
@@ -95,19 +95,19 @@ class LimitState:
 
     @property
     def last(self) -> Stamp:
-        """The latest event merged."""
+        """The stamp of the latest event in the state."""
         return max(self.stamps())
 
     @property
     def known_value(self) -> Register[Decimal] | None:
-        """The limit's value: as defined, else as inferred."""
+        """The limit's value: the defined one, otherwise the inferred one."""
         if self.definition is None:
             return self.inferred_value
         return Register(self.definition.stamp, self.definition.value.value)
 
     @property
     def used(self) -> Decimal:
-        """The progress: as changed or reset last, else as the definition gives it, else none."""
+        """The progress: from the last change or reset, otherwise from the definition, otherwise 0."""
         if self.progress is not None:
             return self.progress.value
         own = self.definition.value.progress if self.definition else None
@@ -115,8 +115,13 @@ class LimitState:
 
 
 def merge(left: LimitState, right: LimitState) -> LimitState:
-    """The join of two states of one limit."""
+    """The join of two states of one limit.
+
+    Each register is the maximum by stamp, which makes the join commutative, associative and idempotent. A new register
+    must be merged the same way, or be proven by tests/property/test_merge.py.
+    """
     definition = _later(left.definition, right.definition)
+    # `review` keeps different brands and currencies apart. The maximum makes `merge` commutative without it as well.
     brand_id, currency_code = max((left.brand_id, left.currency_code), (right.brand_id, right.currency_code))
     return LimitState(
         user_id=left.user_id,
@@ -127,6 +132,7 @@ def merge(left: LimitState, right: LimitState) -> LimitState:
         previous_value=_previous(definition, left, right),
         progress=_later(left.progress, right.progress),
         next_reset=_later(left.next_reset, right.next_reset),
+        # Kept besides `progress`, because a later PROGRESS_CHANGED overwrites that register.
         last_reset=max(filter(None, (left.last_reset, right.last_reset)), default=None),
         inferred_value=_later(left.inferred_value, right.inferred_value),
         inferred_kind=_later(left.inferred_kind, right.inferred_kind),
@@ -136,21 +142,25 @@ def merge(left: LimitState, right: LimitState) -> LimitState:
 def _later(left: Register[V] | None, right: Register[V] | None) -> Register[V] | None:
     if left is None or right is None:
         return left or right
+    # Two contents under one stamp break the contract. The choice must still not depend on the order of arrival.
     if left.stamp == right.stamp and left.value != right.value:
         return max(left, right, key=_rank)
     return left if left.stamp >= right.stamp else right
 
 
 def _rank(register: Register[V]) -> tuple[Decimal, str]:
-    """Orders two contents of one event, which should not be: any order does, as long as it is one."""
+    """A total order of different contents of one event. Any order would do, as long as it is always the same."""
     value = register.value
     return (value.value if isinstance(value, Definition) else ZERO, repr(value))
 
 
 def _previous(definition: Register[Definition] | None, left: LimitState, right: LimitState) -> Register[Decimal] | None:
-    """The latest value that differs from the definition's, of all that the two states have seen."""
+    """The latest value of both states that differs from the definition's."""
+    # Without a definition there is no current value that another one could precede.
     if definition is None:
         return None
+    # The definition that loses the merge is a candidate too: its value may be the previous one. Values equal to the
+    # current one do not count, so a CREATED that only changes the status keeps the previous value.
     seen = [Register(made.stamp, made.value.value) for made in (left.definition, right.definition) if made is not None]
     seen += [before for before in (left.previous_value, right.previous_value) if before is not None]
     others = [register for register in seen if register.value != definition.value.value]

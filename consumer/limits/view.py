@@ -1,4 +1,4 @@
-"""A limit as readers see it: camelCase JSON, money as plain decimal strings."""
+"""The read model of a limit: camelCase JSON, amounts as plain decimal strings."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -20,13 +20,13 @@ Money = Annotated[
 
 
 class UserLimit(BaseModel):
-    """One limit. Times are epoch milliseconds; what is not known is left out of the JSON.
+    """One limit. Times are epoch milliseconds. Unknown fields are absent from the JSON.
 
-    unit             `seconds` for a SESSION limit, else the currency: never add up across units or types
-    complete         the limit's CREATED has been seen; else value, type and period are inferred or unknown
-    reset_overdue    the next reset was due and has not come: progress is that of the last period
-    odd_times        the fields whose time is outside 2000 to 2100; with `nextResetTime` among them, reset_overdue
-                     says nothing
+    unit             `seconds` for a SESSION limit, otherwise the currency; never add up different units or types
+    complete         the limit's CREATED was processed; otherwise value, type and period are inferred or absent
+    reset_overdue    the next reset was due and has not arrived: progress is that of the last period
+    odd_times        the fields with a time outside 2000 to 2100; if `nextResetTime` is one of them, ignore
+                     reset_overdue
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, validate_by_name=True)
@@ -58,7 +58,7 @@ class UserLimit(BaseModel):
 
 
 def view(state: LimitState, now_millis: int) -> UserLimit:
-    """The limit at `now_millis`, epoch milliseconds."""
+    """The limit as of `now_millis`, epoch milliseconds."""
     definition = state.definition.value if state.definition else None
     kind = definition or (state.inferred_kind.value if state.inferred_kind else None)
     value = state.known_value.value if state.known_value else None
@@ -85,7 +85,7 @@ def view(state: LimitState, now_millis: int) -> UserLimit:
 
 
 def _times(state: LimitState) -> dict[str, int]:
-    """The times that are known."""
+    """The known times, by field."""
     definition = state.definition.value if state.definition else None
     times = {
         "active_from": definition.active_from if definition else None,
@@ -100,4 +100,5 @@ def _times(state: LimitState) -> dict[str, int]:
 def _reset_overdue(state: LimitState, now_millis: int) -> bool:
     if state.next_reset is None or now_millis < state.next_reset.value:
         return False
+    # Only a RESET later than the event that set this time is the one that was due.
     return state.last_reset is None or state.last_reset <= state.next_reset.stamp
