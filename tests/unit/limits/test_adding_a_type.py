@@ -22,7 +22,7 @@ from tests.support.generators.events import Event, created, progress_changed, re
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "how-to" / "add-an-event-type.md").read_text(encoding="utf-8")
-MODEL, CHANGE, DOUBTS, REGISTRATION, TRIAL, MEANING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MODEL, STATE, WARNINGS, REGISTRATION, TRIAL, MEANING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NAME = "USER_LIMIT_PROGRESS_CORRECTED"
 
 
@@ -31,9 +31,9 @@ def corrected() -> EventType:
     """The type of the page, made in copies of the modules that the page names."""
     in_events = {**vars(events)}
     exec(MODEL, in_events)
-    in_changes = {**vars(event_types), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}
-    exec(CHANGE + DOUBTS, in_changes)
-    made: EventType = eval(f"{{{REGISTRATION}}}", in_changes)[NAME]
+    in_event_types = {**vars(event_types), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}
+    exec(STATE + WARNINGS, in_event_types)
+    made: EventType = eval(f"{{{REGISTRATION}}}", in_event_types)[NAME]
     return made
 
 
@@ -116,11 +116,11 @@ def test_it_gets_a_schema_with_a_meaning_for_all_that_is_new(corrected: EventTyp
     made = schema.schemas({NAME: corrected})["user-limit-progress-corrected.json"]
     Draft202012Validator(made).validate(CORRECTED)
     assert not Draft202012Validator(made).is_valid(correction(None))
-    told = eval(f"{{{MEANING}}}")
-    assert told.keys() == {
+    meanings = eval(f"{{{MEANING}}}")
+    assert meanings.keys() == {
         "UserLimitProgressCorrected",
         "ProgressCorrectedPayload",
         "ProgressCorrectedPayload.progress",
     }
     parts = {"UserLimitProgressCorrected": made, **made["$defs"]}
-    assert all(name.split(".")[0] in parts for name in told)
+    assert all(name.split(".")[0] in parts for name in meanings)
