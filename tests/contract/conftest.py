@@ -1,6 +1,6 @@
-"""The stores in all their kinds, each empty: in memory, on MiniStack, on DynamoDB Local, in a directory.
+"""Empty stores of every kind: in memory, on MiniStack, on DynamoDB Local, in a directory.
 
-With CONSUMER_TEST_AWS (tests/support/emulators/place.py), the tables are there instead of on MiniStack.
+If CONSUMER_TEST_AWS is set (tests/support/emulators/place.py), the tables are created there instead of on MiniStack.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ DYNAMODB = [pytest.param("ministack"), pytest.param("dynamodb-local", marks=pyte
 
 @dataclass
 class Emulators:
-    """Each is started when it is first asked for, and serves the whole session."""
+    """Emulators. Each is started on first use and runs until the end of the session."""
 
     stack: ExitStack
     place: Place
@@ -52,13 +52,13 @@ class Emulators:
         return self.stack.enter_context(opened(self.place))
 
     def tables(self, name: str) -> str | None:
-        """Where tables are made; None is AWS's own address."""
+        """The endpoint of the tables, None for AWS itself."""
         if name != "ministack" or self.place == Place():
             return self.endpoint(name)
         return self.theirs.get("AWS_ENDPOINT_URL_DYNAMODB") or self.theirs.get("AWS_ENDPOINT_URL")
 
     def table(self, name: str, pool: Executor, stack: ExitStack) -> "Dynamo":
-        """An empty table of limits, gone with `stack` where it would stay."""
+        """An empty table of limits. Outside the emulators, it is deleted with `stack`."""
         made = Dynamo(self.tables(name), pool, stack)
         made.create(Limits().key_names)
         if self.place != Place():
@@ -72,7 +72,7 @@ class Emulators:
 
 
 class Kept(Protocol):
-    """Where states are kept: every repository asked for is another way to the same ones."""
+    """A place for states. All its repositories access the same states."""
 
     def limits(self) -> ErasableRepository[LimitState]: ...
 
@@ -87,7 +87,7 @@ class Memory:
 
 @dataclass
 class Dynamo:
-    """A table; each repository has a client of its own."""
+    """A table. Each repository has its own client."""
 
     endpoint: str | None
     pool: Executor
@@ -121,7 +121,7 @@ class Dynamo:
 
 @dataclass
 class Bucket:
-    """An S3 bucket, and the ways to it."""
+    """An S3 bucket with quarantines in it."""
 
     client: "S3Client"
     pool: Executor

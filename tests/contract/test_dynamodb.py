@@ -1,4 +1,4 @@
-"""What is DynamoDB's alone: its limits a request, its half answers, its lost ones, and two writers at a time."""
+"""The DynamoDB repository: limits per request, partial and lost responses, and concurrent writers."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ Read = Callable[[Call, str, list[Answer]], Answer]
 
 
 class Relay:
-    """A client whose batch calls go through functions that may spoil them; `sizes` are those of the requests."""
+    """A client whose batch calls can be replaced by failing functions. `sizes` are the sizes of the requests."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -40,13 +40,13 @@ class Relay:
         return self.write(self._client.batch_execute_statement, request["Statements"])
 
     def batch_get_item(self, **request: Any) -> Answer:
-        ((table, asked),) = request["RequestItems"].items()
-        assert asked["ConsistentRead"]
-        self.sizes.append(len(asked["Keys"]))
-        return self.read(self._client.batch_get_item, table, asked["Keys"])
+        ((table, wanted),) = request["RequestItems"].items()
+        assert wanted["ConsistentRead"]
+        self.sizes.append(len(wanted["Keys"]))
+        return self.read(self._client.batch_get_item, table, wanted["Keys"])
 
     def query(self, **request: Any) -> Answer:
-        """A page of a few items, where DynamoDB's would be of a megabyte."""
+        """A page of a few items. DynamoDB's pages have a megabyte."""
         assert request["ConsistentRead"]
         page: Answer = self._client.query(**request, Limit=PAGE)
         self.sizes.append(len(page["Items"]))
@@ -57,7 +57,7 @@ PAGE = 3
 
 
 def in_turn(*writes: Write) -> Write:
-    """The first request goes through the first, the second through the second."""
+    """The first request is handled by the first function, the second one by the second."""
     left = iter(writes)
 
     def write(call: Call, statements: list[Answer]) -> Answer:
@@ -80,7 +80,7 @@ def inserts(wanted: dict[Key, Peak]) -> dict[Key, PendingWrite[Peak]]:
 
 @pytest.fixture
 def peak_table(dynamo: Dynamo) -> Dynamo:
-    """A second, empty table: of another projection."""
+    """An empty table of another projection."""
     table = Dynamo(dynamo.endpoint, dynamo.pool, dynamo.stack)
     table.create(Peaks().key_names)
     return table
@@ -96,7 +96,7 @@ def repository(peak_table: Dynamo, relay: Relay) -> DynamoRepository[Peak]:
     return peak_table.repository(Peaks(), relay)
 
 
-# how much a request holds
+# request sizes
 
 
 def test_at_most_25_statements_and_100_keys_a_request(relay: Relay, repository: DynamoRepository[Peak]) -> None:
@@ -143,11 +143,11 @@ def test_an_attribute_nobody_here_knows_is_kept(peak_table: Dynamo, repository: 
     assert (found["newer"], found["highest"]) == ({"S": "release"}, {"N": "2"})
 
 
-# answers that say no for the moment
+# throttled requests
 
 
 def throttling(places: Sequence[int]) -> Write:
-    """The statements at these places of a request are refused, the others carried out."""
+    """The statements at these indexes of a request are refused, the others are executed."""
 
     def write(call: Call, statements: list[Answer]) -> Answer:
         through = [statement for place, statement in enumerate(statements) if place not in places]
@@ -191,7 +191,7 @@ def test_a_processor_writes_throttled_statements_again(dynamo: Dynamo) -> None:
 
 
 def half_read(call: Call, table: str, keys: list[Answer]) -> Answer:
-    """All but the last key of a request for several are read."""
+    """If a request has several keys, the last one is not read."""
     if len(keys) == 1:
         return read_all(call, table, keys)
     return {**read_all(call, table, keys[:-1]), "UnprocessedKeys": {table: {"Keys": keys[-1:]}}}
@@ -212,11 +212,11 @@ def test_a_read_that_processes_no_key_is_unavailable(relay: Relay, repository: D
         repository.load(peaks(5))
 
 
-# answers that are lost
+# lost responses
 
 
 def lost(call: Call, statements: list[Answer]) -> Answer:
-    """The statements are carried out, and nobody hears of it."""
+    """The statements are executed, but the response is lost."""
     call(Statements=statements)
     raise ReadTimeoutError(endpoint_url="there")
 
@@ -269,7 +269,7 @@ def test_an_item_that_vanished_after_it_refused_an_insert_is_a_conflict_with_not
     assert repository.save(inserts(peaks(1, highest=2))).conflicts == {("north", "p-000"): None}
 
 
-# an environment that is not there
+# unreachable environments
 
 
 def test_without_a_server_nothing_is_known(peak_table: Dynamo) -> None:
@@ -308,7 +308,7 @@ def test_a_call_that_is_refused_as_a_whole_is_unknown(
         repository.load(peaks(3))
 
 
-# two writers
+# concurrent writers
 
 
 def test_two_writers_racing_a_thousand_times_lose_nothing(dynamo: Dynamo) -> None:

@@ -1,4 +1,4 @@
-"""The emulators start, answer the SDK, listen on 127.0.0.1 alone, and leave nothing behind."""
+"""The emulators start, respond to the SDK, listen only on 127.0.0.1, and leave nothing behind."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -18,7 +18,7 @@ DYNAMODB = [ALL[0], ALL[1]]
 KINESIS = [ALL[0], ALL[2]]
 
 LISTENING = "0A"
-LOOPBACKS = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, and the same as an IPv6 address
+LOOPBACKS = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, as an IPv4 and as an IPv6 address
 
 
 @pytest.mark.parametrize("launcher", ALL)
@@ -81,5 +81,5 @@ def _rows(family: str) -> list[str]:
 
 def _open_files(pid: int) -> Iterator[str]:
     for descriptor in Path("/proc", str(pid), "fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # closed in the meantime
             yield descriptor.readlink().name

@@ -1,4 +1,4 @@
-"""The Lambda handler and the record processor leave the same table behind, byte for byte."""
+"""The Lambda handler and the record processor write identical tables, byte for byte."""
 
 import json
 import sys
@@ -33,18 +33,18 @@ LAMBDA_BATCH, KCL_BATCH = 2_000, 5_000
 
 @dataclass(frozen=True)
 class Put:
-    """A record of the stream: one sample, or an aggregate of several."""
+    """A record in the stream: one sample, or an aggregate of several samples."""
 
     number: int
     samples: Sequence[Sample]
 
     def to_lambda(self) -> Record:
-        """As the mapping hands it over: whole."""
+        """As the event source mapping delivers it: whole."""
         packed = [sample.data for sample in self.samples]
         return record(packed[0] if len(packed) == 1 else aggregate(*packed), self.number)
 
     def to_kcl(self) -> list[Message]:
-        """As the daemon hands it over: unpacked."""
+        """As the daemon delivers it: unpacked."""
         sequence = {"sequenceNumber": position(self.number).sequence}
         return [delivered(self.number, sample.data, sub) | sequence for sub, sample in enumerate(self.samples)]
 
@@ -57,7 +57,7 @@ def stream() -> list[Put]:
 
 
 def packed(random: Random, samples: Iterator[Sample]) -> Iterator[Put]:
-    """One in ten is an aggregate of up to five."""
+    """One record in ten is an aggregate of up to five samples."""
     for number in count(1):
         size = random.randint(2, 5) if random.random() < 0.1 else 1
         together = [sample for _, sample in zip(range(size), samples, strict=False)]
@@ -88,7 +88,7 @@ def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> Quaran
 
 
 def unmeasured(metric: Metric, value: float, *labels: str) -> None:
-    """Metrics are not what is tested here."""
+    """Discards metrics, which are not tested here."""
 
 
 def runtime() -> Runtime:
@@ -99,14 +99,14 @@ def runtime() -> Runtime:
 
 
 def items(table: Dynamo) -> bytes:
-    """The raw items of a scan, sorted, spelled in one way."""
+    """The raw items of a scan, sorted and in a canonical format."""
     pages = table.client().get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
     found: list[Any] = [item for page in pages for item in page["Items"]]
     found.sort(key=lambda item: (item["userId"]["S"], item["userLimitId"]["S"]))
     return json.dumps(found, sort_keys=True, indent=1).encode()
 
 
-def set_aside(quarantine: QuarantineStore) -> list[tuple[Position, bytes]]:
+def quarantined(quarantine: QuarantineStore) -> list[tuple[Position, bytes]]:
     return [(entry.record.position, entry.record.data) for entry in quarantine.entries()]
 
 
@@ -123,7 +123,7 @@ def test_the_same_20000_records_leave_byte_equal_tables(
     assert one == two
     assert limits > 400
     poison = sum(1 for put in stream for sample in put.samples if sample.poison_reason)
-    assert set_aside(of_lambda) == set_aside(of_kcl)
-    assert len(set_aside(of_lambda)) == poison > 100
+    assert quarantined(of_lambda) == quarantined(of_kcl)
+    assert len(quarantined(of_lambda)) == poison > 100
     with capsys.disabled():
         sys.stdout.write(f"\n{SAMPLES:,} records, {limits:,} limits: two tables of {len(one):,} equal bytes\n")

@@ -1,4 +1,4 @@
-"""A limit that an operator deletes: what was shown or nothing, and no writer brings back what it remembers of it."""
+"""Deleting a limit: only the version that was shown is deleted, and no writer restores it from its cache."""
 
 from collections.abc import Callable
 from itertools import count
@@ -15,7 +15,7 @@ from tests.support.simulation.core import Core, Fate, FlakyRepository, found, ti
 
 KEY = (USER, LIMIT)
 NOTHING_ELSE = {"userId", "userLimitId", "brandId", "currencyCode", "progress"}
-"""The attributes of a limit of which nothing has come but a PROGRESS_CHANGED."""
+"""The attributes of a limit after a single PROGRESS_CHANGED."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def forget(repository: ErasableRepository[LimitState]) -> None:
 
 
 def once(act: Callable[[], None], after: int = 0) -> Callable[[], None]:
-    """Acts when it is called for the first time after so many."""
+    """Calls `act` once, at the call after `after` others."""
     calls = count()
 
     def call() -> None:
@@ -62,7 +62,7 @@ def test_what_has_changed_meanwhile_is_kept(repository: ErasableRepository[Limit
 
 
 def test_what_is_gone_already_is_deleted(repository: ErasableRepository[LimitState]) -> None:
-    """As a request finds it that is made again because its answer was lost."""
+    """This is the case for a retried request whose first response was lost."""
     Core(repository).deliver(created(1))
     shown = found(repository, KEY)
     assert repository.forget(KEY, shown)
@@ -85,7 +85,7 @@ def test_a_limit_can_be_stored_where_one_was_deleted(repository: ErasableReposit
     assert repository.save({KEY: PendingWrite(None, shown.state)}).stored == {KEY: shown}
 
 
-# writers that remember it
+# writers with the limit in their cache
 
 
 @pytest.mark.parametrize("event", [progress_changed(5, amount="50"), progress_changed(3)], ids=["new", "again"])
@@ -110,7 +110,7 @@ def test_a_writer_that_has_read_it_and_is_about_to_write(repository: ErasableRep
 
 
 def test_a_writer_that_has_read_nothing_and_is_about_to_write(repository: ErasableRepository[LimitState]) -> None:
-    """What it inserts is what its batch holds; what the deleted limit held is not in it."""
+    """It inserts only what is in its batch, nothing of the deleted limit."""
 
     def comes_and_goes() -> None:
         Core(repository).deliver(created(1))
@@ -121,7 +121,7 @@ def test_a_writer_that_has_read_nothing_and_is_about_to_write(repository: Erasab
 
 
 def test_a_writer_that_did_not_hear_of_its_write(repository: ErasableRepository[LimitState]) -> None:
-    """The write was done, its answer lost, the limit shown and deleted; then the write is made again."""
+    """The write succeeds, its response is lost, the limit is shown and deleted, then the write is retried."""
     writer = Core(repository)
     writer.deliver(created(1))
     lost = times(1)
@@ -144,7 +144,7 @@ def test_what_is_not_yet_delivered_builds_it_again(repository: ErasableRepositor
     assert found(repository, KEY) == before
 
 
-# the way out of a wrong first event
+# recovery from a wrong first event
 
 
 @pytest.mark.parametrize("cached", [0, 10_000], ids=["no cache", "a cache"])

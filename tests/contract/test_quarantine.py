@@ -1,4 +1,4 @@
-"""What every quarantine does alike: in memory, in a directory, and in S3."""
+"""The contract of all quarantines: in memory, in a directory, and in S3."""
 
 import base64
 import errno
@@ -166,7 +166,7 @@ def test_files_and_folders_are_for_their_owner_alone(tmp_path: Path, pool: Execu
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder of somebody else's."""
+    """A directory owned by another user."""
     made = tmp_path / "elsewhere"
     made.mkdir()
     (made / "file").write_text("theirs")
@@ -194,14 +194,14 @@ def test_an_entry_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path, el
 
 
 def test_two_writers_of_one_process_id_never_share_a_scratch_file(tmp_path: Path) -> None:
-    """As in two containers, where both are process 1: each writes the same record in a file of its own."""
+    """In two containers, both are process 1: each must write the same record to its own scratch file."""
     names = written(tmp_path, [entry()]) + written(tmp_path, [entry()])
     assert len(names) == len(set(names)) == 2
     assert [name for name in names if str(os.getpid()) in name.split(".") or "1" in name.split(".")] == []
 
 
 def written(root: Path, entries: list[Quarantined]) -> list[str]:
-    """The names of the scratch files that were there while the entries were put."""
+    """The names of the scratch files that existed while the entries were written."""
     seen: list[str] = []
     true = os.fsync
 
@@ -249,7 +249,7 @@ def test_what_a_crash_left_half_written_is_no_entry_and_is_cleared(tmp_path: Pat
 
 
 def test_what_is_being_written_is_not_cleared(tmp_path: Path) -> None:
-    """Another process looks, as its first act, while this one writes."""
+    """Another process starts and scans the directory while this one writes."""
     cleared = []
     true = os.fsync
 
@@ -282,7 +282,7 @@ def test_there_is_nothing_to_clear_where_nothing_is(tmp_path: Path) -> None:
 
 
 def test_an_entry_about_to_be_replaced_is_not_dropped(tmp_path: Path) -> None:
-    """The writer has the lock of the entry that is there; when it is done, that entry is another."""
+    """The lock holder replaces the entry: after the wait, another file is at the path."""
     quarantine = DirectoryQuarantine(tmp_path)
     quarantine.put([entry()])
     true, dropped = os.replace, []
@@ -304,7 +304,7 @@ def test_an_entry_about_to_be_replaced_is_not_dropped(tmp_path: Path) -> None:
 
 
 def waits_for_a_lock() -> bool:
-    """Whether some thread of this process does, as the kernel tells."""
+    """Whether a thread of this process does, according to the kernel."""
     locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     return any("->" in line and str(os.getpid()) in line.split() for line in locks)
 
@@ -333,7 +333,7 @@ def test_of_several_files_those_that_cannot_be_written_are_left(tmp_path: Path, 
     (tmp_path / path_of(entry("2").record.position)).mkdir(parents=True)
     with pytest.raises(PartlyKept, match="Is a directory") as partly:
         DirectoryQuarantine(tmp_path).put([entry("1"), entry("2"), entry("3")])
-    assert partly.value.left == [entry("2"), entry("3")], "nothing is begun after a failure"
+    assert partly.value.left == [entry("2"), entry("3")], "nothing is started after a failure"
     (tmp_path / path_of(entry("2").record.position)).rmdir()
     quarantine.put(partly.value.left)
     assert list(quarantine.entries()) == [entry("1"), entry("2"), entry("3")]
@@ -371,7 +371,7 @@ def test_foreign_files_are_reported_and_the_others_read(tmp_path: Path) -> None:
 
 
 def test_a_file_or_folder_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests may run as root, to whom nothing is forbidden: the system's refusal is played."""
+    """Tests may run as root, to whom nothing is forbidden, so the refusal is simulated."""
     quarantine = DirectoryQuarantine(tmp_path)
     quarantine.put([entry("1"), entry("2"), entry("3", stream="other"), entry("4", stream="z")])
     (tmp_path / "lost+found").mkdir()
@@ -398,7 +398,7 @@ def denied() -> Any:
 
 
 def foreign(quarantine: QuarantineStore) -> dict[str, tuple[str, bool]]:
-    """What is reported as foreign, and whether a record may be lost with it."""
+    """The reported foreign files, each with whether it may contain a record."""
     found: list[Foreign] = []
     list(quarantine.entries(found.append))
     assert len({each.place for each in found}) == len(found)
@@ -449,12 +449,12 @@ def refuse(**_: object) -> None:
 
 
 def test_of_several_objects_those_that_could_not_be_put_are_left(bucket: Bucket) -> None:
-    """Each third is refused, and nothing is begun after that; what is left is put again until all is there."""
+    """Every third request is refused, and none is started after it. The rest is put again until all is stored."""
     refused: Counter[str] = Counter()
 
     def refuse_some(request: Any, **_: object) -> None:
         number = int(re.findall(r"([0-9]+)\.json", request.url)[0])
-        if number % 3 == 0 and refused[request.url] < 2:  # boto3 tries twice
+        if number % 3 == 0 and refused[request.url] < 2:  # boto3 makes two attempts
             refused[request.url] += 1
             refuse()
 
@@ -469,7 +469,7 @@ def test_of_several_objects_those_that_could_not_be_put_are_left(bucket: Bucket)
         except PartlyKept as partly:
             left = list(partly.left)
         except Unavailable:
-            assert counts.count(len(left)) < len(left), "all that was begun failed"
+            assert counts.count(len(left)) < len(left), "all started requests failed"
     bucket.client.meta.events.unregister("before-send.s3", refuse_some)
     assert counts == sorted(counts, reverse=True)
     assert set(refused.values()) == {2}
@@ -527,7 +527,7 @@ def test_a_bucket_that_throttles_is_unavailable_and_no_object_is_to_blame(bucket
 
 
 def answer_get(bucket: Bucket, name: str, code: str) -> None:
-    """S3 refuses to give that object."""
+    """S3 refuses to return that object."""
 
     def answer(params: Any, **_: object) -> Any:
         refused = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}
@@ -537,7 +537,7 @@ def answer_get(bucket: Bucket, name: str, code: str) -> None:
 
 
 def test_s3_itself_refuses_to_drop_what_was_replaced_after_it_was_compared(bucket: Bucket) -> None:
-    """Another is put between the comparison and the deletion."""
+    """Another entry is put between the comparison and the deletion."""
     quarantine = bucket.quarantine()
     quarantine.put([entry("1")])
 
@@ -551,7 +551,7 @@ def test_s3_itself_refuses_to_drop_what_was_replaced_after_it_was_compared(bucke
 
 
 def objects(bucket: Bucket) -> dict[str, bytes]:
-    """Every object by its key, in their order."""
+    """All objects by key, sorted."""
     listed = bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
     return {
         found["Key"]: bucket.client.get_object(Bucket=bucket.name, Key=found["Key"])["Body"].read() for found in listed

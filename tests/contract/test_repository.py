@@ -1,4 +1,4 @@
-"""What every repository of limits does alike: in memory, on MiniStack, and on DynamoDB Local."""
+"""The contract of all repositories of limits: in memory, on MiniStack, and on DynamoDB Local."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -40,7 +40,7 @@ def inserts(states: Sequence[LimitState]) -> dict[Key, PendingWrite[LimitState]]
 
 
 def insert(repository: Repository[LimitState], *events: Event) -> Versioned[LimitState]:
-    """Stores the limit the events lead to, where none is."""
+    """Stores the limit that the events lead to, where none is stored yet."""
     wanted = inserts([state(*events)])
     (key,) = wanted
     return repository.save(wanted).stored[key]
@@ -200,7 +200,7 @@ def test_an_update_of_what_is_not_there_is_a_conflict_with_nothing(repository: R
     assert repository.load([KEY]) == {}
 
 
-# requests that are made again, because their answer was lost
+# retried requests after a lost response
 
 
 def test_an_insert_that_meets_its_own_write_is_stored(repository: Repository[LimitState]) -> None:

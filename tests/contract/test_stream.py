@@ -1,4 +1,4 @@
-"""What Kinesis says of a stream, its shards, and what of them is kept."""
+"""What the Kinesis API returns for a stream, its shards and the retained records."""
 
 import time
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def kinesis(request: pytest.FixtureRequest) -> Iterator[Kinesis]:
 
 
 def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
-    """One test, as each needs an emulator that nobody else makes streams on."""
+    """A single test: it needs an emulator on which no other test creates streams."""
     first, second = kinesis.put(), kinesis.put()
     assert kinesis.stream.oldest_from(first) == first.sequence
     assert kinesis.stream.oldest_from(second) == second.sequence
@@ -94,7 +94,7 @@ def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
 
 
 class Pages:
-    """Implements what is used of a Kinesis client: one page of records after the other, all but the last behind."""
+    """Implements the used part of a Kinesis client: page after page of records, all but the last behind the tip."""
 
     exceptions = session().client("kinesis", endpoint_url="http://127.0.0.1:1").exceptions
 
@@ -132,7 +132,7 @@ def test_an_empty_answer_does_not_mean_that_no_record_follows(
 
 
 def test_the_records_of_a_stretch(kinesis: Kinesis) -> None:
-    """Those between two of its records, whatever pages Kinesis makes of them, and no others."""
+    """The records between two records, regardless of Kinesis' pages, and no others."""
     numbers = [kinesis.put().sequence for _ in range(30)]
     arn = kinesis.client.describe_stream_summary(StreamName=NAME)["StreamDescriptionSummary"]["StreamARN"]
     kinesis.client.meta.events.register("provide-client-params.kinesis.GetRecords", seven_records)

@@ -1,4 +1,4 @@
-"""Rows of the table that nobody should have written: each costs its own limit and no other, whichever way it is met."""
+"""Invalid rows in the table: each affects its own limit and no other, however it is read."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def repository(dynamo: Dynamo) -> ErasableRepository[LimitState]:
 
 
 def put(dynamo: Dynamo, rows: Iterable[Mapping[str, Any]]) -> None:
-    """As somebody does who writes past the service."""
+    """Writes a row as another program would, bypassing the service."""
     serialize = TypeSerializer().serialize
     client, requests = (
         dynamo.client(),
@@ -43,12 +43,12 @@ def key_of(row: Row) -> Key:
 
 
 def spoil(dynamo: Dynamo, limit: str = LIMIT) -> None:
-    """A register becomes a string; the version stays."""
+    """Turns a register into a string and keeps the version."""
     put(dynamo, [sound(USER, limit) | {"progress": "50"}])
 
 
 def is_named(row: Unreadable, table: str, odd: Odd) -> bool:
-    """What boto3 refuses has no place."""
+    """A row that boto3 refuses has no path."""
     begin = f"row {hashed(key_of(odd.row))} of the table {table}: "
     return row.detail.startswith((f"{begin}{odd.place}", f"{begin}Rounded"))
 
@@ -58,13 +58,13 @@ def test_every_odd_row_is_told_and_every_other_read(dynamo: Dynamo, repository: 
     put(dynamo, [*good, *(odd.row for odd in ODD)])
     loaded = repository.load([key_of(row) for row in (*good, *(odd.row for odd in ODD))])
     of_user = repository.partition(USER)
-    told = {row.key: row for row in loaded.values() if isinstance(row, Unreadable)}
+    unreadable = {row.key: row for row in loaded.values() if isinstance(row, Unreadable)}
 
-    assert told.keys() == {key_of(odd.row) for odd in ODD}
-    assert [odd.name for odd in ODD if not is_named(told[key_of(odd.row)], dynamo.name, odd)] == []
-    assert {row.key: row for row in of_user if isinstance(row, Unreadable)} == told
+    assert unreadable.keys() == {key_of(odd.row) for odd in ODD}
+    assert [odd.name for odd in ODD if not is_named(unreadable[key_of(odd.row)], dynamo.name, odd)] == []
+    assert {row.key: row for row in of_user if isinstance(row, Unreadable)} == unreadable
     assert [row_of(state) for state in of_user if isinstance(state, LimitState)] == good
-    assert not [row for row in told.values() if USER in row.detail or row.key[1] in row.detail]
+    assert not [row for row in unreadable.values() if USER in row.detail or row.key[1] in row.detail]
 
 
 def test_every_odd_row_can_be_forgotten(dynamo: Dynamo, repository: ErasableRepository[LimitState]) -> None:
@@ -89,7 +89,7 @@ def test_an_odd_row_that_was_repaired_meanwhile_is_not_forgotten(
 def test_a_write_that_finds_one_brings_it_along(
     dynamo: Dynamo, repository: ErasableRepository[LimitState], version: str
 ) -> None:
-    """An insert is refused in another way than an update."""
+    """An insert is refused in a different way from an update."""
     core = Core(repository)
     core.deliver(created(1))
     there = found(repository, KEY)
@@ -158,7 +158,7 @@ def test_a_row_that_was_put_back_as_it_was_goes_on(dynamo: Dynamo, repository: E
 def test_a_row_changed_by_hand_that_keeps_its_version_is_overwritten_by_a_writer_that_has_it_cached(
     dynamo: Dynamo, repository: ErasableRepository[LimitState]
 ) -> None:
-    """Why a row is forgotten, and not edited (docs/how-to/operate.md)."""
+    """The reason why a row is deleted rather than edited (docs/how-to/operate.md)."""
     core = Core(repository)
     core.deliver(created(1))
     row = row_of(found(repository, KEY).state)

@@ -1,4 +1,4 @@
-"""How Hypothesis searches here: no deadline, as machines differ; a failure prints the blob that repeats it."""
+"""Settings of Hypothesis: no deadline, because machines differ; a failure prints the blob that reproduces it."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""Records made to do harm: bytes of no meaning, and sound events and aggregates with something done to them."""
+"""Hostile records: arbitrary bytes, and valid events and aggregates that were modified."""
 
 import json
 from copy import deepcopy
@@ -20,7 +20,7 @@ ODD_VALUES: SearchStrategy[object] = st.sampled_from(
 
 
 def packed(records: SearchStrategy[list[bytes]]) -> SearchStrategy[bytes]:
-    """Aggregates: sound ones, and those whose bytes are changed before or after they are sealed."""
+    """Aggregates: valid ones, and ones whose bytes are changed before or after the digest is computed."""
     whole = records.map(lambda each: kpl.aggregate(*each))
     resealed = records.map(lambda each: kpl.message(*each)).flatmap(changed).map(kpl.sealed)
     return whole | whole.flatmap(changed) | resealed
@@ -28,7 +28,7 @@ def packed(records: SearchStrategy[list[bytes]]) -> SearchStrategy[bytes]:
 
 @st.composite
 def changed(draw: st.DrawFn, sound: bytes) -> bytes:
-    """A few bytes flipped, cut out, put in, or copied from elsewhere in it."""
+    """The data with a few bits flipped, or bytes removed, inserted or copied from elsewhere in it."""
     data = bytearray(sound)
     for _ in range(draw(st.integers(1, 4))):
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(data))] * 2)))
@@ -46,7 +46,7 @@ def changed(draw: st.DrawFn, sound: bytes) -> bytes:
 
 @st.composite
 def misshapen(draw: st.DrawFn) -> Event:
-    """A sound event in which some places hold something else, something deeper, or nothing."""
+    """A valid event in which some fields have another value, are nested deeper, or are removed."""
     event = draw(events())
     for _ in range(draw(st.integers(1, 3))):
         place: dict[str, Any] = draw(st.sampled_from([event, *(v for v in event.values() if isinstance(v, dict))]))
@@ -69,7 +69,7 @@ def buried(value: object, depth: int) -> object:
 
 @st.composite
 def doubled(draw: st.DrawFn) -> bytes:
-    """A sound event in which names stand twice in an object."""
+    """A valid event with duplicate names in its objects."""
     text = json.dumps(draw(events()))
     for _ in range(draw(st.integers(1, 3))):
         name, value = draw(st.sampled_from(["type", "payload", "userId", "amount", "eventId", ""])), draw(ODD_VALUES)

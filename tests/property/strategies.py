@@ -1,4 +1,4 @@
-"""Events and histories of every kind, small enough that their sequence numbers, ids and amounts meet often."""
+"""Events and histories of every kind, with few sequence numbers, ids and amounts, so that they collide often."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -19,7 +19,7 @@ NOW = START + 500
 
 SEQUENCES = st.integers(1, 6)
 FAR_SEQUENCES = SEQUENCES | st.sampled_from([1_000_004, 1_000_008, 10**9, 10**9 + 1, 1_767_225_600, 2**53 - 1])
-"""Also more than a million ahead of the others, and around the ceiling of 1,000,000,000."""
+"""Sequence numbers that are also more than a million ahead, and around the maximum of 1,000,000,000."""
 EVENT_IDS = st.sampled_from(["e-a", "e-b", "E-b", "e-\U0001f3b2"])
 TIMES = st.integers(START, START + 1_000)
 TYPES = st.sampled_from(get_args(LimitType))
@@ -29,7 +29,7 @@ STATUSES = st.sampled_from(get_args(Status))
 
 @st.composite
 def amounts(draw: st.DrawFn, *, negative: bool = True) -> str:
-    """A number of few or of many digits, written with or without zeros at its end."""
+    """A number of few or many digits, with or without trailing zeros."""
     whole = draw(st.one_of(st.integers(0, 3), st.integers(0, 10**18)))
     decimals = draw(st.one_of(st.just(""), st.text("05", max_size=2), st.text("0123456789", max_size=18)))
     sign = draw(st.sampled_from(["", "-"])) if negative else ""
@@ -37,7 +37,7 @@ def amounts(draw: st.DrawFn, *, negative: bool = True) -> str:
 
 
 def maybe(**fields: SearchStrategy[Any]) -> SearchStrategy[Event]:
-    """Some of the fields, or all, or none."""
+    """Any subset of the fields."""
     return st.fixed_dictionaries({}, optional=fields)
 
 
@@ -94,7 +94,7 @@ def events(
 
 @st.composite
 def odd_events(draw: st.DrawFn) -> Event:
-    """Events of one limit that agree in nothing else, not even in their brand."""
+    """Events of one limit that differ in everything else, even in their brand."""
     event = draw(events())
     event["payload"] |= draw(
         maybe(brandId=st.sampled_from(["one", "other"]), currencyCode=st.sampled_from(["EUR", "SEK"]))
@@ -103,13 +103,13 @@ def odd_events(draw: st.DrawFn) -> Event:
 
 
 def identity(event: Event) -> tuple[str, str, int, str]:
-    """What makes two events the same event."""
+    """The identity of an event: two events with the same are duplicates."""
     payload = event["payload"]
     return (payload["userId"], payload["userLimitId"], event["sequenceNumber"], event["eventId"])
 
 
 def histories(size: int = 12, sequences: SearchStrategy[int] = SEQUENCES) -> SearchStrategy[list[Event]]:
-    """Different events of a few limits, in any order, some of them at one sequence number."""
+    """Different events of a few limits in any order, some with the same sequence number."""
     some = events(users=("u-1", "u-2"), limits=("l-1", "l-2"), sequences=sequences)
     return st.lists(some, min_size=1, max_size=size, unique_by=identity)
 
@@ -121,13 +121,13 @@ def state_of(event: Event) -> LimitState:
 
 
 def states() -> SearchStrategy[LimitState]:
-    """States of one limit as they come of any events, of one event with two contents too."""
+    """States of one limit after any events, including one event with two contents."""
     return st.lists(odd_events(), min_size=1, max_size=5).map(lambda some: reduce(LIMITS.merge, map(state_of, some)))
 
 
 @st.composite
 def deliveries(draw: st.DrawFn, what: Sequence[T]) -> list[list[T]]:
-    """All of it at least once, in any order, split into batches anywhere."""
+    """Everything at least once, in any order, split into any batches."""
     again = draw(st.lists(st.sampled_from(what), max_size=len(what)))
     order = draw(st.permutations([*what, *again]))
     cuts = sorted(draw(st.sets(st.integers(0, len(order)), max_size=4)))

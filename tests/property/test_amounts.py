@@ -1,4 +1,4 @@
-"""Amounts stay exact and plain, all the way from the wire into the table and out to the readers."""
+"""Amounts stay exact and without exponents, from the event to the table to the readers."""
 
 import json
 import re

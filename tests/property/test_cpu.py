@@ -1,7 +1,7 @@
-"""A record of 1 MiB costs less than 50 ms of CPU, whatever is in it, also where the cap lets it be read.
+"""A record of 1 MiB takes less than 50 ms of CPU time, whatever it contains, even if it is parsed.
 
-What counts is the CPU time of this thread, and of several runs the best: a busy machine makes the same work dearer.
-An aggregate is taken apart within that time; each record inside then counts by itself.
+Measured is the CPU time of this thread, the best of several runs, because the same work takes longer on a busy machine.
+An aggregate is unpacked within that time. Each record in it then has the same limit.
 """
 
 import gc
@@ -26,17 +26,17 @@ RUNS = 10
 
 EVENT = encode(created())
 HEAD = EVENT[:-1] + b',"x":'
-"""An event up to the value of a field that nobody knows."""
+"""An event up to the value of an unknown field."""
 MANY = VALUES - 100
-"""As many values as are read, but for the event's own."""
+"""The maximum of values, minus those of the event itself."""
 
 
 LONG_FIELD = b"\xc8\x80\x80\x00" + b"\xff" * 9 + b"\x01"
-"""A number in an aggregate, spelt as long as may be."""
+"""A number in an aggregate, in its longest encoding."""
 
 
 def filled(fragment: bytes, head: bytes = HEAD, tail: bytes = b"}", between: bytes = b"") -> bytes:
-    """Head, fragments, tail: 1 MiB together."""
+    """Head, fragments and tail, 1 MiB in all."""
     room = MIB - len(head) - len(tail)
     return head + between.join([fragment] * (room // len(fragment + between))) + tail
 
@@ -46,7 +46,7 @@ def many(value: bytes, opening: bytes = b"[", closing: bytes = b"]", count: int 
 
 
 def names(form: str, head: bytes = HEAD + b"{", tail: bytes = b"}}") -> bytes:
-    """As many names as are read, all different."""
+    """The maximum of names, all different."""
     return head + b",".join(f'"{form % number}":1'.encode() for number in range(MANY)) + tail
 
 
@@ -59,7 +59,7 @@ def in_place_of(value: bytes, instead: bytes) -> bytes:
 
 
 def chains(opening: bytes, inner: bytes, closing: bytes) -> bytes:
-    """As deep as is read, as often as is read."""
+    """Values at the maximum depth, as many as are allowed."""
     depth = DEPTH - 3
     return many(opening * depth + inner + closing * depth, count=MANY // (depth + 1))
 
@@ -124,7 +124,7 @@ AGGREGATES: Mapping[str, Callable[[], bytes]] = {
 
 
 def costs_of(work: Callable[[], object]) -> Iterator[float]:
-    """Seconds of CPU, run by run."""
+    """Seconds of CPU time, one per run."""
     for _ in range(RUNS):
         gc.collect()
         start = time.thread_time()
@@ -133,7 +133,7 @@ def costs_of(work: Callable[[], object]) -> Iterator[float]:
 
 
 def processing(data: bytes) -> Callable[[], object]:
-    """The whole way of the record, from its base64 on."""
+    """The whole processing of the record, starting with its base64."""
     whole = record(data)
 
     def work() -> None:
@@ -160,7 +160,7 @@ def test_a_record_made_to_cost(shape: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("shape", AGGREGATES.values(), ids=AGGREGATES.keys())
 def test_an_aggregate_made_to_cost(shape: Callable[[], bytes]) -> None:
-    """All of its records are taken out of it within the bound; what they cost then is a record's cost each."""
+    """All records are unpacked within the limit. After that, each of them has the limit of a record."""
     data = shape()
     assert len(data) <= MIB
     parts: list[Record] = []
@@ -196,7 +196,7 @@ PLACES: Mapping[str, Callable[[bytes], bytes]] = {
 @settings(max_examples=100)
 @given(st.sampled_from(sorted(PLACES)), st.lists(TOKENS, min_size=1, max_size=6).map(b"".join))
 def test_a_fragment_over_and_over(place: str, fragment: bytes) -> None:
-    """Hypothesis looks for what costs most."""
+    """Hypothesis searches for the slowest record."""
     data = PLACES[place](fragment)
     work = processing(data)
     target(1000 * next(costs_of(work)), label=place)

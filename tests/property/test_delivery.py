@@ -1,4 +1,4 @@
-"""However the events of a history are delivered, it ends in one state, and that is the oracle's."""
+"""Any delivery of a history's events leads to the same state, and the oracle computes the same one."""
 
 from random import Random
 from typing import Any
@@ -43,7 +43,7 @@ def test_any_order_any_duplication_any_batches(cached: int, data: st.DataObject,
 def test_the_set_of_records_decides_the_limits_and_the_quarantine(
     cached: int, data: st.DataObject, events: list[Event], poison: list[bytes]
 ) -> None:
-    """Twice, each time in an order, with repeats and in batches of its own; only IDENTITY is an exception."""
+    """Two deliveries with different orders, duplicates and batches. The only exception is IDENTITY."""
     ends = []
     for _ in range(2):
         core = Core(cached=cached)
@@ -59,7 +59,7 @@ def test_the_set_of_records_decides_the_limits_and_the_quarantine(
 @pytest.mark.parametrize("field", ["brandId", "currencyCode"])
 @given(histories(size=4), histories(size=4))
 def test_the_one_exception_is_identity(field: str, some: list[Event], others: list[Event]) -> None:
-    """Who comes first decides brand and currency: amounts of two currencies must never meet in one limit."""
+    """The first event decides brand and currency: amounts of two currencies must never be mixed in one limit."""
     mixed = [with_field(event, ("payload", field), "EUR") for event in others]
     mixed = [event for event in mixed if limit_of(event) in set(map(limit_of, some))]
     for first, later in ((some, mixed), (mixed, some)):
@@ -110,7 +110,7 @@ def test_a_lifelike_stream_shuffled(cached: int, seed: int, shuffling: int) -> N
 
 
 def check_outcomes(core: Core, batch: list[Sample]) -> None:
-    """What is poison is quarantined for the reason foreseen, and nothing else is."""
+    """Exactly the poison records are quarantined, each for the expected reason."""
     delivered = core.deliver(*(sample.data for sample in batch))
     found = [
         record_outcome.rejected.reason if record_outcome and record_outcome.rejected else None

@@ -1,4 +1,4 @@
-"""Files of events: whatever the documents and however they are laid out, each comes out as it was written."""
+"""Files of events: any documents in any layout are read as they were written."""
 
 import json
 from typing import Any

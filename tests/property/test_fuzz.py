@@ -1,4 +1,4 @@
-"""Whatever comes between sound records: they are applied, it has its outcome, and everything can be kept."""
+"""Any data between valid records: the valid ones are applied, the data has an outcome, and everything can be stored."""
 
 import json
 
@@ -39,19 +39,19 @@ def test_hostile_records_among_sound_ones(hostile: list[bytes]) -> None:
         entry.record.position: entry for entry in delivered.quarantined
     }
     for entry in delivered.quarantined:
-        check_that_it_can_be_set_aside(entry)
+        check_that_it_can_be_quarantined(entry)
     for state in kept.states():
         check_that_it_can_be_stored(state)
 
 
-def check_that_it_can_be_set_aside(entry: Quarantined) -> None:
+def check_that_it_can_be_quarantined(entry: Quarantined) -> None:
     written = json.dumps(entry.to_json()).encode()
     read = Quarantined.from_json(json.loads(written))
     assert (read.reason, read.detail, read.record.data) == (entry.reason, entry.detail, entry.record.data)
 
 
 def check_that_it_can_be_stored(state: LimitState) -> None:
-    """DynamoDB takes 38 digits, and text that is UTF-8."""
+    """DynamoDB accepts 38 digits, and text in UTF-8."""
     attributes = LIMITS.dump(state)
     json.dumps(TypeSerializer().serialize(attributes), ensure_ascii=False).encode()
     assert LIMITS.load(attributes) == state
@@ -59,14 +59,14 @@ def check_that_it_can_be_stored(state: LimitState) -> None:
 
 @given(st.lists(st.binary(max_size=50) | st.just(encode(created())), min_size=1, max_size=8), st.data())
 def test_spoilt_neighbours_in_an_aggregate(data: list[bytes], draw: st.DataObject) -> None:
-    """As long as the aggregate is whole, each user record counts by itself."""
+    """If the aggregate is valid, each user record has its own outcome."""
     at = draw.draw(st.integers(0, len(data)))
     sound = encode(created(1, userId=NEIGHBOUR))
     core = Core()
     delivered = core.deliver(kpl.aggregate(*data[:at], sound, *data[at:]))
     assert len(delivered.record_outcomes) == len(data) + 1
-    assert (met := delivered.record_outcomes[at])
-    assert met.outcome is Outcome.APPLIED
+    assert (neighbour := delivered.record_outcomes[at])
+    assert neighbour.outcome is Outcome.APPLIED
     assert core.limit(NEIGHBOUR)["lastSequenceNumber"] == 1
 
 

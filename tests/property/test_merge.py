@@ -1,4 +1,4 @@
-"""States of a limit form a join: the whole safety of the service rests on it."""
+"""The merge of limit states is commutative, associative and idempotent: the guarantees of the service rest on it."""
 
 from functools import reduce
 
@@ -12,7 +12,7 @@ merge = LIMITS.merge
 
 
 def same(left: LimitState, right: LimitState) -> bool:
-    """Equal, and stored under one version."""
+    """Whether the states are equal and have the same version."""
     return left == right and fingerprint(LIMITS.dump(left)) == fingerprint(LIMITS.dump(right))
 
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a row of the table: it is refused, or it is a state that can be merged and stored again."""
+"""Any content of a row: it is refused, or it is a state that can be merged and stored again."""
 
 from copy import deepcopy
 from decimal import Decimal
@@ -18,7 +18,7 @@ ANYTHING = JSON | NUMBERS | st.binary(max_size=5) | st.sampled_from([Decimal("1E
 
 @st.composite
 def rows(draw: st.DrawFn) -> dict[str, Any]:
-    """A state as it is stored, in which some places but the key hold something else, or nothing."""
+    """A stored state in which some attributes other than the key are replaced or removed."""
     row = deepcopy(LIMITS.dump(draw(states())))
     for _ in range(draw(st.integers(0, 2))):
         place: dict[str, Any] = draw(st.sampled_from([row, *(part for part in row.values() if isinstance(part, dict))]))

@@ -1,7 +1,7 @@
-"""An application as a machine: several shards, real record processors, and everything that befalls them in any order.
+"""An application as a state machine: several shards, real record processors, and all faults in any order.
 
-Hypothesis chooses what happens next and what becomes of each request, and shrinks what goes wrong to its shortest
-story. Leases and checkpoints are part of it.
+Hypothesis chooses the next step and the result of each request, and shrinks a failure to its shortest sequence.
+Leases and checkpoints are included.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ POISON = Sample("u-1", b"poison", None, Reason.JSON)
 
 
 class Turn(Enum):
-    """What becomes of a request."""
+    """The result of a request."""
 
     DONE = auto()
     REPLY_LOST = auto()
@@ -45,7 +45,7 @@ SIZES = st.integers(1, 5)
 
 
 class Script:
-    """Implements fleet.FaultPlan: request after request goes as it is written, later ones well."""
+    """Implements fleet.FaultPlan: the requests follow the script, those after it succeed."""
 
     def __init__(self, others: Mapping[Turn, Callable[[], object]]) -> None:
         self.turns: deque[Turn] = deque()
@@ -77,7 +77,7 @@ def _work(processor: ShardProcessor, size: int, script: Iterable[Turn]) -> None:
 
 
 class Application(RuleBasedStateMachine):
-    """A stream that grows, splits and merges; those who hold its shards, and those who think they do."""
+    """A stream that grows, splits and merges, the holders of its shards, and former holders that do not know it."""
 
     @initialize(shards=st.integers(1, 2), records=st.sampled_from([1, 4, 100]))
     def start(self, shards: int, records: int) -> None:
@@ -90,13 +90,13 @@ class Application(RuleBasedStateMachine):
 
     @rule(events=histories(4, FAR_SEQUENCES))
     def put(self, events: list[Event]) -> None:
-        """Some have been put before: then the producer sends them again as they were."""
+        """Events that were put before are sent again unchanged."""
         for event in events:
             self.fleet.put(self._sample(event))
 
     @rule(events=histories(3, FAR_SEQUENCES))
     def put_together(self, events: list[Event]) -> None:
-        """An aggregate; its key is the first event's, whoever the others are of."""
+        """An aggregate with the partition key of its first event. The others may be of other users."""
         self.fleet.put(*map(self._sample, events))
 
     def _sample(self, event: Event) -> Sample:
@@ -125,14 +125,14 @@ class Application(RuleBasedStateMachine):
     @precondition(lambda self: self._readable())
     @rule(data=st.data(), size=SIZES, script=SCRIPTS)
     def work(self, data: st.DataObject, size: int, script: list[Turn]) -> None:
-        """A batch for the holder of a shard; when it has none, somebody takes it first."""
+        """A batch for the holder of a shard. If there is none, the shard is taken first."""
         shard = data.draw(st.sampled_from(self._readable()))
         _work(shard.holder or self._take(shard), size, script)
 
     @precondition(lambda self: self._readable())
     @rule(data=st.data(), size=SIZES, script=SCRIPTS, cached=st.sampled_from([0, 1, 100]))
     def steal(self, data: st.DataObject, size: int, script: list[Turn], cached: int) -> None:
-        """Somebody else reads the shard from its checkpoint on, while the former holder may still go on."""
+        """Another worker reads the shard from its checkpoint, while the former holder may continue."""
         _work(self._take(data.draw(st.sampled_from(self._readable())), cached), size, script)
 
     @precondition(lambda self: self._zombies())
@@ -143,7 +143,7 @@ class Application(RuleBasedStateMachine):
     @precondition(lambda self: self._living())
     @rule(data=st.data(), size=SIZES)
     def an_outage_and_a_stop(self, data: st.DataObject, size: int) -> None:
-        """The batch is cut off, and one more comes all the same."""
+        """The batch is interrupted, and another one is delivered nevertheless."""
         processor = data.draw(st.sampled_from(self._living()))
         processor.stopping = True
         _work(processor, size, [Turn.DONE, *[Turn.THROTTLED] * 50])
@@ -155,7 +155,7 @@ class Application(RuleBasedStateMachine):
     @precondition(lambda self: self._living())
     @rule(data=st.data(), end=st.sampled_from([ShardProcessor.end, ShardProcessor.stop, ShardProcessor.lease_lost]))
     def end(self, data: st.DataObject, end: Callable[[ShardProcessor], None]) -> None:
-        """A crash, between the writes and their checkpoint for instance; a stop; or it is told of the loss."""
+        """A crash, for example between writes and checkpoint; a stop; or a notice that the lease is lost."""
         end(data.draw(st.sampled_from(self._living())))
 
     def _readable(self) -> list[Shard]:
@@ -178,12 +178,12 @@ class Application(RuleBasedStateMachine):
         return self.processors[-1]
 
     def _rob(self, shard: Shard) -> None:
-        """Just now somebody takes the shard over, and is faster."""
+        """At this moment, another worker takes the shard and is faster."""
         if shard.open_for_reading:
             _work(self._take(shard), 100, ())
 
     def _wake_a_zombie(self, shard: Shard) -> None:
-        """Just now a former holder writes what it still had in hand."""
+        """At this moment, a former holder writes its last batch."""
         for processor in self._zombies():
             if processor.shard is shard and not processor.busy:
                 _work(processor, 1, ())
@@ -195,7 +195,7 @@ class Application(RuleBasedStateMachine):
         self.fleet.forget_a_limit((state.user_id, state.user_limit_id))
 
     def _forget_the_first(self) -> None:
-        """Just now, between the reading and the writing of somebody for instance."""
+        """At this moment, for example between another worker's read and write."""
         for state in self.fleet.table.states()[:1]:
             self.fleet.forget_a_limit((state.user_id, state.user_limit_id))
 
@@ -207,7 +207,7 @@ class Application(RuleBasedStateMachine):
     def replay_from_the_start(self) -> None:
         self.fleet.lose_the_leases()
 
-    # what always holds
+    # invariants
 
     @invariant()
     def no_register_ever_goes_back(self) -> None:
@@ -224,7 +224,7 @@ class Application(RuleBasedStateMachine):
             self.fleet.check_settled(shard.puts[: shard.done])
 
     def teardown(self) -> None:
-        """Whatever happened: once all is read, it is the fold of all events, and the oracle's answer."""
+        """Once everything is read, the table holds the fold of all events, and the oracle computes the same."""
         self.fleet.drain()
         if self.fleet.forgotten:
             self.fleet.read_all_again()
@@ -232,7 +232,7 @@ class Application(RuleBasedStateMachine):
         self.fleet.lose_the_leases()
         writes = self.fleet.table.writes
         self.fleet.drain()
-        assert self.fleet.table.writes == writes, "all of it once more changes nothing, and is not written"
+        assert self.fleet.table.writes == writes, "a second delivery of everything changes nothing and writes nothing"
 
 
 TestApplication = Application.TestCase

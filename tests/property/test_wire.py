@@ -1,4 +1,4 @@
-"""Whatever bytes come, decoding gives an event, an ignored one, or the reason of a refusal; never anything else."""
+"""Decoding any bytes returns an event or Ignored, or raises Rejected, and never anything else."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.support.generators.events import Event, encode, position, record
 
 
 def decoded(data: bytes) -> object:
-    """The event, or the reason of the refusal; every other exception fails the test."""
+    """The event, or the reason of the rejection. Any other exception fails the test."""
     try:
         return LIMITS.decode(data)
     except Rejected as refused:

@@ -1,4 +1,4 @@
-"""Aggregates of the Kinesis Producer Library, sound and broken."""
+"""Aggregates of the Kinesis Producer Library, valid and broken."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_the_fields_of_a_record_may_come_in_any_order_and_the_last_one_counts() 
 
 
 def broken(data: bytes) -> bool:
-    """Whether the record comes back as a whole, marked as a broken aggregate."""
+    """Whether the record is returned whole, marked as a broken aggregate."""
     (part,) = deaggregate(record(data))
     return part.data == data and part.fault is not None and part.fault.reason is Reason.AGGREGATE
 
@@ -145,7 +145,7 @@ def test_partition_keys_and_hash_keys_do_not_matter(keys: bytes) -> None:
 
 
 def sizes(*delivered: list[Record]) -> list[int]:
-    """How many records each slice holds."""
+    """The number of records in each slice."""
     return [len(each) for each in slices(delivered)]
 
 
@@ -170,7 +170,7 @@ def test_slices_hold_so_many_bytes() -> None:
 
 
 def test_slices_are_made_as_they_are_taken() -> None:
-    """So that what a fetch of aggregates grows to is never there at once."""
+    """The unpacked records of a fetch must never be in memory all at once."""
     taken: list[int] = []
 
     def delivered() -> Iterator[list[Record]]:

@@ -1,4 +1,4 @@
-"""When a checkpoint is due."""
+"""The checkpoint policy."""
 
 import pytest
 

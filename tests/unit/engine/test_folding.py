@@ -1,4 +1,4 @@
-"""Events are merged one by one, and each has its outcome."""
+"""Events are merged one by one, and each has an outcome."""
 
 import pytest
 
@@ -11,13 +11,13 @@ def readings(*numbers: int) -> list[Reading]:
     return [Reading("hill", number) for number in numbers]
 
 
-def outcomes(met: Peak | None, *numbers: int) -> list[Outcome]:
-    return [record_outcome.outcome for record_outcome in fold(Peaks(), met, readings(*numbers)).record_outcomes]
+def outcomes(stored: Peak | None, *numbers: int) -> list[Outcome]:
+    return [record_outcome.outcome for record_outcome in fold(Peaks(), stored, readings(*numbers)).record_outcomes]
 
 
 def test_nothing_changes_nothing() -> None:
-    met = Peak("hill", 5)
-    assert fold(Peaks(), met, []).state == met
+    stored = Peak("hill", 5)
+    assert fold(Peaks(), stored, []).state == stored
     assert fold(Peaks(), None, []).state is None
 
 

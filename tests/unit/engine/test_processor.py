@@ -1,4 +1,4 @@
-"""What the processor settles, what it leaves unsettled, and what it never does, in a world that fails."""
+"""What the processor settles, and what it leaves unsettled, while the environment fails."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -125,7 +125,7 @@ def test_any_projection_will_do() -> None:
     assert kept.partition("north") == [Peak("dale", 9), Peak("hill", 9)]
 
 
-# another writer
+# concurrent writers
 
 
 def test_a_writer_that_came_first_is_not_overwritten() -> None:
@@ -184,7 +184,7 @@ def test_another_writers_brand_counts_when_it_came_first() -> None:
     assert other.limit()["brandId"] == "theirs"
 
 
-# what the processor knows
+# the cache
 
 
 def test_what_was_stored_last_need_not_be_read() -> None:
@@ -259,7 +259,7 @@ def test_only_what_is_stored_makes_a_duplicate() -> None:
     before = core.limits(USER)
     repository.kept = memory()
     assert outcomes(core.deliver(*history)) == [APPLIED] * 3
-    assert core.limits(USER) == before, "a table made again is filled by a replay, whatever is remembered"
+    assert core.limits(USER) == before, "a replay fills a new table, whatever is cached"
 
 
 def test_a_brand_is_not_held_against_one_that_is_only_remembered() -> None:
@@ -281,11 +281,11 @@ def test_what_is_still_wrong_when_read_anew_is_rejected() -> None:
     assert repository.loads == [[(USER, "l-2")], [(USER, "l-day")]]
 
 
-# writes that fail
+# failing writes
 
 
 def fates(*of_first_write: Fate) -> Callable[[Key], Fate]:
-    """The fates of the first writes; every later one is stored."""
+    """The results of the first writes. Every later write is stored."""
     left = iter(of_first_write)
     return lambda _key: next(left, Fate.STORED)
 
@@ -350,7 +350,7 @@ def test_waits_count_anew_after_a_success() -> None:
 
 
 class Counting:
-    """Writes down which try it was asked to wait after."""
+    """Records the attempts after which it had to wait."""
 
     def __init__(self, attempts: list[int]) -> None:
         self._attempts = attempts
@@ -467,7 +467,7 @@ def test_a_batch_tells_what_it_quarantined() -> None:
 
 
 def spoilt(rejected: int) -> Record:
-    """An aggregate of so many records that are no events, and two that are."""
+    """An aggregate of `rejected` invalid records and two valid ones."""
     return record(kpl.aggregate(encode(created(1)), *[POISON] * rejected, encode(progress_changed(2))), 7)
 
 
@@ -513,7 +513,7 @@ def test_such_an_aggregate_is_not_settled_before_it_is_kept() -> None:
 
 
 def test_such_an_aggregate_is_replayed_once_its_records_can_be_applied() -> None:
-    """What was rejected as another brand's is accepted by a table that does not know the limit."""
+    """An event rejected for its brand is accepted by a table without the limit."""
     core, other = Core(), Core()
     packed = kpl.aggregate(*(encode(progress_changed(2 + number, brandId="b")) for number in range(PARTS + 1)))
     core.deliver(created(1, brandId="a"), record(packed, 2))
@@ -531,7 +531,7 @@ def test_records_that_were_taken_apart_before_are_kept_one_by_one() -> None:
 
 
 def big(number: int) -> Record:
-    """An aggregate of which two make a slice."""
+    """An aggregate of half the size of a slice."""
     others = [encode(foreign("NEW"))] * (SLICE_RECORDS // 2 - 1)
     return record(kpl.aggregate(encode(created(1, userLimitId=f"l-{number}")), *others), number)
 
@@ -583,7 +583,7 @@ def test_poison_that_comes_again_is_kept_once() -> None:
     assert len(list(core.quarantine.entries())) == 1
 
 
-# rows that cannot be read
+# unreadable rows
 
 
 def test_a_row_that_cannot_be_read_costs_its_own_limit_alone() -> None:
@@ -607,7 +607,7 @@ def test_a_row_that_becomes_unreadable_while_it_is_remembered() -> None:
 
 
 class Counted(InMemoryQuarantine):
-    """Remembers what was put together."""
+    """Records which entries were put together."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -619,7 +619,7 @@ class Counted(InMemoryQuarantine):
 
 
 def test_large_records_are_quarantined_in_small_groups() -> None:
-    """What is written is held a second time: ten thousand records of 1 MiB must not be."""
+    """The written data is held in memory twice: ten thousand records of 1 MiB must not be written together."""
     counted = Counted()
     core = Core(quarantine=counted)
     core.deliver(*[bytes(2**20)] * 9, bytes(2 * QUARANTINE_GROUP_BYTES), *[POISON] * (2 * QUARANTINE_GROUP))
@@ -629,16 +629,16 @@ def test_large_records_are_quarantined_in_small_groups() -> None:
 
 
 class Partial(InMemoryQuarantine):
-    """Takes the first half of what it is given, and nothing the next time."""
+    """Stores the first half of the entries, and nothing at the next call."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[int] = []
+        self.sizes: list[int] = []
 
     def put(self, entries: Iterable[Quarantined]) -> None:
         given = list(entries)
-        self.asked.append(len(given))
-        if len(self.asked) % 2 == 0:
+        self.sizes.append(len(given))
+        if len(self.sizes) % 2 == 0:
             raise Unavailable("none of them")
         half = (len(given) + 1) // 2
         super().put(given[:half])
@@ -650,14 +650,14 @@ def test_of_several_records_only_those_that_are_not_kept_are_put_again() -> None
     partial = Partial()
     core = Core(quarantine=partial)
     delivered = core.deliver(*[POISON] * 8)
-    assert partial.asked == [8, 4, 4, 2, 2, 1, 1]
+    assert partial.sizes == [8, 4, 4, 2, 2, 1, 1]
     assert [cause for _, cause in core.retry_policy.waits[:2]] == ["half of them", "none of them"]
     assert delivered.quarantined == list(partial.entries())
     assert len(delivered.quarantined) == 8
 
 
 def test_the_first_record_of_an_aggregate_is_put_after_the_others() -> None:
-    """It has the place of the whole, which another version may have refused: until all is kept, that one is needed."""
+    """It has the position of the aggregate. An earlier entry of the whole is needed until all records have theirs."""
     counted = Counted()
     Core(quarantine=counted).deliver(POISON, *[aggregate(*[POISON] * PARTS)] * 4)
     subs = [entry.record.position.sub_sequence for put in counted.puts for entry in put]

@@ -1,4 +1,4 @@
-"""How a rejected record is written down, and where."""
+"""The format and the path of a quarantine entry."""
 
 import json
 from itertools import product
@@ -67,7 +67,7 @@ def test_a_file_of_something_else_is_no_entry(content: bytes) -> None:
 
 
 def test_an_entry_in_another_place_than_its_own_is_none() -> None:
-    """A copy: what is done with it would be done to another."""
+    """A copy of the entry would be replayed or dropped in place of another one."""
     content = json.dumps(ENTRY.to_json()).encode()
     assert read("limits/s/5.json", content) == ENTRY
     with pytest.raises(NotAnEntry, match="limits/s/5, in a place"):
@@ -75,7 +75,7 @@ def test_an_entry_in_another_place_than_its_own_is_none() -> None:
 
 
 def test_a_reason_of_another_version_is_read_and_written_as_it_is() -> None:
-    """After an upgrade, or a rollback, the record is there to be shown and replayed."""
+    """After an upgrade or a rollback, the record can still be shown and replayed."""
     document = ENTRY.to_json() | {"reason": "NOT_KNOWN_YET"}
     assert Quarantined.from_json(document).to_json() == document
 

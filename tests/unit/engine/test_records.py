@@ -1,4 +1,4 @@
-"""A position as text: it can be pasted, and stands for one position."""
+"""A position as text: it can be pasted into a shell, and is unique."""
 
 import shlex
 from itertools import product

@@ -1,4 +1,4 @@
-"""Fingerprints: they stand for what is stored."""
+"""Fingerprints of stored attributes."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Trying again: how long between two tries, and until when."""
+"""Retries: the wait between two attempts, and the end."""
 
 from itertools import pairwise
 
@@ -44,7 +44,7 @@ def test_what_is_unavailable_is_tried_until_it_succeeds() -> None:
 
 
 class Counting:
-    """Writes down after which try it was asked to wait."""
+    """Records the attempts after which it had to wait."""
 
     def __init__(self) -> None:
         self.attempts: list[int] = []

@@ -1,4 +1,4 @@
-"""Bytes become a JSON object, or are refused with the reason of what is wrong with them first."""
+"""Bytes are parsed to a JSON object, or rejected for their first fault."""
 
 import base64
 import json

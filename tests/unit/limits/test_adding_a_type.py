@@ -1,4 +1,4 @@
-"""docs/how-to/add-an-event-type.md holds: its code, run as it stands there, adds a type that the core keeps."""
+"""The code in docs/how-to/add-an-event-type.md adds a working event type."""
 
 import re
 import time
@@ -28,7 +28,7 @@ NAME = "USER_LIMIT_PROGRESS_CORRECTED"
 
 @pytest.fixture
 def corrected() -> EventType:
-    """The type of the page, made in copies of the modules that the page names."""
+    """The event type of the page, created in copies of the modules that the page names."""
     in_events = {**vars(events)}
     exec(MODEL, in_events)
     in_event_types = {**vars(event_types), "UserLimitProgressCorrected": in_events["UserLimitProgressCorrected"]}

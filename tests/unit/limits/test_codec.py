@@ -1,4 +1,4 @@
-"""A limit's state as the attributes of an item, and back."""
+"""Conversion of a limit's state to the attributes of an item and back."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -37,14 +37,14 @@ def state(*events: Event) -> LimitState:
 
 
 def through_dynamodb(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """As DynamoDB gives it back: numbers without their exponent, map keys in another order."""
+    """The item as DynamoDB returns it: numbers without an exponent, map keys in another order."""
     serialize: Callable[[Any], Any] = TypeSerializer().serialize
     deserialize: Callable[[Any], Any] = TypeDeserializer().deserialize
     return {name: deserialize(rewritten(serialize(attributes[name]))) for name in sorted(attributes, reverse=True)}
 
 
 def rewritten(value: dict[str, Any]) -> dict[str, Any]:
-    """The same value, written as DynamoDB writes it."""
+    """The same value in DynamoDB's format."""
     if "N" in value:
         return {"N": f"{Decimal(value['N']):f}"}
     if "M" in value:

@@ -1,4 +1,4 @@
-"""docs/reference/events.md holds: its refusals are tried, its sequence of events is replayed, line by line."""
+"""Checks docs/reference/events.md: its rejected values are tried, its sequence of events is replayed line by line."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
 EXAMPLES: list[dict[str, Any]] = json.loads((ROOT / "examples" / "events.json").read_text())
 SOUND = ("e-anna-02", "e-anna-06", "e-anna-08")
-"""A CREATED, a PROGRESS_CHANGED and a RESET of the examples."""
+"""The CREATED, PROGRESS_CHANGED and RESET of the examples."""
 
 WARNINGS = {
     event_types.VALUE_DRIFT,
@@ -44,19 +44,19 @@ WARNINGS = {
 
 
 def became(core: Core, data: object) -> list[str]:
-    """What became of one more record (an event, bytes or a whole record), in the words of the page."""
+    """The outcome of another record (an event, bytes or a whole record), in the words of the page."""
     (record_outcome,) = core.deliver(data).record_outcomes
     assert record_outcome
     return marks(record_outcome)
 
 
 def shown(core: Core, event: dict[str, Any], now: int) -> dict[str, Any]:
-    """The event's limit as readers see it."""
+    """The read model of the event's limit."""
     return core.limits(event["payload"]["userId"], now)[event["payload"]["userLimitId"]]
 
 
 def marks(record_outcome: RecordOutcome) -> list[str]:
-    """The words by which the page tells what became of a record."""
+    """The words for outcomes on the page."""
     reason = [str(record_outcome.rejected.reason)] if record_outcome.rejected else []
     return [str(record_outcome.outcome), *record_outcome.warnings, *reason]
 
@@ -73,7 +73,7 @@ def table(name: str) -> list[list[str]]:
 
 
 def first_column(heading: str) -> set[str]:
-    """What stands in the first column of the first table under the heading."""
+    """The first column of the first table under the heading."""
     (part,) = re.findall(rf"^### {heading}\n(.*?)(?=^##)", PAGE, re.DOTALL | re.MULTILINE)
     return {words(row)[0] for row in re.findall(r"^\| `.*$", part.split("<!--")[0], re.MULTILINE)}
 
@@ -96,7 +96,7 @@ def refused_fields() -> list[Any]:
 
 
 def sound_event(place: str) -> dict[str, Any]:
-    """An event that is sound and has a field at the place, or may have one."""
+    """A valid event that has, or may have, a field at the path."""
     path = place.split(".")
     if path[0] != "payload" or len(path) == 1:
         return example(SOUND[0])
@@ -156,12 +156,12 @@ def test_every_code_is_told() -> None:
 
 
 def nested(depth: int) -> bytes:
-    """So many objects and arrays inside each other."""
+    """An object with that many nested objects and arrays."""
     return b'{"type": "NEW", "a": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
 
 def listed(values: int) -> bytes:
-    """So many values in all: the object, two in it, and those of the list."""
+    """An object with that many values: itself, two in it, and those in the list."""
     return b'{"type": "NEW", "a": [0' + b",0" * (values - 4) + b"]}"
 
 
@@ -222,11 +222,11 @@ def test_the_sequence() -> None:
 def test_the_example_file() -> None:
     core = Core()
     outcomes = [[event["eventId"], *became(core, event)] for event in EXAMPLES]
-    assert [[*words(name), *words(told)] for name, _, told in table("examples")] == outcomes
+    assert [[*words(name), *words(outcome)] for name, _, outcome in table("examples")] == outcomes
 
 
 def numbered(event_id: str, sequence: int, name: str = "") -> dict[str, Any]:
-    """An example under another number and at its time, and under a name of its own."""
+    """An example with another sequence number, time and event id."""
     event, at = example(event_id), START + sequence
     return {**event, "sequenceNumber": sequence, "createdAt": at, "eventId": name or f"e-{sequence}"}
 

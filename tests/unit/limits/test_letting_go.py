@@ -1,4 +1,4 @@
-"""A batch leaves nothing behind in memory, whatever was wrong with it."""
+"""A batch is freed from memory, whatever was wrong with it."""
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -21,15 +21,15 @@ SPOILT = {
 
 
 class Forgetful(InMemoryQuarantine):
-    """Keeps nothing."""
+    """A quarantine that keeps no reference to its entries."""
 
     def put(self, entries: Iterable[Quarantined]) -> None:
-        """Lets them go."""
+        """Stores nothing."""
 
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """What goes, goes by itself."""
+    """The test runs without the garbage collector: objects are freed by reference counts alone."""
     gc.collect()
     gc.disable()
     yield
@@ -39,6 +39,6 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("name", SPOILT)
 def test_a_batch_is_let_go_whatever_was_wrong_with_it(name: str) -> None:
-    """An error that is kept keeps what its frames held; inside pydantic's, no garbage collector finds it."""
+    """A kept error references its frames. The garbage collector does not see those inside pydantic's errors."""
     assert Core(quarantine=Forgetful()).deliver(created(), SPOILT[name]).reasons.total() == 1
     assert [held for held in gc.get_objects() if isinstance(held, _Batch | BatchResult)] == []

@@ -1,4 +1,4 @@
-"""Amounts are exact, in one form, and never take a number that is not written as the contract says."""
+"""Amounts are exact, have a canonical form, and are only accepted in the format of the contract."""
 
 from decimal import Decimal, localcontext
 

@@ -1,4 +1,4 @@
-"""A row of the table that nobody should have written is refused, whatever is wrong with it, and never merged."""
+"""An invalid row is refused, whatever is wrong with it, and never merged."""
 
 import json
 from collections.abc import Mapping

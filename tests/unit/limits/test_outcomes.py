@@ -1,6 +1,6 @@
-"""The contract's table of outcomes: what becomes of a record, of its neighbours, and of its bytes.
+"""The contract's table of outcomes: the effect on a record, on its neighbours, and on its bytes.
 
-Row by row they are in tests/corpus; here is each field with each wrong value, and what takes more than a record to say.
+tests/corpus covers the table row by row. This file covers all wrong values of each field, and sequences of records.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ from tests.support.simulation.core import Core
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
 
-# records that can never be applied: what they are, why they are refused, and what the refusal names
+# records that can never be applied: the reason, and the field that the detail names
 
 
 def in_base64(text: object) -> Record:
@@ -51,7 +51,7 @@ def test_broken_base64_is_kept_as_it_came() -> None:
 
 
 def spoiled() -> Iterator[Any]:
-    """Every field of every type of event, with each thing it must not be."""
+    """Every field of every event type with each invalid value."""
     for sound in SOUND:
         required, optional = REQUIRED[sound["type"]], OPTIONAL[sound["type"]]
         for name, wrong in ENVELOPE.items():
@@ -65,8 +65,8 @@ def spoiled() -> Iterator[Any]:
 def cases(sound: Event, path: tuple[str, ...], wrong: Sequence[object]) -> Iterator[Any]:
     kind = sound["type"].rpartition("_")[2].lower()
     for number, value in enumerate(wrong):
-        told = "absent" if value is ABSENT else ascii(value)[:24]
-        yield pytest.param(with_field(sound, path, value), path, id=f"{kind}-{'.'.join(path)}-{number}-{told}")
+        shown = "absent" if value is ABSENT else ascii(value)[:24]
+        yield pytest.param(with_field(sound, path, value), path, id=f"{kind}-{'.'.join(path)}-{number}-{shown}")
 
 
 @pytest.mark.parametrize(("event", "path"), list(spoiled()))
@@ -103,7 +103,7 @@ def test_each_record_of_an_aggregate_has_its_own_outcome() -> None:
     assert core.limit()["progress"] == "10"
 
 
-# records that are not for us
+# records of other types
 
 OURS_NOT = (
     "LIMIT_USER_CREATED",
@@ -127,7 +127,7 @@ def test_an_unknown_type_is_ignored_and_counted_apart(kind: str) -> None:
     assert delivered.by_type == {("UNKNOWN", IGNORED): 2}
 
 
-# records that are applied, whatever is odd about them
+# records that are applied with warnings
 
 
 def test_a_progress_of_a_limit_never_created_makes_an_incomplete_limit() -> None:
@@ -276,7 +276,7 @@ def test_counts_add_up_to_the_records_received() -> None:
 
 
 def refused(data: bytes | Record, reason: Reason, named: str = "", core: Core | None = None) -> None:
-    """The record lies in the quarantine, whole and with its reason; those around it are applied."""
+    """The record is in the quarantine, complete and with its reason. The records around it are applied."""
     core = core or Core()
     delivered = core.deliver(created(1), data, progress_changed(2), foreign("NEW"))
     assert_refused(delivered, reason, named)

@@ -1,4 +1,4 @@
-"""Made-up histories are lifelike, exact, and the same for a seed; their poison is what it is said to be."""
+"""Generated histories are realistic, exact and reproducible. Poison records are rejected for the announced reason."""
 
 import json
 from collections import defaultdict

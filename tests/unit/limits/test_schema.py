@@ -1,4 +1,4 @@
-"""The written schemas are those of the models, and refuse what the models refuse wherever a schema can."""
+"""The schema files match the models, and reject what the models reject as far as a schema can."""
 
 import json
 from copy import deepcopy
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WRITTEN = ROOT / "docs" / "schema"
 EXAMPLES: list[dict[str, Any]] = json.loads((ROOT / "examples" / "events.json").read_text())
 INVALID = "e-dan-04"
-"""The example that shows the quarantine."""
+"""The example of a record that is quarantined."""
 
 ABSENT = object()
 NOT_STRINGS: tuple[object, ...] = (None, 1, True, [], {})
@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "payload.resetPercentage": ("USER_LIMIT_RESET", (ABSENT, *NOT_AMOUNTS)),
     "payload.unusedAmount": ("USER_LIMIT_RESET", (ABSENT, *NOT_AMOUNTS)),
 }
-"""By place: a type of event that has the field, and what may not stand there."""
+"""By path: an event type with the field, and its invalid values."""
 
 
 def example(kind: str) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def test_no_optional_field_may_be_null() -> None:
 
 
 def test_every_meaning_is_used() -> None:
-    told = json.dumps(schema.schemas())
-    assert [name for name, meaning in schema.MEANING.items() if json.dumps(meaning)[1:-1] not in told] == []
+    text = json.dumps(schema.schemas())
+    assert [name for name, meaning in schema.MEANING.items() if json.dumps(meaning)[1:-1] not in text] == []
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event["eventId"])

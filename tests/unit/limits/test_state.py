@@ -1,4 +1,4 @@
-"""How the events of a limit come together, whatever their order."""
+"""The merge of a limit's events, in any order."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -23,7 +23,7 @@ def state_of(event: Event) -> LimitState:
 
 
 def after(*events: Event) -> LimitState:
-    """The state they lead to, which has to be the same in every order."""
+    """The state of the events, which must be the same in every order."""
     states = [state_of(event) for event in events]
     found = {repr(reduce(LIMITS.merge, order)): reduce(LIMITS.merge, order) for order in permutations(states)}
     assert len(found) == 1
@@ -95,24 +95,24 @@ PREVIOUS: dict[str, tuple[Sequence[Event], int | None]] = {
         100,
     ),
     "there and back": ((created(1, value="100"), created(4, value="200"), created(6, value="100")), 200),
-    "told by the event": ((created(4, value="200", previousLimitValue="150"),), 150),
-    "told by the event, though another was seen": (
+    "given by the event": ((created(4, value="200", previousLimitValue="150"),), 150),
+    "given by the event, though another was seen": (
         (created(1, value="100"), created(4, value="200", previousLimitValue="150")),
         150,
     ),
-    "told, but the same as the value": (
+    "given, but the same as the value": (
         (created(1, value="100"), created(4, value="200", previousLimitValue="200.0")),
         100,
     ),
-    "told by the event before the last": (
+    "given by the event before the last": (
         (created(1, value="100", previousLimitValue="50"), created(4, value="100")),
         50,
     ),
-    "told by one of two creations at one sequence number": (
+    "given by one of two creations at one sequence number": (
         (created(4, "e-a", value="100"), created(4, "e-b", value="200", previousLimitValue="150")),
         150,
     ),
-    "told by the one of them that loses": (
+    "given by the one of them that loses": (
         (created(4, "e-a", value="100", previousLimitValue="150"), created(4, "e-b", value="200")),
         100,
     ),
@@ -188,7 +188,7 @@ def test_one_event_with_two_contents_ends_in_one_of_them_in_any_order() -> None:
 
 
 def test_one_event_with_many_contents_leaves_one_previous_value_in_any_order() -> None:
-    contents = [created(5, "e", value=told) for told in ("9", "10", "11")]
+    contents = [created(5, "e", value=value) for value in ("9", "10", "11")]
     state = after(*contents, created(6, value="11"))
     assert state.previous_value
     assert plain(state.previous_value.value) == "10"

@@ -1,4 +1,4 @@
-"""What readers see of a limit."""
+"""The read model of a limit."""
 
 import json
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ def test_overdue_means_no_reset_since_the_next_one_was_told(events: Sequence[Eve
 def test_a_reset_time_of_another_age_is_told(reset_time: int, odd: list[str] | None) -> None:
     found = seen(created(1, nextResetTime=reset_time))
     assert found.get("oddTimes") == odd
-    assert found["resetOverdue"] is (reset_time <= START), "as it was for readers that do not know oddTimes"
+    assert found["resetOverdue"] is (reset_time <= START), "unchanged for readers that do not know oddTimes"
 
 
 def test_every_time_that_is_shown_may_be_odd() -> None:
