@@ -1,8 +1,9 @@
-"""A class that is put before the KCL's jars, so that aggregates reach the record processor whole.
+"""A Java class that replaces one of the KCL, so that aggregated records reach the record processor unchanged.
 
-KCL takes an aggregate apart before anybody can look at its size: one record of 1 MiB can hold 170,000 empty records,
-which ends the JVM, at every restart again. It also drops a whole aggregate when one record inside belongs to another
-shard. Ours returns the records as they came; the engine takes them apart, within its limits (engine/aggregation.py).
+The KCL deaggregates records before their size can be checked. A record of 1 MiB can hold 170,000 empty records, which
+exhaust the JVM's heap after every restart. The KCL also drops a whole aggregate if one record inside belongs to another
+shard. This class returns the records unchanged; the engine deaggregates them within limits (engine/aggregation.py).
+The class comes before the KCL's jars on the class path.
 """
 
 from pathlib import Path
@@ -13,17 +14,17 @@ RECORDS_OF_A_SHARD = "(Ljava/util/List;Ljava/lang/String;Ljava/lang/String;)Ljav
 """The two methods that KCL calls (ProcessTask), both named `deaggregate`."""
 
 _MAGIC, _JAVA_5 = 0xCAFEBABE, 49
-"""Of that version, class files need no stack maps."""
+"""Class files of this version need no stack maps."""
 _PUBLIC, _SUPER = 0x1, 0x20
 _UTF8, _CLASS, _METHOD, _NAME_AND_TYPE = 1, 7, 10, 12
 
-# Where the constants of class_file() are.
+# Indexes into the constants of class_file().
 _THIS, _OBJECT, _LIST, _CODE, _INIT, _DEAGGREGATE = 2, 4, 6, 7, 8, 10
 _OBJECT_INIT, _LIST_INIT = 14, 17
 
 
 def write(directory: Path) -> Path:
-    """Puts the class below `directory`, which is then to be on the class path; returns the directory."""
+    """Writes the class below `directory`, which belongs on the class path; returns the directory."""
     file = directory / f"{NAME}.class"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(class_file())
@@ -31,7 +32,7 @@ def write(directory: Path) -> Path:
 
 
 def class_file() -> bytes:
-    """A class with a constructor and the two methods. They copy the list: KCL removes records from what it gets."""
+    """A class with a constructor and the two methods, which copy the list, as the KCL removes records from it."""
     constants = (
         *(_text(NAME), _short(_CLASS, 1)),
         *(_text("java/lang/Object"), _short(_CLASS, 3)),

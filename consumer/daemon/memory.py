@@ -1,10 +1,11 @@
-"""How much memory the container may use, and what that means for the JVM's heap and for a fetch.
+"""Sizes the JVM's heap and the fetches from the memory limit of the container.
 
-A worker is a supervisor, a JVM, and one record processor per shard. What the first two need in any case is FIXED; of
-what is left the heap gets a quarter, the record processors the rest: 60 MiB each, and more by the size of a batch.
+A worker consists of a supervisor, a JVM, and one record processor per shard. FIXED is what the first two need in any
+case. Of the rest, the heap gets a quarter. The record processors get what remains: each needs 60 MiB and the size of
+its batch.
 
-That is sized for ordinary events. Kinesis takes records of up to 10 MiB, and a fetch brings 10 MiB at most: KCL then
-needs HEAP_OF_LARGE for each shard. When memory has run out, `after_exhaustion` says what to start with instead.
+These sizes suit ordinary events. Kinesis accepts records of up to 10 MiB and returns up to 10 MiB per fetch; the KCL
+then needs HEAP_OF_LARGE for each shard. After the JVM ran out of memory, `after_exhaustion` chooses other sizes.
 """
 
 from collections.abc import Sequence
@@ -16,31 +17,32 @@ from consumer.settings import Settings
 MIB = 1 << 20
 GROUPS = Path("/sys/fs/cgroup")
 FIXED = 192
-"""MiB: 40 of the supervisor, up to 150 of the JVM beside its heap."""
+"""MiB: 40 for the supervisor, up to 150 for the JVM outside its heap."""
 SMALL = 1024
-"""MiB, below which the JVM does without its optimising compiler, which takes 45 MiB: the room of a shard."""
+"""MiB, below which the JVM runs without its optimising compiler. It uses 45 MiB, nearly as much as a shard."""
 SHARE = 4
+"""The heap gets 1/SHARE of the memory beyond FIXED."""
 UNLIMITED = 256
-"""MiB of heap where nothing limits the container: a dozen shards."""
+"""MiB of heap in a container without a limit: enough for a dozen shards."""
 LEAST = 64
-"""MiB of heap, below which KCL does not get far."""
+"""MiB of heap, the least with which the KCL runs."""
 RECORDS_A_MIB = 10
-"""Records a fetch for each MiB of heap: KCL holds some fetches of each shard, in several forms."""
+"""Records per fetch for each MiB of heap: the KCL holds several fetches of each shard, in several forms."""
 MOST_RECORDS = 10_000
-"""Kinesis gives no more."""
+"""The maximum of Kinesis per fetch."""
 LARGE = 110
-"""MiB of a record processor whose batch is a fetch of 10 MiB."""
+"""MiB used by a record processor with a batch of 10 MiB."""
 LARGEST = 155
-"""MiB of one that quarantines a record of 10 MiB."""
+"""MiB used by a record processor that quarantines a record of 10 MiB."""
 HEAP_OF_LARGE = 115
-"""MiB of heap for each shard whose fetches are of 10 MiB."""
+"""MiB of heap used for each shard with fetches of 10 MiB."""
 WORTHWHILE = 1.25
-"""By how much a heap must be able to grow to be worth a restart."""
+"""The factor by which a heap must be able to grow to justify a restart."""
 FEWER = 10
-"""By how much a fetch is made smaller."""
+"""The factor by which a fetch is reduced."""
 
 _FILES = ("memory.max", "memory/memory.limit_in_bytes")
-"""The limit in the second version of control groups, and in the first, as a container sees them."""
+"""The files with the limit, as a container sees them: cgroup v2, then v1."""
 _NO_LIMIT = 1 << 60
 _KILLS = ("memory.events", "memory/memory.oom_control")
 
@@ -49,8 +51,8 @@ _KILLS = ("memory.events", "memory/memory.oom_control")
 class Share:
     """What the JVM is started with.
 
-    heap     MiB, None when the operator has sized it
-    records  a fetch, None when that is not for us to say: with enhanced fan-out
+    heap     MiB, None when the operator sets it
+    records  per fetch, None with enhanced fan-out, where the client cannot choose
     """
 
     heap: int | None
@@ -58,35 +60,38 @@ class Share:
 
 
 def limit(groups: Path = GROUPS) -> int | None:
-    """Bytes that the container may use, None when nothing limits it."""
+    """The memory limit of the container in bytes, None without one."""
     for file in _FILES:
         try:
-            said = (groups / file).read_text(encoding="ascii").strip()
+            text = (groups / file).read_text(encoding="ascii").strip()
         except OSError:
             continue
-        return int(said) if said.isdecimal() and int(said) < _NO_LIMIT else None
+        return int(text) if text.isdecimal() and int(text) < _NO_LIMIT else None
     return None
 
 
 def heap(limited: int | None) -> int:
-    """MiB of heap in a container of so many bytes."""
+    """MiB of heap in a container limited to `limited` bytes."""
     return UNLIMITED if limited is None else max(LEAST, (limited // MIB - FIXED) // SHARE)
 
 
 def records(limited: int | None) -> int:
-    """Records a fetch may bring in a container of so many bytes."""
+    """Records per fetch in a container limited to `limited` bytes."""
     return MOST_RECORDS if limited is None else min(MOST_RECORDS, RECORDS_A_MIB * heap(limited))
 
 
 def fitted(settings: Settings, limited: int | None) -> Settings:
-    """The settings, with fetches that fit unless the operator has sized them."""
+    """The settings, with a fetch size that fits the memory unless the operator has set one."""
     if "max_records" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"max_records": records(limited)})
 
 
 def options(given: Sequence[str], limited: int | None, mib: int | None = None) -> list[str]:
-    """The JVM's options with what makes it fit, unless those `given` size its heap; `mib` of heap, else what fits."""
+    """The `given` options of the JVM, after ours that fit it into the memory unless the given ones set the heap size.
+
+    `mib`: MiB of heap; by default what fits.
+    """
     if sizes_heap(given):
         return [*given]
     small = limited is not None and limited < SMALL * MIB
@@ -94,21 +99,21 @@ def options(given: Sequence[str], limited: int | None, mib: int | None = None) -
 
 
 def sizes_heap(given: Sequence[str]) -> bool:
-    """Whether these options of the JVM size its heap."""
+    """Whether these options of the JVM set its heap size."""
     return any(option.startswith("-Xmx") or "MaxHeapSize" in option or "RAM" in option for option in given)
 
 
 def share(settings: Settings, limited: int | None) -> Share:
-    """What the first JVM is started with; `settings` are `fitted`."""
+    """What the first JVM is started with. `settings` come from `fitted`."""
     sized = sizes_heap(settings.java_options.split())
     records = settings.max_records if settings.retrieval_mode == "polling" else None
     return Share(None if sized else heap(limited), records)
 
 
 def after_exhaustion(last: Share, limited: int | None, shards: int) -> Share | None:
-    """What to start with after the heap of a JVM with so many shards was too small; None when nothing is left to try.
+    """What to start with after the heap was too small for `shards` shards; None when nothing is left to try.
 
-    The container's free memory first, as that costs no throughput; then smaller fetches.
+    A larger heap comes first if the container has free memory, as it costs no throughput; then smaller fetches.
     """
     larger = free_for_heap(limited, shards)
     if last.heap is not None and larger >= WORTHWHILE * last.heap:
@@ -117,7 +122,7 @@ def after_exhaustion(last: Share, limited: int | None, shards: int) -> Share | N
 
 
 def after_kill(last: Share, limited: int | None) -> Share | None:
-    """The same after the kernel has killed a process of the container for its memory."""
+    """What to start with after the kernel has killed a process of the container because it was out of memory."""
     fewer = _fewer(last)
     return fewer and replace(fewer, heap=None if last.heap is None else heap(limited))
 
@@ -129,19 +134,19 @@ def _fewer(last: Share) -> Share | None:
 
 
 def free_for_heap(limited: int | None, shards: int) -> int:
-    """MiB of heap beside so many record processors with batches of 10 MiB."""
+    """MiB left for the heap beside `shards` record processors with batches of 10 MiB."""
     if limited is None:
         return UNLIMITED + HEAP_OF_LARGE * shards
     return limited // MIB - FIXED - LARGE * shards
 
 
 def needed(shards: int) -> int:
-    """MiB of a container in which so many shards can all have fetches of 10 MiB, whatever is in them."""
+    """MiB of a container that is sufficient for fetches of 10 MiB on `shards` shards at once, whatever they contain."""
     return FIXED + (LARGEST + HEAP_OF_LARGE) * max(1, shards)
 
 
 def kills(groups: Path = GROUPS) -> int:
-    """How many processes of the container the kernel has killed for its memory."""
+    """How many processes of the container the kernel has killed because it was out of memory."""
     for file in _KILLS:
         try:
             lines = (groups / file).read_text(encoding="ascii").splitlines()

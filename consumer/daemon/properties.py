@@ -1,7 +1,7 @@
-"""The daemon's properties: read as Java reads them, checked against a closed list, rendered from the settings.
+"""The daemon's properties: parsed as Java does, checked against a list of all known keys, rendered from the settings.
 
-The Java loader ignores a key it does not know, takes a number it cannot read for 0, and leaves the default in place
-of a primitive `false` or `0`; it says so nowhere. So nothing reaches it that has not been checked here.
+The daemon silently ignores an unknown key, reads an invalid number as 0, and uses its default instead of a primitive
+`false` or `0`. Every entry is therefore checked here first.
 """
 
 import re
@@ -24,9 +24,9 @@ _ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """The entries of a .properties text in order, duplicates kept, as java.util.Properties.load reads them.
+    """The entries of a .properties text in order, including duplicates, as java.util.Properties.load reads them.
 
-    `text` is the file decoded as ISO-8859-1, which is what Java does. Raises ValueError for a broken `\\u` escape.
+    `text` is the file decoded as ISO-8859-1, as in Java. Raises ValueError for a broken `\\u` escape.
     """
     return [_entry(line) for line in _logical_lines(text)]
 
@@ -35,7 +35,7 @@ def _logical_lines(text: str) -> Iterator[str]:
     natural = iter(re.split(r"\r\n|\r|\n", text))
     for first in natural:
         line = first.lstrip(_BLANKS)
-        # After a backslash and nothing else, Java still waits for the line to begin.
+        # After a line with only a backslash, Java still expects the start of a logical line: a comment may follow.
         if line in ("", "\\") or line[0] in "#!":
             continue
         while _goes_on(line):
@@ -47,7 +47,7 @@ def _goes_on(line: str) -> bool:
     return (len(line) - len(line.rstrip("\\"))) % 2 == 1
 
 
-# A key ends at the first blank, "=" or ":" that is not escaped; one "=" or ":" may stand between blanks.
+# A key ends at the first unescaped blank, "=" or ":". Blanks and one "=" or ":" separate it from its value.
 _ENTRY = re.compile(r"((?:\\.|[^\\ \t\f=:])*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
 
 
@@ -58,7 +58,7 @@ def _entry(line: str) -> tuple[str, str]:
 
 
 def _unescape(text: str) -> str:
-    # A lone backslash at the end of the file is dropped, as Java does.
+    # Java drops a single backslash at the end of the file.
     return re.sub(r"\\(u[0-9a-fA-F]{4}|.|$)", _unescaped, text, flags=re.DOTALL)
 
 
@@ -70,7 +70,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def write(properties: Mapping[str, str]) -> str:
-    """The text, in ASCII, that Java reads back as `properties`; sorted by key."""
+    """The ASCII text that Java reads as `properties`, sorted by key."""
     return "".join(f"{_escape(key, ' =:#!')}={_escape_value(properties[key])}\n" for key in sorted(properties))
 
 
@@ -104,7 +104,7 @@ def _number(most: int, *, primitive: bool) -> Check:
     def check(value: str) -> str | None:
         if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > most:
             return f"must be a whole number up to {most}"
-        return None if int(value) >= least else "cannot be set to 0: the daemon would take its default"
+        return None if int(value) >= least else "cannot be set to 0: the daemon would use its default"
 
     return check
 
@@ -112,7 +112,7 @@ def _number(most: int, *, primitive: bool) -> Check:
 def _decimal(value: str) -> str | None:
     if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
         return "must be a decimal number"
-    return None if float(value) else "cannot be set to 0: the daemon would take its default"
+    return None if float(value) else "cannot be set to 0: the daemon would use its default"
 
 
 def _flag(value: str) -> str | None:
@@ -121,7 +121,7 @@ def _flag(value: str) -> str | None:
 
 def _only_true(value: str) -> str | None:
     if value == "false":
-        return "cannot be set to false: the daemon would take its default; leave it out"
+        return "cannot be set to false: the daemon would use its default; remove it"
     return _flag(value)
 
 
@@ -135,7 +135,7 @@ def _form(pattern: str, advice: str) -> Check:
 
 def _position(value: str) -> str | None:
     if value.upper() == "AT_TIMESTAMP":
-        return "AT_TIMESTAMP cannot be read: use initialPositionInStreamExtended=<epoch seconds>"
+        return "AT_TIMESTAMP is not supported: use initialPositionInStreamExtended=<epoch seconds>"
     return _one_of("TRIM_HORIZON", "LATEST")(value)
 
 
@@ -143,14 +143,16 @@ def _unused(why: str) -> Check:
     return lambda _: why
 
 
-_text = _form(r"\S(.*\S)?", "must not be empty, nor begin or end with a blank")
+_text = _form(r"\S(.*\S)?", "must not be empty or have leading or trailing blanks")
 _int, _long = _number(2**31 - 1, primitive=True), _number(2**63 - 1, primitive=True)
 _boxed_int, _boxed_long = _number(2**31 - 1, primitive=False), _number(2**63 - 1, primitive=False)
 _url = _form(r"https?://[^/\s]+/?", "must be http://host:port or https://host:port")
 _region = _form(r"[a-z][a-z0-9-]*", "must be a region such as eu-north-1")
 _billing = _one_of("PAY_PER_REQUEST", "PROVISIONED")
 _tags = _form(r"[^,=]+=[^,=]+(,[^,=]+=[^,=]+)*", "must be name=value,name=value")
-_duration = _form(r"P(?=.)([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?", "must be like PT15M or P2D")
+_duration = _form(
+    r"P(?=.)([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?", "must be a duration such as PT15M or P2D"
+)
 _credentials = _form(
     r"[A-Za-z0-9_.$]+(\|[^|,]+)*(,\s*[A-Za-z0-9_.$]+(\|[^|,]+)*)*",
     "must be names of credential providers, such as DefaultCredentialsProvider",
@@ -178,15 +180,15 @@ def _client(name: str) -> dict[str, Check]:
     }
 
 
-# From the bean properties of MultiLangDaemonConfiguration and the beans it delegates to, and the three keys that
-# MultiLangDaemonConfig reads itself. A Java wrapper type takes false and 0, a primitive does not.
+# Source: the bean properties of MultiLangDaemonConfiguration and of the beans it delegates to, and the three keys that
+# MultiLangDaemonConfig reads. The daemon accepts false and 0 for a Java wrapper type, but not for a primitive.
 KEYS: Mapping[str, Check] = {
     "executableName": _text,
     "processingLanguage": _text,
     "maxActiveThreads": _boxed_int,
     "applicationName": _text,
     "streamName": _text,
-    "streamArn": _unused("is read for its name alone, and would win over CONSUMER_STREAM_NAME: leave it out"),
+    "streamArn": _unused("is read for its name alone, and would win over CONSUMER_STREAM_NAME: remove it"),
     "tableName": _text,
     "workerId": _text,
     "workerIdentifier": _text,
@@ -232,8 +234,8 @@ KEYS: Mapping[str, Check] = {
     "parentShardPollIntervalMillis": _long,
     "schedulerInitializationBackoffTimeMillis": _long,
     "clientVersionConfig": _one_of("CLIENT_VERSION_CONFIG_3X", "CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X"),
-    "shardPrioritization": _unused("cannot be set from a file: leave it out"),
-    "validateSequenceNumberBeforeCheckpointing": _unused("is read by nothing since KCL 2: leave it out"),
+    "shardPrioritization": _unused("cannot be set from a file: remove it"),
+    "validateSequenceNumberBeforeCheckpointing": _unused("has had no effect since KCL 2: remove it"),
     "callProcessRecordsEvenForEmptyRecordList": _only_true,
     "taskBackoffTimeMillis": _long,
     "logWarningForTaskAfterMillis": _boxed_long,
@@ -273,7 +275,7 @@ _SECRET = re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b|StaticCredentials", re.IGNORE
 
 
 def problems(properties: Mapping[str, str]) -> list[str]:
-    """Everything in a complete set of properties that the daemon would refuse or ignore: a line for each."""
+    """The problems of a complete set of properties, one line each: what the daemon would refuse or ignore."""
     missing = [f"{key} is missing" for key in MANDATORY if key not in properties]
     positions = sum(key in properties for key in _POSITIONS)
     if positions != 1:
@@ -282,7 +284,7 @@ def problems(properties: Mapping[str, str]) -> list[str]:
 
 
 def wrong_entries(properties: Mapping[str, str]) -> list[str]:
-    """What is wrong with single entries: a line for each. A value that looks like a secret is not repeated."""
+    """The problems of single entries, one line each. A value that looks like a secret is not repeated."""
     found = ((key, _complaint(key, value)) for key, value in properties.items())
     return [f"{key} {complaint}" for key, complaint in found if complaint]
 
@@ -292,7 +294,7 @@ def _complaint(key: str, value: str) -> str | None:
     if check is None:
         return f"is not a property of the daemon{did_you_mean(key, KEYS)}"
     if _SECRET.search(value):
-        return "holds an AWS access key: credentials never stand in properties"
+        return "contains an AWS access key: credentials do not belong in properties"
     wrong = check(value)
     return f"= {value!r} {wrong}" if wrong else None
 
@@ -300,7 +302,7 @@ def _complaint(key: str, value: str) -> str | None:
 # --- From the settings ---------------------------------------------------------------------------------------------
 
 
-# Who decides a key that the file may not decide: a field of the settings, None when the service itself does.
+# Keys that cannot be set in the file, and the field of the settings that sets each; None: set by the service.
 OWNED: Mapping[str, str | None] = {
     "executableName": None,
     "streamName": "stream_name",
@@ -325,7 +327,7 @@ OWNED: Mapping[str, str | None] = {
     "timeoutInSeconds": "hang_seconds",
 }
 
-# Other spellings of owned keys: the daemon would take whichever it happens to read last.
+# Other spellings of owned keys. Given both spellings, the daemon would use the one that it reads last.
 _ALIASES = {
     "workerIdentifier": "workerId",
     "kinesisClient.endpointOverride": "kinesisEndpoint",
@@ -337,9 +339,9 @@ _ALIASES = {
 
 
 def render(shipped: Mapping[str, str], settings: Settings, worker_id: str, executable: str = EXECUTABLE) -> str:
-    """The effective file: `shipped` (the operator's, further known keys included) and what the settings decide.
+    """The effective file: `shipped`, which is the operator's file, and the values that the settings set.
 
-    Raises SettingsError with a line for each entry that the daemon would not take, or that a setting contradicts.
+    Raises SettingsError with one line for each entry that is invalid or contradicts a setting.
     """
     ours = decided(settings, worker_id, executable)
     effective = {key: value for key, value in shipped.items() if _ALIASES.get(key, key) not in OWNED} | ours
@@ -353,14 +355,14 @@ _HEADER = "# Rendered at each start from consumer.properties and the environment
 
 def _contradictions(shipped: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
     return [
-        f"{key} is decided by {variable(field) if (field := OWNED[owned]) else 'the service'}: leave it out"
+        f"{key} is set by {variable(field) if (field := OWNED[owned]) else 'the service'}: remove it"
         for key, value in shipped.items()
         if (owned := _ALIASES.get(key, key)) in OWNED and value != ours.get(owned)
     ]
 
 
 def decided(settings: Settings, worker_id: str, executable: str = EXECUTABLE) -> dict[str, str]:
-    """The values of the OWNED keys that are set at all."""
+    """The values of the OWNED keys that have one."""
     names = _names(settings, worker_id, executable) | _endpoints(settings)
     return names | _start(settings) | _pace(settings) | _handoff(settings)
 
@@ -398,13 +400,14 @@ def _pace(settings: Settings) -> dict[str, str]:
         "maxRecords": settings.max_records,
         "idleTimeBetweenReadsInMillis": settings.idle_millis,
         "failoverTimeMillis": settings.failover_millis,
-        # A worker counts as alive for two reports: no longer than its leases, or they would be dealt to the dead.
+        # The leader considers a worker alive for two reports. That must not be longer than its leases last, or a dead
+        # worker would be assigned leases.
         "workerMetricsReporterFreqInMillis": settings.failover_millis / 2,
         "leaseAssignmentIntervalMillis": settings.lease_assignment_millis,
         "shutdownGraceMillis": settings.shutdown_grace_seconds * 1000,
         "timeoutInSeconds": settings.hang_seconds,
     }
-    # A primitive 0 would be read as "the default".
+    # The daemon would use its default instead of 0.
     return {key: str(max(1, int(number))) for key, number in numbers.items()}
 
 
@@ -416,12 +419,12 @@ def _handoff(settings: Settings) -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, str]:
-    """The entries of a file. Raises SettingsError: cannot be read, broken escape, duplicate keys."""
+    """The entries of a file. Raises SettingsError for an unreadable file, a broken escape or a duplicate key."""
     try:
         entries = parse(path.read_text(encoding="iso-8859-1"))
     except (OSError, ValueError) as error:
         raise SettingsError([f"{path}: {error.strerror if isinstance(error, OSError) else error}"]) from None
     repeated = [key for key, count in Counter(key for key, _ in entries).items() if count > 1]
     if repeated:
-        raise SettingsError([f"{path.name}: {key} stands there twice" for key in repeated])
+        raise SettingsError([f"{path.name}: duplicate key {key}" for key in repeated])
     return dict(entries)

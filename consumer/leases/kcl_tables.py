@@ -1,10 +1,10 @@
-"""What KCL's tables tell of leases, workers and the leader, in the layouts of KCL 3.1 and 3.5. Pure.
+"""Leases, workers and the leader, as read from the KCL's tables in the layouts of KCL 3.1 and 3.5. Pure.
 
 KCL 3.1 has three tables: leases (key `leaseKey`), `-WorkerMetricStats` (key `wid`), `-CoordinatorState` (key `key`).
-KCL 3.5 keeps all of it in the lease table of a new application, under `leaseKey`: `entityType` tells the rows apart,
-and a row without one is a lease. An application that began earlier keeps its tables until it is moved over; its row
-`TableMigration3.5` says how far that is, and until that says COMPLETE both places are read, while the leader's lock is
-in the old one.
+KCL 3.5 keeps everything in the lease table of a new application, under `leaseKey`: `entityType` distinguishes the rows,
+and a row without it is a lease. An older application keeps its three tables until it is migrated. Its row
+`TableMigration3.5` holds the state of the migration. Until that is COMPLETE, both places are read, and the leader's
+lock is in the old one.
 
 Source: EntityType, DynamoDBLeaseSerializer, WorkerMetricStats, CoordinatorStateDAO, TableMigrationState of KCL 3.5.1.
 """
@@ -16,21 +16,21 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 Item: TypeAlias = Mapping[str, Any]
-"""A row, its attributes as DynamoDB spells them: `{"leaseKey": {"S": "shardId-000000000000"}}`."""
+"""A row in the form of the DynamoDB API: `{"leaseKey": {"S": "shardId-000000000000"}}`."""
 
 ORIGIN = "consumerStream"
-"""Our own attribute of a lease: the stream it is of (origin.py). KCL leaves attributes alone that it does not know."""
+"""An attribute that we add to a lease: its stream (origin.py). The KCL keeps attributes that it does not know."""
 TRIM_HORIZON = "TRIM_HORIZON"
 SHARD_END = "SHARD_END"
 _COMPLETE = "TABLE_MIGRATION_STATUS_COMPLETE"
 _LOADS: Mapping[str, str] = MappingProxyType(
     {"C": "cpu", "M": "memory", "NI": "network in", "NO": "network out", "T": "throughput"}
 )
-"""What KCL's short names of a worker's figures mean (WorkerMetricType)."""
+"""The meaning of the KCL's abbreviations for worker metrics (WorkerMetricType)."""
 
 
 class Layout(StrEnum):
-    """Where KCL keeps what. MIGRATING: partly in three tables, partly in one."""
+    """Where the KCL keeps its data. MIGRATING: partly in three tables, partly in one."""
 
     THREE_TABLES = "three tables"
     MIGRATING = "migrating"
@@ -39,10 +39,14 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A shard's lease. `checkpoint` is a sequence number or a word such as TRIM_HORIZON; `counter` rises with every
-    renewal; `successor` is the worker that it is being handed to, while `owner` still works on it; `parents` are
-    shards that must be read to their end first, as far as KCL has noted them; `origin` is the stream, None when it is
-    not marked."""
+    """The lease of a shard.
+
+    checkpoint  a sequence number, or a word such as TRIM_HORIZON
+    counter     increases with every renewal
+    successor   the worker to which the lease is being handed off, while `owner` still reads the shard
+    parents     shards that must be read to their end first, as far as the KCL has stored them
+    origin      the stream, None when the lease is not marked
+    """
 
     shard: str
     owner: str | None
@@ -62,7 +66,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker last wrote of itself, at Unix second `at`. `loads`: percent of what it has, by kind."""
+    """The last report of a worker, at Unix second `at`. `loads`: utilisation in percent, by kind."""
 
     worker: str
     at: int
@@ -71,7 +75,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All that KCL's tables tell. `leader` None: nobody holds the lock."""
+    """The contents of the KCL's tables. `leader` is None when no worker holds the lock."""
 
     layout: Layout
     leases: Sequence[Lease]
@@ -80,7 +84,7 @@ class Tables:
 
 
 def read(rows: Iterable[Item], metrics: Iterable[Item] | None, coordinator: Iterable[Item] | None) -> Tables:
-    """From the rows of the lease table and of the other two, None for a table that does not exist."""
+    """Reads the rows of the lease table and of the other two; None for a table that does not exist."""
     own = _by_kind(rows)
     states = {_text(row, "key"): row for row in coordinator or ()}
     layout = _layout(own, states, legacy=coordinator is not None)
@@ -92,7 +96,7 @@ def read(rows: Iterable[Item], metrics: Iterable[Item] | None, coordinator: Iter
 
 
 def _by_kind(rows: Iterable[Item]) -> dict[str, list[Item]]:
-    """The lease table's rows by `entityType`; kinds that later versions add are left out."""
+    """The lease table's rows by `entityType`; ignores kinds that later versions may add."""
     kinds: dict[str, list[Item]] = {"LEASE": [], "LEADER": [], "WORKER_METRIC_STATS": [], "TABLE_MIGRATION": []}
     for row in rows:
         kinds.get(_text(row, "entityType") or "LEASE", []).append(row)
@@ -122,7 +126,7 @@ def _lease(row: Item) -> Lease:
 
 
 def readable(leases: Iterable[Lease], owner: str) -> list[str]:
-    """The shards that `owner` should be reading: not at their end, and no parent's lease is short of its end.
+    """The shards that `owner` should be reading: not at their end, with no parent that still has to be read.
 
     KCL waits for the parents in the same way (BlockOnParentShardTask).
     """
@@ -137,14 +141,14 @@ def _report(row: Item, key: str) -> Report:
 
 
 def _loads(row: Item) -> dict[str, float]:
-    """The last figure of each kind; -1 is KCL's word for one that it could not get."""
+    """The last value of each kind; -1 is the KCL's value for one that is unavailable."""
     series = {name: each["L"] for name, each in row.get("sts", {"M": {}})["M"].items() if each["L"]}
     last = {_LOADS.get(name, name): float(values[-1]["N"]) for name, values in series.items()}
     return {name: value for name, value in last.items() if value >= 0}
 
 
 def _latest(reports: Iterable[Report]) -> list[Report]:
-    """One a worker: who moves over may have left one in the old place."""
+    """The latest report of each worker; during a migration there may be an older one in the old table."""
     latest: dict[str, Report] = {}
     for report in sorted(reports, key=lambda report: report.at):
         latest[report.worker] = report
@@ -152,7 +156,7 @@ def _latest(reports: Iterable[Report]) -> list[Report]:
 
 
 def _holder(lock: Item | None) -> str | None:
-    """The owner of a lock of the DynamoDB lock client, which marks one that was given back."""
+    """The owner of a lock of the DynamoDB lock client, which marks a released lock with `isReleased`."""
     return _text(lock, "ownerName") if lock and "isReleased" not in lock else None
 
 

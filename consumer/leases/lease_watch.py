@@ -1,6 +1,7 @@
-"""Whether each lease of this worker has a record processor, and is of the stream that the worker reads.
+"""Checks that each lease of this worker has a record processor and belongs to the stream that the worker reads.
 
-KCL renews a lease whether or not it can read the shard: a worker may own leases, look healthy, and read nothing.
+The KCL renews a lease even if it cannot read the shard. Without this check, a worker could own leases, appear healthy,
+and read nothing.
 """
 
 import logging
@@ -16,13 +17,13 @@ from consumer.monitoring.metrics import LEASES_OWNED, Sink
 
 EVERY_SECONDS = 15.0
 UNREAD_SECONDS = 60.0
-"""How long a lease may be without a record processor: a start takes seconds."""
+"""How long a lease may be without a record processor. Starting one takes seconds."""
 
 log = logging.getLogger("consumer.supervisor")
 
 
 class LeaseWatch:
-    """`look` is called again and again on one thread, `reasons` on any. `clock`: monotonic seconds."""
+    """`look` is called periodically on one thread, `reasons` on any thread. `clock`: monotonic seconds."""
 
     def __init__(self, worker: str, measure: Sink, clock: Callable[[], float] = time.monotonic) -> None:
         self._worker = worker
@@ -33,9 +34,9 @@ class LeaseWatch:
         self._origin: str | None = None
 
     def look(self, application: Application, living: Collection[str], *, initialised: bool) -> None:
-        """Reads the leases. `living`: shards with a record processor; `initialised`: KCL may have started them.
+        """Reads the leases. `living`: shards with a record processor; `initialised`: the KCL may have started them.
 
-        Raises boto3's errors when they cannot be read; what was seen before stays.
+        Raises boto3's errors when the leases cannot be read, and keeps the previous result.
         """
         found = application.leases()
         owned = readable(found, self._worker)
@@ -44,7 +45,7 @@ class LeaseWatch:
         self._settle(application, found)
 
     def reasons(self, living: Collection[str]) -> list[str]:
-        """Why the worker is not ready, although it is initialised; nothing when all its leases are read."""
+        """Why an initialised worker is not ready; empty when all of its leases are read."""
         now = self._clock()
         ages = {shard: now - since for shard, since in self._since.items() if shard not in living}
         unread = [
@@ -55,6 +56,7 @@ class LeaseWatch:
         return self._wrong + unread
 
     def _settle(self, application: Application, found: Sequence[Lease]) -> None:
+        # All leases are known to be marked with this stream: no further requests are needed.
         if found and all(lease.origin == self._origin for lease in found):
             return
         wrong: list[str] = []
@@ -73,7 +75,7 @@ class LeaseWatch:
 
 @contextmanager
 def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
-    """Calls `look` inside the block, on a thread; logs each new error of it."""
+    """Calls `look` periodically on a thread until the block ends; logs each new error."""
     stopped = threading.Event()
     thread = threading.Thread(target=_repeat, args=(stopped, seconds, look), name="leases", daemon=True)
     thread.start()
@@ -88,7 +90,7 @@ def _repeat(stopped: threading.Event, seconds: float, look: Callable[[], None]) 
     while not stopped.wait(seconds):
         try:
             look()
-        except Exception as error:  # noqa: BLE001 - a watch that has ended would let everything be green
+        except Exception as error:  # noqa: BLE001 - without this thread, every lease would seem to be read
             cause = f"{type(error).__name__}: {error}"
             if cause != last:
                 log.warning("leases cannot be read", extra={"cause": cause})

@@ -1,13 +1,13 @@
-"""Which stream the leases are of, kept on each lease and compared before anything is read.
+"""The stream of each lease, stored on the lease and compared before anything is read.
 
-Leases name shards, and nearly every stream has a shard of that name: with another stream's leases KCL would ask for
-records after sequence numbers that Kinesis refuses, for ever. So each lease carries, as an attribute of ours, the ARN
-of its stream and when that was made, as a stream may be deleted and made again under its name.
+Leases name shards, and nearly every stream has shards with the same names. With the leases of another stream, the KCL
+would request records after sequence numbers that Kinesis rejects, forever. Each lease therefore has an additional
+attribute with the ARN and the creation time of its stream; the time, because a stream can be deleted and created again
+under the same name.
 
-KCL creates leases without it, on the condition that they are not there, and changes them attribute by attribute:
-what it does not know stays (DynamoDBLeaseRefresher of KCL 3.1.3 and 3.5.1). A lease without the mark is one that KCL
-made. It is marked when it fits the stream: its shard is listed or older than one that is, and Kinesis takes its
-checkpoint.
+The KCL creates leases without this mark, if they do not exist, and updates single attributes, so the mark is kept
+(DynamoDBLeaseRefresher of KCL 3.1.3 and 3.5.1). An unmarked lease was created by the KCL. It is marked if it fits the
+stream: its shard is listed, or older than a listed one, and Kinesis accepts its checkpoint.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,16 +32,16 @@ WAY_OUT = f"use another {variable('application_name')}, or start over with `{FOR
 
 
 def origin_of(summary: "StreamDescriptionSummaryTypeDef") -> str:
-    """ARN and time of creation of a stream: what tells it from every other."""
+    """ARN and creation time of a stream, which together identify it."""
     made = summary["StreamCreationTimestamp"].astimezone(UTC)
     return f"{summary['StreamARN']} made at {made:%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Leases and the stream that they should be of.
+    """The leases of an application, and the stream to which they should belong.
 
-    Its methods raise SettingsError, what is wrong and what to do, and boto3's errors when that cannot be found out.
+    The methods raise SettingsError, which says what is wrong and what to do, and boto3's errors when AWS fails.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Application:
     dynamodb: "DynamoDBClient"
 
     def origin(self) -> str | None:
-        """The stream as it is now, None when there is none."""
+        """The identity of the current stream, None when it does not exist."""
         try:
             summary = self.kinesis.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]
         except self.kinesis.exceptions.ResourceNotFoundException:
@@ -58,11 +58,11 @@ class Application:
         return origin_of(summary)
 
     def leases(self) -> Sequence[Lease]:
-        """None are there when there is no table."""
+        """All leases; none when the table does not exist."""
         return kcl_tables.read(tables.rows(self.dynamodb, self.name) or (), None, None).leases
 
     def check(self, found: Sequence[Lease], origin: str) -> list[Lease]:
-        """The leases to be marked. Raises SettingsError when any is of another stream."""
+        """The leases to mark. Raises SettingsError when one belongs to another stream."""
         if foreign := next((lease.origin for lease in found if lease.origin not in (None, origin)), None):
             raise self._foreign(foreign, origin)
         unmarked = [lease for lease in found if lease.origin is None]
@@ -70,14 +70,14 @@ class Application:
         return unmarked
 
     def mark(self, unmarked: Iterable[Lease], origin: str) -> None:
-        """One after the other by name, so that of two workers with two streams the first lease lets one go on."""
+        """Marks leases, ordered by name: of two workers with different streams, only one marks the first lease."""
         for lease in sorted(unmarked, key=lambda lease: lease.shard):
             self._mark(lease.shard, origin)
 
     def settle(self, found: Sequence[Lease] | None = None) -> str | None:
-        """Checks the leases, read now unless given, and marks those that are not marked. The stream they are of.
+        """Checks the leases and marks the unmarked ones. Reads them unless they are given. Returns their stream.
 
-        None without leases, or a stream: there is nothing to settle.
+        Returns None when there are no leases or no stream.
         """
         found = self.leases() if found is None else found
         origin = self.origin() if found else None
@@ -86,7 +86,7 @@ class Application:
         return origin
 
     def refuse_other(self, error: ClientError, origin: str) -> None:
-        """Of a write that was refused: raises SettingsError when the lease there is of another stream."""
+        """After a rejected conditional write: raises SettingsError when the stored lease belongs to another stream."""
         item: Any = error.response.get("Item", {})
         theirs = item.get(ORIGIN, {}).get("S")
         if theirs not in (None, origin):
@@ -103,7 +103,7 @@ class Application:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-            # marked by another worker, or gone
+            # Another worker has marked the lease, or it was deleted.
             self.refuse_other(error, origin)
 
     def _foreign(self, theirs: str, ours: str) -> SettingsError:
@@ -120,7 +120,7 @@ class Application:
                 raise SettingsError([line])
 
     def _misfit(self, lease: Lease, listed: set[str]) -> str | None:
-        """The newest shard of a stream is open and therefore listed: whatever has left it is older."""
+        """Why the lease does not fit. A stream's newest shard is open, so it is listed, and expired shards are older."""
         if lease.shard not in listed:
             return f"it has no {lease.shard}" if lease.shard > max(listed, default="") else None
         return f"it refuses the checkpoint of {lease.shard}" if self._refused(lease) else None

@@ -1,4 +1,4 @@
-"""The tables of the service as DynamoDB describes and returns them: keys that fit, and whole tables read."""
+"""The DynamoDB tables of the service: the keys that they need, and how to describe and scan them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table on demand; `keys` and the index's are string attributes: hash key, then range key if any."""
+    """An on-demand table. `keys` and `index_keys` are string attributes: hash key, then range key if any."""
 
     name: str
     keys: tuple[str, ...]
@@ -27,7 +27,7 @@ def limits_table(name: str) -> Table:
 
 
 def kcl_tables(application: str) -> tuple[Table, ...]:
-    """The three of KCL 3.1: leases, worker metrics, coordinator state."""
+    """The three tables of KCL 3.1: leases, worker metrics, coordinator state."""
     return (
         Table(application, ("leaseKey",), "LeaseOwnerToLeaseKeyIndex", ("leaseOwner", "leaseKey"), recoverable=True),
         Table(f"{application}-WorkerMetricStats", ("wid",)),
@@ -36,7 +36,7 @@ def kcl_tables(application: str) -> tuple[Table, ...]:
 
 
 def described(dynamodb: "DynamoDBClient", name: str) -> "TableDescriptionTypeDef | None":
-    """None when there is no such table. Raises ClientError, BotoCoreError."""
+    """The description of a table, None when it does not exist. Raises ClientError, BotoCoreError."""
     try:
         return dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -44,14 +44,14 @@ def described(dynamodb: "DynamoDBClient", name: str) -> "TableDescriptionTypeDef
 
 
 def wrong_keys(found: "TableDescriptionTypeDef", table: Table) -> str | None:
-    """What is wrong with the keys of a table and what to do, None when they are right."""
+    """What is wrong with the keys of a table and what to do; None when they are correct."""
     types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
     # HASH sorts before RANGE.
     names = [key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda key: key["KeyType"])]
     keys, wanted = _spelt((name, types[name]) for name in names), _spelt((name, "S") for name in table.keys)
     if keys == wanted:
         return None
-    return f"table {table.name} has the keys {keys}, not {wanted}: it is not ours, use another name"
+    return f"table {table.name} has the keys {keys}, not {wanted}: it does not belong to this service; use another name"
 
 
 def index_status(found: "TableDescriptionTypeDef | None", index: str) -> str | None:
@@ -60,7 +60,7 @@ def index_status(found: "TableDescriptionTypeDef | None", index: str) -> str | N
 
 
 def rows(dynamodb: "DynamoDBClient", name: str) -> list[Item] | None:
-    """The whole table, None when it does not exist. Raises ClientError, BotoCoreError."""
+    """All rows of a table, None when it does not exist. Raises ClientError, BotoCoreError."""
     pages = dynamodb.get_paginator("scan").paginate(TableName=name, ConsistentRead=True)
     try:
         return [item for page in pages for item in page["Items"]]

@@ -1,4 +1,4 @@
-"""What is checked in AWS before Java starts: faults that do not go away, and that a waiting worker would not name."""
+"""What is checked in AWS before Java starts: faults that retries do not fix and that the KCL would not report."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Connect = Callable[[], Application]
-"""Makes the clients. Raises BotoCoreError when there is no such profile, for instance."""
+"""Creates the clients. Raises BotoCoreError, for instance for an unknown profile."""
 
 log = logging.getLogger("consumer.supervisor")
 
 
 def examine(settings: Settings, connect: Connect) -> None:
-    """Raises SettingsError for tables with other keys and for leases of another stream; marks leases of this one.
+    """Raises SettingsError for tables with unexpected keys and for leases of another stream; marks leases of this one.
 
-    What cannot be found out now is logged and does not keep the worker from starting: it may be repaired meanwhile.
+    A check that cannot be completed is logged and does not prevent the start: its cause may be temporary.
     """
     problems: list[str] = []
     try:
         for what, check in _checks(settings, connect()):
             problems += _problems(what, check)
     except BotoCoreError as error:
-        # whoever does not answer now does not answer the next question either
+        # AWS cannot be reached, or there are no credentials: the remaining checks would fail in the same way.
         _not_checked("AWS", type(error).__name__)
     if problems:
         raise SettingsError(problems)

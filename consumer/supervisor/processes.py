@@ -1,4 +1,4 @@
-"""Processes as a container's first one must treat them: none is left behind, none stays a zombie. Linux."""
+"""What the first process of a container must do for the others: leave none behind, and no zombies. Linux only."""
 
 import ctypes
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 
-# The daemon is started through this: it must not outlive a supervisor that was killed, or two workers would share an
-# id. Had the supervisor gone before prctl took effect, the parent would be another process.
+# The daemon is started through this program, so that the kernel kills it when the supervisor dies. If it outlived the
+# supervisor, two workers would have the same id. A supervisor that died before prctl took effect sends no signal; the
+# program then has another parent and does not start the daemon.
 _PARENT_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -21,26 +22,26 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def adopt_orphans() -> None:
-    """A child of a child becomes ours when its parent dies, even when we are not process 1."""
+    """Makes this process the parent of its descendants whose parent has died, even if it is not process 1."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], output: int) -> int:
-    """The id of a new process, leader of a session of its own, both outputs to the descriptor `output`."""
-    tethered = (sys.executable, "-I", "-S", "-c", _PARENT_DEATH_SIGNAL, str(os.getpid()), *command)
+    """Starts a process in a new session, with stdout and stderr going to the descriptor `output`; returns its id."""
+    guarded = (sys.executable, "-I", "-S", "-c", _PARENT_DEATH_SIGNAL, str(os.getpid()), *command)
     files = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, output, 1),
         (os.POSIX_SPAWN_DUP2, output, 2),
     )
-    # Python ignores SIGPIPE, and an ignored signal would be inherited.
+    # Python ignores SIGPIPE, and children inherit ignored signals.
     return os.posix_spawn(
-        sys.executable, tethered, dict(environment), file_actions=files, setsid=True, setsigdef=[signal.SIGPIPE]
+        sys.executable, guarded, dict(environment), file_actions=files, setsid=True, setsigdef=[signal.SIGPIPE]
     )
 
 
-def ended(process: int) -> int | None:
-    """How our child ended, as a shell says it (128 + signal), None while it runs. It stays to be reaped."""
+def exit_code(process: int) -> int | None:
+    """The exit code of a child as in a shell (128 + signal), None while it runs. Does not reap it."""
     result = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if result is None:
         return None
@@ -48,7 +49,7 @@ def ended(process: int) -> int | None:
 
 
 def reap(spare: int) -> None:
-    """Lets dead children go, up to `spare`, whose id stays its own that way."""
+    """Reaps dead children until it meets `spare`, which is not reaped, so that its id cannot be reused yet."""
     while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid != spare:
         _reap_one(dead.si_pid)
 
@@ -61,12 +62,13 @@ def _reap_one(child: int) -> None:
 
 
 def sweep(leader: int, spared: Collection[int], seconds: float = 5.0) -> bool:
-    """Kills what is left of the session of `leader` and every orphan that came to us; True when none is left.
+    """Kills the rest of the process group of `leader` and every orphan that we adopted; True when none is left.
 
-    `spared`: children that are none of the daemon's.
+    `spared`: children that do not belong to the daemon.
     """
     deadline = time.monotonic() + seconds
     _kill_group(leader)
+    # A killed process may leave orphans, which become our children in turn: repeat until there are none.
     while left := children() - set(spared):
         for child in left:
             _kill(child)
@@ -78,14 +80,14 @@ def sweep(leader: int, spared: Collection[int], seconds: float = 5.0) -> bool:
 
 
 def children(parent: int | None = None) -> set[int]:
-    """The children of a process, or our own, dead ones included."""
+    """The children of a process, by default of this one, zombies included."""
     its = str(parent or os.getpid())
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == its}
 
 
 def _parent(process: Path) -> str | None:
     try:
-        # The name, in parentheses, may hold anything.
+        # The name, in parentheses, may contain any character, so the fields are counted from its end.
         return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
     except (OSError, IndexError):
         return None

@@ -1,9 +1,9 @@
-"""The container's stderr has one writer, which writes whole lines, each of them a JSON object unless eyes read them.
+"""The only writer to the container's stderr. It writes whole lines: JSON, or readable text on a terminal.
 
-The JVM writes a line and its line end in two goes, so another process may get in between; and it says things that no
-log configuration reaches: a warning of its own, a stack trace as it dies. So all it writes comes through here. A line
-that is JSON passes as it is, any other becomes a log line of ours. When nobody reads stderr, lines are dropped and
-counted: no log may ever stop the service.
+The JVM writes a line and its newline separately, so the output of another process could come between them. It also
+prints text that no log configuration controls: its own warnings, and a stack trace when it crashes. All of its output
+therefore goes through here. A JSON line is passed on unchanged, any other line becomes a log line of the supervisor.
+When nobody reads stderr, lines are dropped and counted, because logging must never stop the service.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from consumer.monitoring import logs
 
 LINES = 4_000
-"""How many lines may wait for a reader of stderr."""
+"""How many lines are buffered while nobody reads stderr."""
 _LONGEST = 65_536
 _FLUSH_SECONDS = 2.0
 
@@ -29,8 +29,8 @@ _foreign = logging.getLogger("consumer.supervisor.java")
 class Relay:
     """Writes to the descriptor `output`; also a stream for logging.StreamHandler.
 
-    `form` makes of the daemon's JSON lines what is written, None for one that is left out; without it they pass as
-    they are.
+    `form` formats a JSON line of the daemon, or returns None to leave it out. Without it, lines are passed on
+    unchanged.
     """
 
     def __init__(self, output: int, form: Callable[[Mapping[str, Any]], str | None] | None = None) -> None:
@@ -42,7 +42,7 @@ class Relay:
         self._writer.start()
 
     def follow(self, source: BinaryIO, notice: Callable[[bytes], None]) -> threading.Thread:
-        """Passes on all that comes from `source` until its end, and closes it; `notice` sees every line, there."""
+        """Passes on all lines of `source` and closes it at its end. `notice` gets each line, on the thread returned."""
         thread = threading.Thread(target=self._read_all, args=(source, notice), name="daemon output", daemon=True)
         thread.start()
         return thread
@@ -51,10 +51,10 @@ class Relay:
         self._put(text.encode(errors="backslashreplace"))
 
     def flush(self) -> None:
-        """Does nothing: lines are on their way."""
+        """Does nothing: the writer thread writes every line at once."""
 
     def close(self) -> None:
-        """Writes what waits, unless nobody reads."""
+        """Writes the lines that are buffered; gives up after some seconds when nobody reads them."""
         self._lines.put(None)
         self._writer.join(_FLUSH_SECONDS)
 
@@ -83,16 +83,16 @@ class Relay:
         while (line := self._lines.get()) is not None:
             _write(self._output, line)
             if self._dropped and self._lines.empty():
-                self._tell_dropped()
+                self._report_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
         logging.getLogger(__name__).warning("log lines dropped: nobody read stderr", extra={"lines": dropped})
 
 
 @contextmanager
 def stderr_relay() -> Iterator[Relay]:
-    """Everything that this process logs to stderr goes through the relay."""
+    """A relay to stderr, through which the log handlers of this process write as well."""
     relay = Relay(sys.stderr.fileno(), logs.for_terminal if sys.stderr.isatty() else None)
     handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
     before = [(handler, handler.setStream(relay)) for handler in handlers]
@@ -105,7 +105,7 @@ def stderr_relay() -> Iterator[Relay]:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The JSON object that the line is, None when it is none."""
+    """The line as a JSON object, None if it is not one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -118,5 +118,5 @@ def _write(output: int, line: bytes) -> None:
         while line:
             line = line[os.write(output, line) :]
     except OSError:
-        # Nobody will ever read it, or the disk behind it is full: the work goes on.
+        # The reader is gone, or the disk is full. Neither may stop the service.
         return

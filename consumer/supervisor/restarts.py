@@ -1,4 +1,4 @@
-"""When a daemon that ended unasked is started again, and when that is given up. Pure."""
+"""When a daemon that exited unexpectedly is restarted, and when the service gives up. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ _LONGEST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """`most` restarts within any `window_seconds`."""
+    """Allows `most` restarts within any `window_seconds`."""
 
     most: int
     window_seconds: float
 
     def recent(self, ends: Sequence[float], now: float) -> list[float]:
-        """Of the times at which the daemon ended, those that still count."""
+        """The exit times that still count at time `now`."""
         return [end for end in ends if now - end < self.window_seconds]
 
     def delay(self, recent: int, chance: float) -> float | None:
-        """Seconds to wait after the `recent`-th end that counts: next to none, 1, 2, 4 ..; None: give up.
+        """Seconds to wait after the `recent`-th exit that counts: 0.2, 1, 2, 4 .. 30; None to give up.
 
-        `chance` (0 to 1) spreads the wait over 0.5 to 1.5 times that, so that workers do not come back in step.
+        `chance` (0 to 1) varies it between 0.5 and 1.5 times that, so that workers do not all restart together.
         """
         if recent > self.most:
             return None
@@ -30,5 +30,5 @@ class Restarts:
 
     @staticmethod
     def soon(chance: float) -> float:
-        """Seconds to wait after an end that does not count."""
+        """Seconds to wait after an exit that does not count."""
         return _FIRST_SECONDS * (0.5 + chance)

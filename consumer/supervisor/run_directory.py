@@ -1,8 +1,8 @@
-"""The run directory: one worker's, and nobody else may have put anything there that it would read or run.
+"""The run directory of one worker. Nobody else may place files there, as the worker would read or run them.
 
-Its `classes` stand before the KCL's jars, and its properties name the program to start. So a directory of another
-user, or one that others may write to, is refused; what an earlier run, or anybody, left there is removed; and files are
-made afresh, through no link.
+Its folder `classes` comes before the KCL's jars on the class path, and its properties name the program to start. A
+directory that belongs to another user, or that others can write to, is therefore refused. Leftovers are removed, and
+files are created without following links.
 """
 
 import fcntl
@@ -18,10 +18,10 @@ from consumer.engine.errors import SettingsError
 from consumer.settings import variable
 
 STOPPING = "stopping"
-"""The file that says to record processors that the worker is to end."""
+"""The file that announces to the record processors that the worker is stopping."""
 METRICS = "metrics"
 CLASSES = "classes"
-"""The folder for what aggregator_shim.py puts before the jars."""
+"""The folder for the class of aggregator_shim.py, which comes before the jars on the class path."""
 PROPERTIES = "consumer.properties"
 _LOCK = "lock"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -29,9 +29,10 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @contextmanager
 def run_directory(wanted: Path | None) -> Iterator[Path]:
-    """A directory with empty folders METRICS and CLASSES and no sign of an earlier run; removed unless it was named.
+    """A directory with empty folders METRICS and CLASSES and no files of an earlier run.
 
-    Raises SettingsError when it cannot be made, is not ours alone, or another worker uses it.
+    Without `wanted` it is temporary and removed at the end. Raises SettingsError when it cannot be created, when
+    other users can write to it, or when another worker uses it.
     """
     try:
         directory = _made(wanted)
@@ -47,7 +48,7 @@ def run_directory(wanted: Path | None) -> Iterator[Path]:
 
 
 def write(path: Path, text: str) -> None:
-    """A file for its owner alone, in place of whatever has that name, whole or not at all. Raises OSError."""
+    """Replaces the file atomically with one that only its owner can read. Raises OSError."""
     scratch = path.with_name(f"{path.name}.new")
     scratch.unlink(missing_ok=True)
     try:
@@ -60,13 +61,13 @@ def write(path: Path, text: str) -> None:
 
 
 def not_ours(found: os.stat_result, user: int) -> str | None:
-    """Why a run directory is refused, None when it is the user's alone."""
+    """Why a run directory is refused, None when it is acceptable for `user`."""
     if not stat.S_ISDIR(found.st_mode):
         return "is a link or a file"
     if found.st_uid != user:
         return f"belongs to user {found.st_uid}, and the worker runs as user {user}"
     if found.st_mode & _OTHERS_WRITE:
-        return "can be written to by other users"
+        return "is writable by other users"
     return None
 
 
@@ -77,13 +78,13 @@ def _made(wanted: Path | None) -> Path:
         wanted.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         if reason := not_ours(wanted.lstat(), os.geteuid()):
-            advice = "name a directory that does not exist yet, or one that is this user's alone"
+            advice = "use a directory that does not exist yet, or one that only this user can write to"
             raise SettingsError([f"{variable('run_directory')}: {wanted} {reason}: {advice}"]) from None
     return wanted
 
 
 def _claim(directory: Path) -> int:
-    """A descriptor that holds the lock, and all else removed."""
+    """Locks the directory, then removes what an earlier run left. The descriptor that holds the lock."""
     claim = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +102,7 @@ def _claim(directory: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Whatever has that name; of a link the link alone."""
+    """Removes a file or a folder; of a link, only the link itself."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

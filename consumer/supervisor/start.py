@@ -52,7 +52,10 @@ def run(
         check(settings, environment, executable, command)
         listener = stack.enter_context(listen(settings.metrics_address))
         if settings.metrics_leave_the_machine:
-            log.warning("metrics leave this machine unprotected", extra={"address": settings.metrics_address})
+            log.warning(
+                "metrics are reachable from other machines without authentication",
+                extra={"address": settings.metrics_address},
+            )
         directory = stack.enter_context(run_directory(settings.run_directory))
         if connect:
             preflight.examine(settings, connect)

@@ -28,34 +28,37 @@ from consumer.supervisor.relay import Relay
 from consumer.supervisor.run_directory import STOPPING, write
 from consumer.supervisor.signals import STOP_SIGNALS, Inbox
 
+STOPPED, GAVE_UP = 0, 1
+"""The exit codes of the service."""
+
 INITIALISED = b"Initialization complete. Starting worker loop."
-"""What KCL's Scheduler logs at INFO once tables, leases and threads are ready (see exporter.unready)."""
+"""What KCL's Scheduler logs at INFO once tables, leases and threads are ready."""
 ENDING = b"Process terminated, will initiate shutdown."
-"""What the MultiLangDaemon logs at INFO as it begins to end, also when a record processor has died."""
+"""What the MultiLangDaemon logs at INFO when it begins to shut down, also after a record processor has died."""
 
 LEAVING = b'"message": "leaving"'
-"""In the last line of a record processor that cannot go on; the end of its `error` says why."""
+"""Part of the last line of a record processor that cannot continue; the end of its `error` says why."""
 STARTED, LEFT = b'"message": "shard started"', (b'"message": "lease lost"', b'"message": "shard ended"')
-"""In the lines with which a record processor begins a shard and ends it."""
+"""Parts of the lines that a record processor logs at the start and the end of a shard."""
 OUT_OF_MEMORY = b"Terminating due to java.lang.OutOfMemoryError"
-"""What the JVM says as it ends because its heap is too small."""
+"""What the JVM prints when it exits because its heap is too small."""
 
 _TICK_SECONDS = 1.0
-# A daemon whose record processor has died spends all of shutdownGraceMillis on waiting for it. The others are done,
-# checkpoints included, within two seconds.
-_ENDING_SECONDS = 2.0
-_TERMINATED = (0, 128 + signal.SIGTERM)
-"""How a JVM ends that was asked to, and had the time."""
-_ALL_STARTED_SECONDS = 3.0
-"""Once no shard has come or gone for this long, the worker holds what it is to hold, for now."""
-_NONE_COMES_SECONDS = 30.0
-"""The same for a worker that holds none: the leader deals out leases every few seconds."""
+# A daemon whose record processor has died waits for it until shutdownGraceMillis has passed. The other record
+# processors finish, checkpoints included, within two seconds.
+_SHUTDOWN_SECONDS = 2.0
+_GRACEFUL = (0, 128 + signal.SIGTERM)
+"""Exit codes of a JVM that shut down in time on SIGTERM."""
+_SHARDS_SETTLED_SECONDS = 3.0
+"""Without a shard started or ended for this long, the worker is considered to hold all of its shards."""
+_NO_SHARD_SECONDS = 30.0
+"""The same for a worker without shards. It is longer, as the leader assigns leases only every few seconds."""
 
 log = logging.getLogger("consumer.supervisor")
 
 
 class Supervisor:
-    """One daemon kept alive. `health` is what it last knew, to be read from any thread."""
+    """Keeps one daemon running. `health` is its latest state; any thread may read it."""
 
     def __init__(
         self,
@@ -73,21 +76,21 @@ class Supervisor:
         self._command, self._share = plan.command, plan.share
         self._starts = 0
         self._ends: list[float] = []
-        # A wrapper that became this process may have left children of its own.
-        self._strangers = processes.children()
+        # A wrapper script that ran exec may have left children, which are not ours to kill.
+        self._foreign_children = processes.children()
         self._output: Thread | None = None
-        self._ending: float | None = None
-        self._last_words: str | None = None
-        self._exhausted = self._ready = False
+        self._shutdown_began: float | None = None
+        self._last_error: str | None = None
+        self._heap_exhausted = self._ready = False
         self._shards = 0
         self._held: set[str] = set()
         self._held_since = 0.0
         self._kills = memory.kills()
-        self._knowing = Lock()
+        self._health_lock = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
 
     def run(self) -> int:
-        """The exit code: 0 it was asked to stop, 1 the daemon would not stay alive."""
+        """Returns the exit code of the service: STOPPED after a stop request, GAVE_UP after too many restarts."""
         processes.adopt_orphans()
         while not self.health.stopping:
             daemon = self._start()
@@ -95,17 +98,19 @@ class Supervisor:
             if code is None:
                 if self._is_stopping():
                     return self._stop(daemon)
-                self._enlarge(daemon)
+                self._restore_fetches(daemon)
                 continue
-            # Its record processors are our children now.
-            self._shards = max(self._shards, len(processes.children() - self._strangers - {daemon}))
+            # The daemon is dead, so its record processors have become our children. Count them before they are killed:
+            # the number of shards says how much memory was needed.
+            self._shards = max(self._shards, len(processes.children() - self._foreign_children - {daemon}))
             self._clean_up(daemon)
-            self._know(ended=code)
+            self._update_health(ended=code)
             if not self._may_go_on(code):
-                return 1
-        return 0
+                return GAVE_UP
+        return STOPPED
 
     def _is_stopping(self) -> bool:
+        # A method, because mypy takes `health.stopping` for False after the loop's condition.
         return self.health.stopping
 
     def _start(self) -> int:
@@ -114,40 +119,41 @@ class Supervisor:
             daemon = processes.start(self._command, self._plan.environment, write_end)
         finally:
             os.close(write_end)
-        self._ending = self._last_words = None
-        self._exhausted = self._ready = False
+        self._shutdown_began = self._last_error = None
+        self._heap_exhausted = self._ready = False
         self._shards = 0
         self._held, self._held_since = set(), time.monotonic()
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
+        # The first start adds 0, so that the counter exists from the beginning.
         self._measure(RESTARTS, min(self._starts, 1))
         self._starts += 1
         self._measure(DAEMON_UP, 1)
-        self._know(daemon=daemon, since=time.monotonic())
+        self._update_health(daemon=daemon, since=time.monotonic())
         log.info("daemon started", extra={"daemon": daemon})
         return daemon
 
     def _notice(self, line: bytes) -> None:
         if INITIALISED in line:
-            self._know(initialised=True)
+            self._update_health(initialised=True)
         if ENDING in line:
-            self._ending = time.monotonic()
+            self._shutdown_began = time.monotonic()
         if OUT_OF_MEMORY in line:
-            self._exhausted = True
+            self._heap_exhausted = True
         if STARTED in line or any(left in line for left in LEFT):
             self._notice_shard(line)
         if LEAVING in line:
             with suppress(ValueError, LookupError):
-                self._last_words = json.loads(line)["error"].splitlines()[-1]
+                self._last_error = json.loads(line)["error"].splitlines()[-1]
 
     def _until_end(self, daemon: int) -> int | None:
-        """The daemon's exit code; None when it is to end: a stop was asked for, or it may have more again."""
-        while not self.health.stopping and not self._may_have_more():
-            if (code := processes.ended(daemon)) is not None:
+        """The exit code of a daemon that exited; None when it is to be shut down, to stop or to restore its fetches."""
+        while not self.health.stopping and not self._may_restore_fetches():
+            if (code := processes.exit_code(daemon)) is not None:
                 return code
-            if self._ending and time.monotonic() - self._ending > _ENDING_SECONDS:
+            if self._shutdown_began and time.monotonic() - self._shutdown_began > _SHUTDOWN_SECONDS:
                 os.kill(daemon, signal.SIGKILL)
             self._shards = max(self._shards, len(processes.children(daemon)))
-            self._say_when_ready()
+            self._log_when_ready()
             processes.reap(spare=daemon)
             self._wait(_TICK_SECONDS)
         return None
@@ -158,10 +164,10 @@ class Supervisor:
             self._held = self._held | {shard} if STARTED in line else self._held - {shard}
             self._held_since = time.monotonic()
 
-    def _say_when_ready(self) -> None:
-        """Once for each daemon, when its shards are complete."""
+    def _log_when_ready(self) -> None:
+        """Logs once for each daemon, when it holds all of its shards."""
         held = len(self._held)
-        settled = _ALL_STARTED_SECONDS if held else _NONE_COMES_SECONDS
+        settled = _SHARDS_SETTLED_SECONDS if held else _NO_SHARD_SECONDS
         if not self._ready and self.health.initialised and time.monotonic() - self._held_since > settled:
             self._ready = True
             log.info("ready: %d shard%s held, metrics at %s", held, "" if held == 1 else "s", self._plan.address)
@@ -170,14 +176,14 @@ class Supervisor:
         cause, now = self._cause(), time.monotonic()
         restarts = self._plan.restarts
         delay: float | None
-        if self._make_do():
+        if self._adapt_to_memory():
             delay = restarts.soon(self._chance())
         else:
             self._ends = [*restarts.recent(self._ends, now), now]
             delay = restarts.delay(len(self._ends), self._chance())
         if delay is None:
             log.error(
-                "giving up: the daemon ended more often than allowed",
+                "giving up: the daemon exited more often than allowed",
                 extra={
                     "code": code,
                     "ends": len(self._ends),
@@ -186,82 +192,92 @@ class Supervisor:
                 },
             )
             return False
-        told = {"code": code, "restart_in_seconds": round(delay, 1), "cause": cause}
-        log.warning("daemon ended unasked", extra=told)
-        self._rest(delay)
+        fields = {"code": code, "restart_in_seconds": round(delay, 1), "cause": cause}
+        log.warning("daemon exited unexpectedly", extra=fields)
+        self._pause(delay)
         return True
 
     def _cause(self) -> str | None:
-        if self._exhausted:
-            return "OutOfMemoryError: the JVM's heap is too small for what was fetched"
+        if self._heap_exhausted:
+            return "OutOfMemoryError: the JVM's heap is too small for the fetched records"
         if memory.kills() > self._kills:
             return "out of memory: the kernel killed a process of the container"
-        return self._last_words
+        return self._last_error
 
-    def _make_do(self) -> bool:
-        """Whether memory had run out and the next daemon makes do with it in another way. An end of that kind does not
-        count, as there are few: a fetch cannot be smaller than a record."""
+    def _adapt_to_memory(self) -> bool:
+        """Whether memory ran out and the next daemon will use it differently.
+
+        Such an exit does not count as a restart. There can only be a few: a fetch cannot be smaller than a record.
+        """
         before, self._kills = self._kills, memory.kills()
         killed = self._kills > before
-        if not (self._exhausted or killed):
+        if not (self._heap_exhausted or killed):
             return False
         limited, last = memory.limit(), self._share
         share = memory.after_kill(last, limited) if killed else memory.after_exhaustion(last, limited, self._shards)
-        told = {"shards": self._shards, "container_mib": memory.needed(self._shards), **asdict(share or last)}
+        fields = {"shards": self._shards, "container_mib": memory.needed(self._shards), **asdict(share or last)}
         if share is None:
-            log.error("out of memory, and fetches cannot be smaller: give the container container_mib", extra=told)
+            log.error(
+                "out of memory with the smallest fetches: increase the container's memory to container_mib",
+                extra=fields,
+            )
         elif share.records == last.records:
-            log.warning("out of memory: restarting with a larger heap", extra=told)
+            log.warning("out of memory: restarting with a larger heap", extra=fields)
         else:
-            log.warning("out of memory: restarting with smaller, slower fetches; container_mib is enough", extra=told)
+            log.warning(
+                "out of memory: restarting with smaller, slower fetches; container_mib of memory is enough",
+                extra=fields,
+            )
         return share is not None and self._resize(share)
 
     def _resize(self, share: Share) -> bool:
         try:
             self._command = self._plan.launch(share)
         except OSError as error:
-            log.warning("the properties cannot be written and stay as they are", extra={"cause": error.strerror})
+            log.warning("cannot write the properties, keeping the previous ones", extra={"cause": error.strerror})
             return False
         self._share = share
         return True
 
-    def _may_have_more(self) -> bool:
-        """Smaller fetches are slow: after some time without running out of memory they are as large as before."""
+    def _may_restore_fetches(self) -> bool:
+        """Whether to return to full-size fetches, which are faster: memory has been sufficient for some time."""
         rested = time.monotonic() - self.health.since > self._plan.restarts.window_seconds
         return rested and self.health.daemon is not None and self._share.records != self._plan.share.records
 
-    def _enlarge(self, daemon: int) -> None:
-        log.info("memory has sufficed for some time: restarting with fetches of full size", extra={"daemon": daemon})
-        self._end(daemon)
+    def _restore_fetches(self, daemon: int) -> None:
+        log.info(
+            "memory has been sufficient for some time: restarting with full-size fetches", extra={"daemon": daemon}
+        )
+        self._shut_down(daemon)
         self._resize(replace(self._share, records=self._plan.share.records))
 
-    def _rest(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self.health.stopping and (left := end - time.monotonic()) > 0:
             self._wait(left)
 
     def _stop(self, daemon: int) -> int:
-        # First the sign, so that no record processor begins another long wait; a full disk must not keep us.
+        # The file comes first, so that no record processor begins another long wait. A full disk must not prevent it.
         with suppress(OSError):
             write(self._plan.directory / STOPPING, "")
         log.info("stopping", extra={"daemon": daemon, "grace_seconds": self._plan.grace_seconds})
         begun = time.monotonic()
-        code = self._end(daemon)
-        told = {"seconds": round(time.monotonic() - begun, 1)}
-        if code in _TERMINATED:
-            log.info("stopped gracefully", extra=told)
+        code = self._shut_down(daemon)
+        fields = {"seconds": round(time.monotonic() - begun, 1)}
+        if code in _GRACEFUL:
+            log.info("stopped gracefully", extra=fields)
         else:
-            log.info("stopped", extra={"code": code, **told})
-        return 0
+            log.info("stopped", extra={"code": code, **fields})
+        return STOPPED
 
-    def _end(self, daemon: int) -> int | None:
-        """Has the daemon end, within its time; its exit code, None when it had to be killed."""
+    def _shut_down(self, daemon: int) -> int | None:
+        """Shuts the daemon down within its grace period. Its exit code, None if it had to be killed."""
         begun = time.monotonic()
         os.kill(daemon, signal.SIGTERM)
-        while (code := processes.ended(daemon)) is None and self._left(begun) > 0:
+        while (code := processes.exit_code(daemon)) is None and self._left(begun) > 0:
             self._wait(self._left(begun))
         if code is None:
-            log.warning("the daemon did not end in time and is killed: unfinished batches will be read again")
+            log.warning("the daemon did not exit in time, killing it: unfinished batches will be read again")
         self._clean_up(daemon)
         return code
 
@@ -269,22 +285,22 @@ class Supervisor:
         return begun + self._plan.grace_seconds - time.monotonic()
 
     def _clean_up(self, daemon: int) -> None:
-        if not processes.sweep(daemon, self._strangers):
+        if not processes.sweep(daemon, self._foreign_children):
             log.error("processes of the daemon cannot be killed", extra={"daemon": daemon})
         if self._output:
-            # Its last words come before ours, and say nothing of its successor.
+            # Its last lines must be logged before ours, and must not be taken for its successor's.
             self._output.join(_TICK_SECONDS)
         self._measure(DAEMON_UP, 0)
-        self._know(daemon=None, since=time.monotonic(), initialised=False)
+        self._update_health(daemon=None, since=time.monotonic(), initialised=False)
 
     def _wait(self, seconds: float) -> None:
-        """Until a signal comes, a tick at most: the health must not grow old."""
-        came = self._inbox.wait(min(seconds, _TICK_SECONDS))
-        if not STOP_SIGNALS.isdisjoint(came):
-            self._know(stopping=True)
-        self._know()
+        """Waits for a signal, for at most a tick, so that `health` stays recent."""
+        received = self._inbox.wait(min(seconds, _TICK_SECONDS))
+        if not STOP_SIGNALS.isdisjoint(received):
+            self._update_health(stopping=True)
+        self._update_health()
 
-    def _know(self, **news: Any) -> None:
-        # The thread that reads the daemon's output knows things too.
-        with self._knowing:
-            self.health = replace(self.health, beat=time.monotonic(), **news)
+    def _update_health(self, **changes: Any) -> None:
+        # The thread that reads the daemon's output updates it as well.
+        with self._health_lock:
+            self.health = replace(self.health, beat=time.monotonic(), **changes)

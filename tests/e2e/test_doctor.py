@@ -245,5 +245,5 @@ def test_a_table_with_other_keys_is_refused_everywhere(aws: Emulator, tmp_path: 
     assert {command: each.code for command, each in ended.items()} == {"provision": 2, "doctor": 1, "run": 2}
     for each in ended.values():
         (line,) = [line for line in each.lines if f"table {table} has the keys {hash_key} (N)" in line]
-        assert line.endswith("it is not ours, use another name")
+        assert line.endswith("it does not belong to this service; use another name")
     assert [line for line in ended["run"].lines if not line.startswith("consumer: ")] == []

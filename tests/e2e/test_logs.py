@@ -51,7 +51,7 @@ def test_nothing_of_a_record_is_ever_logged(stage: Stage, tmp_path: Path) -> Non
     assert all(line.keys() >= KEYS for line in lines)
     said = {line["message"] for line in lines}
     assert any("Child process failed to process records" in line.get("error", "") for line in lines)
-    assert {"worker", "daemon started", "shard started", "waiting", "daemon ended unasked"} <= said
+    assert {"worker", "daemon started", "shard started", "waiting", "daemon exited unexpectedly"} <= said
     assert {"shutdown requested", "stopping", "stopped gracefully"} <= said
     _check_batches([line for line in lines if line["message"] == "batch"])
     told = [line for line in lines if line["message"] == "quarantined"]

@@ -24,7 +24,7 @@ def test_22_lease_table_deleted(stage: Stage, seed: int, tmp_path: Path, note: N
         stage.dynamodb().delete_table(TableName=application)
         trial.put(LATER)
         assert running.process.wait(120) == 1
-        (last,) = trial.logged("giving up: the daemon ended more often than allowed")
+        (last,) = trial.logged("giving up: the daemon exited more often than allowed")
         assert last["cause"].endswith("CheckpointRefused: InvalidStateException")
 
     # without the leader lock the next worker need not wait until it expires

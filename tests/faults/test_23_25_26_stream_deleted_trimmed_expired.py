@@ -136,7 +136,7 @@ def test_23_stream_deleted(resumed: Resumed, note: Note) -> None:
     note(f"gave up {time.monotonic() - start:.0f} s after the stream was deleted, with one restart")
     trial = Trial(stage, running, iter(()))
     assert {line["level"] for line in trial.logged(GONE)} == {"ERROR"}
-    (last,) = trial.logged("giving up: the daemon ended more often than allowed")
+    (last,) = trial.logged("giving up: the daemon exited more often than allowed")
     assert last["cause"].endswith(f"NotTheEnd: the stream is gone: {stage.variables['CONSUMER_STREAM_NAME']}")
     assert {shard: lease.checkpoint for shard, lease in leases(stage).items()} == before
 

@@ -131,7 +131,7 @@ FAULTS: Mapping[str, Fault] = {
     "no folder of properties": Fault(("/nowhere/consumer.properties",), variables={"CONSUMER_PROPERTIES": "/nowhere"}),
     "a file for a folder": variable("CONSUMER_RUN_DIRECTORY", os.devnull, os.devnull, reported=Reported.ALONE),
     "no Java there": variable("JAVA_HOME", "/nowhere", "/nowhere/bin/java"),
-    "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "the worker's to set"),
+    "metrics folder from outside": variable("PROMETHEUS_MULTIPROC_DIR", "/tmp", "managed by the worker"),
     "misspelt variable": setting("CONSUMER_FAILOVER_MILIS", "5000", "did you mean CONSUMER_FAILOVER_MILLIS?"),
     "no log configuration": without_file("logback.xml"),
     "no properties": without_file(PROPERTIES),
@@ -152,13 +152,13 @@ FAULTS: Mapping[str, Fault] = {
     "duration of another kind": property_(
         "staleWorkerMetricsEntryCleanupDuration = 2 days", "staleWorkerMetricsEntryCleanupDuration", "PT15M"
     ),
-    "property twice": property_("processingLanguage = python", "processingLanguage", "twice", reported=Reported.ALONE),
+    "property twice": property_("processingLanguage = python", "processingLanguage", "duplicate", reported=Reported.ALONE),
     "broken escape": property_("tableName = \\u12", "\\u without four", reported=Reported.ALONE),
     "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
     "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),
     "property that the service decides": property_("executableName = sh", "executableName", "the service"),
     "stream by its ARN": property_("streamArn = arn:aws:kinesis:x", "streamArn", "CONSUMER_STREAM_NAME"),
-    "access key": property_(f"AwsCredentialsProviderDynamoDB = Static|AKIA{16 * 'A'}", "credentials never stand"),
+    "access key": property_(f"AwsCredentialsProviderDynamoDB = Static|AKIA{16 * 'A'}", "credentials do not belong"),
     "time stamp as a position": property_(
         "initialPositionInStream = AT_TIMESTAMP", "initialPositionInStream", "CONSUMER_START_AT"
     ),
@@ -213,7 +213,7 @@ def test_30_a_jar_that_is_not_the_locked_one(tmp_path: Path) -> None:
     altered = _another_kcl(packages)
     ended = run([Fault(said=(), variables={"PYTHONPATH": str(packages)})], tmp_path)
     assert (ended.code, ended.java_was_started) == (2, False)
-    assert ended.lines == [f"consumer: {altered}: truncated, or no jar at all"]
+    assert ended.lines == [f"consumer: {altered}: truncated, or not a jar"]
 
 
 def _another_kcl(packages: Path) -> str:

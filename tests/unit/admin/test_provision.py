@@ -491,6 +491,7 @@ def test_a_table_whose_keys_have_other_names_or_types_is_not_ours(
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in wrong],
     }
     with pytest.raises(
-        SettingsError, match=rf"^table {table} has the keys {found}, not .*: it is not ours, use another"
+        SettingsError,
+        match=rf"^table {table} has the keys {found}, not .*: it does not belong to this service; use another",
     ):
         provisioned(account)

@@ -51,7 +51,7 @@ def test_an_altered_jar_is_told(jars: Path, locked: list[Locked]) -> None:
 def test_a_download_that_broke_off_is_told(jars: Path, locked: list[Locked]) -> None:
     whole = (jars / "one-1.0.jar").read_bytes()
     (jars / "one-1.0.jar").write_bytes(whole[: len(whole) // 2])
-    assert java.problems(locked, jars) == ["one-1.0.jar: truncated, or no jar at all"]
+    assert java.problems(locked, jars) == ["one-1.0.jar: truncated, or not a jar"]
 
 
 @pytest.mark.parametrize("name", ["three-3.0.jar", "three-3.0.JAR"])

@@ -91,21 +91,21 @@ def test_blanks_and_other_scripts_are_escaped() -> None:
         ("somethingElse", "1", "is not a property of the daemon"),
         ("shardSyncIntervalMillis", "soon", "= 'soon' must be a whole number up to 9223372036854775807"),
         ("shardSyncIntervalMillis", "-1", "= '-1' must be a whole number up to 9223372036854775807"),
-        ("shardSyncIntervalMillis", "0", "= '0' cannot be set to 0: the daemon would take its default"),
+        ("shardSyncIntervalMillis", "0", "= '0' cannot be set to 0: the daemon would use its default"),
         ("maxLeasesForWorker", "2147483648", "= '2147483648' must be a whole number up to 2147483647"),
         ("workerMetricsEMAAlpha", "half", "= 'half' must be a decimal number"),
         ("leaseTablePitrEnabled", "yes", "= 'yes' must be true or false"),
         (
             "cleanupLeasesUponShardCompletion",
             "false",
-            "= 'false' cannot be set to false: the daemon would take its default; leave it out",
+            "= 'false' cannot be set to false: the daemon would use its default; remove it",
         ),
         ("billing", "", "is not a property of the daemon"),
         ("workerMetricsBillingMode", "FREE", "= 'FREE' must be one of PAY_PER_REQUEST, PROVISIONED"),
-        ("staleWorkerMetricsEntryCleanupDuration", "15m", "= '15m' must be like PT15M or P2D"),
-        ("tableName", "mine ", "= 'mine ' must not be empty, nor begin or end with a blank"),
-        ("validateSequenceNumberBeforeCheckpointing", "true", "is read by nothing since KCL 2: leave it out"),
-        ("AwsCredentialsProviderDynamoDB", "A|AKIAABCDEFGHIJKLMNOP", "holds an AWS access key"),
+        ("staleWorkerMetricsEntryCleanupDuration", "15m", "= '15m' must be a duration such as PT15M or P2D"),
+        ("tableName", "mine ", "= 'mine ' must not be empty or have leading or trailing blanks"),
+        ("validateSequenceNumberBeforeCheckpointing", "true", "has had no effect since KCL 2: remove it"),
+        ("AwsCredentialsProviderDynamoDB", "A|AKIAABCDEFGHIJKLMNOP", "contains an AWS access key"),
     ],
 )
 def test_what_the_daemon_would_ignore_is_one_clear_line(key: str, value: str, line: str) -> None:
@@ -236,7 +236,7 @@ def test_endpoints_are_named_only_when_set() -> None:
     ],
 )
 def test_what_a_setting_decides_cannot_be_said_otherwise(key: str, value: str, variable: str) -> None:
-    assert refusal({key: value}) == f"consumer.properties: {key} is decided by {variable}: leave it out"
+    assert refusal({key: value}) == f"consumer.properties: {key} is set by {variable}: remove it"
 
 
 def test_saying_the_same_as_a_setting_is_allowed() -> None:
@@ -251,7 +251,7 @@ def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
     file.write_text("a=1\nb=1\na=2\n")
     with pytest.raises(SettingsError) as refused:
         properties.read(file)
-    assert refused.value.problems == ["consumer.properties: a stands there twice"]
+    assert refused.value.problems == ["consumer.properties: duplicate key a"]
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from consumer.supervisor.run_directory import (
 from tests.support.emulators.aws import CREDENTIALS
 
 NOBODY = 65_534
-ADVICE = "name a directory that does not exist yet, or one that is this user's alone"
+ADVICE = "use a directory that does not exist yet, or one that only this user can write to"
 
 
 def refusal(directory: Path) -> str:
@@ -76,7 +76,7 @@ def test_one_that_others_may_write_to_is_refused(tmp_path: Path, bits: int) -> N
     open_to_others = tmp_path / "run"
     open_to_others.mkdir()
     open_to_others.chmod(bits)
-    assert refusal(open_to_others).endswith(f"can be written to by other users: {ADVICE}")
+    assert refusal(open_to_others).endswith(f"is writable by other users: {ADVICE}")
 
 
 @pytest.mark.parametrize("bits", [0o700, 0o755, 0o2755])
@@ -100,7 +100,7 @@ def test_a_link_is_refused_wherever_it_leads(tmp_path: Path) -> None:
     [
         (10_001, 0o40700, None),
         (0, 0o40700, "belongs to user 0, and the worker runs as user 10001"),
-        (10_001, 0o40770, "can be written to by other users"),
+        (10_001, 0o40770, "is writable by other users"),
         (10_001, 0o100600, "is a link or a file"),
         (10_001, 0o120777, "is a link or a file"),
     ],

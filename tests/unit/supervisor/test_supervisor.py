@@ -156,8 +156,8 @@ def gone(process: int) -> bool:
 def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, end: str, code: int) -> None:
     worker = start(f"{SAY}{end}", CONSUMER_RESTARTS="1")
     assert worker.process.wait(60) == 1
-    assert [line["code"] for line in worker.said("daemon ended unasked")] == [code]
-    (line,) = worker.said("giving up: the daemon ended more often than allowed")
+    assert [line["code"] for line in worker.said("daemon exited unexpectedly")] == [code]
+    (line,) = worker.said("giving up: the daemon exited more often than allowed")
     assert (line["level"], line["code"], line["ends"]) == ("ERROR", code, 2)
 
 
@@ -166,8 +166,8 @@ def test_why_a_record_processor_left_is_told_with_the_end_it_brought(start: Star
         f"{SAY}say(message='leaving', error='Traceback\\nNotTheEnd: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
     )
     assert worker.process.wait(60) == 1
-    (end,) = worker.said("daemon ended unasked")
-    (last,) = worker.said("giving up: the daemon ended more often than allowed")
+    (end,) = worker.said("daemon exited unexpectedly")
+    (last,) = worker.said("giving up: the daemon exited more often than allowed")
     assert (end["cause"], last["cause"]) == ("NotTheEnd: ...", "NotTheEnd: ...")
 
 
@@ -184,7 +184,7 @@ def test_a_daemon_that_ends_unasked_is_not_waited_for(start: Start) -> None:
     """As the MultiLangDaemon does when a record processor has died: it waits for it."""
     worker = start(f"{SAY}say(message='Process terminated, will initiate shutdown.')\n{STUBBORN}")
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
-    assert worker.first("daemon ended unasked")["code"] == 137
+    assert worker.first("daemon exited unexpectedly")["code"] == 137
     worker.process.kill()
 
 
@@ -247,12 +247,12 @@ def test_out_of_memory_fetches_are_made_smaller_until_it_is_given_up_with_that_c
     worker = start(f"{SAY}{RECORDS}{EXHAUSTED}", CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800", **SIZED)
     assert worker.process.wait(60) == 1
     assert [line["records"] for line in worker.said("up")] == [800, 80, 8, 1]
-    told = worker.said("out of memory: restarting with smaller, slower fetches; container_mib is enough")
+    told = worker.said("out of memory: restarting with smaller, slower fetches; container_mib of memory is enough")
     assert [line["records"] for line in told] == [80, 8, 1]
-    last = worker.first("out of memory, and fetches cannot be smaller: give the container container_mib")
+    last = worker.first("out of memory with the smallest fetches: increase the container's memory to container_mib")
     assert last["container_mib"] > 0
-    given_up = worker.first("giving up: the daemon ended more often than allowed")
-    assert given_up["cause"] == "OutOfMemoryError: the JVM's heap is too small for what was fetched"
+    given_up = worker.first("giving up: the daemon exited more often than allowed")
+    assert given_up["cause"] == "OutOfMemoryError: the JVM's heap is too small for the fetched records"
     assert given_up["ends"] == 1, "none of the ends with a remedy counts"
 
 
@@ -288,7 +288,7 @@ signal.pause()
     worker.first("again")
     assert [line["records"] for line in worker.said("up")] == [800, 80, 800]
     assert worker.said("asked")
-    assert worker.said("memory has sufficed for some time: restarting with fetches of full size")
+    assert worker.said("memory has been sufficient for some time: restarting with full-size fetches")
     assert worker.stop() == 0
 
 
@@ -310,7 +310,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     worker = start(program, before=counted, CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800")
     assert worker.process.wait(60) == 1
     assert [line["records"] for line in worker.said("up")] == [800, 80]
-    assert worker.first("daemon ended unasked")["cause"] == (
+    assert worker.first("daemon exited unexpectedly")["cause"] == (
         "out of memory: the kernel killed a process of the container"
     )
 
@@ -326,7 +326,7 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, 
         **SIZED,
     )
     assert worker.process.wait(60) == 1
-    assert worker.said("the properties cannot be written and stay as they are")
+    assert worker.said("cannot write the properties, keeping the previous ones")
     assert "maxRecords" in (tmp_path / "run" / "consumer.properties").read_text()
 
 
@@ -396,7 +396,7 @@ def test_a_daemon_that_will_not_end_is_cut_off_and_that_is_no_failure(start: Sta
     daemon = worker.first("up")["pid"]
     assert worker.stop() == 0
     assert gone(daemon)
-    (line,) = worker.said("the daemon did not end in time and is killed: unfinished batches will be read again")
+    (line,) = worker.said("the daemon did not exit in time, killing it: unfinished batches will be read again")
     assert line["level"] == "WARNING"
 
 
@@ -412,7 +412,7 @@ def test_a_second_signal_changes_nothing(start: Start) -> None:
 
 def test_a_stop_while_the_next_start_is_waited_for_is_heeded(start: Start) -> None:
     worker = start(f"{SAY}sys.exit(1)")
-    until(lambda: len(worker.said("daemon ended unasked")) >= 4, "a long wait")
+    until(lambda: len(worker.said("daemon exited unexpectedly")) >= 4, "a long wait")
     assert worker.stop() == 0
 
 
@@ -527,7 +527,9 @@ def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Pat
 def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str, warnings: int) -> None:
     worker = start(WAITS, CONSUMER_METRICS_ADDRESS=address)
     worker.first("daemon started")
-    assert [line["level"] for line in worker.said("metrics leave this machine unprotected")] == ["WARNING"] * warnings
+    assert [
+        line["level"] for line in worker.said("metrics are reachable from other machines without authentication")
+    ] == ["WARNING"] * warnings
 
 
 def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path) -> None:
