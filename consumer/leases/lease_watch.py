@@ -23,7 +23,7 @@ log = logging.getLogger("consumer.supervisor")
 
 
 class LeaseWatch:
-    """`look` is called periodically on one thread, `reasons` on any thread. `clock`: monotonic seconds."""
+    """`check` is called periodically on one thread, `reasons` on any thread. `clock`: monotonic seconds."""
 
     def __init__(self, worker: str, measure: Sink, clock: Callable[[], float] = time.monotonic) -> None:
         self._worker = worker
@@ -33,7 +33,7 @@ class LeaseWatch:
         self._wrong: list[str] = []
         self._origin: str | None = None
 
-    def look(self, application: Application, living: Collection[str], *, initialised: bool) -> None:
+    def check(self, application: Application, living: Collection[str], *, initialised: bool) -> None:
         """Reads the leases. `living`: shards with a record processor; `initialised`: the KCL may have started them.
 
         Raises boto3's errors when the leases cannot be read, and keeps the previous result.
@@ -74,10 +74,10 @@ class LeaseWatch:
 
 
 @contextmanager
-def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
-    """Calls `look` periodically on a thread until the block ends; logs each new error."""
+def every(seconds: float, check: Callable[[], None]) -> Iterator[None]:
+    """Calls `check` periodically on a thread until the block ends; logs each new error."""
     stopped = threading.Event()
-    thread = threading.Thread(target=_repeat, args=(stopped, seconds, look), name="leases", daemon=True)
+    thread = threading.Thread(target=_repeat, args=(stopped, seconds, check), name="leases", daemon=True)
     thread.start()
     try:
         yield
@@ -85,11 +85,11 @@ def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
         stopped.set()
 
 
-def _repeat(stopped: threading.Event, seconds: float, look: Callable[[], None]) -> None:
+def _repeat(stopped: threading.Event, seconds: float, check: Callable[[], None]) -> None:
     last = ""
     while not stopped.wait(seconds):
         try:
-            look()
+            check()
         except Exception as error:  # noqa: BLE001 - without this thread, every lease would seem to be read
             cause = f"{type(error).__name__}: {error}"
             if cause != last:

@@ -120,7 +120,7 @@ class Application:
                 raise SettingsError([line])
 
     def _misfit(self, lease: Lease, listed: set[str]) -> str | None:
-        """Why the lease does not fit. A stream's newest shard is open, so it is listed, and expired shards are older."""
+        """Why the lease does not fit. A stream's newest shard is open, so it is listed; expired shards are older."""
         if lease.shard not in listed:
             return f"it has no {lease.shard}" if lease.shard > max(listed, default="") else None
         return f"it refuses the checkpoint of {lease.shard}" if self._refused(lease) else None

@@ -71,13 +71,13 @@ def run(
         )
         stack.enter_context(_serving(Server(listener, exporter.answer)))
         if connect:
-            look = partial(_look, watch, connect, exporter, supervisor)
-            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, look))
+            check_leases = partial(_check_leases, watch, connect, exporter, supervisor)
+            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, check_leases))
         return supervisor.run()
 
 
-def _look(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: Supervisor) -> None:
-    watch.look(connect(), exporter.shards(), initialised=supervisor.health.initialised)
+def _check_leases(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: Supervisor) -> None:
+    watch.check(connect(), exporter.shards(), initialised=supervisor.health.initialised)
 
 
 def _address(settings: Settings, listener: socket.socket) -> str:

@@ -22,7 +22,7 @@ def lease(shard: str, owner: str | None = ME, checkpoint: str = "49", parents: t
 
 
 @dataclass
-class OnRequest:
+class StubApplication:
     """The application as the watch sees it, and what the watch measures."""
 
     found: Sequence[Lease] = ()
@@ -48,36 +48,36 @@ class OnRequest:
 
 @dataclass
 class Watched:
-    told: OnRequest
+    application: StubApplication
     watch: LeaseWatch
 
-    def look(self, *living: str, after: float = 0.0, initialised: bool = True) -> list[str]:
+    def check(self, *living: str, after: float = 0.0, initialised: bool = True) -> list[str]:
         """What keeps the worker from being ready, so much later."""
-        application: Any = self.told
-        self.told.time += after
-        self.watch.look(application, living, initialised=initialised)
+        application: Any = self.application
+        self.application.time += after
+        self.watch.check(application, living, initialised=initialised)
         return self.watch.reasons(living)
 
 
 @pytest.fixture
 def watched() -> Watched:
-    told = OnRequest()
-    return Watched(told, LeaseWatch(ME, told.measure, lambda: told.time))
+    application = StubApplication()
+    return Watched(application, LeaseWatch(ME, application.measure, lambda: application.time))
 
 
 def test_a_lease_without_a_record_processor_is_told_after_a_minute(watched: Watched) -> None:
-    watched.told.found = [lease("a"), lease("b")]
-    assert watched.look("a") == []
-    assert watched.look("a", after=UNREAD_SECONDS) == []
-    assert watched.look("a", after=1.0) == ["b is leased, but has had no record processor for 61 s"]
-    assert watched.look("a", "b") == []
-    assert watched.told.owned == [2, 2, 2, 2]
+    watched.application.found = [lease("a"), lease("b")]
+    assert watched.check("a") == []
+    assert watched.check("a", after=UNREAD_SECONDS) == []
+    assert watched.check("a", after=1.0) == ["b is leased, but has had no record processor for 61 s"]
+    assert watched.check("a", "b") == []
+    assert watched.application.owned == [2, 2, 2, 2]
 
 
 def test_it_is_over_as_soon_as_a_record_processor_lives(watched: Watched) -> None:
-    watched.told.found = [lease("a")]
-    watched.look()
-    assert watched.look(after=100.0)
+    watched.application.found = [lease("a")]
+    watched.check()
+    assert watched.check(after=100.0)
     assert watched.watch.reasons(["a"]) == []
 
 
@@ -94,58 +94,59 @@ def test_it_is_over_as_soon_as_a_record_processor_lives(watched: Watched) -> Non
     ids=["of another", "of nobody", "at its end", "waits for its parent", "waits for one parent", "none"],
 )
 def test_a_lease_that_need_not_be_read_is_not_missed(watched: Watched, found: list[Lease]) -> None:
-    watched.told.found = found
-    watched.look()
-    assert watched.look(after=1_000.0) == []
-    assert watched.told.owned == [0, 0]
+    watched.application.found = found
+    watched.check()
+    assert watched.check(after=1_000.0) == []
+    assert watched.application.owned == [0, 0]
 
 
 @pytest.mark.parametrize("parents", [[], [lease("p", "worker-2", "SHARD_END")]], ids=["gone", "at its end"])
 def test_a_lease_whose_parents_are_read_is_missed(watched: Watched, parents: list[Lease]) -> None:
-    watched.told.found = [*parents, lease("a", parents=("p",))]
-    watched.look()
-    assert watched.look(after=1_000.0)
+    watched.application.found = [*parents, lease("a", parents=("p",))]
+    watched.check()
+    assert watched.check(after=1_000.0)
 
 
 def test_the_time_begins_again_when_the_record_processor_lived_or_the_daemon_started(watched: Watched) -> None:
-    watched.told.found = [lease("a")]
+    watched.application.found = [lease("a")]
     for living, initialised in ((("a",), True), ((), False)):
-        watched.look()
-        assert watched.look(*living, after=50.0, initialised=initialised) == []
-        assert watched.look(after=50.0) == []
+        watched.check()
+        assert watched.check(*living, after=50.0, initialised=initialised) == []
+        assert watched.check(after=50.0) == []
 
 
 def test_leases_of_another_stream_keep_it_from_being_ready_and_are_logged_once(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched.told.found, watched.told.wrong = [lease("a")], "leases of application app are of stream x, not y"
+    watched.application.found = [lease("a")]
+    watched.application.wrong = "leases of application app are of stream x, not y"
     with caplog.at_level(logging.INFO):
-        assert watched.look("a") == ["leases of application app are of stream x, not y"]
-        assert watched.look("a") == ["leases of application app are of stream x, not y"]
+        assert watched.check("a") == ["leases of application app are of stream x, not y"]
+        assert watched.check("a") == ["leases of application app are of stream x, not y"]
     assert [record.message for record in caplog.records] == ["leases of another stream"]
-    watched.told.wrong = ""
-    assert watched.look("a") == []
+    watched.application.wrong = ""
+    assert watched.check("a") == []
 
 
 def test_what_is_settled_is_not_looked_at_again_until_there_is_a_new_lease(watched: Watched) -> None:
-    watched.told.found = [lease("a")]
-    watched.look("a")
-    watched.look("a")
-    assert watched.told.settled == 1
-    watched.told.found = [lease("a"), Lease("b", ME, "TRIM_HORIZON", 0, 1, 0)]
-    watched.look("a", "b")
-    assert watched.told.settled == 2
+    watched.application.found = [lease("a")]
+    watched.check("a")
+    watched.check("a")
+    assert watched.application.settled == 1
+    watched.application.found = [lease("a"), Lease("b", ME, "TRIM_HORIZON", 0, 1, 0)]
+    watched.check("a", "b")
+    assert watched.application.settled == 2
 
 
 def test_it_looks_on_after_any_error_and_logs_each_new_one(caplog: pytest.LogCaptureFixture) -> None:
-    looks: list[str] = []
+    checks: list[str] = []
 
-    def look() -> None:
-        looks.append("")
-        error: Callable[[str], Exception] = (ValueError, KeyError)[len(looks) > 3]
+    def check() -> None:
+        checks.append("")
+        error: Callable[[str], Exception] = (ValueError, KeyError)[len(checks) > 3]
         raise error("odd")
 
-    with caplog.at_level(logging.INFO), lease_watch.every(0.001, look):
-        until(lambda: len(looks) > 6, "some looks")
+    with caplog.at_level(logging.INFO), lease_watch.every(0.001, check):
+        until(lambda: len(checks) > 6, "some checks")
     causes = [vars(record)["cause"] for record in caplog.records if record.message == "leases cannot be read"]
     assert causes == ["ValueError: odd", "KeyError: 'odd'"]
