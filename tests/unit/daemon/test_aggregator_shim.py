@@ -1,4 +1,4 @@
-"""The class that is put before KCL's own: Java takes it, and it has all that KCL asks of the other one."""
+"""The class that replaces one of the KCL: Java loads it, and it has every member that the KCL uses."""
 
 import struct
 import subprocess
@@ -13,7 +13,7 @@ from consumer.daemon import aggregator_shim, java
 Member = tuple[str, str]
 """Name and descriptor of a method or field."""
 _SIZES = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
-"""Bytes of a constant by its tag, but for texts (1)."""
+"""Bytes of a constant by its tag, except for texts (1)."""
 FIELD, METHOD, INTERFACE_METHOD, CLASS, NAME_AND_TYPE = 9, 10, 11, 7, 12
 
 
@@ -26,7 +26,7 @@ def constants(data: bytes) -> dict[int, tuple[int, bytes]]:
         start, size = (at + 3, struct.unpack_from(">H", data, at + 1)[0]) if tag == 1 else (at + 1, _SIZES[tag])
         found[number] = tag, data[start : start + size]
         at = start + size
-        number += 2 if tag in (5, 6) else 1  # a long and a double take two numbers
+        number += 2 if tag in (5, 6) else 1  # a long and a double use two indexes
     return found
 
 
@@ -57,8 +57,8 @@ def classes() -> Iterator[bytes]:
 
 
 def test_it_has_all_that_any_class_of_the_jars_uses() -> None:
-    asked = {member for data in classes() for member in used(data, aggregator_shim.NAME)}
-    assert asked == {
+    used_members = {member for data in classes() for member in used(data, aggregator_shim.NAME)}
+    assert used_members == {
         ("<init>", "()V"),
         ("deaggregate", aggregator_shim.RECORDS),
         ("deaggregate", aggregator_shim.RECORDS_OF_A_SHARD),
@@ -67,7 +67,7 @@ def test_it_has_all_that_any_class_of_the_jars_uses() -> None:
 
 @pytest.fixture(scope="module")
 def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """As the daemon has it: ours comes first."""
+    """As for the daemon: the replacement comes first."""
     return f"{aggregator_shim.write(tmp_path_factory.mktemp('classes'))}:{java.jars_directory()}/*"
 
 
@@ -76,14 +76,14 @@ def run(class_path: str, name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
-def test_java_takes_it_for_a_class(class_path: str) -> None:
-    """It is loaded, and found to have no main method."""
+def test_java_loads_it(class_path: str) -> None:
+    """Java reports that the loaded class has no main method."""
     name = aggregator_shim.NAME.replace("/", ".")
     assert f"Main method not found in class {name}" in run(class_path, name)
 
 
-def test_a_class_that_is_spoilt_is_noticed(tmp_path: Path) -> None:
-    """So the test above can fail."""
+def test_java_rejects_a_damaged_class(tmp_path: Path) -> None:
+    """Shows that the test above can fail."""
     aggregator_shim.write(tmp_path)
     file = tmp_path / f"{aggregator_shim.NAME}.class"
     file.write_bytes(file.read_bytes()[:-20])

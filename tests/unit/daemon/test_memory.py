@@ -1,4 +1,4 @@
-"""The heap is a part of what the container may use, and the operator has the last word."""
+"""The heap is a part of the container's memory; the operator's options take precedence."""
 
 from pathlib import Path
 
@@ -39,24 +39,24 @@ def test_the_heap_and_a_fetch_grow_with_the_container(mib: int | None, heap: int
     assert memory.records(limited) == records
 
 
-def test_a_small_container_does_without_the_optimising_compiler() -> None:
+def test_a_small_container_runs_without_the_optimising_compiler() -> None:
     compiler = "-XX:TieredStopAtLevel=1"
     assert memory.options(["-a"], 512 * MIB) == ["-Xmx80m", compiler, "-a"]
     assert memory.options(["-a"], 1024 * MIB) == ["-Xmx208m", "-a"]
 
 
-def test_a_fetch_that_the_operator_sizes_is_not_sized_again() -> None:
+def test_a_fetch_size_set_by_the_operator_is_kept() -> None:
     needed = {"region": "eu-north-1", "stream_name": "s", "quarantine": "dir:/q"}
     assert memory.fitted(load(Settings, **needed), 512 * MIB).max_records == 800
     assert memory.fitted(load(Settings, **needed, max_records=5_000), 512 * MIB).max_records == 5_000
 
 
 @pytest.mark.parametrize("said", ["-Xmx1g", "-XX:MaxHeapSize=1g", "-XX:MaxRAMPercentage=50", "-XX:MaxRAM=2g"])
-def test_a_heap_that_the_operator_sizes_is_not_sized_again(said: str) -> None:
+def test_a_heap_size_set_by_the_operator_is_kept(said: str) -> None:
     assert memory.options([said], 512 * MIB) == [said]
 
 
-# --- When it has run out -------------------------------------------------------------------------------------------
+# --- Out of memory -------------------------------------------------------------------------------------------------
 
 SETTINGS = {"region": "eu-north-1", "stream_name": "s", "quarantine": "dir:/q"}
 
@@ -75,12 +75,12 @@ def test_the_first_share_is_what_fits_an_ordinary_load(given: dict[str, str], sh
     assert memory.share(memory.fitted(load(Settings, **SETTINGS, **given), limited), limited) == share
 
 
-def test_free_memory_goes_to_the_heap_before_fetches_are_made_smaller() -> None:
+def test_free_memory_is_given_to_the_heap_before_fetches_are_reduced() -> None:
     assert memory.after_exhaustion(Share(80, 800), 512 * MIB, shards=1) == Share(210, 800)
     assert memory.after_exhaustion(Share(210, 800), 512 * MIB, shards=1) == Share(210, 80)
 
 
-def test_without_free_memory_fetches_are_made_smaller_down_to_one_record() -> None:
+def test_without_free_memory_fetches_are_reduced_down_to_one_record() -> None:
     share, seen = Share(80, 800), []
     while (less := memory.after_exhaustion(share, 512 * MIB, shards=4)) is not None:
         share = less
@@ -91,30 +91,30 @@ def test_without_free_memory_fetches_are_made_smaller_down_to_one_record() -> No
 @pytest.mark.parametrize("limited", [None, *(mib * MIB for mib in (100, 512, 1_024, 4_096))])
 @pytest.mark.parametrize("shards", [0, 1, 4, 100])
 @pytest.mark.parametrize("first", [Share(64, 10_000), Share(None, 10_000), Share(80, None), Share(None, None)])
-def test_there_are_few_ways_to_make_do(limited: int | None, shards: int, first: Share) -> None:
-    """Each of them is a restart that does not count."""
+def test_there_are_few_steps(limited: int | None, shards: int, first: Share) -> None:
+    """Each step is a restart that does not count."""
     share: Share | None = first
     for _ in range(6):
         share = share and memory.after_exhaustion(share, limited, shards)
     assert share is None
 
 
-def test_a_heap_that_the_operator_sizes_does_not_grow() -> None:
+def test_a_heap_size_set_by_the_operator_does_not_grow() -> None:
     assert memory.after_exhaustion(Share(None, 800), 4_096 * MIB, shards=1) == Share(None, 80)
 
 
-def test_without_a_limit_the_heap_grows_by_the_shards() -> None:
+def test_without_a_limit_the_heap_grows_with_the_shards() -> None:
     assert memory.after_exhaustion(Share(256, 10_000), None, shards=4) == Share(716, 10_000)
 
 
-def test_after_the_kernel_has_killed_the_heap_is_again_what_fits() -> None:
+def test_after_an_oom_kill_the_heap_has_its_first_size_again() -> None:
     assert memory.after_kill(Share(210, 800), 512 * MIB) == Share(80, 80)
     assert memory.after_kill(Share(None, 800), 512 * MIB) == Share(None, 80)
     assert memory.after_kill(Share(210, 1), 512 * MIB) is None
 
 
 @pytest.mark.parametrize(("shards", "mib"), [(0, 462), (1, 462), (4, 1_272)])
-def test_what_a_container_needs_for_large_records_grows_by_the_shards(shards: int, mib: int) -> None:
+def test_the_memory_needed_for_large_records_grows_with_the_shards(shards: int, mib: int) -> None:
     assert memory.needed(shards) == mib
 
 

@@ -1,4 +1,4 @@
-"""Properties are read as Java reads them, nothing the daemon would ignore gets through, settings have the last word."""
+"""Properties are read as by Java, entries that the daemon would ignore are refused, settings take precedence."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ def refusal(shipped: dict[str, str], **more: Any) -> str:
         ("a=1\na=2", [("a", "1"), ("a", "2")]),
     ],
 )
-def test_a_text_is_read_as_java_reads_it(text: str, entries: list[tuple[str, str]]) -> None:
+def test_a_text_is_read_as_by_java(text: str, entries: list[tuple[str, str]]) -> None:
     assert properties.parse(text) == entries
 
 
@@ -72,7 +72,7 @@ def test_what_is_written_is_read_back(entries: dict[str, str]) -> None:
 
 
 def _units(text: str) -> bytes:
-    # Java's strings are UTF-16: a character beyond it is two.
+    # Java's strings are UTF-16: a character beyond U+FFFF is two units.
     return text.encode("utf-16-be", "surrogatepass")
 
 
@@ -80,7 +80,7 @@ def test_blanks_and_other_scripts_are_escaped() -> None:
     assert properties.write({"a b": " \u00e9 \U0001f600"}) == "a\\ b=\\ \\u00e9 \\ud83d\\ude00\n"
 
 
-# --- The closed list -----------------------------------------------------------------------------------------------
+# --- The known keys ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_blanks_and_other_scripts_are_escaped() -> None:
         ("AwsCredentialsProviderDynamoDB", "A|AKIAABCDEFGHIJKLMNOP", "contains an AWS access key"),
     ],
 )
-def test_what_the_daemon_would_ignore_is_one_clear_line(key: str, value: str, line: str) -> None:
-    told = refusal({key: value})
-    assert told.startswith(f"consumer.properties: {key} ")
-    assert line in told
+def test_an_entry_that_the_daemon_would_ignore_is_reported_in_one_line(key: str, value: str, line: str) -> None:
+    problem = refusal({key: value})
+    assert problem.startswith(f"consumer.properties: {key} ")
+    assert line in problem
 
 
 def test_a_secret_is_not_repeated() -> None:
@@ -140,13 +140,13 @@ def test_a_role_to_assume_may_be_named() -> None:
     assert rendered({"AwsCredentialsProvider": role})["AwsCredentialsProvider"] == role
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         rendered({"one": "1", "two": "2", "shardSyncIntervalMillis": "0"})
     assert len(refused.value.problems) == 3
 
 
-def test_a_mandatory_key_that_is_missing_is_told() -> None:
+def test_a_missing_mandatory_key_is_reported() -> None:
     with pytest.raises(SettingsError, match="AwsCredentialsProvider is missing"):
         properties.render({}, settings(), "worker-1")
 
@@ -161,7 +161,7 @@ def test_a_start_position_is_needed_once(positions: dict[str, None]) -> None:
     assert any("exactly one of" in line for line in properties.problems(complete))
 
 
-def test_at_timestamp_is_told_apart() -> None:
+def test_at_timestamp_has_its_own_advice() -> None:
     (line,) = properties.wrong_entries({"initialPositionInStream": "AT_TIMESTAMP"})
     assert "use initialPositionInStreamExtended" in line
 
@@ -169,13 +169,13 @@ def test_at_timestamp_is_told_apart() -> None:
 # --- From the settings ---------------------------------------------------------------------------------------------
 
 
-def test_what_ships_is_sound() -> None:
+def test_the_shipped_file_is_valid() -> None:
     shipped = properties.read(SHIPPED)
     assert not set(shipped) & set(properties.OWNED)
     assert rendered(shipped)["callProcessRecordsEvenForEmptyRecordList"] == "true"
 
 
-def test_the_settings_decide_names_pace_and_time_outs() -> None:
+def test_the_settings_set_names_rates_and_timeouts() -> None:
     found = rendered(application_name="app", handoff_seconds=9.5, shutdown_grace_seconds=11, hang_seconds=60)
     assert found == found | {
         "streamName": "events",
@@ -192,14 +192,14 @@ def test_the_settings_decide_names_pace_and_time_outs() -> None:
     }
 
 
-def test_a_lease_is_taken_without_asking() -> None:
-    """KCL 3.1 forgets a lease that is handed over while its shard waits for its parents."""
+def test_leases_are_taken_without_a_handoff() -> None:
+    """KCL 3.1 loses a lease that is handed off while its shard waits for its parents."""
     found = rendered()
     assert found["isGracefulLeaseHandoffEnabled"] == "false"
     assert "gracefulLeaseHandoffTimeoutMillis" not in found
 
 
-def test_a_dead_worker_counts_as_alive_no_longer_than_its_leases() -> None:
+def test_a_dead_worker_is_considered_alive_no_longer_than_its_leases() -> None:
     found = rendered(failover_millis=3000)
     assert 2 * int(found["workerMetricsReporterFreqInMillis"]) <= int(found["failoverTimeMillis"])
 
@@ -235,18 +235,18 @@ def test_endpoints_are_named_only_when_set() -> None:
         ("executableName", "other", "the service"),
     ],
 )
-def test_what_a_setting_decides_cannot_be_said_otherwise(key: str, value: str, variable: str) -> None:
+def test_a_key_that_a_setting_sets_cannot_have_another_value(key: str, value: str, variable: str) -> None:
     assert refusal({key: value}) == f"consumer.properties: {key} is set by {variable}: remove it"
 
 
-def test_saying_the_same_as_a_setting_is_allowed() -> None:
+def test_the_same_value_as_that_of_a_setting_is_allowed() -> None:
     assert rendered({"streamName": "events"})["streamName"] == "events"
 
 
 # --- The file ------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
+def test_a_duplicate_key_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "consumer.properties"
     file.write_text("a=1\nb=1\na=2\n")
     with pytest.raises(SettingsError) as refused:
@@ -254,12 +254,12 @@ def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
     assert refused.value.problems == ["consumer.properties: duplicate key a"]
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         properties.read(tmp_path / "none")
 
 
-def test_a_broken_escape_in_the_file_is_told(tmp_path: Path) -> None:
+def test_a_broken_escape_in_the_file_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "consumer.properties"
     file.write_text("a=\\u1\n")
     with pytest.raises(SettingsError, match="hexadecimal"):

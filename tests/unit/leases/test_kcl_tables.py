@@ -1,4 +1,4 @@
-"""KCL's tables in both layouts, the one as KCL 3.1.3 had written it."""
+"""The KCL's tables in both layouts; the older one as written by KCL 3.1.3."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ def test_the_layout_of_kcl_3_1() -> None:
     assert (tables.layout, tables.leader) == (Layout.THREE_TABLES, WORKER)
 
 
-def test_the_layout_of_kcl_3_5_tells_the_same() -> None:
+def test_the_layout_of_kcl_3_5_has_the_same_contents() -> None:
     before, after = kcl_tables.read(LEASES, METRICS, COORDINATOR), kcl_tables.read(ONE_TABLE, None, None)
     assert after.layout == Layout.ONE_TABLE
     assert (after.leases, after.reports, after.leader) == (before.leases, before.reports, before.leader)
 
 
-def test_a_row_of_a_kind_that_comes_later_is_no_lease() -> None:
+def test_a_row_of_an_unknown_kind_is_not_a_lease() -> None:
     later = {"leaseKey": {"S": "x"}, "entityType": {"S": "SOME_FUTURE_TYPE"}}
     assert len(kcl_tables.read([*ONE_TABLE, later], None, None).leases) == 2
 
@@ -45,7 +45,7 @@ def test_a_row_without_a_kind_is_a_lease_in_one_table_too() -> None:
 
 
 @pytest.mark.parametrize("state", ["INIT", "DEPLOYED", "PENDING"])
-def test_while_it_is_moved_both_places_count_and_the_lock_is_in_the_old_one(state: str) -> None:
+def test_during_a_migration_both_places_are_read_and_the_lock_is_in_the_old_one(state: str) -> None:
     old = {"wid": {"S": "old"}, "lut": {"N": "5"}}
     again = {"wid": {"S": WORKER}, "lut": {"N": "1"}}
     tables = kcl_tables.read(
@@ -57,7 +57,7 @@ def test_while_it_is_moved_both_places_count_and_the_lock_is_in_the_old_one(stat
 
 
 @pytest.mark.parametrize("in_the_lease_table", [True, False])
-def test_once_it_was_moved_the_old_tables_say_nothing(in_the_lease_table: bool) -> None:
+def test_after_a_migration_the_old_tables_are_ignored(in_the_lease_table: bool) -> None:
     done = migration("COMPLETE")
     rows = [*ONE_TABLE, *one_table([], [], [done])] if in_the_lease_table else ONE_TABLE
     left = [{"key": {"S": "Leader"}, "ownerName": {"S": "old"}}, *([] if in_the_lease_table else [done])]
@@ -66,31 +66,31 @@ def test_once_it_was_moved_the_old_tables_say_nothing(in_the_lease_table: bool) 
     assert [report.worker for report in tables.reports] == [WORKER]
 
 
-def test_a_lock_that_was_given_back_is_nobodys() -> None:
+def test_a_released_lock_has_no_holder() -> None:
     lock = {"key": {"S": "Leader"}, "ownerName": {"S": WORKER}, "isReleased": {"S": "1"}}
     assert kcl_tables.read([], [], [lock]).leader is None
     assert kcl_tables.read([], [], []).leader is None
 
 
-def test_a_lease_that_is_handed_over_is_still_its_old_owners() -> None:
+def test_a_lease_during_a_handoff_still_belongs_to_its_old_owner() -> None:
     row = {**LEASES[0], "leaseOwner": {"S": "new"}, "checkpointOwner": {"S": "old"}}
     (lease,) = kcl_tables.read([row], [], []).leases
     assert (lease.owner, lease.successor) == ("old", "new")
 
 
-def test_a_first_lease_row_is_nobodys() -> None:
+def test_a_new_lease_has_no_owner() -> None:
     row = {"leaseKey": {"S": "s"}, "checkpoint": {"S": "TRIM_HORIZON"}, "leaseCounter": {"N": "0"}}
     (lease,) = kcl_tables.read([row], [], []).leases
     assert lease == Lease("s", None, "TRIM_HORIZON", 0, 0, 0)
 
 
-def test_a_workers_loads_are_its_last_figures() -> None:
+def test_the_loads_of_a_worker_are_its_last_values() -> None:
     figures = {"M": {"C": load("10", "35.5"), "NI": load("-1"), "X": load("2"), "T": load()}}
     (report,) = kcl_tables.read([], [{"wid": {"S": "w"}, "lut": {"N": "7"}, "sts": figures}], []).reports
     assert report.loads == {"cpu": 35.5, "X": 2.0}
 
 
-def test_a_lease_that_is_marked_and_knows_its_parents() -> None:
+def test_a_lease_with_a_mark_and_parents() -> None:
     row = {**LEASES[0], "consumerStream": {"S": "arn made at t"}, "parentShardId": {"SS": ["b", "a"]}}
     (lease,) = kcl_tables.read([row], None, None).leases
     assert (lease.origin, lease.parents) == ("arn made at t", ("a", "b"))

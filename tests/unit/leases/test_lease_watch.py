@@ -1,4 +1,4 @@
-"""A lease that nothing reads keeps a worker from being ready; so does one of another stream."""
+"""A worker with a lease that is not read, or with one of another stream, is not ready."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ class Watched:
     watch: LeaseWatch
 
     def check(self, *living: str, after: float = 0.0, initialised: bool = True) -> list[str]:
-        """What keeps the worker from being ready, so much later."""
+        """Why the worker is not ready, `after` seconds later."""
         application: Any = self.application
         self.application.time += after
         self.watch.check(application, living, initialised=initialised)
@@ -65,7 +65,7 @@ def watched() -> Watched:
     return Watched(application, LeaseWatch(ME, application.measure, lambda: application.time))
 
 
-def test_a_lease_without_a_record_processor_is_told_after_a_minute(watched: Watched) -> None:
+def test_a_lease_without_a_record_processor_is_reported_after_a_minute(watched: Watched) -> None:
     watched.application.found = [lease("a"), lease("b")]
     assert watched.check("a") == []
     assert watched.check("a", after=UNREAD_SECONDS) == []
@@ -74,7 +74,7 @@ def test_a_lease_without_a_record_processor_is_told_after_a_minute(watched: Watc
     assert watched.application.owned == [2, 2, 2, 2]
 
 
-def test_it_is_over_as_soon_as_a_record_processor_lives(watched: Watched) -> None:
+def test_it_is_ready_as_soon_as_a_record_processor_runs(watched: Watched) -> None:
     watched.application.found = [lease("a")]
     watched.check()
     assert watched.check(after=100.0)
@@ -93,7 +93,7 @@ def test_it_is_over_as_soon_as_a_record_processor_lives(watched: Watched) -> Non
     ],
     ids=["of another", "of nobody", "at its end", "waits for its parent", "waits for one parent", "none"],
 )
-def test_a_lease_that_need_not_be_read_is_not_missed(watched: Watched, found: list[Lease]) -> None:
+def test_a_lease_that_need_not_be_read_is_not_reported(watched: Watched, found: list[Lease]) -> None:
     watched.application.found = found
     watched.check()
     assert watched.check(after=1_000.0) == []
@@ -101,13 +101,13 @@ def test_a_lease_that_need_not_be_read_is_not_missed(watched: Watched, found: li
 
 
 @pytest.mark.parametrize("parents", [[], [lease("p", "worker-2", "SHARD_END")]], ids=["gone", "at its end"])
-def test_a_lease_whose_parents_are_read_is_missed(watched: Watched, parents: list[Lease]) -> None:
+def test_a_lease_whose_parents_are_read_is_reported(watched: Watched, parents: list[Lease]) -> None:
     watched.application.found = [*parents, lease("a", parents=("p",))]
     watched.check()
     assert watched.check(after=1_000.0)
 
 
-def test_the_time_begins_again_when_the_record_processor_lived_or_the_daemon_started(watched: Watched) -> None:
+def test_the_minute_restarts_after_a_record_processor_ran_or_the_daemon_started(watched: Watched) -> None:
     watched.application.found = [lease("a")]
     for living, initialised in ((("a",), True), ((), False)):
         watched.check()
@@ -115,7 +115,7 @@ def test_the_time_begins_again_when_the_record_processor_lived_or_the_daemon_sta
         assert watched.check(after=50.0) == []
 
 
-def test_leases_of_another_stream_keep_it_from_being_ready_and_are_logged_once(
+def test_with_leases_of_another_stream_it_is_not_ready_and_logs_them_once(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.application.found = [lease("a")]
@@ -128,7 +128,7 @@ def test_leases_of_another_stream_keep_it_from_being_ready_and_are_logged_once(
     assert watched.check("a") == []
 
 
-def test_what_is_settled_is_not_looked_at_again_until_there_is_a_new_lease(watched: Watched) -> None:
+def test_verified_leases_are_not_verified_again_until_there_is_a_new_one(watched: Watched) -> None:
     watched.application.found = [lease("a")]
     watched.check("a")
     watched.check("a")
@@ -138,7 +138,7 @@ def test_what_is_settled_is_not_looked_at_again_until_there_is_a_new_lease(watch
     assert watched.application.settled == 2
 
 
-def test_it_looks_on_after_any_error_and_logs_each_new_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_continues_after_any_error_and_logs_each_new_one(caplog: pytest.LogCaptureFixture) -> None:
     checks: list[str] = []
 
     def check() -> None:

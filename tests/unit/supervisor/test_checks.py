@@ -1,4 +1,4 @@
-"""What is wrong on this machine is reported before Java starts, all of it at once."""
+"""All problems of this machine are reported at once, before Java starts."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def settings(**more: Any) -> Settings:
     return load(Settings, **given | more)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.daemon.java.installed_problems", lambda: ["one-1.0.jar: missing"])
     (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
     environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
@@ -36,6 +36,6 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.M
         assert word in line
 
 
-def test_a_sound_set_up_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_setup_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.daemon.java.installed_problems", list)
     checks.check(settings(), {"PATH": os.environ["PATH"]}, "true")

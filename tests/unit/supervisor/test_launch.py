@@ -1,4 +1,4 @@
-"""What the daemon is started with: worker id, environment, time to stop."""
+"""What the daemon is started with: worker id, environment, grace period."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ def settings(**more: Any) -> Settings:
 @pytest.mark.parametrize(
     "endpoint", [None, "https://kinesis.eu-north-1.amazonaws.com", "https://kinesis.cn-north-1.amazonaws.com.cn"]
 )
-def test_aws_itself_is_spoken_to_in_cbor(endpoint: str | None, tmp_path: Path) -> None:
+def test_cbor_is_used_with_aws(endpoint: str | None, tmp_path: Path) -> None:
     assert "CBOR_ENABLED" not in launch.daemon_environment(settings(kinesis_endpoint=endpoint), {}, tmp_path)
 
 
-def test_worker_ids_are_never_the_same() -> None:
+def test_worker_ids_are_unique() -> None:
     assert len({launch.make_worker_id() for _ in range(100)}) == 100
 
 

@@ -1,4 +1,4 @@
-"""What is wrong for good is refused before Java starts; what cannot be found out now keeps nobody from starting."""
+"""Permanent faults are refused before Java starts; a check that cannot be completed does not prevent the start."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,24 +23,24 @@ NOTHING: Any = SimpleNamespace()
 
 
 class Missing(ClientError):
-    """There is no such table."""
+    """The table does not exist."""
 
 
 class Dynamo:
-    """Tables as KEYS has them, but for what `odd` does when one is asked for; no leases."""
+    """Tables with the keys in KEYS, except that `odd` replaces the description of one; no leases."""
 
     exceptions = SimpleNamespace(ResourceNotFoundException=Missing)
 
     def __init__(self, **odd: Callable[[], Any]) -> None:
         self._odd = odd
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def describe_table(self, TableName: str) -> Any:  # noqa: N803
-        self.asked.append(TableName)
+        self.requested.append(TableName)
         return {"Table": self._odd.get(TableName, lambda: table(*KEYS[TableName]))()}
 
     def get_paginator(self, _: str) -> Any:
-        self.asked.append("leases")
+        self.requested.append("leases")
         return SimpleNamespace(paginate=self._scan)
 
     def _scan(self, **_: Any) -> Iterator[Any]:
@@ -73,7 +73,7 @@ def settings(**more: Any) -> Settings:
 
 
 def examined(dynamodb: Any, **more: Any) -> list[str]:
-    """What is wrong."""
+    """The problems found."""
     try:
         preflight.examine(settings(**more), lambda: Application("app", "events", NOTHING, dynamodb))
     except SettingsError as wrong:
@@ -81,19 +81,19 @@ def examined(dynamodb: Any, **more: Any) -> list[str]:
     return []
 
 
-def test_all_is_well() -> None:
+def test_correct_tables_have_no_problems() -> None:
     dynamodb = Dynamo()
     assert examined(dynamodb) == []
-    assert dynamodb.asked == [*KEYS, "leases"]
+    assert dynamodb.requested == [*KEYS, "leases"]
 
 
 def test_limits_in_memory_have_no_table() -> None:
     dynamodb = Dynamo(limits=refused("AccessDeniedException"))
     assert examined(dynamodb, enable_dynamo_db=False) == []
-    assert "limits" not in dynamodb.asked
+    assert "limits" not in dynamodb.requested
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     wrong = Dynamo(limits=lambda: table("userId"), app=lambda: table("leaseKey", kind="N"))
     assert [line.partition(":")[0] for line in examined(wrong)] == [
         "table limits has the keys userId (S), not userId (S), userLimitId (S)",
@@ -102,15 +102,13 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", [*KEYS, "leases"])
-def test_what_is_not_there_yet_is_no_fault(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_table_is_no_problem(name: str, caplog: pytest.LogCaptureFixture) -> None:
     assert examined(Dynamo(**{name: refused("ResourceNotFoundException", Missing)})) == []
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("name", [*KEYS, "leases"])
-def test_what_may_not_be_asked_for_is_logged_and_the_rest_is_checked(
-    name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_denied_request_is_logged_and_the_other_checks_continue(name: str, caplog: pytest.LogCaptureFixture) -> None:
     dynamodb = Dynamo(**{name: refused("AccessDeniedException")})
     with caplog.at_level(logging.WARNING):
         assert examined(dynamodb) == []
@@ -118,23 +116,23 @@ def test_what_may_not_be_asked_for_is_logged_and_the_rest_is_checked(
     (record,) = caplog.records
     assert (record.message, vars(record)["part"]) == ("not checked before the start", part)
     assert vars(record)["cause"] == "AccessDeniedException"
-    assert dynamodb.asked == [*KEYS, "leases"]
+    assert dynamodb.requested == [*KEYS, "leases"]
 
 
-def test_whoever_does_not_answer_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_a_request_without_an_answer_no_other_is_made(caplog: pytest.LogCaptureFixture) -> None:
     dynamodb = Dynamo(limits=failing(EndpointConnectionError(endpoint_url="https://dynamodb")))
     with caplog.at_level(logging.WARNING):
         assert examined(dynamodb) == []
     assert [vars(record)["cause"] for record in caplog.records] == ["EndpointConnectionError"]
-    assert dynamodb.asked == ["limits"]
+    assert dynamodb.requested == ["limits"]
 
 
-def test_what_was_found_before_nobody_answered_is_told() -> None:
+def test_problems_found_before_an_outage_are_reported() -> None:
     silent = failing(EndpointConnectionError(endpoint_url="https://dynamodb"))
     assert len(examined(Dynamo(limits=lambda: table("userId"), app=silent))) == 1
 
 
-def test_clients_that_cannot_be_made_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_clients_that_cannot_be_created_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         preflight.examine(settings(), failing(ProfileNotFound(profile="p")))
     assert [vars(record)["cause"] for record in caplog.records] == ["ProfileNotFound"]

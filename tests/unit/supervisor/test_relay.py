@@ -1,4 +1,4 @@
-"""Whatever the daemon says comes out as whole JSON lines, once each, and never stops the service."""
+"""All output of the daemon becomes whole JSON lines, once each, and never stops the service."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ def relay(pipe: tuple[int, int]) -> Iterator[Relay]:
 
 @pytest.fixture
 def ours(relay: Relay) -> Iterator[None]:
-    """Our log lines go through the relay."""
+    """The supervisor's log lines go through the relay."""
     handler = logging.StreamHandler(relay)
     handler.setFormatter(JsonLines())
     logger = logging.getLogger("consumer.supervisor")
@@ -41,8 +41,8 @@ def ours(relay: Relay) -> Iterator[None]:
     logger.removeHandler(handler)
 
 
-def say(relay: Relay, said: bytes) -> list[bytes]:
-    """What the relay noticed of a daemon that says this and ends."""
+def written_by_daemon(relay: Relay, said: bytes) -> list[bytes]:
+    """The lines that `notice` gets from a daemon that writes this and exits."""
     read, write = os.pipe()
     noticed: list[bytes] = []
     reader = relay.follow(os.fdopen(read, "rb"), noticed.append)
@@ -62,26 +62,26 @@ def parsed(line: bytes) -> dict[str, Any]:
     return found
 
 
-def test_a_json_line_passes_untouched(relay: Relay, pipe: tuple[int, int]) -> None:
+def test_a_json_line_is_passed_on_unchanged(relay: Relay, pipe: tuple[int, int]) -> None:
     line = b'{"message":  "as it \\u00e9 is",\t"n": 1e5}\n'
-    assert say(relay, line) == [line]
+    assert written_by_daemon(relay, line) == [line]
     assert lines(pipe[0]) == [line]
 
 
 @pytest.mark.usefixtures("ours")
 @pytest.mark.parametrize("text", ["Exception in thread main", '{"broken":', "[1]", "\ufffd not \x00 text"])
-def test_any_other_line_becomes_one_of_ours(relay: Relay, pipe: tuple[int, int], text: str) -> None:
-    say(relay, f"{text}\n".encode())
+def test_any_other_line_becomes_a_log_line_of_the_supervisor(relay: Relay, pipe: tuple[int, int], text: str) -> None:
+    written_by_daemon(relay, f"{text}\n".encode())
     (line,) = (parsed(line) for line in lines(pipe[0]))
     assert (line["logger"], line["level"], line["message"]) == ("consumer.supervisor.java", "WARNING", text)
 
 
-def test_blank_lines_say_nothing(relay: Relay) -> None:
-    assert say(relay, b"\n  \n{}") == [b"\n", b"  \n", b"{}"]
+def test_blank_lines_are_ignored(relay: Relay) -> None:
+    assert written_by_daemon(relay, b"\n  \n{}") == [b"\n", b"  \n", b"{}"]
 
 
-def test_a_last_line_without_an_end_gets_one(relay: Relay, pipe: tuple[int, int]) -> None:
-    say(relay, b'{"message": "killed here"}')
+def test_a_last_line_without_a_newline_gets_one(relay: Relay, pipe: tuple[int, int]) -> None:
+    written_by_daemon(relay, b'{"message": "killed here"}')
     assert lines(pipe[0]) == [b'{"message": "killed here"}\n']
 
 
@@ -97,20 +97,20 @@ def test_when_nobody_reads_lines_are_dropped_and_counted(
     os.set_blocking(pipe[0], False)
     seen = b""
 
-    def told() -> bool:
+    def reported() -> bool:
         nonlocal seen
         with suppress(BlockingIOError):
             seen += os.read(pipe[0], 1_000_000)
         return b"log lines dropped" in seen
 
-    until(told, "the count of dropped lines", every=0.001)
+    until(reported, "the count of dropped lines", every=0.001)
     kept = seen.removeprefix(filling.encode()).splitlines()
     numbers = [line for line in kept if line.isdigit()]
     assert len(numbers) < 10
     assert parsed(kept[-1])["lines"] == 10 - len(numbers)
 
 
-def test_an_output_that_is_gone_is_no_error() -> None:
+def test_a_closed_output_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     relay = Relay(write)
@@ -119,8 +119,8 @@ def test_an_output_that_is_gone_is_no_error() -> None:
     os.close(write)
 
 
-def test_what_a_form_leaves_out_is_not_written_and_yet_noticed(pipe: tuple[int, int]) -> None:
+def test_a_line_that_the_form_leaves_out_is_not_written_but_noticed(pipe: tuple[int, int]) -> None:
     relay = Relay(pipe[1], lambda line: line["message"] if line["level"] != "INFO" else None)
     lines_said = b'{"level": "INFO", "message": "one"}\n', b'{"level": "ERROR", "message": "two"}\n'
-    assert say(relay, b"".join(lines_said)) == [*lines_said]
+    assert written_by_daemon(relay, b"".join(lines_said)) == [*lines_said]
     assert lines(pipe[0]) == [b"two\n"]

@@ -1,4 +1,4 @@
-"""Nothing that a stranger put into the run directory is read, run, or written through."""
+"""Nothing that another user placed in the run directory is read, run, or written through."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ def refusal(directory: Path) -> str:
 
 
 def a_strangers(directory: Path) -> Path:
-    """A directory of another user: as root we give one away, and anybody else knows root's."""
+    """A directory of another user: as root one that is given to another user, otherwise one of root's."""
     if os.geteuid() != 0:
         return Path("/usr")
     directory.mkdir()
@@ -46,22 +46,22 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-# --- Which directories are taken -----------------------------------------------------------------------------------
+# --- Which directories are used ------------------------------------------------------------------------------------
 
 
-def test_one_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_missing_directory_is_created_for_its_owner_only(tmp_path: Path) -> None:
     with run_directory(tmp_path / "a" / "b") as made:
         assert made == tmp_path / "a" / "b"
         assert {mode(made), mode(made / METRICS), mode(made / CLASSES)} == {0o700}
 
 
-def test_one_without_a_name_is_made_for_its_owner_alone_and_removed() -> None:
+def test_a_temporary_directory_is_created_for_its_owner_only_and_removed() -> None:
     with run_directory(None) as made:
         assert mode(made) == 0o700
     assert not made.exists()
 
 
-def test_one_of_another_user_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_refused_and_not_changed(tmp_path: Path) -> None:
     theirs = a_strangers(tmp_path / "run")
     before = sorted(theirs.iterdir())
     owner, me = theirs.stat().st_uid, os.geteuid()
@@ -72,7 +72,7 @@ def test_one_of_another_user_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [0o770, 0o707, 0o777, 0o1777, 0o720])
-def test_one_that_others_may_write_to_is_refused(tmp_path: Path, bits: int) -> None:
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, bits: int) -> None:
     open_to_others = tmp_path / "run"
     open_to_others.mkdir()
     open_to_others.chmod(bits)
@@ -80,7 +80,7 @@ def test_one_that_others_may_write_to_is_refused(tmp_path: Path, bits: int) -> N
 
 
 @pytest.mark.parametrize("bits", [0o700, 0o755, 0o2755])
-def test_one_that_others_may_only_read_is_taken(tmp_path: Path, bits: int) -> None:
+def test_a_directory_that_others_can_only_read_is_used(tmp_path: Path, bits: int) -> None:
     named = tmp_path / "run"
     named.mkdir()
     named.chmod(bits)
@@ -105,12 +105,12 @@ def test_a_link_is_refused_wherever_it_leads(tmp_path: Path) -> None:
         (10_001, 0o120777, "is a link or a file"),
     ],
 )
-def test_a_directory_is_judged_by_kind_owner_and_mode(owner: int, bits: int, reason: str | None) -> None:
+def test_a_directory_is_checked_for_type_owner_and_mode(owner: int, bits: int, reason: str | None) -> None:
     found = os.stat_result((bits, 0, 0, 1, owner, 0, 0, 0, 0, 0))
     assert not_ours(found, 10_001) == reason
 
 
-def test_two_workers_cannot_have_one(tmp_path: Path) -> None:
+def test_two_workers_cannot_share_a_directory(tmp_path: Path) -> None:
     with (
         run_directory(tmp_path / "run"),
         pytest.raises(SettingsError, match="another worker uses"),
@@ -119,12 +119,12 @@ def test_two_workers_cannot_have_one(tmp_path: Path) -> None:
         pass
 
 
-def test_one_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert refusal(tmp_path / "file" / "run").startswith("CONSUMER_RUN_DIRECTORY: Not a directory")
 
 
-# --- What is in it -------------------------------------------------------------------------------------------------
+# --- Contents ------------------------------------------------------------------------------------------------------
 
 
 def plant_link(path: Path, victim: Path) -> None:
@@ -145,7 +145,7 @@ Plant = Callable[[Path, Path], None]
 
 @pytest.mark.parametrize("plant", [plant_link, plant_second_name, plant_folder])
 @pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, CLASSES])
-def test_what_was_planted_is_gone_and_what_it_led_to_untouched(tmp_path: Path, plant: Plant, name: str) -> None:
+def test_planted_files_are_removed_and_their_targets_not_changed(tmp_path: Path, plant: Plant, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "run").mkdir(mode=0o700)
@@ -179,7 +179,7 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_planted_class_is_never_run(tmp_path: Path) -> None:
-    """Under the name of the daemon's main class, where the class path begins."""
+    """A class with the name of the daemon's main class, first on the class path."""
     planted = tmp_path / "run" / CLASSES / "software/amazon/kinesis/multilang/MultiLangDaemon.class"
     planted.parent.mkdir(parents=True)
     planted.write_bytes(b"\xca\xfe\xba\xbe")
@@ -197,8 +197,8 @@ def test_a_written_file_is_not_written_through_a_link(tmp_path: Path) -> None:
     assert (victim.read_text(), (tmp_path / "link").read_text()) == ("precious", "ours")
 
 
-def test_a_full_disk_is_told_before_the_start(tmp_path: Path) -> None:
-    """A disk of one block, which the properties of all settings do not fit."""
+def test_a_full_disk_is_reported_before_the_start(tmp_path: Path) -> None:
+    """The disk has one block, which is too small for the properties."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "properties").mkdir()
     shipped = Path(__file__).parents[3] / "properties"

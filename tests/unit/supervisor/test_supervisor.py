@@ -1,4 +1,4 @@
-"""The supervisor with small programs in the daemon's place: real processes, real signals."""
+"""The supervisor with small programs instead of the daemon: real processes, real signals."""
 
 import json
 import os
@@ -36,7 +36,7 @@ QUICK: Mapping[str, str] = {
     "CONSUMER_SHUTDOWN_GRACE_SECONDS": "0.3",
     "CONSUMER_STOP_TIMEOUT_SECONDS": "0.5",
 }
-"""Time-outs for a daemon that is to be cut off."""
+"""Timeouts for a daemon that is to be killed."""
 
 SAY = """
 import json, os, signal, subprocess, sys
@@ -44,9 +44,9 @@ def say(**it):
     os.write(1, json.dumps(it).encode() + b"\\n")  # print must not be called in a handler
 """
 WAITS = f"{SAY}say(message='up', pid=os.getpid())\nsignal.pause()\n"
-ENDS_WELL = f"""{SAY}
+EXITS_ON_SIGTERM = f"""{SAY}
 def end(*_):
-    say(message='asked', stopping=os.path.exists(os.environ['CONSUMER_RUN_DIRECTORY'] + '/stopping'))
+    say(message='signalled', stopping=os.path.exists(os.environ['CONSUMER_RUN_DIRECTORY'] + '/stopping'))
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
 say(message='up', pid=os.getpid())
@@ -78,7 +78,7 @@ class Worker:
     log: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged; a line that is no JSON object fails here."""
+        """What it has logged; fails for a line that is not a JSON object."""
         whole = self.log.read_text().rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
@@ -89,9 +89,9 @@ class Worker:
         return until(lambda: self.said(message), message, every=0.02)[0]
 
     def get(self, path: str) -> int:
-        return self.asked(path)[0]
+        return self.request(path)[0]
 
-    def asked(self, path: str) -> tuple[int, str]:
+    def request(self, path: str) -> tuple[int, str]:
         """Status and body."""
         port = self.first("serving metrics")["port"]
         try:
@@ -147,13 +147,13 @@ def gone(process: int) -> bool:
     return True
 
 
-# --- Ends that nobody asked for ------------------------------------------------------------------------------------
+# --- Unexpected exits ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("end", "code"), [("sys.exit(0)", 0), ("sys.exit(1)", 1), ("os.kill(os.getpid(), signal.SIGKILL)", 137)]
 )
-def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, end: str, code: int) -> None:
+def test_any_unexpected_exit_is_a_failure_and_after_too_many_it_gives_up(start: Start, end: str, code: int) -> None:
     worker = start(f"{SAY}{end}", CONSUMER_RESTARTS="1")
     assert worker.process.wait(60) == 1
     assert [line["code"] for line in worker.said("daemon exited unexpectedly")] == [code]
@@ -161,7 +161,7 @@ def test_any_end_unasked_is_a_failure_and_too_many_are_given_up(start: Start, en
     assert (line["level"], line["code"], line["ends"]) == ("ERROR", code, 2)
 
 
-def test_why_a_record_processor_left_is_told_with_the_end_it_brought(start: Start) -> None:
+def test_the_error_of_a_record_processor_is_logged_as_the_cause_of_the_exit(start: Start) -> None:
     worker = start(
         f"{SAY}say(message='leaving', error='Traceback\\nNotTheEnd: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
     )
@@ -171,7 +171,7 @@ def test_why_a_record_processor_left_is_told_with_the_end_it_brought(start: Star
     assert (end["cause"], last["cause"]) == ("NotTheEnd: ...", "NotTheEnd: ...")
 
 
-def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
+def test_a_killed_daemon_is_restarted(start: Start) -> None:
     worker = start(WAITS)
     os.kill(worker.first("up")["pid"], signal.SIGKILL)
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
@@ -180,15 +180,15 @@ def test_a_daemon_that_was_killed_comes_back(start: Start) -> None:
     worker.stop()
 
 
-def test_a_daemon_that_ends_unasked_is_not_waited_for(start: Start) -> None:
-    """As the MultiLangDaemon does when a record processor has died: it waits for it."""
+def test_a_daemon_that_shuts_down_unexpectedly_is_not_waited_for(start: Start) -> None:
+    """After a record processor has died, the MultiLangDaemon would wait for it."""
     worker = start(f"{SAY}say(message='Process terminated, will initiate shutdown.')\n{STUBBORN}")
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
     assert worker.first("daemon exited unexpectedly")["code"] == 137
     worker.process.kill()
 
 
-def test_it_comes_back_under_the_same_worker_id(start: Start) -> None:
+def test_it_is_restarted_with_the_same_worker_id(start: Start) -> None:
     directory = "os.environ['CONSUMER_RUN_DIRECTORY']"
     worker = start(
         f"{SAY}say(message='up', properties=open({directory} + '/consumer.properties').read())", CONSUMER_RESTARTS="1"
@@ -199,13 +199,13 @@ def test_it_comes_back_under_the_same_worker_id(start: Start) -> None:
     assert "workerId=" in first
 
 
-def test_no_process_of_a_dead_daemon_stays(start: Start) -> None:
+def test_no_process_of_a_dead_daemon_is_left(start: Start) -> None:
     worker = start(LEAVES_CHILDREN, CONSUMER_RESTARTS="0")
     assert worker.process.wait(60) == 1
     assert all(gone(child) for child in worker.first("up")["children"])
 
 
-def test_the_dead_are_buried_before_the_next_start(start: Start) -> None:
+def test_processes_of_the_old_daemon_are_gone_before_the_next_start(start: Start) -> None:
     worker = start(LEAVES_CHILDREN + "\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()")
     first = worker.first("up")
     os.kill(first["pid"], signal.SIGKILL)
@@ -214,7 +214,7 @@ def test_the_dead_are_buried_before_the_next_start(start: Start) -> None:
     worker.stop()
 
 
-def test_a_child_that_is_none_of_the_daemons_is_left_alone(start: Start) -> None:
+def test_a_child_that_does_not_belong_to_the_daemon_is_not_killed(start: Start) -> None:
     before = f"""{SAY}
 other = subprocess.Popen(["sleep", "3600"])
 say(message="other", pid=other.pid)
@@ -229,7 +229,7 @@ say(message="other", pid=other.pid)
     os.kill(other, signal.SIGKILL)
 
 
-# --- Memory that has run out ---------------------------------------------------------------------------------------
+# --- Out of memory -------------------------------------------------------------------------------------------------
 
 RECORDS = """
 import re
@@ -238,25 +238,25 @@ properties = open(directory + '/consumer.properties').read()
 say(message='up', pid=os.getpid(), records=int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]))
 """
 EXHAUSTED = "os.write(2, b'Terminating due to java.lang.OutOfMemoryError: Java heap space\\n')\nsys.exit(3)"
-"""As a JVM ends that is started with ExitOnOutOfMemoryError."""
+"""How a JVM with ExitOnOutOfMemoryError exits."""
 SIZED = {"CONSUMER_JAVA_OPTIONS": "-Xmx64m"}
-"""A heap that does not grow."""
+"""The heap is set, so it is not enlarged."""
 
 
-def test_out_of_memory_fetches_are_made_smaller_until_it_is_given_up_with_that_cause(start: Start) -> None:
+def test_when_out_of_memory_fetches_are_reduced_until_it_gives_up_with_that_cause(start: Start) -> None:
     worker = start(f"{SAY}{RECORDS}{EXHAUSTED}", CONSUMER_RESTARTS="0", CONSUMER_MAX_RECORDS="800", **SIZED)
     assert worker.process.wait(60) == 1
     assert [line["records"] for line in worker.said("up")] == [800, 80, 8, 1]
-    told = worker.said("out of memory: restarting with smaller, slower fetches; container_mib of memory is enough")
-    assert [line["records"] for line in told] == [80, 8, 1]
+    restarts = worker.said("out of memory: restarting with smaller, slower fetches; container_mib of memory is enough")
+    assert [line["records"] for line in restarts] == [80, 8, 1]
     last = worker.first("out of memory with the smallest fetches: increase the container's memory to container_mib")
     assert last["container_mib"] > 0
     given_up = worker.first("giving up: the daemon exited more often than allowed")
     assert given_up["cause"] == "OutOfMemoryError: the JVM's heap is too small for the fetched records"
-    assert given_up["ends"] == 1, "none of the ends with a remedy counts"
+    assert given_up["ends"] == 1, "an exit after which fetches were reduced does not count"
 
 
-def test_out_of_memory_the_heap_grows_first(start: Start) -> None:
+def test_when_out_of_memory_the_heap_is_enlarged_first(start: Start) -> None:
     unlimited = "from consumer.daemon import memory\nmemory.limit = lambda: None\n"
     one_shard = "subprocess.Popen(['sleep', '3600'])\n"
     worker = start(
@@ -268,8 +268,8 @@ def test_out_of_memory_the_heap_grows_first(start: Start) -> None:
     assert (grown["shards"], grown["heap"]) == (1, 371)
 
 
-def test_once_memory_has_sufficed_for_a_time_fetches_are_as_large_as_before(start: Start) -> None:
-    """And the daemon is asked to end, so that its record processors can make their checkpoints."""
+def test_after_some_time_with_sufficient_memory_fetches_are_restored(start: Start) -> None:
+    """The daemon is shut down for it, so that its record processors can checkpoint."""
     worker = start(
         f"""{SAY}{RECORDS}
 if int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]) > 80:
@@ -278,7 +278,7 @@ if int(re.search(r'^maxRecords=(.*)$', properties, re.M)[1]) > 80:
         signal.pause()
     open(directory + '/once', 'w').close()
     {EXHAUSTED.replace(chr(10), chr(10) + "    ")}
-signal.signal(signal.SIGTERM, lambda *_: (say(message='asked'), sys.exit(143)))
+signal.signal(signal.SIGTERM, lambda *_: (say(message='signalled'), sys.exit(143)))
 signal.pause()
 """,
         CONSUMER_MAX_RECORDS="800",
@@ -287,13 +287,13 @@ signal.pause()
     )
     worker.first("again")
     assert [line["records"] for line in worker.said("up")] == [800, 80, 800]
-    assert worker.said("asked")
+    assert worker.said("signalled")
     assert worker.said("memory has been sufficient for some time: restarting with full-size fetches")
     assert worker.stop() == 0
 
 
-def test_a_process_that_the_kernel_killed_for_memory_makes_fetches_smaller(start: Start, tmp_path: Path) -> None:
-    """The kernel's count of them is played by a file."""
+def test_after_an_oom_kill_fetches_are_reduced(start: Start, tmp_path: Path) -> None:
+    """A file replaces the kernel's count of such kills."""
     group = tmp_path / "group"
     group.mkdir()
     (group / "memory.events").write_text("oom_kill 0\n")
@@ -315,8 +315,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     )
 
 
-def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, tmp_path: Path) -> None:
-    """The properties stay as they are when others cannot be written."""
+def test_a_full_disk_does_not_prevent_a_restart(start: Start, tmp_path: Path) -> None:
+    """The previous properties are kept when new ones cannot be written."""
     (tmp_path / "run").mkdir(mode=0o700)
     spoil = "os.mkdir(directory + '/consumer.properties.new')"
     worker = start(
@@ -333,7 +333,7 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting_again(start: Start, 
 # --- Ready ---------------------------------------------------------------------------------------------------------
 
 
-def test_once_its_shards_are_there_the_worker_says_how_many_and_where_its_metrics_are(start: Start) -> None:
+def test_when_its_shards_are_started_the_worker_logs_their_number_and_the_address_of_the_metrics(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
     said = "".join(
         f"say(message={message!r}, shard={shard!r})\n"
@@ -353,23 +353,25 @@ def test_once_its_shards_are_there_the_worker_says_how_many_and_where_its_metric
     assert len([line for line in worker.lines() if line["message"].startswith("ready")]) == 1
 
 
-# --- Being asked to stop -------------------------------------------------------------------------------------------
+# --- Stop requests -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_passed_on_after_the_sign_for_record_processors(start: Start, number: signal.Signals) -> None:
-    worker = start(ENDS_WELL)
+def test_a_stop_is_passed_on_after_the_announcement_to_record_processors(
+    start: Start, number: signal.Signals
+) -> None:
+    worker = start(EXITS_ON_SIGTERM)
     worker.first("up")
     worker.process.send_signal(number)
     assert worker.process.wait(60) == 0
-    assert worker.first("asked")["stopping"] is True
+    assert worker.first("signalled")["stopping"] is True
     assert "code" not in worker.first("stopped gracefully")
     assert not worker.said("stopped")
 
 
-def test_only_the_daemon_itself_is_asked(start: Start) -> None:
+def test_only_the_daemon_itself_is_signalled(start: Start) -> None:
     child = f"""{SAY}
-signal.signal(signal.SIGTERM, lambda *_: say(message='child asked'))
+signal.signal(signal.SIGTERM, lambda *_: say(message='child signalled'))
 say(message='child up')
 signal.pause()
 """
@@ -388,10 +390,10 @@ signal.pause()
     worker.first("child up")
     worker.first("up")
     assert worker.stop() == 0
-    assert not worker.said("child asked")
+    assert not worker.said("child signalled")
 
 
-def test_a_daemon_that_will_not_end_is_cut_off_and_that_is_no_failure(start: Start) -> None:
+def test_a_daemon_that_does_not_exit_is_killed_and_that_is_no_failure(start: Start) -> None:
     worker = start(STUBBORN, **QUICK)
     daemon = worker.first("up")["pid"]
     assert worker.stop() == 0
@@ -410,23 +412,23 @@ def test_a_second_signal_changes_nothing(start: Start) -> None:
     assert worker.process.wait(60) == 0
 
 
-def test_a_stop_while_the_next_start_is_waited_for_is_heeded(start: Start) -> None:
+def test_a_stop_is_honoured_while_the_restart_is_delayed(start: Start) -> None:
     worker = start(f"{SAY}sys.exit(1)")
     until(lambda: len(worker.said("daemon exited unexpectedly")) >= 4, "a long wait")
     assert worker.stop() == 0
 
 
-def test_a_supervisor_that_is_killed_takes_the_daemon_along(start: Start) -> None:
+def test_when_the_supervisor_is_killed_the_daemon_is_killed_too(start: Start) -> None:
     worker = start(STUBBORN)
     daemon = worker.first("up")["pid"]
     worker.process.kill()
     until(lambda: gone(daemon), "the daemon's end", every=0.02)
 
 
-# --- What the daemon gets, and what is heard of it -----------------------------------------------------------------
+# --- The daemon's environment and output ---------------------------------------------------------------------------
 
 
-def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
+def test_the_daemon_gets_its_environment(start: Start, tmp_path: Path) -> None:
     worker = start(
         f"{SAY}say(message='up', **os.environ)", AWS_ENDPOINT_URL="http://127.0.0.1:9", CONSUMER_RESTARTS="0"
     )
@@ -440,14 +442,14 @@ def test_the_daemon_finds_its_environment(start: Start, tmp_path: Path) -> None:
     assert directory.parent == tmp_path
 
 
-def test_a_folder_of_our_own_making_is_removed(start: Start) -> None:
-    worker = start(ENDS_WELL)
+def test_a_temporary_run_directory_is_removed(start: Start) -> None:
+    worker = start(EXITS_ON_SIGTERM)
     worker.first("up")
     worker.stop()
     assert not Path(worker.first("worker")["run_directory"]).exists()
 
 
-def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_path: Path) -> None:
+def test_a_named_run_directory_is_kept_and_cleared_of_an_earlier_run(start: Start, tmp_path: Path) -> None:
     named = tmp_path / "run"
     (named / "metrics").mkdir(parents=True)
     (named / "metrics" / "counter_1.db").touch()
@@ -460,7 +462,7 @@ def test_a_named_folder_is_kept_and_freed_of_an_earlier_run(start: Start, tmp_pa
     assert named.exists()
 
 
-def test_ready_follows_what_the_daemon_says(start: Start) -> None:
+def test_readiness_follows_the_output_of_the_daemon(start: Start) -> None:
     sign = supervisor.INITIALISED.decode()
     worker = start(
         f"{SAY}signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -473,15 +475,15 @@ def test_ready_follows_what_the_daemon_says(start: Start) -> None:
     os.kill(daemon, signal.SIGUSR1)
     until(lambda: worker.get("/readyz") == 200, "the worker to be ready", every=0.02)
     worker.process.terminate()
-    until(lambda: worker.get("/readyz") == 503, "the worker to be ready no more", every=0.02)
+    until(lambda: worker.get("/readyz") == 503, "the worker to be no longer ready", every=0.02)
     os.kill(daemon, signal.SIGKILL)
     assert worker.process.wait(60) == 0
 
 
-def test_while_the_daemon_does_not_stay_up_its_end_is_told_and_the_worker_lives(start: Start) -> None:
+def test_while_the_daemon_keeps_exiting_readiness_says_so_and_the_worker_is_live(start: Start) -> None:
     worker = start(f"{SAY}sys.exit(3)", CONSUMER_RESTARTS="50")
     until(
-        lambda: "the daemon is not running: the last one ended with 3" in worker.asked("/readyz")[1],
+        lambda: "the daemon is not running: the last one ended with 3" in worker.request("/readyz")[1],
         "the reason",
         every=0.02,
     )
@@ -493,20 +495,20 @@ def test_restarts_are_counted(start: Start) -> None:
     worker = start(WAITS)
     os.kill(worker.first("up")["pid"], signal.SIGKILL)
     until(lambda: len(worker.said("up")) == 2, "the second daemon")
-    _, text = worker.asked("/metrics")
+    _, text = worker.request("/metrics")
     assert "consumer_daemon_restarts_total 1.0\n" in text
     assert "consumer_daemon_up 1.0\n" in text
     worker.stop()
 
 
-def test_what_is_no_json_is_told_as_a_line_of_ours(start: Start) -> None:
+def test_a_line_that_is_not_json_becomes_a_log_line_of_the_supervisor(start: Start) -> None:
     worker = start(f"{SAY}print('Error: could not create the JVM'); sys.exit(1)", CONSUMER_RESTARTS="0")
     worker.process.wait(60)
     (line,) = worker.said("Error: could not create the JVM")
     assert line["logger"] == "consumer.supervisor.java"
 
 
-def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
+def test_a_stderr_that_nobody_reads_does_not_prevent_a_stop(tmp_path: Path) -> None:
     up = tmp_path / "up"
     flood = (
         f"{SAY}n = 0\nwhile True:\n say(message='x' * 10_000)\n n += 1\n n == 100 and open({str(up)!r}, 'w').close()"
@@ -520,11 +522,11 @@ def test_a_stderr_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path: Pat
     process.stderr.close()
 
 
-# --- Before anything is started ------------------------------------------------------------------------------------
+# --- Before the start ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("address", "warnings"), [("127.0.0.1:0", 0), ("0.0.0.0:0", 1)])
-def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str, warnings: int) -> None:
+def test_metrics_that_other_machines_can_reach_cause_a_warning(start: Start, address: str, warnings: int) -> None:
     worker = start(WAITS, CONSUMER_METRICS_ADDRESS=address)
     worker.first("daemon started")
     assert [
@@ -532,7 +534,7 @@ def test_metrics_that_leave_the_machine_are_warned_of(start: Start, address: str
     ] == ["WARNING"] * warnings
 
 
-def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_the_start(start: Start, tmp_path: Path) -> None:
     first = start(WAITS)
     port = first.first("serving metrics")["port"]
     command = [sys.executable, "-c", WORKER, WAITS]
@@ -547,19 +549,19 @@ def test_an_occupied_port_is_told_before_the_start(start: Start, tmp_path: Path)
     assert "daemon started" not in second.stderr
 
 
-# --- What a terminal shows -----------------------------------------------------------------------------------------
+# --- On a terminal -------------------------------------------------------------------------------------------------
 
 
 def shown(terminal: int) -> str:
-    """All that was written to the terminal, until nobody has it open any more."""
+    """All that was written to the terminal until it was closed."""
     seen = b""
-    with suppress(OSError):  # how a pseudo-terminal says that the other end is closed
+    with suppress(OSError):  # the error of a pseudo-terminal whose other end is closed
         while more := os.read(terminal, 65_536):
             seen += more
     return seen.decode()
 
 
-def test_on_a_terminal_all_lines_are_made_for_reading(tmp_path: Path) -> None:
+def test_on_a_terminal_all_lines_are_human_readable(tmp_path: Path) -> None:
     line = "{'time': '2026-01-31T12:34:56.789+00:00', 'level': 'WARNING', 'logger': 'software.amazon.kinesis.X'"
     program = f"{SAY}say(**{line}, 'message': 'from the JVM', 'error': 'java.E\\n\\tat X'}})\nos.write(1, b'bare\\n')"
     ours, theirs = pty.openpty()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.driven.processes import LOOPBACK, Server, ServerDidNotStartError, Timeouts, free_port, running
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HASTE = Timeouts(start=5.0, between_tries=0.02, stop=0.2)
 LONG = "import signal; signal.pause()"
 UP = "print('up', flush=True); "
