@@ -357,9 +357,7 @@ def test_when_its_shards_are_started_the_worker_logs_their_number_and_the_addres
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_passed_on_after_the_announcement_to_record_processors(
-    start: Start, number: signal.Signals
-) -> None:
+def test_a_stop_is_passed_on_after_the_announcement_to_record_processors(start: Start, number: signal.Signals) -> None:
     worker = start(EXITS_ON_SIGTERM)
     worker.first("up")
     worker.process.send_signal(number)
