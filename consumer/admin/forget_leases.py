@@ -1,4 +1,4 @@
-"""`consumer provision --forget-leases`: the application starts over, on this stream or on another."""
+"""`consumer provision --forget-leases`: deletes the leases, so that the application starts over on any stream."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def forget(
-    settings: Settings, dynamodb: "DynamoDBClient", confirm: Callable[[str], object], tell: Callable[[str], object]
+    settings: Settings, dynamodb: "DynamoDBClient", confirm: Callable[[str], object], report: Callable[[str], object]
 ) -> None:
-    """Deletes every lease once `confirm` has returned. The limits stay: records that come again change nothing.
+    """Deletes every lease after `confirm` returns. The limits stay: records that are read again change nothing.
 
-    Raises Unavailable while a worker runs: it would go on reading without leases.
+    Raises Unavailable while a worker is running, because it would keep reading without leases.
     """
     name = settings.application_name
     found = _read(dynamodb, name)
@@ -31,7 +31,7 @@ def forget(
         confirm(f"Forget {len(found.leases)} leases of application {name}? The next worker reads from {start}.")
         for lease in found.leases:
             _delete(dynamodb, name, lease)
-    tell(f"forgot {len(found.leases)} leases of application {name}")
+    report(f"forgot {len(found.leases)} leases of application {name}")
 
 
 def _read(dynamodb: "DynamoDBClient", name: str) -> Tables:

@@ -1,4 +1,4 @@
-"""`consumer status`: what KCL's tables, the stream and the quarantine say, read with read rights alone."""
+"""`consumer status`: reads KCL's tables, the stream and the quarantine. Needs only read permissions."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Observer:
-    """Looks again and again; from its second look on it sees which leases are renewed.
+    """Builds a new Status on each `look`. From the second one on, it detects leases that are not renewed.
 
     now     Unix seconds
     clock   monotonic seconds
@@ -57,7 +57,7 @@ class Observer:
         self._seen = status.watched(self._seen, found.leases, self.clock())
         seconds = self.settings.failover_millis / 1000
         stale = status.not_renewed(self._seen, self.clock(), seconds)
-        # two reports are due in that time; one may be late, and reports are stamped in whole seconds
+        # A worker reports twice in this time, so one late report is not silence. Reports have whole seconds: add one.
         workers = status.workers(found, self.now(), silent_after=seconds + 1)
         alive = [worker.name for worker in workers if worker.alive]
         names = (each.name for each in stream.shards)
@@ -76,7 +76,7 @@ class Observer:
         name = self.settings.application_name
         rows = self._rows(name)
         if rows is None:
-            raise Unavailable(f"lease table {name} does not exist; make it: consumer provision")
+            raise Unavailable(f"lease table {name} does not exist: create it with `consumer provision`")
         return kcl_tables.read(rows, self._rows(f"{name}-WorkerMetricStats"), self._rows(f"{name}-CoordinatorState"))
 
     def _rows(self, table: str) -> list[Item] | None:
@@ -85,24 +85,24 @@ class Observer:
 
     def _lags(self, known: Iterable[Lease], stream: Stream) -> dict[str, Lag]:
         present = {shard.name for shard in stream.shards}
-        asked = [lease for lease in known if lease.shard in present and not lease.ended]
-        found = self.requests.map(partial(self._lag, stream.name), asked)
-        return dict(zip((lease.shard for lease in asked), found, strict=True))
+        readable = [lease for lease in known if lease.shard in present and not lease.ended]
+        found = self.requests.map(partial(self._lag, stream.name), readable)
+        return dict(zip((lease.shard for lease in readable), found, strict=True))
 
     def _lag(self, stream: str, lease: Lease) -> Lag:
-        """Takes one of the five reads a second that a shard grants to all its readers together."""
+        """Uses one of the five reads per second that all readers of a shard share."""
         place = _place(lease)
         if place is None:
             return Lag(None, f"the checkpoint is {lease.checkpoint}")
         try:
             iterator = self.kinesis.get_shard_iterator(StreamName=stream, ShardId=lease.shard, **place)["ShardIterator"]
-            answer = self.kinesis.get_records(ShardIterator=iterator, Limit=1)
+            response = self.kinesis.get_records(ShardIterator=iterator, Limit=1)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "unknown error"))
             return Lag(None, code, refused=code == "InvalidArgumentException")
         except BotoCoreError as error:
             return Lag(None, type(error).__name__)
-        return _lag_of(answer, self.now())
+        return _lag_of(response, self.now())
 
 
 def _stream(kinesis: "KinesisClient", name: str) -> Stream:
@@ -119,15 +119,15 @@ def _shard(shard: "ShardTypeDef") -> Shard:
 
 
 def _place(lease: Lease) -> Any:
-    """Where an iterator is to begin, None when the checkpoint does not tell."""
+    """The start of a shard iterator at the checkpoint. None if the checkpoint is no position."""
     if lease.checkpoint.isdecimal():
         return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": lease.checkpoint}
     return {"ShardIteratorType": kcl_tables.TRIM_HORIZON} if lease.checkpoint == kcl_tables.TRIM_HORIZON else None
 
 
-def _lag_of(answer: Mapping[str, Any], now: float) -> Lag:
-    for record in answer["Records"]:
+def _lag_of(response: Mapping[str, Any], now: float) -> Lag:
+    for record in response["Records"]:
         if arrived := record.get("ApproximateArrivalTimestamp"):
             return Lag(max(0.0, round(now - arrived.timestamp(), 3)))
-    # an answer may be empty although records follow, and a record without its time
-    return Lag((answer.get("MillisBehindLatest") or 0) / 1000)
+    # A response may be empty although records follow, and a record may have no arrival time.
+    return Lag((response.get("MillisBehindLatest") or 0) / 1000)

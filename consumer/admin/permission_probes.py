@@ -1,7 +1,7 @@
-"""Requests that show what a role may do and change nothing: each write has a condition that no item can meet.
+"""Requests that test the permissions of a role and change nothing: each write has a condition that never holds.
 
-The key that is asked for holds a NUL, which no shard, worker or user has in its name. What cannot be tried without
-an effect is not tried (docs/how-to/operate.md).
+The key contains a NUL, which no name of a shard, worker or user contains. Actions that cannot be tried without an
+effect are not tried (docs/how-to/operate.md).
 """
 
 import base64
@@ -36,7 +36,7 @@ def read_stream(kinesis: "KinesisClient", name: str) -> None:
 
 
 def refusals(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[ClientError]:
-    """The refused ones of KCL's operations on a table of its own."""
+    """The errors of those KCL operations on one of its tables that are refused."""
     for attempt in _of_kcl(dynamodb, table):
         try:
             attempt()
@@ -71,21 +71,21 @@ def read_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
 
 
 def update_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
-    """A statement of the form that the service uses; also when it alone is refused, the error names its permission."""
+    """Runs a statement of the form that the service uses. The error names its permission, even inside a batch."""
     where = " AND ".join(f'"{name}" = ?' for name in (*table.keys, "version"))
     statement = f'UPDATE "{table.name}" SET "version" = ? WHERE {where}'  # noqa: S608 - a checked name (settings.py)
-    asked: Any = {"Statement": statement, "Parameters": [{"S": NOBODY}] * (len(table.keys) + 2)}
+    request: Any = {"Statement": statement, "Parameters": [{"S": NOBODY}] * (len(table.keys) + 2)}
     try:
-        (answer,) = dynamodb.batch_execute_statement(Statements=[asked])["Responses"]
+        (response,) = dynamodb.batch_execute_statement(Statements=[request])["Responses"]
     except ClientError as error:
         raise ClientError(error.response, "PartiQLUpdate") from error
-    refused: Any = answer.get("Error")
+    refused: Any = response.get("Error")
     if refused and refused.get("Code") != "ConditionalCheckFailed":
         raise ClientError({"Error": refused}, "PartiQLUpdate")
 
 
 def write_object(s3: "S3Client", bucket: str, key: str) -> None:
-    """S3 looks at the permission first, then finds that the body does not match its checksum, and keeps nothing."""
+    """S3 checks the permission first, then rejects the body, because its checksum is wrong, and stores nothing."""
     checksum = base64.b64encode(hashlib.md5(b"of another body", usedforsecurity=False).digest()).decode()
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=b"consumer doctor", ContentMD5=checksum)
@@ -93,20 +93,20 @@ def write_object(s3: "S3Client", bucket: str, key: str) -> None:
         if code_of(error) != "BadDigest":
             raise
         return
-    # no S3, but something that does not compare
+    # an emulator that does not verify the checksum has stored the object
     with suppress(ClientError):
         s3.delete_object(Bucket=bucket, Key=key)
 
 
 def write_directory(root: Path) -> str:
-    """What was found. Raises OSError when a file cannot be made, or others may read what is there."""
+    """Describes the directory. Raises OSError if it is not writable, or is accessible to other users."""
     if not root.exists():
         above = next(parent for parent in root.absolute().parents if parent.exists())
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise PermissionError(f"{root} is not there, and cannot be made in {above}")
-        return f"{root}: will be made"
+            raise PermissionError(f"{root} does not exist and cannot be created in {above}")
+        return f"{root}: will be created"
     with TemporaryFile(dir=root):
         mode = root.stat().st_mode & 0o777
     if mode & 0o077:
-        raise PermissionError(f"{root} is open to others (mode {mode:o}): records hold personal data")
+        raise PermissionError(f"{root} is accessible to others (mode {mode:o}): records contain personal data")
     return f"{root}: writable"

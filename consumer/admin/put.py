@@ -1,4 +1,4 @@
-"""`consumer put`: a producer for trials. Events of one user go to one shard; what Kinesis rejects is sent again."""
+"""`consumer put`: a producer for trials. Events of one user go to one shard. Rejected records are retried."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis.type_defs import PutRecordsRequestEntryTypeDef
 
 RECORDS = 500
-"""The most a PutRecords takes; it takes 5 MiB at the most too."""
+"""Limits of a PutRecords request: records and bytes."""
 BYTES = 5 * 1024 * 1024
 TRIES = 10
 LISTED = 20
-"""Problems of a file that are listed."""
+"""The most problems of a file to list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Outgoing:
 
 
 def outgoing(data: bytes) -> Outgoing:
-    """The record with its `aggregateId` as partition key; the data's own hash when it has none."""
+    """The record with its `aggregateId` as partition key, or the hash of the data if it has none."""
     try:
         user = json.loads(data)["aggregateId"]
     except (ValueError, RecursionError, TypeError, KeyError):
@@ -43,18 +43,18 @@ def outgoing(data: bytes) -> Outgoing:
 
 
 def refuse_poison(settings: RecordSettings, file: str, records: Sequence[Record]) -> None:
-    """Raises SettingsError when the service could never apply a record, whatever is stored: a line for each."""
+    """Raises SettingsError if a record can never be applied, whatever is stored. One line per record."""
     found = list(_poison(settings, records))
     if found:
         more = [f"{file}: {len(found) - LISTED} more records like these"] if len(found) > LISTED else []
         lines = [f"{file}: record {number} of {len(records)}: {why}" for number, why in found[:LISTED]]
-        raise SettingsError([*lines, *more, "nothing was put: correct the file, or put it as it is with --raw"])
+        raise SettingsError([*lines, *more, "nothing was put: correct the file, or use --raw to put it unchanged"])
 
 
 def _poison(settings: RecordSettings, records: Sequence[Record]) -> Iterator[tuple[int, str]]:
-    """Numbers from 1, and what is wrong."""
+    """The numbers of poison records, from 1, and their faults."""
     for number, record in enumerate(records, start=1):
-        # each meets an empty store: only what the record itself says counts
+        # a new store for each record: the verdict must not depend on other records
         core, _ = bootstrap.in_memory_processor(settings)
         for entry in core.process([record], NoRetry()).quarantined:
             yield number, f"{entry.reason}: {entry.detail}"
@@ -67,10 +67,10 @@ def put(
     progress: Callable[[int], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Puts the records, in order but for those sent again, and returns how many.
+    """Puts the records in order, except those that are retried, and returns their number.
 
-    Calls `progress` with the number of records that each request took, `pause` with seconds between tries.
-    Raises Unavailable when some are rejected ten times.
+    Calls `progress` with the number of records that each request stored, and `pause` with the seconds between tries.
+    Raises Unavailable if a record is rejected ten times.
     """
     return sum(_put(client, stream, part, progress, pause) for part in _requests(records))
 
@@ -102,8 +102,8 @@ def _put(
             {"Data": record.data, "PartitionKey": record.partition_key} for record in left
         ]
         with unavailable(f"put to stream {stream}"):
-            answers = client.put_records(StreamName=stream, Records=entries)["Records"]
-        rejected = [record for record, answer in zip(left, answers, strict=True) if answer.get("ErrorCode")]
+            responses = client.put_records(StreamName=stream, Records=entries)["Records"]
+        rejected = [record for record, response in zip(left, responses, strict=True) if response.get("ErrorCode")]
         progress(len(left) - len(rejected))
         if not rejected:
             return len(records)

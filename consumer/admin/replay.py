@@ -1,4 +1,4 @@
-"""Quarantined records through the core again, judged as in delivery. What is done leaves the quarantine."""
+"""Processes quarantined records again, as on delivery. Settled records leave the quarantine."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,12 +13,12 @@ from consumer.engine.quarantine import Quarantined, QuarantineStore
 from consumer.engine.records import Position, Record
 
 DONE = (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE)
-"""Outcomes after which nothing remains to be done for an event, the first of an aggregate's being the entry's."""
+"""Outcomes that settle an event. The outcome of an aggregate is the first of these that one of its events has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of an entry. `left`: it is still in the quarantine."""
+    """The outcome of an entry. `left`: it is still in the quarantine."""
 
     position: Position
     outcome: Outcome
@@ -35,7 +35,7 @@ class Replayed:
 
 
 class Discarded:
-    """Implements engine.quarantine.Quarantine for a replay: what is rejected again is in the quarantine already."""
+    """Implements engine.quarantine.Quarantine for a replay. Rejected records are in the quarantine already."""
 
     def put(self, entries: Iterable[Quarantined]) -> None:
         pass
@@ -43,9 +43,9 @@ class Discarded:
 
 @dataclass(slots=True)
 class Once:
-    """Implements engine.retry.RetryPolicy: one try. `cause` is what was wrong with it."""
+    """Implements engine.retry.RetryPolicy: one attempt. `cause` is the error of the last one."""
 
-    cause: Unavailable = field(default_factory=lambda: Unavailable("not known why"))
+    cause: Unavailable = field(default_factory=lambda: Unavailable("unknown cause"))
 
     def wait(self, part: str, _attempt: int, cause: Unavailable) -> NoReturn:
         self.cause = cause
@@ -53,18 +53,18 @@ class Once:
 
 
 def replayer(core: Processor[Any, Any]) -> Processor[Any, Any]:
-    """The core as in delivery, but it writes to no quarantine and has no breaker."""
+    """The core as on delivery, but without a quarantine and without a breaker."""
     return replace(core, quarantine=Discarded(), breaker=0)
 
 
 def replay(core: Processor[Any, Any], kept: QuarantineStore, entries: Iterable[Quarantined]) -> Iterator[Replayed]:
-    """Each entry in turn, through a core of `replayer`. Raises Unavailable; that entry and the rest are left."""
+    """Replays each entry in turn with a core from `replayer`. After Unavailable, that entry and the rest are left."""
     for entry in entries:
         result = _settled(core, entry)
-        replayed = _judged(entry, result)
+        replayed = _outcome_of(entry, result)
         if not replayed.left and not kept.drop(entry):
-            changed = "stays: another entry was put in its place meanwhile"
-            replayed = replace(replayed, reason=changed, left=True)
+            replaced = "stays: another entry has replaced it in the meantime"
+            replayed = replace(replayed, reason=replaced, left=True)
         yield replayed
 
 
@@ -72,23 +72,24 @@ def _settled(core: Processor[Any, Any], entry: Quarantined) -> BatchResult:
     once = Once()
     result = core.process([as_delivered(entry)], once)
     if result.unsettled:
-        raise Unavailable(f"{once.cause}; {entry.record.position} and what follows was not replayed")
+        raise Unavailable(f"{once.cause}; {entry.record.position} and the entries after it were not replayed")
     return result
 
 
 def as_delivered(entry: Quarantined) -> Record:
-    """The record as the core got it when it was quarantined."""
+    """The record as it was delivered to the core."""
     record = entry.record
     if entry.reason == Reason.RECORD_DATA:
-        # what was kept is the text that should have been base64
+        # the entry contains the text that should have been base64
         return Record.from_base64(record.position, record.data.decode("utf-8", "replace"), record.arrived_at)
     if record.data.startswith(MAGIC) and (entry.reason == Reason.ENCODING or entry.detail == nested().detail):
-        # inside another, and not taken apart: the first record there has the position of a whole aggregate
+        # An aggregate inside another is rejected, not unpacked. Without the fault the core would unpack it, because the
+        # position of the first nested record equals that of a whole aggregate.
         return replace(record, fault=nested())
     return record
 
 
-def _judged(entry: Quarantined, result: BatchResult) -> Replayed:
+def _outcome_of(entry: Quarantined, result: BatchResult) -> Replayed:
     outcomes, position = result.outcomes, entry.record.position
     if result.quarantined:
         again = result.quarantined[0]
@@ -102,7 +103,7 @@ def _judged(entry: Quarantined, result: BatchResult) -> Replayed:
 
 
 def _among(outcomes: Counter[Outcome]) -> str:
-    """The outcomes of an aggregate's events; empty for a single event."""
+    """The counts of outcomes in an aggregate. Empty for a single event."""
     if outcomes.total() == 1:
         return ""
     return " (" + ", ".join(f"{outcomes[each]} {each}" for each in Outcome if outcomes[each]) + ")"

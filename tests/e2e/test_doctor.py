@@ -200,7 +200,7 @@ def test_what_is_not_there_is_to_be_made(aws: Emulator, tmp_path: Path) -> None:
     variables["CONSUMER_QUARANTINE"] = "s3://nothing-quarantine"
     ended = told(variables, "doctor")
     assert ended.code == 1
-    advice = [line.partition(" -> make it: ")[2].partition(";")[0] for line in ended.failures]
+    advice = [line.partition(" -> create it: ")[2].partition(";")[0] for line in ended.failures]
     assert advice == ["consumer provision --stream SHARDS", *["consumer provision"] * 4, "consumer provision --bucket"]
 
 
@@ -208,18 +208,20 @@ def test_a_quarantine_in_a_directory(sound: Mapping[str, str], tmp_path: Path) -
     def found(place: Path) -> str:
         return told({**sound, "CONSUMER_QUARANTINE": f"dir:{place}"}, "doctor").lines[-1]
 
-    assert found(tmp_path / "new") == f"ok   quarantine: {tmp_path / 'new'}: will be made"
+    assert found(tmp_path / "new") == f"ok   quarantine: {tmp_path / 'new'}: will be created"
     assert not (tmp_path / "new").exists()
     (tmp_path / "mine").mkdir(mode=0o700)
     assert found(tmp_path / "mine") == f"ok   quarantine: {tmp_path / 'mine'}: writable"
     assert list((tmp_path / "mine").iterdir()) == []
     (tmp_path / "mine").chmod(0o755)
-    assert found(tmp_path / "mine").startswith(f"FAIL quarantine: {tmp_path / 'mine'} is open to others (mode 755)")
-    assert " -> make it writable for this user alone (chmod 700)" in found(tmp_path / "mine")
+    assert found(tmp_path / "mine").startswith(
+        f"FAIL quarantine: {tmp_path / 'mine'} is accessible to others (mode 755)"
+    )
+    assert " -> make it writable for this user only (chmod 700)" in found(tmp_path / "mine")
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         assert found(place).startswith("FAIL quarantine: ")
-        assert " -> make it writable for this user alone" in found(place)
+        assert " -> make it writable for this user only" in found(place)
 
 
 @pytest.mark.parametrize("suffix", KEYS)

@@ -1,4 +1,4 @@
-"""What to do about an error fits its cause."""
+"""The advice on an AWS error fits its cause."""
 
 import pytest
 from botocore import exceptions
@@ -29,7 +29,7 @@ def refused(code: str) -> ClientError:
         (refused("ThrottlingException"), "try again later"),
         (refused("SlowDown"), "try again later"),
         (refused("InternalServerError"), "try again later"),
-        (refused("ValidationException"), "see the message, which is AWS's answer to dynamodb:Scan on table t"),
+        (refused("ValidationException"), "see the message, the response of AWS to dynamodb:Scan on table t"),
         (exceptions.NoCredentialsError(), "give boto3 credentials"),
         (exceptions.ProfileNotFound(profile="p"), "give boto3 credentials"),
         (exceptions.EndpointConnectionError(endpoint_url="https://x"), "check AWS_REGION, the AWS_ENDPOINT_URL"),

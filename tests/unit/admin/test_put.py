@@ -85,7 +85,7 @@ def refused(*data: object) -> list[str]:
         *told, what_to_do = wrong.problems
     else:
         return []
-    assert what_to_do.endswith("--raw")
+    assert what_to_do.endswith("use --raw to put it unchanged")
     places = [line.removeprefix("file: record ").split(": ") for line in told]
     return [f"{place.partition(' ')[0]} {reason}" for place, reason, *_ in places]
 

@@ -97,7 +97,7 @@ def test_a_store_that_fails_in_the_middle_leaves_the_rest() -> None:
     quarantine = kept(*entries)
     replaying = replay(replayer(Core(repository).processor), quarantine, list(quarantine.entries()))
     done = next(replaying)
-    with pytest.raises(Unavailable, match="not stored; s/shardId-0/2 and what follows was not replayed"):
+    with pytest.raises(Unavailable, match="not stored; s/shardId-0/2 and the entries after it were not replayed"):
         next(replaying)
     assert (str(done.position), done.left) == ("s/shardId-0/1", False)
     assert list(quarantine.entries()) == entries[1:]

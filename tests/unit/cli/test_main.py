@@ -177,7 +177,7 @@ def test_what_is_no_event_is_not_put_and_each_problem_is_listed(made: list[Sampl
     assert run.stderr.decode().splitlines() == [
         "consumer: -: record 2 of 5: JSON: Expecting value at character 0",
         "consumer: -: record 4 of 5: SCHEMA: aggregateId: Field required",
-        "consumer: nothing was put: correct the file, or put it as it is with --raw",
+        "consumer: nothing was put: correct the file, or use --raw to put it unchanged",
     ]
     (tmp_path / "sound").write_bytes(b"\n".join([sound[0], foreign, sound[1]]))
     assert consumer("put", str(tmp_path / "sound"), variables=SOUND).returncode == 1, "it went on to Kinesis"
