@@ -213,9 +213,7 @@ def _quarantine(settings: Settings) -> Finding:
     place = settings.quarantine
     if place.startswith("dir:"):
         root = Path(place.removeprefix("dir:"))
-        remedy = (
-            f"make it writable for this user only (chmod 700), or set {variable('quarantine')} to another directory"
-        )
+        remedy = f"make it writable for this user only (chmod 700), or change {variable('quarantine')}"
         return _locally("quarantine", lambda: permission_probes.write_directory(root), remedy)
     bucket = urlsplit(place).netloc
     missing = f"create it: consumer provision --bucket; or correct {variable('quarantine')}"

@@ -1,7 +1,7 @@
-"""Everything the service needs to exist before it starts: made where it is missing, never changed, never removed.
+"""Creates the AWS resources that the service needs. Existing resources are never changed and never deleted.
 
-KCL would make its own tables, but takes two minutes over it and then needs the right to. With the tables, the index
-and the first lease rows in place the first record comes within seconds, and the running task needs no CreateTable.
+KCL can create its own tables, but this takes two minutes and needs the permission to do so. If the tables, the index
+and the first lease rows exist, the first record is processed within seconds, and the task needs no CreateTable.
 """
 
 import time
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 Kind = Literal["stream", "table", "index", "marks", "leases", "bucket"]
 
-# What an emulator answers for a call it has not got. AWS itself never does.
+# Error codes of emulators for operations that they do not support. AWS never returns them here.
 _UNSUPPORTED = frozenset(
     {"UnknownOperationException", "NotImplemented", "NotImplementedException", "InvalidAction", "501", "404", "405"}
 )
@@ -36,7 +36,7 @@ _UNSUPPORTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """boto3's clients, all of one account and region."""
+    """boto3 clients of one account and region."""
 
     kinesis: "KinesisClient"
     dynamodb: "DynamoDBClient"
@@ -45,10 +45,12 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What shall exist. `shards` None: the stream is somebody else's; `bucket` None: so is the quarantine's place;
-    `limits_table` None: the limits are kept in memory.
+    """The resources that must exist.
 
-    `lease_rows`: each shard gets its first lease row, which starts it at TRIM_HORIZON.
+    shards        None if the stream is managed elsewhere
+    bucket        None if the quarantine is managed elsewhere
+    limits_table  None if the limits are kept in memory
+    lease_rows    create the first lease row of each shard, so that reading starts at TRIM_HORIZON
     """
 
     region: str
@@ -62,19 +64,19 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that shall exist. `str()` gives the line of the plan."""
+    """One resource that must exist. `str()` gives its line in the plan."""
 
     what: Kind
     name: str
     exists: bool
-    make: Callable[[], None] = field(repr=False, compare=False)
+    create: Callable[[], None] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{'exists' if self.exists else 'create'} {self.what} {self.name}"
 
 
 def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = False) -> Wanted:
-    """What these settings ask for. `bucket`: make the quarantine's, if it is in S3."""
+    """The resources that the settings require. `bucket`: with the quarantine's, if it is in S3."""
     place = settings.quarantine
     return Wanted(
         region=settings.region,
@@ -88,16 +90,16 @@ def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = Fals
 
 
 def tables(wanted: Wanted) -> tuple[Table, ...]:
-    """The limits' table and KCL's."""
+    """The table of limits and those of KCL."""
     limits = (limits_table(wanted.limits_table),) if wanted.limits_table else ()
     return (*limits, *kcl_tables(wanted.application))
 
 
 def plan(clients: Clients, wanted: Wanted) -> list[Step]:
-    """What exists and what is to be made, in the order of making. Changes nothing.
+    """The steps in the order of creation: what exists and what to create. Changes nothing.
 
-    Raises SettingsError when a table of that name has other keys, there are leases of another stream, or there is no
-    stream and none is to be made.
+    Raises SettingsError if a table has other keys, if there are leases of another stream, or if the stream does not
+    exist and `shards` is None.
     """
     application = Application(wanted.application, wanted.stream, clients.kinesis, clients.dynamodb)
     steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
@@ -108,16 +110,16 @@ def plan(clients: Clients, wanted: Wanted) -> list[Step]:
     return steps
 
 
-def apply(steps: Iterable[Step], tell: Callable[[str], object] = lambda _: None) -> None:
-    """Makes what is missing, and waits until each can be used. Safe to run again, and by two at once."""
+def apply(steps: Iterable[Step], report: Callable[[str], object] = lambda _: None) -> None:
+    """Creates each missing resource and waits until it is usable. Safe to run again, and to run concurrently."""
     for step in steps:
-        tell(str(step))
+        report(str(step))
         if not step.exists:
-            step.make()
+            step.create()
 
 
 def _unless(call: Callable[[], T], *codes: str) -> T | None:
-    """The answer, None when AWS answered with one of these error codes."""
+    """The response, or None if AWS returned one of these error codes."""
     try:
         return call()
     except ClientError as error:
@@ -136,8 +138,8 @@ def _wait(waiter: Any, **names: str) -> None:
 def _stream_step(kinesis: "KinesisClient", name: str, shards: int | None) -> Step:
     exists = _stream_exists(kinesis, name)
     if not exists and shards is None:
-        raise SettingsError([f"stream {name} does not exist: make it, or say how many shards it shall have"])
-    return Step("stream", name, exists, lambda: _make_stream(kinesis, name, shards or 1))
+        raise SettingsError([f"stream {name} does not exist: create it, or use --stream SHARDS"])
+    return Step("stream", name, exists, lambda: _create_stream(kinesis, name, shards or 1))
 
 
 def _stream_exists(kinesis: "KinesisClient", name: str) -> bool:
@@ -145,7 +147,7 @@ def _stream_exists(kinesis: "KinesisClient", name: str) -> bool:
     return found is not None and found["StreamDescriptionSummary"]["StreamStatus"] != "CREATING"
 
 
-def _make_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
+def _create_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
     _unless(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), "ResourceInUseException")
     _wait(kinesis.get_waiter("stream_exists"), StreamName=name)
 
@@ -158,17 +160,17 @@ def _table_steps(dynamodb: "DynamoDBClient", table: Table) -> Iterator[Step]:
     if wrong := found and wrong_keys(found, table):
         raise SettingsError([wrong])
     exists = found is not None and found["TableStatus"] != "CREATING"
-    yield Step("table", table.name, exists, lambda: _make_table(dynamodb, table))
+    yield Step("table", table.name, exists, lambda: _create_table(dynamodb, table))
     if found and table.index and not index_status(found, table.index):
-        # KCL makes its lease table without it, and the index later.
-        yield Step("index", f"{table.index} of {table.name}", exists=False, make=lambda: _add_index(dynamodb, table))
+        # KCL creates its lease table without the index, and adds the index later.
+        yield Step("index", f"{table.index} of {table.name}", exists=False, create=lambda: _add_index(dynamodb, table))
 
 
-def _make_table(dynamodb: "DynamoDBClient", table: Table) -> None:
+def _create_table(dynamodb: "DynamoDBClient", table: Table) -> None:
     _unless(lambda: dynamodb.create_table(**_definition(table)), "ResourceInUseException")
     _wait(dynamodb.get_waiter("table_exists"), TableName=table.name)
     if table.recoverable:
-        _make_recoverable(dynamodb, table.name)
+        _create_recoverable(dynamodb, table.name)
 
 
 def _add_index(dynamodb: "DynamoDBClient", table: Table) -> None:
@@ -207,31 +209,31 @@ def _schema(keys: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=False)]
 
 
-def _make_recoverable(dynamodb: "DynamoDBClient", name: str, tries: int = 30) -> None:
+def _create_recoverable(dynamodb: "DynamoDBClient", name: str, tries: int = 30) -> None:
     on: Any = {"PointInTimeRecoveryEnabled": True}
     update = dynamodb.update_continuous_backups
     try:
         _unless(lambda: update(TableName=name, PointInTimeRecoverySpecification=on), *_UNSUPPORTED)
     except dynamodb.exceptions.ContinuousBackupsUnavailableException:
-        # AWS needs a moment after a table is made.
+        # Right after the creation of a table AWS does not support this yet.
         if tries == 1:
             raise
         time.sleep(1)
-        _make_recoverable(dynamodb, name, tries - 1)
+        _create_recoverable(dynamodb, name, tries - 1)
 
 
 # --- The first leases ----------------------------------------------------------------------------------------------
 
 
 def roots(shards: Iterable["ShardTypeDef"]) -> list["ShardTypeDef"]:
-    """The shards KCL begins with at TRIM_HORIZON: those of which no parent is still in the stream."""
+    """The shards that KCL starts with at TRIM_HORIZON: those without a parent in the stream."""
     present = {shard["ShardId"]: shard for shard in shards}
     parents = ("ParentShardId", "AdjacentParentShardId")
     return [shard for shard in present.values() if not any(shard.get(parent) in present for parent in parents)]
 
 
 def lease_row(shard: "ShardTypeDef", origin: str) -> dict[str, Any]:
-    """The row as KCL 3.1 writes it for a shard never read before, and the stream it is of."""
+    """The row that KCL 3.1 writes for a shard it has never read, and the origin of the stream."""
     return {
         "leaseKey": {"S": shard["ShardId"]},
         "checkpoint": {"S": "TRIM_HORIZON"},
@@ -253,14 +255,14 @@ def _lease_steps(application: Application, *, rows: bool) -> Iterator[Step]:
     unmarked = application.check(found, origin) if origin else []
     if unmarked:
         name = f"of stream {application.stream} on leases of {application.name}"
-        yield Step("marks", name, exists=False, make=lambda: application.mark(unmarked, str(origin)))
+        yield Step("marks", name, exists=False, create=lambda: application.mark(unmarked, str(origin)))
     if rows:
-        # Rows beside those of a running application would be wrong: their checkpoints are KCL's business.
+        # Only if there are no leases: KCL alone adds rows to an application that has started.
         name = f"of stream {application.stream} in {application.name}"
-        yield Step("leases", name, bool(found), lambda: _make_leases(application))
+        yield Step("leases", name, bool(found), lambda: _create_leases(application))
 
 
-def _make_leases(application: Application) -> None:
+def _create_leases(application: Application) -> None:
     pages = application.kinesis.get_paginator("list_shards").paginate(StreamName=application.stream)
     origin = application.origin() or ""
     shards = roots(shard for page in pages for shard in page["Shards"])
@@ -284,14 +286,14 @@ def _put_row(application: Application, row: Any, origin: str) -> None:
 
 
 def _bucket_step(s3: "S3Client", name: str, region: str) -> Step:
-    return Step("bucket", name, _bucket_exists(s3, name), lambda: _make_bucket(s3, name, region))
+    return Step("bucket", name, _bucket_exists(s3, name), lambda: _create_bucket(s3, name, region))
 
 
 def _bucket_exists(s3: "S3Client", name: str) -> bool:
     return _unless(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
 
 
-def _make_bucket(s3: "S3Client", name: str, region: str) -> None:
+def _create_bucket(s3: "S3Client", name: str, region: str) -> None:
     place: Any = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     _unless(lambda: s3.create_bucket(Bucket=name, **place), "BucketAlreadyOwnedByYou")
     _wait(s3.get_waiter("bucket_exists"), Bucket=name)

@@ -153,14 +153,14 @@ def test_where_it_is_ignored_it_stays_so(silent: socket.socket) -> None:
 
 SCRIPT = """
 import threading
-from consumer.cli import main
+from consumer.cli import main as command_line
 from consumer.__main__ import main
 
 def run():
     threading.Thread(target=threading.Event().wait).start()
     print("done", flush=True)
 
-main.main = run
+command_line.main = run
 main()
 """
 """A command that is done, and a thread that is not: Python waits for it."""
@@ -177,7 +177,7 @@ def test_when_only_threads_are_waited_for(signals: int, silent: socket.socket) -
 
 
 HELD = """
-from consumer.cli import main
+from consumer.cli import main as command_line
 from consumer.__main__ import main
 
 def run():
@@ -188,7 +188,7 @@ def run():
         print("cleaning up", flush=True)
         while True: pass
 
-main.main = run
+command_line.main = run
 main()
 """
 """A command that is never done with cleaning up."""
