@@ -1,7 +1,8 @@
-"""The service at work on this machine: `make demo`.
+"""Runs the service on this machine: `make demo`.
 
-A Kinesis, a DynamoDB (MiniStack), the real MultiLangDaemon, two shards. Puts the story of examples/events.json and
-some thousands of made-up events, shows them being consumed, and reads the limits back.
+MiniStack provides Kinesis and DynamoDB; the MultiLangDaemon is the real one. The demo puts the events of
+examples/events.json and some thousands of generated events on a stream of two shards, shows the progress of the
+consumer, and prints the resulting limits.
 """
 
 import argparse
@@ -31,8 +32,8 @@ from tests.support.emulators.aws import Emulator, ministack, session
 
 STORY = Path(__file__).with_name("events.json")
 SHARDS = 2
-LOOK = 0.2
-"""Seconds between two looks at the metrics."""
+POLL_SECONDS = 0.2
+"""Seconds between two reads of the metrics."""
 
 
 def main() -> None:
@@ -43,14 +44,14 @@ def main() -> None:
         with TemporaryDirectory(prefix="demo-") as directory:
             show(console, Path(directory), options.events, options.seed)
     except KeyboardInterrupt:
-        console.print("interrupted: everything that was started is stopped")
+        console.print("interrupted: all processes are stopped")
         sys.exit(130)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--events", type=int, default=5_000, help="made-up events (5000)")
-    parser.add_argument("--seed", type=int, default=2026, help="of the made-up events")
+    parser.add_argument("--events", type=int, default=5_000, help="number of generated events (5000)")
+    parser.add_argument("--seed", type=int, default=2026, help="seed of the generated events")
     return parser.parse_args()
 
 
@@ -59,26 +60,26 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def show(console: Console, directory: Path, events: int, seed: int) -> None:
-    """The whole demo, printed to `console`; `directory` takes its files."""
+    """Runs the demo and prints it to `console`. Its files go to `directory`."""
     records = _records(events, seed)
     console.print("starting MiniStack (Kinesis and DynamoDB on this machine)")
     with ministack() as aws:
         variables = environment("demo", directory, AWS_ENDPOINT_URL=aws.endpoint)
         console.print(consumer(variables, "provision", "--stream", str(SHARDS)).strip(), style="dim")
-        console.print("starting the consumer: supervisor, MultiLangDaemon, one record processor a shard")
-        with _stopped_well(console, variables, directory / "consumer.log") as running:
+        console.print("starting the consumer: supervisor, MultiLangDaemon, one record processor per shard")
+        with _service(console, variables, directory / "consumer.log") as running:
             _consume(console, aws, variables, running, records)
-            _tell(console, variables, running, records)
-    console.print("everything that was started is stopped")
+            _print_result(console, variables, running, records)
+    console.print("all processes are stopped")
 
 
 def _records(events: int, seed: int) -> list[Outgoing]:
-    made_up = [sample.data for sample in histories(random.Random(seed), events, duplicates=0.02, poison=0.002)]
-    return [outgoing(data) for data in [record.data for record in read_records(str(STORY))] + made_up]
+    generated = [sample.data for sample in histories(random.Random(seed), events, duplicates=0.02, poison=0.002)]
+    return [outgoing(data) for data in [record.data for record in read_records(str(STORY))] + generated]
 
 
 @contextmanager
-def _stopped_well(console: Console, variables: Mapping[str, str], log: Path) -> Iterator[Service]:
+def _service(console: Console, variables: Mapping[str, str], log: Path) -> Iterator[Service]:
     with service(variables, log) as running:
         try:
             yield running
@@ -99,16 +100,16 @@ def _consume(
         kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
         put(kinesis, variables["CONSUMER_STREAM_NAME"], records, lambda count: bars.advance(sent, count))
 
-        def look() -> bool:
+        def all_received() -> bool:
             count = running.received()
             if count:
                 bars.update(received, completed=count, note=f"lag {_lag(running):,.0f} ms")
             return count >= len(records)
 
-        until(running.received, "the first record", every=LOOK)
+        until(running.received, "the first record", every=POLL_SECONDS)
         first = time.monotonic() - start
-        until(look, "all records to be consumed", seconds=120, every=LOOK)
-    console.print(f"first records {first:.1f} s after the start")
+        until(all_received, "all records to be consumed", seconds=120, every=POLL_SECONDS)
+    console.print(f"first records consumed {first:.1f} s after the start")
 
 
 def _lag(running: Service) -> float:
@@ -116,7 +117,7 @@ def _lag(running: Service) -> float:
     return 1000 * max(lags, default=0.0)
 
 
-def _tell(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:
+def _print_result(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:
     users = list(dict.fromkeys(record.partition_key for record in records[: len(read_records(str(STORY)))]))
     limits = [limit for user in users for limit in _limits(variables, user)]
     console.print(tables.limits_table(limits))

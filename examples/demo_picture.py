@@ -1,4 +1,4 @@
-"""Draws docs/images/demo.svg, what `make demo` prints: `python -m examples.demo_picture docs/images/demo.svg`."""
+"""Draws docs/images/demo.svg, the output of `make demo`: `python -m examples.demo_picture docs/images/demo.svg`."""
 
 import sys
 from io import StringIO

@@ -1,7 +1,8 @@
 """Draws docs/images/status.svg from a real run: `python -m examples.status_picture docs/images/status.svg`.
 
-Two workers share four shards of a stream on this machine. One is killed, so that its shards fall behind; what
-`consumer status` then shows is the picture. It also prints what the processes of the other keep in memory.
+Two workers share four shards of a stream on this machine. One is killed, so that its shards fall behind. The picture is
+the output of `consumer status` at that moment. The script also prints the resident memory of the other worker's
+processes.
 """
 
 import os
@@ -32,7 +33,7 @@ from tests.support.emulators.aws import Emulator, ministack, session
 SHARDS = 4
 WIDTH = 104
 FORM = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-"""Rich's picture of a terminal, without the fonts that it would fetch."""
+"""Rich's template of a terminal picture, without the fonts that it would download."""
 
 
 def main() -> None:
@@ -46,14 +47,14 @@ def main() -> None:
             stack.enter_context(service(_worker(variables, name), place / name)) for name in ("task-7f3a", "task-c20e")
         )
         _put(aws, variables, seed=1, poison=0.001)
-        # looks twice as closely as the workers' own fail-over time asks for
+        # half of the workers' failover time, so that the silence is noticed before the takeover
         os.environ.update(variables, CONSUMER_FAILOVER_MILLIS="10000")
         observer = Observer.of(load(Settings))
         until(lambda: _is_shared(observer.look()), "two workers to share the shards", seconds=120, every=1)
-        until(first.record_processors, "a record processor of the one that stays")
+        until(first.record_processors, "a record processor of the first worker")
         print(f"MiB, resident: {_memory(first)}")
         os.kill(second.process.pid, signal.SIGKILL)
-        until(lambda: _is_silent(observer.look(lag=False)), "the other to be missed", every=0.5)
+        until(lambda: _is_silent(observer.look(lag=False)), "the second worker to count as silent", every=0.5)
         _put(aws, variables, seed=2, poison=0.0)
         status = until(lambda: _is_behind(observer.look()), "its shards to fall behind", every=0.5)
         if status:
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def _worker(variables: Mapping[str, str], name: str) -> dict[str, str]:
-    """Leases stay where they are for long enough to look; whoever comes second gets its share soon."""
+    """A failover time that is long enough for the picture, and short enough for the second worker to get its share."""
     address = f"{LOOPBACK}:{free_port()}"
     rest = {"CONSUMER_METRICS_ADDRESS": address, "CONSUMER_WORKER_ID": name, "CONSUMER_FAILOVER_MILLIS": "20000"}
     return {**variables, **rest}

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
 from consumer.admin import status
-from consumer.admin.status import NOT_ASKED, Lag, Quarantine, Seen, Shard, Status, Stream
+from consumer.admin.status import NOT_REQUESTED, Lag, Quarantine, Seen, Shard, Status, Stream
 from consumer.engine.errors import Unavailable
 from consumer.engine.quarantine import QuarantineStore
 from consumer.leases import kcl_tables, tables
@@ -61,7 +61,7 @@ class Observer:
         workers = status.workers(found, self.now(), silent_after=seconds + 1)
         alive = [worker.name for worker in workers if worker.alive]
         names = (each.name for each in stream.shards)
-        lags = self._lags(found.leases, stream) if lag else dict.fromkeys(names, NOT_ASKED)
+        lags = self._lags(found.leases, stream) if lag else dict.fromkeys(names, NOT_REQUESTED)
         shards = status.shards(stream.shards, found, lags, alive, stale)
         return Status(self.now(), self.settings.application_name, stream, found, shards, workers, self._quarantined())
 

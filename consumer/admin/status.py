@@ -1,4 +1,4 @@
-"""How the workers stand, put together from KCL's tables and the stream, and what is wrong with it. Pure."""
+"""The state of shards and workers, derived from KCL's tables and the stream, and the problems in it. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from consumer.leases.kcl_tables import TRIM_HORIZON, Lease, Tables
 
 
 class Problem(StrEnum):
-    """What may be wrong with a shard. The values are those of `consumer status --json` (docs/how-to/operate.md)."""
+    """Problems of a shard. The values are those of `consumer status --json` (docs/how-to/operate.md)."""
 
     NO_LEASE = "no-lease"
     UNOWNED = "unowned"
@@ -22,12 +22,12 @@ class Problem(StrEnum):
 
 
 FOREIGN = "leases-of-another-stream"
-"""What may be wrong with the whole, as `consumer status --json` spells it."""
+"""The problem of a whole application, as in `consumer status --json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard of the stream. `parents` may have left it already."""
+    """A shard of the stream. `parents` may have expired already."""
 
     name: str
     open: bool
@@ -36,9 +36,9 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How long the first record after the checkpoint has been in the stream: `seconds`, 0 when there is none.
+    """How long the first record after the checkpoint has been in the stream, in seconds. 0 if there is none.
 
-    `unknown` says why it is not known; `seconds` is then None. `refused`: Kinesis does not take the checkpoint.
+    If it is not known, `seconds` is None and `unknown` is the reason. `refused`: Kinesis rejects the checkpoint.
     """
 
     seconds: float | None
@@ -46,12 +46,12 @@ class Lag:
     refused: bool = False
 
 
-NOT_ASKED = Lag(None, "not asked for")
+NOT_REQUESTED = Lag(None, "not requested")
 
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """`shard` None: it has left the stream. `waits_for`: parents that must be read to their end first."""
+    """`shard` is None if it has left the stream. `waits_for`: parents that must be read to their end first."""
 
     name: str
     shard: Shard | None
@@ -62,7 +62,7 @@ class ShardStatus:
 
     @property
     def done(self) -> bool:
-        """Read to its end, or of no concern: nothing is left to do."""
+        """Whether nothing is left to read: the shard was read to its end, or it is closed and its children are read."""
         ended = self.lease is not None and self.lease.ended
         closed = self.shard is not None and not self.shard.open and self.lease is None
         return ended or (closed and not self.problems and not self.waits_for)
@@ -90,7 +90,7 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """`silent_seconds`: since its last report, None when it has left none. `leases`: of shards not yet ended."""
+    """`silent_seconds`: since its last report, None without one. `leases`: those of shards that have not ended."""
 
     name: str
     leases: int
@@ -112,7 +112,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """`shards` as the stream lists them; `origin` tells it from every other (origin.py)."""
+    """`shards` as the stream lists them. `origin` identifies the stream (leases/origin.py)."""
 
     name: str
     state: str
@@ -123,7 +123,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """How many records lie at `place`; None, with the reason, when that cannot be told."""
+    """The number of records at `place`. If it is not known, `records` is None and `unknown` is the reason."""
 
     place: str
     records: int | None
@@ -132,7 +132,7 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One look at everything. `at`: Unix seconds."""
+    """The state of everything at one time. `at`: Unix seconds."""
 
     at: float
     application: str
@@ -144,7 +144,7 @@ class Status:
 
     @property
     def foreign(self) -> str | None:
-        """The stream that leases are of, when it is another than this one."""
+        """The other stream that leases belong to, if any."""
         return next(
             (lease.origin for lease in self.tables.leases if lease.origin not in (None, self.stream.origin)), None
         )
@@ -173,7 +173,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The counter of a lease, and since when, in monotonic seconds, it has been seen unchanged."""
+    """The counter of a lease, and the monotonic time in seconds since which it is unchanged."""
 
     counter: int
     owner: str | None
@@ -181,7 +181,7 @@ class Seen:
 
 
 def watched(before: Mapping[str, Seen], leases: Iterable[Lease], now: float) -> dict[str, Seen]:
-    """What is remembered from one look to the next: a lease whose counter stands still is not renewed."""
+    """The counters to compare with at the next look. A lease whose counter does not change is not renewed."""
     after = {lease.shard: Seen(lease.counter, lease.owner, now) for lease in leases}
     return {name: before[name] if _same(before.get(name), seen) else seen for name, seen in after.items()}
 
@@ -191,12 +191,12 @@ def _same(before: Seen | None, seen: Seen) -> bool:
 
 
 def not_renewed(seen: Mapping[str, Seen], now: float, seconds: float) -> frozenset[str]:
-    """The shards whose lease has an owner and was not renewed for longer than that: KCL's own reason to take one."""
+    """Shards whose lease has an owner but was not renewed for `seconds`, after which KCL takes a lease over."""
     return frozenset(name for name, each in seen.items() if each.owner and now - each.since > seconds)
 
 
 def workers(tables: Tables, now: float, silent_after: float) -> list[WorkerStatus]:
-    """Everyone who reports, or owns a lease, or leads. `silent_after`: seconds without a report."""
+    """Every worker that reports, owns a lease or is the leader. `silent_after`: seconds without a report."""
     leases = Counter(lease.owner for lease in tables.leases if lease.owner and not lease.ended)
     reports = {report.worker: report for report in tables.reports}
     known = sorted({*leases, *reports, *filter(None, [tables.leader])})
@@ -221,9 +221,9 @@ def shards(
     alive: Iterable[str],
     stale: Iterable[str] = (),
 ) -> list[ShardStatus]:
-    """Every shard of the stream, and every lease of one that has left it.
+    """Every shard of the stream, and every shard that has left it but still has a lease.
 
-    `alive`: workers that report; `stale`: shards whose lease is seen not to be renewed.
+    `alive`: the workers that report. `stale`: the shards whose lease is not renewed.
     """
     present = {each.name: each for each in stream}
     view = _View(present, {each.shard: each for each in tables.leases}, lags, frozenset(alive), frozenset(stale))
@@ -238,17 +238,17 @@ class _View:
     alive: frozenset[str]
     stale: frozenset[str]
 
-    def begun(self, name: str) -> bool:
-        """Whether the shard, or one that came of it, has a lease."""
+    def started(self, name: str) -> bool:
+        """Whether the shard or one of its descendants has a lease."""
         children = (each.name for each in self.present.values() if name in each.parents)
-        return name in self.leases or any(map(self.begun, children))
+        return name in self.leases or any(map(self.started, children))
 
     def read(self, name: str) -> bool:
-        """Whether the shard was read to its end. KCL removes the lease of one that was, once its children have begun;
-        what has left the stream keeps nobody waiting."""
+        """Whether the shard was read to its end, or has left the stream. KCL deletes the lease of a shard that was read
+        to its end after its children have started."""
         if name in self.leases:
             return self.leases[name].ended
-        return name not in self.present or (not self.present[name].open and self.begun(name))
+        return name not in self.present or (not self.present[name].open and self.started(name))
 
 
 def _status(view: _View, name: str) -> ShardStatus:
@@ -257,7 +257,7 @@ def _status(view: _View, name: str) -> ShardStatus:
     lag = view.lags.get(name, Lag(None))
     found: Iterable[Problem] = ()
     if lease is None:
-        found = () if waits_for or view.begun(name) else (Problem.NO_LEASE,)
+        found = () if waits_for or view.started(name) else (Problem.NO_LEASE,)
     elif not lease.ended:
         found = (*_of_owner(view, lease), *_of_place(lease, lag, gone=shard is None, waiting=bool(waits_for)))
     return ShardStatus(name, shard, lease, lag, waits_for, tuple(found))

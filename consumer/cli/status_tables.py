@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from consumer.admin.status import NOT_ASKED, Lag, Problem, ShardStatus, Status, WorkerStatus
+from consumer.admin.status import NOT_REQUESTED, Lag, Problem, ShardStatus, Status, WorkerStatus
 
 SHORT = 12
 """Digits shown of a sequence number: the last ones, because they change."""
@@ -113,7 +113,7 @@ def note(shard: ShardStatus) -> Text:
         parts.append(Text(f"waits for {', '.join(shard.waits_for)}", "dim"))
     if shard.lease and shard.lease.successor:
         parts.append(Text(f"moving to {shard.lease.successor}", "cyan"))
-    if shard.lag.unknown and shard.lag is not NOT_ASKED and shard.lease:
+    if shard.lag.unknown and shard.lag is not NOT_REQUESTED and shard.lease:
         parts.append(Text(f"lag: {shard.lag.unknown}", "dim"))
     return Text(", ").join(parts)
 

@@ -69,7 +69,7 @@ def test_a_service_from_its_first_start_to_its_end(stage: Stage, tmp_path: Path)
         assert (working["layout"], working["stream"]["state"]) == ("three tables", "ACTIVE")
         assert working["quarantine"]["records"] == stage.quarantined().total() > 0
         unread = seen(variables, "--no-lag")
-        assert {shard["lagUnknown"] for shard in unread["shards"]} == {"not asked for"}
+        assert {shard["lagUnknown"] for shard in unread["shards"]} == {"not requested"}
         text = run(variables).stdout
         assert "every shard has a live owner" in text
         assert all(len(line) <= 80 for line in text.splitlines())

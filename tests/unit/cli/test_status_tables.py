@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from consumer.admin import status
-from consumer.admin.status import NOT_ASKED, Lag, Quarantine, Shard, Status, Stream
+from consumer.admin.status import NOT_REQUESTED, Lag, Quarantine, Shard, Status, Stream
 from consumer.cli import status_tables
 from consumer.leases.kcl_tables import Layout, Lease, Report, Tables
 
@@ -93,7 +93,7 @@ def test_what_is_not_known_is_said_with_its_reason() -> None:
 
 
 def test_several_notes_stand_side_by_side_and_what_was_not_asked_for_is_not_told() -> None:
-    found = seen(lease("a", None, "TRIM_HORIZON"), lease("b"), lags={"a": NOT_ASKED, "b": NOT_ASKED})
+    found = seen(lease("a", None, "TRIM_HORIZON"), lease("b"), lags={"a": NOT_REQUESTED, "b": NOT_REQUESTED})
     notes = {shard.name: status_tables.note(shard).plain for shard in found.shards}
     assert notes == {"a": "no owner, nothing checkpointed yet", "b": "", "p": ""}
 
