@@ -23,7 +23,7 @@ def aws() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def endpoints(aws_place: Place, request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
-    """Where AWS is, as variables of the service."""
+    """The endpoints of AWS, as variables of the service."""
     if aws_place == Place():
         emulator: Emulator = request.getfixturevalue("aws")
         yield {"AWS_ENDPOINT_URL": emulator.endpoint}

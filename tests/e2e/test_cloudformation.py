@@ -1,10 +1,10 @@
-"""The templates, deployed in MiniStack; the service on what they made, with the rights they give and no more.
+"""The templates, deployed in MiniStack, and the service on their resources, with exactly the permissions they grant.
 
-MiniStack grants everything to everybody, so each part plays under an access key of its own. Every request is written
-down, and compared with the policies of the role that the part has in AWS: all that was asked must be allowed, and all
-that is allowed must have been asked, or be explained here.
+MiniStack allows every request, so each component uses its own access key. The test records every request and compares
+it with the policies of the component's role: each request must be allowed, and each permission must have been used, or
+be explained here.
 
-What MiniStack cannot do of the templates stands in docs/how-to/test.md.
+docs/how-to/test.md lists what MiniStack does not support in the templates.
 """
 
 import json
@@ -43,8 +43,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield made
 
 
-def test_the_task_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: Account, tmp_path: Path) -> None:
-    """Polling on leases that were provisioned, then fan-out on leases that KCL makes, with KCL's own metrics."""
+def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    """First polling with provisioned leases, then fan-out with leases that KCL creates, with KCL's own metrics."""
     granted: set[Grant] = set()
     for name, provisioned, parameters in (
         ("polled", True, {}),
@@ -67,7 +67,7 @@ def test_the_task_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: 
 
 
 def consumed(variables: dict[str, str], log: Path) -> None:
-    """A service under the key `task` consumes until the table is what the oracle says."""
+    """A service with the access key `task` consumes until the table equals the oracle."""
     made = samples(seed=11, count=3_000)
     stage = Stage(variables)
     with service({**variables, "AWS_ACCESS_KEY_ID": "task"}, log) as running:
@@ -80,29 +80,29 @@ def consumed(variables: dict[str, str], log: Path) -> None:
         assert running.stop() == 0
 
 
-# Of the list that AWS gives for KCL 3 (read in the classes of KCL 3.1.3).
+# Permissions in the list of AWS for KCL 3. The reasons come from the classes of KCL 3.1.3.
 NOT_SEEN_OF_THE_TASK = {
-    ("kinesis:DescribeStream", "stream/it-events"): "KCL before 3 asked for it; AWS's list for 3 still has it",
+    ("kinesis:DescribeStream", "stream/it-events"): "used by KCL before 3; the list of AWS for 3 still has it",
     ("dynamodb:DeleteItem", f"table/it-{LEASES}"): "the lease of a shard read to its end, minutes after its children's",
-    ("dynamodb:DeleteItem", f"table/it-{METRICS}"): "the leader removes workers not heard of for a day",
+    ("dynamodb:DeleteItem", f"table/it-{METRICS}"): "the leader removes workers that have not reported for a day",
     ("dynamodb:GetItem", f"table/it-{METRICS}"): "not by 3.1.3, which scans; AWS's list has it",
     ("dynamodb:PutItem", f"table/it-{METRICS}"): "not by 3.1.3, which updates; AWS's list has it",
-    ("dynamodb:Scan", f"table/it-{STATE}"): "KCL looks at the state of a move from version 2 only in a move",
-    ("dynamodb:UpdateItem", f"table/it-{STATE}"): "the leader renews its lock now and then: not in every short run",
+    ("dynamodb:Scan", f"table/it-{STATE}"): "KCL reads the state of a migration from version 2 only during one",
+    ("dynamodb:UpdateItem", f"table/it-{STATE}"): "the leader renews its lock at intervals, not in every short run",
 }
 LOG_GROUP = "log-group:/aws/cloudformation/it-service/LogGroup:*"
 NOT_SEEN_OF_THE_FUNCTION = {
-    (f"kinesis:{action}", "stream/it-events"): "Lambda's own poller; MiniStack's takes a short cut to its streams"
+    (f"kinesis:{action}", "stream/it-events"): "used by Lambda's poller; MiniStack's poller reads its streams directly"
     for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
 } | {
-    ("s3:PutObject", "it-service-failurebucket/*"): "MiniStack's mapping gives nothing up",
+    ("s3:PutObject", "it-service-failurebucket/*"): "MiniStack's mapping never gives up on a batch",
     ("s3:ListBucket", "it-service-failurebucket"): "as before",
-    ("logs:CreateLogStream", LOG_GROUP): "Lambda writes the logs; in MiniStack they are the emulator's",
+    ("logs:CreateLogStream", LOG_GROUP): "Lambda writes the logs; MiniStack keeps them itself",
     ("logs:PutLogEvents", LOG_GROUP): "as before",
 }
 
 
-def test_the_function_needs_the_rights_of_its_role_all_of_them_and_no_others(cloud: Account) -> None:
+def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Account) -> None:
     data = cloud.data("mapped")
     code = {"Bucket": "code", "Key": "lambda.zip"}
     cloud.client("s3").create_bucket(Bucket=code["Bucket"])
@@ -134,7 +134,7 @@ def test_the_function_needs_the_rights_of_its_role_all_of_them_and_no_others(clo
     assert unexplained(asked, granted, NOT_SEEN_OF_THE_FUNCTION) == []
 
 
-def test_the_tools_need_the_rights_of_their_roles_all_of_them_and_no_others(cloud: Account, tmp_path: Path) -> None:
+def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Account, tmp_path: Path) -> None:
     outputs = cloud.data("tooled")
     cloud.fargate("tooled-service", "tooled")
     variables = cloud.task_variables("tooled-service", tmp_path)
@@ -179,22 +179,22 @@ def expected_user(made: list[Sample]) -> str:
 
 
 def test_ministack_still_refuses_the_scaling(cloud: Account) -> None:
-    """When it does no longer, the whole of fargate.yaml is to be deployed in the tests above."""
+    """If this test fails, deploy the whole of fargate.yaml in the tests above."""
     with pytest.raises(ClientError, match="Unrecognized resource types"):
         cloud.create("whole", json.dumps(template("fargate.yaml")), **NETWORK)
 
 
-def unexplained(asked: set[Call], granted: set[Grant], explained: dict[tuple[str, str], str]) -> list[tuple[str, str]]:
-    """What is allowed, was not asked for, and nothing is said about."""
-    used = {_spelt(grant) for grant in granted if any(grant.allows(call) for call in asked)}
+def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str, str], str]) -> list[tuple[str, str]]:
+    """Permissions that are granted, not used and not explained."""
+    used = {_spelt(grant) for grant in granted if any(grant.allows(call) for call in calls)}
     known = {_spelt(grant) for grant in granted}
     print(f"{len(used)} of {len(known)} pairs of action and resource were used")
-    assert explained.keys() <= known, "an explanation of what is not allowed at all"
+    assert explained.keys() <= known, "every explanation is about a granted permission"
     return sorted(known - used - explained.keys())
 
 
 def _spelt(grant: Grant) -> tuple[str, str]:
-    """Action and resource, the same for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
+    """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
     return grant.action, re.sub(r"\b(polled|fanned|mapped|tooled)\b", "it", plain)
 

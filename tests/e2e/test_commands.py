@@ -1,4 +1,4 @@
-"""The way of a new user through the commands: doctor, provision, doctor, put, run, limits."""
+"""The commands of a new user, in order: doctor, provision, doctor, put, run, limits."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def test_from_doctor_to_limits(aws: Emulator, tmp_path: Path) -> None:
     planned = run(variables, "provision", "--stream", "2", "--dry-run").stdout.splitlines()
     assert len(planned) == 6
     assert all(line.startswith("create ") for line in planned)
-    assert run(variables, "doctor").returncode == 1, "a dry run makes nothing"
+    assert run(variables, "doctor").returncode == 1, "a dry run creates nothing"
 
     assert run(variables, "provision", "--stream", "2").returncode == 0
     again = run(variables, "provision", "--stream", "2").stdout.splitlines()
@@ -55,7 +55,7 @@ def test_from_doctor_to_limits(aws: Emulator, tmp_path: Path) -> None:
     assert [json.loads(line)["reason"] for line in listed] == ["SCHEMA"]
 
 
-def test_a_properties_file_that_java_would_not_take_is_told_before_java_starts(aws: Emulator, tmp_path: Path) -> None:
+def test_an_invalid_properties_file_is_reported_before_java_starts(aws: Emulator, tmp_path: Path) -> None:
     variables = environment("wrong", tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     shipped = Path(__file__).parents[2] / "properties"
     (tmp_path / "logback.xml").write_bytes((shipped / "logback.xml").read_bytes())
@@ -71,8 +71,8 @@ def test_a_properties_file_that_java_would_not_take_is_told_before_java_starts(a
     assert len(told.stderr.splitlines()) == 2
 
 
-def test_what_a_mapping_gave_up_is_fetched_from_the_stream_and_applied(stage: Stage) -> None:
-    """The message of a failure destination in SQS: it says only where the records were."""
+def test_a_failed_batch_is_fetched_from_the_stream_and_applied(stage: Stage) -> None:
+    """A failure destination in SQS gets only the place of the records."""
     client, stream = stage.kinesis(), stage.variables["CONSUMER_STREAM_NAME"]
     arn = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
     story = [created(1, userId="u-lost"), b"poison", progress_changed(2, userId="u-lost"), created(1, userId="u-kept")]
@@ -84,7 +84,7 @@ def test_what_a_mapping_gave_up_is_fetched_from_the_stream_and_applied(stage: St
     assert (applied.returncode, json.loads(applied.stdout)) == (0, {"batchItemFailures": []})
     (limit,) = json.loads(run(stage.variables, "limits", "u-lost", "--json").stdout)
     assert limit["progress"] == "10"
-    assert run(stage.variables, "limits", "u-kept", "--json").stdout == "[]\n", "it was not of the batch"
+    assert run(stage.variables, "limits", "u-kept", "--json").stdout == "[]\n", "its event is not in the batch"
     (entry,) = map(json.loads, run(stage.variables, "quarantine", "list", "--json").stdout.splitlines())
     assert (entry["stream"], entry["shard"], entry["sequenceNumber"]) == (stream, shard, numbers[1])
 
@@ -95,7 +95,7 @@ def test_what_a_mapping_gave_up_is_fetched_from_the_stream_and_applied(stage: St
     assert len(json.loads(run(stage.variables, "limits", "u-kept", "--json").stdout)) == 1
 
 
-def test_a_file_with_poison_is_put_only_when_that_is_wanted(stage: Stage) -> None:
+def test_a_file_with_poison_is_put_only_with_raw(stage: Stage) -> None:
     file = json.dumps(created(1), indent=2)
     given = json.dumps([created(1), {"type": "USER_LIMIT_CREATED"}])
 

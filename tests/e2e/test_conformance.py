@@ -21,7 +21,7 @@ from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, 
 pytestmark = pytest.mark.conformance
 
 COUNT = 2_000
-"""kinesis-mock takes some 400 records a second."""
+"""kinesis-mock accepts about 400 records per second."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_every_event_has_its_effect_once(stage: Stage, tmp_path: Path, mode: str
         assert first_difference(stage.limits(), expected(made)) is None
         assert running.received() == len(made)
         assert stage.quarantined() == poison(made)
-        assert len(_registered(stage)) == (mode == "fanout"), "enhanced fan-out is what was asked for"
+        assert len(_registered(stage)) == (mode == "fanout"), "enhanced fan-out is on only if configured"
         assert running.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""`make demo`, as a new user would see it, and as an impatient one would leave it."""
+"""`make demo` prints limits and outcomes, and leaves no process behind, even after Ctrl-C."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ MOMENTS = {
 
 @pytest.fixture
 def variables(tmp_path: Path) -> Mapping[str, str]:
-    """Nothing but the search path; every process of the demo can be told by its TMPDIR."""
+    """Only the search path and a TMPDIR, which identifies the processes of the demo."""
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "COLUMNS": "120"}
 
 
@@ -46,11 +46,11 @@ def test_ctrl_c_leaves_no_process_behind(variables: Mapping[str, str], tmp_path:
         code = demo.wait(timeout=60)
 
     assert code == 130, output.read_text(errors="replace")
-    until(lambda: not processes_with(variables["TMPDIR"]), "the end of all that the demo started")
+    until(lambda: not processes_with(variables["TMPDIR"]), "the end of all processes of the demo")
 
 
 def processes_with(directory: str) -> list[int]:
-    """The processes in whose environment the directory stands."""
+    """The processes with the directory in their environment."""
     mark = directory.encode()
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and mark in _environment(path)]
 

@@ -1,4 +1,4 @@
-"""`consumer doctor`: every check is made, each failure says what to do, and nothing is changed."""
+"""`consumer doctor` makes every check, says what to do about each failure, and changes nothing."""
 
 import json
 import subprocess
@@ -36,8 +36,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class OnRequest:
-    """What a command said: its exit code, and the lines that begin with FAIL."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     lines: list[str]
@@ -47,10 +47,10 @@ class OnRequest:
         return [line for line in self.lines if line.startswith("FAIL ")]
 
 
-def told(variables: Mapping[str, str], *arguments: str) -> OnRequest:
+def run(variables: Mapping[str, str], *arguments: str) -> CommandResult:
     command = [sys.executable, "-m", "consumer", *arguments]
     ended = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False, timeout=120)
-    return OnRequest(ended.returncode, (ended.stdout + ended.stderr).splitlines())
+    return CommandResult(ended.returncode, (ended.stdout + ended.stderr).splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def sound(aws: Emulator, proxy: FaultProxy, tmp_path_factory: pytest.TempPathFac
 
 
 def everything(aws: Emulator) -> Any:
-    """All that the account holds."""
+    """Everything in the account."""
     dynamodb = session().client("dynamodb", endpoint_url=aws.endpoint)
     s3 = session().client("s3", endpoint_url=aws.endpoint)
     tables = dynamodb.list_tables()["TableNames"]
@@ -81,10 +81,10 @@ def everything(aws: Emulator) -> Any:
     )
 
 
-def test_all_is_well_and_nothing_is_changed(aws: Emulator, sound: Mapping[str, str]) -> None:
+def test_a_sound_service_passes_every_check_and_nothing_is_changed(aws: Emulator, sound: Mapping[str, str]) -> None:
     before = everything(aws)
     assert any(before[0].values()), "there are leases"
-    plain, found = told(sound, "doctor"), json.loads(consumer(sound, "doctor", "--json"))
+    plain, found = run(sound, "doctor"), json.loads(consumer(sound, "doctor", "--json"))
     assert (plain.code, plain.failures) == (0, [])
     assert [line[:5] for line in plain.lines] == ["ok   "] * len(CHECKS)
     assert [finding["what"] for finding in found] == CHECKS
@@ -136,7 +136,7 @@ def test_missing_permissions_are_named(
     proxy: FaultProxy, sound: Mapping[str, str], operations: list[str], denied: list[str]
 ) -> None:
     with proxy.fault(ACCESS_DENIED, *operations):
-        ended = told(sound, "doctor")
+        ended = run(sound, "doctor")
     assert ended.code == 1
     assert [line.partition(" -> ")[2] for line in ended.failures] == [
         f"allow {action} to the role that runs this" for action in denied
@@ -147,31 +147,29 @@ def test_a_statement_that_is_refused_within_a_batch_is_a_missing_permission(
     proxy: FaultProxy, sound: Mapping[str, str]
 ) -> None:
     with proxy.fault(fail_statements(1.0, "AccessDenied"), "BatchExecuteStatement"):
-        (line,) = told(sound, "doctor").failures
+        (line,) = run(sound, "doctor").failures
     assert line.endswith(" -> allow dynamodb:PartiQLUpdate on table patient-limits to the role that runs this")
 
 
 def test_an_expired_session_is_no_reason_to_provision(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
     with proxy.fault(TOKEN_EXPIRED):
-        ended = told(sound, "doctor")
+        ended = run(sound, "doctor")
     assert ended.code == 1
-    # whatever is asked of a table waits for its description
+    # the permissions on a table are checked only after its description
     assert len(ended.failures) == len(["stream", *KEYS, "leases", "quarantine"])
     assert all(line.endswith(" -> renew the credentials: their session has expired") for line in ended.failures)
 
 
-def test_nothing_is_tried_twice(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
+def test_no_request_is_retried(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
     with proxy.fault(THROTTLED) as fault:
-        ended = told(sound, "doctor")
+        ended = run(sound, "doctor")
     assert all(line.endswith(" -> try again later: AWS throttles or fails") for line in ended.failures)
     assert fault.hits.total() == len(ended.failures)
 
 
-def test_a_network_that_swallows_everything_is_waited_for_once_a_check(
-    proxy: FaultProxy, sound: Mapping[str, str]
-) -> None:
+def test_an_unresponsive_network_costs_one_timeout_per_check(proxy: FaultProxy, sound: Mapping[str, str]) -> None:
     with proxy.fault(swallow) as fault:
-        ended = told(sound, "doctor")
+        ended = run(sound, "doctor")
     assert all(
         " -> check AWS_REGION, the AWS_ENDPOINT_URL variables and the network" in line for line in ended.failures
     )
@@ -186,19 +184,19 @@ def test_a_network_that_swallows_everything_is_waited_for_once_a_check(
     ],
     ids=["no credentials", "nobody there"],
 )
-def test_a_cause_that_is_not_ours_is_no_reason_to_provision(
+def test_missing_credentials_or_endpoints_are_no_reason_to_provision(
     sound: Mapping[str, str], variables: Mapping[str, str], advice: str
 ) -> None:
-    ended = told({**sound, **variables}, "doctor")
+    ended = run({**sound, **variables}, "doctor")
     assert ended.code == 1
     assert len(ended.failures) >= len(["stream", *KEYS, "leases", "quarantine"])
     assert all(f" -> {advice}" in line for line in ended.failures)
 
 
-def test_what_is_not_there_is_to_be_made(aws: Emulator, tmp_path: Path) -> None:
+def test_missing_resources_are_to_be_created(aws: Emulator, tmp_path: Path) -> None:
     variables = environment("nothing", tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     variables["CONSUMER_QUARANTINE"] = "s3://nothing-quarantine"
-    ended = told(variables, "doctor")
+    ended = run(variables, "doctor")
     assert ended.code == 1
     advice = [line.partition(" -> create it: ")[2].partition(";")[0] for line in ended.failures]
     assert advice == ["consumer provision --stream SHARDS", *["consumer provision"] * 4, "consumer provision --bucket"]
@@ -206,7 +204,7 @@ def test_what_is_not_there_is_to_be_made(aws: Emulator, tmp_path: Path) -> None:
 
 def test_a_quarantine_in_a_directory(sound: Mapping[str, str], tmp_path: Path) -> None:
     def found(place: Path) -> str:
-        return told({**sound, "CONSUMER_QUARANTINE": f"dir:{place}"}, "doctor").lines[-1]
+        return run({**sound, "CONSUMER_QUARANTINE": f"dir:{place}"}, "doctor").lines[-1]
 
     assert found(tmp_path / "new") == f"ok   quarantine: {tmp_path / 'new'}: will be created"
     assert not (tmp_path / "new").exists()
@@ -226,7 +224,7 @@ def test_a_quarantine_in_a_directory(sound: Mapping[str, str], tmp_path: Path) -
 
 @pytest.mark.parametrize("suffix", KEYS)
 def test_a_table_with_other_keys_is_refused_everywhere(aws: Emulator, tmp_path: Path, suffix: str) -> None:
-    """Number keys where text is meant. The worker says so before it starts Java."""
+    """Number keys instead of string keys. `run` reports them before it starts Java."""
     name = f"keys{suffix.lower()}"
     variables = environment(name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
     consumer(variables, "provision", "--stream", "1")
@@ -242,7 +240,7 @@ def test_a_table_with_other_keys_is_refused_everywhere(aws: Emulator, tmp_path: 
     }
     dynamodb.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", **wrong)
 
-    ended = {command: told(variables, command) for command in ("provision", "doctor", "run")}
+    ended = {command: run(variables, command) for command in ("provision", "doctor", "run")}
 
     assert {command: each.code for command, each in ended.items()} == {"provision": 2, "doctor": 1, "run": 2}
     for each in ended.values():

@@ -1,9 +1,8 @@
-"""The packed function behind MiniStack's Kinesis event source mapping: 5,000 events, and the table is the oracle's.
+"""The packed function behind MiniStack's Kinesis event source mapping: after 5,000 events the table equals the oracle.
 
-MiniStack runs the function in a process of its own, from the archive, and tries a batch again when the function
-raises. It does not look at `batchItemFailures`, nor at retries, record age, bisection, parallelization factor and
-failure destination of a stream: those are for the simulated mapping (tests/faults/test_33_lambda.py,
-tests/e2e/test_lambda_runtime.py).
+MiniStack runs the function from the archive in its own process, and retries a batch if the function raises. It ignores
+`batchItemFailures`, retries, record age, bisection, parallelization factor and failure destination of a stream. The
+simulated mapping covers these (tests/faults/test_33_lambda.py, tests/e2e/test_lambda_runtime.py).
 """
 
 from collections.abc import Mapping
@@ -61,7 +60,7 @@ def create_mapping(client: Any, aws: Emulator) -> str:
     return str(mapping["UUID"])
 
 
-def test_5000_events_with_duplicates_and_poison_end_as_the_oracle_says(aws: Emulator, stage: Stage) -> None:
+def test_after_5000_events_with_duplicates_and_poison_the_table_equals_the_oracle(aws: Emulator, stage: Stage) -> None:
     made = samples(seed=6, count=5_000)
     client: Any = session().client("lambda", endpoint_url=aws.endpoint)
     quarantine = stage.variables["CONSUMER_QUARANTINE"]

@@ -28,7 +28,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def variables(aws: Emulator, request: pytest.FixtureRequest) -> dict[str, str]:
-    """What the function is told beside what Lambda tells it. Neither table nor bucket is there yet."""
+    """The function's settings. Its table and bucket do not exist yet."""
     return lambda_environment.variables(request.node.name, aws)
 
 
@@ -40,7 +40,7 @@ def function(task: Path, variables: dict[str, str], tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def stores(variables: dict[str, str]) -> Stage:
-    """The function's table and bucket, made."""
+    """Creates the function's table and bucket."""
     lambda_environment.make_table(variables)
     lambda_environment.make_bucket(variables)
     return Stage(variables)
@@ -50,7 +50,7 @@ def shard(made: list[Sample]) -> list[Record]:
     return [record(sample.data, number) for number, sample in enumerate(made, 1)]
 
 
-def test_a_good_invocation_is_answered_stored_measured_and_logged(
+def test_a_good_invocation_is_stored_measured_logged_and_gets_a_response(
     function: Container, stores: Stage, variables: dict[str, str]
 ) -> None:
     told = function.ask(event(records(created(1), b"poison", progress_changed(2))))
@@ -70,9 +70,7 @@ def test_a_good_invocation_is_answered_stored_measured_and_logged(
     }
 
 
-def test_a_malformed_invocation_takes_the_error_route_and_the_container_lives_on(
-    function: Container, stores: Stage
-) -> None:
+def test_a_malformed_invocation_is_an_error_and_the_container_stays_usable(function: Container, stores: Stage) -> None:
     told = function.ask({"source": "aws.events"})
     assert (told.route, told.body["errorType"]) == ("error", "MalformedInvocation")
     assert told.body["errorMessage"].startswith("the event has no Records")
@@ -82,7 +80,7 @@ def test_a_malformed_invocation_takes_the_error_route_and_the_container_lives_on
     assert function.starts == 1
 
 
-def test_two_invocations_of_a_container_share_clients_and_nothing_else(function: Container, stores: Stage) -> None:
+def test_two_invocations_of_a_container_share_only_clients(function: Container, stores: Stage) -> None:
     first = function.ask(event(records(created(1), progress_changed(2))))
     second = function.ask(event([record(progress_changed(5, previousProgress="10"), 3)]))
     batches = [line["consumer_batch_records"] for line in function.output if "consumer_batch_records" in line]
@@ -97,9 +95,7 @@ def test_two_invocations_of_a_container_share_clients_and_nothing_else(function:
     assert logged == [first.request_id, second.request_id]
 
 
-def test_a_function_that_is_set_up_wrongly_says_what_is_missing(
-    task: Path, variables: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_function_without_a_required_setting_names_it(task: Path, variables: dict[str, str], tmp_path: Path) -> None:
     del variables["CONSUMER_QUARANTINE"]
     with lambda_runtime(task, variables, tmp_path) as function:
         told = function.ask(event(records(created(1))))
@@ -108,16 +104,16 @@ def test_a_function_that_is_set_up_wrongly_says_what_is_missing(
     assert told.body["errorMessage"] == "CONSUMER_QUARANTINE is not set"
 
 
-def test_a_mapping_gets_every_record_through_while_table_and_bucket_are_missing_at_first(
+def test_every_record_is_settled_although_table_and_bucket_are_missing_at_first(
     function: Container, variables: dict[str, str]
 ) -> None:
-    """MiniStack's own mapping does not look at batchItemFailures: here is one that does."""
+    """MiniStack's mapping ignores batchItemFailures, so the test simulates one that does not."""
     made = samples(seed=4, count=600, users=20)
     answers: list[object] = []
     repairs = [lambda: lambda_environment.make_bucket(variables), lambda: lambda_environment.make_table(variables)]
 
     def invoke(lambda_event: dict[str, object]) -> object:
-        # it gives up with half of a short time left: no need to wait long for that
+        # a short timeout, because the function gives up with half of it left
         answer = function.invoke(lambda_event, timeout=5.0 if repairs else 60.0)
         answers.append(answer)
         if answer != SUCCESS:
@@ -138,7 +134,7 @@ def test_a_mapping_gets_every_record_through_while_table_and_bucket_are_missing_
     assert lambda_environment.quarantined(variables) == poison(made)
 
 
-def test_a_container_that_is_killed_at_its_time_out_leaves_nothing_half_done(
+def test_a_container_that_is_killed_at_its_timeout_leaves_no_partial_result(
     task: Path, variables: dict[str, str], stores: Stage, tmp_path: Path
 ) -> None:
     made = samples(seed=5, count=300, users=20)
@@ -162,7 +158,7 @@ def test_a_container_that_is_killed_at_its_time_out_leaves_nothing_half_done(
 
 
 class Silence:
-    """The address of a server that takes connections and says nothing."""
+    """A server that accepts connections and never responds."""
 
     def __enter__(self) -> str:
         self._socket = socket.create_server((LOOPBACK, 0))

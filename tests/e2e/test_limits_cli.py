@@ -1,4 +1,4 @@
-"""`consumer limits` as a user runs it: what is shown, and what is deleted on which answer."""
+"""`consumer limits`: what it shows, and which answers delete a limit."""
 
 import json
 import os
@@ -25,7 +25,7 @@ PROMPT = b"Delete this limit?"
 
 
 class Place:
-    """A table and a quarantine, and the commands on them."""
+    """A table and a quarantine, with commands that use them."""
 
     def __init__(self, variables: Mapping[str, str], folder: Path) -> None:
         self.variables, self.folder = variables, folder
@@ -48,7 +48,7 @@ class Place:
     def at_a_terminal(
         self, *arguments: str, answer: bytes, meanwhile: Callable[[], object] = lambda: None
     ) -> tuple[int, bytes]:
-        """Answers when asked; exit code and what stands on stderr behind the question."""
+        """Answers the question. Returns the exit code and the text on stderr after the question."""
         ours, theirs = pty.openpty()
         asked = subprocess.Popen(
             command(arguments), env=self.variables, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -71,7 +71,7 @@ class Place:
         return found
 
     def spoil(self, user: str, limit: str) -> None:
-        """A row as somebody left it who wrote past the service."""
+        """Writes a row that the service did not write."""
         serialize = TypeSerializer().serialize
         row = {name: value for name, value in sound(user, limit).items() if name != "version"}
         with closing(session().client("dynamodb", endpoint_url=self.variables["AWS_ENDPOINT_URL"])) as client:
@@ -101,7 +101,7 @@ def names(limits: Sequence[Mapping[str, Any]]) -> list[str]:
     return [limit["userLimitId"] for limit in limits]
 
 
-def test_a_user_who_is_called_as_a_command_is(place: Place) -> None:
+def test_a_user_id_that_is_the_name_of_a_command(place: Place) -> None:
     place.apply(created(1, userId="forget", userLimitId="l-1"), created(1, userId="u-plain", userLimitId="l-2"))
     assert names(place.shown("u-plain")) == names(place.shown("show", "u-plain")) == ["l-2"]
     assert json.loads(place.run("limits", "--json", "u-plain").stdout) == place.shown("u-plain")
@@ -122,7 +122,7 @@ def test_without_a_terminal_nothing_is_deleted(place: Place) -> None:
     assert names(place.shown("u-piped")) == ["l-day"]
 
 
-def test_with_yes_the_limit_is_deleted_and_a_line_tells_of_it(place: Place) -> None:
+def test_with_yes_the_limit_is_deleted_and_the_deletion_is_logged(place: Place) -> None:
     place.apply(created(1, userId="u-yes"), created(2, userId="u-yes", userLimitId="l-other"))
     done = place.run("limits", "forget", "u-yes", "l-day", "--yes")
     assert done.returncode == 0
@@ -142,7 +142,7 @@ def test_with_yes_the_limit_is_deleted_and_a_line_tells_of_it(place: Place) -> N
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, ["l-day"]), (b"y\n", 0, [])])
-def test_at_a_terminal_it_asks(place: Place, answer: bytes, code: int, left: list[str]) -> None:
+def test_on_a_terminal_it_asks_for_confirmation(place: Place, answer: bytes, code: int, left: list[str]) -> None:
     user = f"u-asked-{code}"
     place.apply(created(1, userId=user))
     returned, errors = place.at_a_terminal("limits", "forget", user, "l-day", answer=answer)
@@ -168,7 +168,7 @@ def test_a_limit_that_changes_before_the_answer_is_not_deleted(place: Place) -> 
     assert limit["progress"] == "10"
 
 
-def test_a_row_that_cannot_be_read_is_told_and_can_be_forgotten(place: Place) -> None:
+def test_an_unreadable_row_is_reported_and_can_be_forgotten(place: Place) -> None:
     place.apply(created(1, userId="u-odd", userLimitId="l-good"))
     place.spoil("u-odd", "l-odd")
     for arguments in (("u-odd",), ("u-odd", "--json")):
@@ -183,8 +183,8 @@ def test_a_row_that_cannot_be_read_is_told_and_can_be_forgotten(place: Place) ->
     assert place.run("limits", "u-odd").returncode == 0
 
 
-def test_what_an_older_version_has_quarantined_for_its_number_is_applied_by_a_replay(place: Place) -> None:
-    """Far ahead of what is stored, and below the ceiling: its reason is none any more."""
+def test_records_that_an_older_version_quarantined_for_their_number_are_replayed(place: Place) -> None:
+    """A number far above the stored one but within the bounds. The current version has no such reason."""
     place.apply(created(1, userId="u-ahead"))
     record = Record(Position("s", "shardId-0", "17"), encode(progress_changed(2_000_000, userId="u-ahead")))
     quarantine = DirectoryQuarantine(place.folder / "quarantine")
@@ -196,8 +196,8 @@ def test_what_an_older_version_has_quarantined_for_its_number_is_applied_by_a_re
     assert list(quarantine.entries()) == []
 
 
-def test_a_limit_of_the_wrong_currency_is_put_right(place: Place) -> None:
-    """What the runbook says: forget, and replay."""
+def test_a_limit_with_the_wrong_currency_is_fixed(place: Place) -> None:
+    """As in the runbook: forget the limit, then replay its records."""
     user = "u-shut"
     place.apply(created(1, userId=user, currencyCode="EUR"))
     place.apply(created(2, userId=user), progress_changed(3, userId=user))

@@ -1,6 +1,6 @@
-"""The service on LocalStack's Kinesis; the stream is made and filled through localstack_client, as its users do.
+"""The service on LocalStack's Kinesis. The test creates and fills the stream with localstack_client, as its users do.
 
-localstack_client takes no address as an argument: it knows the environment's AWS_ENDPOINT_URL alone.
+localstack_client has no argument for the endpoint. It reads AWS_ENDPOINT_URL from the environment.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from tests.support.driven.waiting import until
 pytestmark = pytest.mark.localstack
 
 COUNT = 2_000
-"""LocalStack's Kinesis takes some 110 records a second."""
+"""LocalStack's Kinesis accepts about 110 records per second."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""All that the service says while things go wrong: JSON lines of one form, and nothing of any record."""
+"""During failures the service logs only JSON lines of one form, and never the content of a record."""
 
 import base64
 import os
@@ -26,13 +26,13 @@ AMOUNT_FIELDS = ("amount", "previousProgress", "value", "progress", "resetAmount
 KEYS = {"time", "level", "logger", "message"}
 BATCH = KEYS | {"behind_millis", "shard", "first", "last", "records", "unsettled", "warnings", "writes", "conflicts"}
 PART = 500
-"""So many records are more than a pipe holds."""
+"""A number of records that does not fit into a pipe."""
 PIPE = 65_536
 OUTCOMES = {"applied", "duplicate", "stale", "ignored", "quarantined"}
 
 
 def test_nothing_of_a_record_is_ever_logged(stage: Stage, tmp_path: Path) -> None:
-    """Poison of every kind, duplicates, a store that refuses, a record processor killed while it is written to."""
+    """Covers every kind of poison, duplicates, a failing store, and a record processor killed during a write."""
     with fault_proxy(stage.variables["AWS_ENDPOINT_URL"]) as proxy:
         variables = {**stage.variables, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint}
         with service(variables, tmp_path / "log") as running:
@@ -82,9 +82,9 @@ def _through_an_outage(trial: Trial, proxy: FaultProxy, samples: list[Sample]) -
 
 
 def _through_a_killed_record_processor(stage: Stage, running: Service, samples: list[Sample]) -> None:
-    """Killed with a message half read, so that the daemon fails in writing the rest of it.
+    """Kills a record processor that has read half of a message, so that the daemon fails to write the rest.
 
-    What it is stopped before may be an empty batch, a short message: then it goes on, and is stopped again.
+    The message may be short, for example an empty batch. Then the process is resumed and stopped again.
     """
     child = running.record_processors()[0]
     for start in range(0, len(samples), PART):
@@ -96,12 +96,12 @@ def _through_a_killed_record_processor(stage: Stage, running: Service, samples: 
 
 
 def _unread(child: int) -> int:
-    """How many bytes wait in the pipe it reads from."""
+    """The number of unread bytes in the pipe that the process reads from."""
     return max((_waiting(end) for end in Path(f"/proc/{child}/fd").iterdir() if _is_read_end(end)), default=0)
 
 
 def _is_read_end(descriptor: Path) -> bool:
-    """Of a pipe. The last octal digit of `flags` tells how it was opened, 0 for reading."""
+    """Whether it is the read end of a pipe. The last octal digit of `flags` is the access mode: 0 for reading."""
     flags = Path(f"{descriptor.parent}info", descriptor.name).read_text().partition("flags:")[2].split()[0]
     return descriptor.readlink().name.startswith("pipe:") and flags.endswith("0")
 
@@ -113,7 +113,7 @@ def _waiting(pipe: Path) -> int:
 
 
 def _words(made: Iterable[Sample]) -> set[str]:
-    """User ids, limit ids, event ids, correlation ids; what else stands in events alone; data in base64."""
+    """Text that occurs only in records: user, limit, event and correlation ids, further values, data in base64."""
     events = [sample.event for sample in made if sample.event]
     ids = {word for event in events for word in _ids(event)}
     data = {base64.b64encode(sample.data)[:40].decode() for sample in made if len(sample.data) > 30}
@@ -129,7 +129,7 @@ def _ids(event: Event) -> Iterator[str]:
 
 
 def _amounts(made: Iterable[Sample]) -> set[str]:
-    """Those that are not met by chance: of six characters and more, with a point."""
+    """Amounts that do not occur elsewhere by chance: six or more characters with a decimal point."""
     payloads = [sample.event["payload"] for sample in made if sample.event]
     found = {str(payload[name]) for payload in payloads for name in AMOUNT_FIELDS if name in payload}
     return {amount for amount in found if len(amount) >= 6 and "." in amount}

@@ -1,4 +1,4 @@
-"""The real service, scraped by the real Prometheus with the configuration, the rules and the dashboard that ship."""
+"""The service, scraped by a real Prometheus with the packaged configuration, rules and dashboard."""
 
 import os
 import re
@@ -25,7 +25,7 @@ COUNT = 2_000
 COUNTED = "sum(consumer_records_total)"
 LIVES = (sys.executable, "-m", "consumer", "doctor", "--live")
 QUIET = {metrics.THROTTLES.name}
-"""What has no series while nothing is wrong."""
+"""Metrics without a series as long as there is no error."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def test_prometheus_finds_every_series_and_every_rule_and_panel_works(stage: Sta
 
 
 def told(watcher: Prometheus) -> set[str]:
-    """Metrics by the names that they have in the module."""
+    """Metrics by their variable name in the module."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in watcher.names()}
 
 
@@ -74,7 +74,7 @@ def assert_targets(watcher: Prometheus) -> None:
 
 
 def empty(watcher: Prometheus) -> list[str]:
-    """The panels of the dashboard that show nothing."""
+    """The panels of the dashboard without data."""
     variables = {"$__rate_interval": "30s", "$__range": "1h", "$job": "consumer", "$instance": ".*"}
     found = []
     for panel in dashboard()["panels"]:
@@ -87,7 +87,7 @@ def empty(watcher: Prometheus) -> list[str]:
     return found
 
 
-def test_the_page_is_as_prometheus_likes_it_and_the_worker_says_that_it_lives(stage: Stage, tmp_path: Path) -> None:
+def test_the_page_is_valid_for_prometheus_and_the_worker_reports_its_liveness(stage: Stage, tmp_path: Path) -> None:
     with service(stage.variables, tmp_path / "log") as running:
         stage.put(samples(seed=10, count=200))
         until_received(running, 200)
@@ -100,14 +100,14 @@ def test_the_page_is_as_prometheus_likes_it_and_the_worker_says_that_it_lives(st
 
 
 def run(command: Sequence[str], text: str = "", variables: Mapping[str, str] = os.environ) -> tuple[int, str]:
-    """Exit code and all that it said."""
+    """The exit code and the output."""
     done = subprocess.run(
         command, input=text, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     return done.returncode, done.stdout
 
 
-def test_no_counter_goes_back_when_a_record_processor_is_killed(stage: Stage, tmp_path: Path) -> None:
+def test_no_counter_decreases_when_a_record_processor_is_killed(stage: Stage, tmp_path: Path) -> None:
     made = samples(seed=11, count=COUNT)
     with watched(stage, tmp_path) as (running, watcher):
         stage.put(made[:1_000])
@@ -127,7 +127,7 @@ def test_no_counter_goes_back_when_a_record_processor_is_killed(stage: Stage, tm
 
 
 def gone_back(watcher: Prometheus) -> list[str]:
-    """The counters that were less than before at any scrape."""
+    """The counters that were lower than before at any scrape."""
     counters = [name for name in watcher.names() if re.fullmatch(r"consumer_\w+_(total|bucket|sum|count)", name)]
     assert len(counters) > 30
     return [name for name in counters if watcher.value(f"max(resets({name}[10m]))")]

@@ -20,7 +20,7 @@ from tests.support.driven.waiting import until
 from tests.support.driven.workers import until_consuming
 
 RECOVERY_SECONDS = 30.0
-"""Within this the service works again after a record processor or the JVM was killed."""
+"""The time within which the service consumes again after a record processor or the JVM was killed."""
 STOP_SECONDS = 20.0
 
 

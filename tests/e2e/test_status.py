@@ -1,4 +1,4 @@
-"""`consumer status` beside the real daemon: before, while and after it works, and once its shards have changed."""
+"""`consumer status` with the real daemon: before, during and after a run, and after the shards have changed."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_a_service_from_its_first_start_to_its_end(stage: Stage, tmp_path: Path)
     assert "shards have problems" in run(variables).stdout
 
 
-def test_it_watches_until_it_is_interrupted(stage: Stage) -> None:
+def test_watch_ends_with_ctrl_c(stage: Stage) -> None:
     command = [sys.executable, "-m", "consumer", "status", "--watch", "--every", "1"]
     with subprocess.Popen([*command, "--json"], env=stage.variables, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -117,7 +117,7 @@ def test_it_reads_the_one_table_of_kcl_3_5(stage: Stage) -> None:
     ]
 
 
-def test_a_lag_that_cannot_be_read_says_why(stage: Stage) -> None:
+def test_a_lag_that_cannot_be_read_has_a_reason(stage: Stage) -> None:
     with fault_proxy(stage.variables["AWS_ENDPOINT_URL"]) as proxy:
         proxy.impose(refuse(400, "ProvisionedThroughputExceededException"), "GetRecords")
         status = seen({**stage.variables, "AWS_ENDPOINT_URL_KINESIS": proxy.endpoint})
@@ -125,7 +125,7 @@ def test_a_lag_that_cannot_be_read_says_why(stage: Stage) -> None:
     assert {shard["lagSeconds"] for shard in status["shards"]} == {None}
 
 
-def test_what_cannot_be_read_is_told_and_is_a_failure(stage: Stage) -> None:
+def test_unreadable_tables_are_reported_and_are_a_failure(stage: Stage) -> None:
     elsewhere = {**stage.variables, "CONSUMER_APPLICATION_NAME": "nobody"}
     missing = run(elsewhere)
     assert (missing.returncode, missing.stdout) == (1, "")

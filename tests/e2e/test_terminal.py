@@ -1,4 +1,4 @@
-"""`consumer run` in a terminal: what a person at it is to know, and no more."""
+"""`consumer run` in a terminal prints only what a person needs to know."""
 
 import os
 import pty
@@ -58,7 +58,7 @@ def in_a_terminal(stage: Stage) -> Iterator[Terminal]:
         os.close(ours)
 
 
-def test_a_terminal_shows_when_the_service_is_ready_and_that_it_stopped(stage: Stage) -> None:
+def test_a_terminal_shows_that_the_service_is_ready_and_that_it_stopped(stage: Stage) -> None:
     with in_a_terminal(stage) as terminal:
         ready = f"ready: 2 shards held, metrics at {stage.variables['CONSUMER_METRICS_ADDRESS']}"
         until(lambda: any(line.endswith(ready) for line in terminal.lines()), "the line that it is ready", seconds=180)
@@ -69,9 +69,9 @@ def test_a_terminal_shows_when_the_service_is_ready_and_that_it_stopped(stage: S
 
     found = [LINE.match(line) for line in shown]
     assert all(found), "one line each: no trace, nothing of the JVM's own"
-    told = [match for match in found if match]
-    assert sum("ready: " in match["rest"] for match in told) == 1
-    assert {match["logger"].split(".")[0] for match in told if match["level"] == "INFO"} == {"consumer"}
-    assert told[-1]["rest"].startswith("stopped gracefully seconds=")
-    assert not [match for match in told if "143" in match["rest"].split()]
-    assert not [match for match in told if match["level"] in ("ERROR", "CRITICAL")]
+    lines = [match for match in found if match]
+    assert sum("ready: " in match["rest"] for match in lines) == 1
+    assert {match["logger"].split(".")[0] for match in lines if match["level"] == "INFO"} == {"consumer"}
+    assert lines[-1]["rest"].startswith("stopped gracefully seconds=")
+    assert not [match for match in lines if "143" in match["rest"].split()]
+    assert not [match for match in lines if match["level"] in ("ERROR", "CRITICAL")]

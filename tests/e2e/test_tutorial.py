@@ -1,4 +1,4 @@
-"""docs/tutorial.md holds: its commands, run in order in a fresh copy of the checkout, print what the page shows."""
+"""The commands of docs/tutorial.md, run in order in a fresh copy of the checkout, print what the page shows."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def blocks() -> list[Block]:
 
 
 def inserted(before: str, added: str) -> str:
-    """As the page says: where the first or the last line of `added` is, else at the end."""
+    """Inserts as the page says: at the first or last line of `added` if `before` has it, otherwise at the end."""
     first, *_, last = added.splitlines(keepends=True)
     places = [line for line in (first, last) if f"\n{line}" in before]
     if not places:
@@ -63,7 +63,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def script(steps: list[Block], checkout: Path) -> str:
-    """The page as one script for bash: its commands, and its additions to files."""
+    """The page as one bash script with its commands and its changes to files."""
     lines = ["set -eu -o pipefail"]
     contents: dict[Path, str] = {}
     for number, step in enumerate(steps):
@@ -81,7 +81,7 @@ def script(steps: list[Block], checkout: Path) -> str:
 
 @pytest.fixture
 def printed(checkout: Path) -> list[str]:
-    """What each block of commands prints."""
+    """The output of each block of commands."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(checkout.parent),
@@ -116,7 +116,7 @@ def test_the_tutorial_prints_what_it_shows(printed: list[str]) -> None:
 
 
 def matches(shown: str, output: str) -> bool:
-    """Line by line, but for empty lines and the width of blanks; `...` stands for anything."""
+    """Compares line by line, without empty lines and the width of blanks. `...` matches anything."""
     pattern = [re.escape(line).replace(r"\.\.\.", ".*") for line in _lines(shown)]
     return re.fullmatch("\n".join(pattern), "\n".join(_lines(output))) is not None
 
