@@ -1,4 +1,4 @@
-"""What a mapping sent to its failure destination, in every wrapping that it is met in."""
+"""Documents of a failure destination, in every wrapping that occurs."""
 
 import json
 from collections.abc import Callable
@@ -44,9 +44,7 @@ WRAPPINGS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
 @pytest.mark.parametrize(("body", "found"), [(NOTICE, FAILED), (object_of(EVENT), Captured(EVENT))], ids=["SQS", "S3"])
-def test_what_a_mapping_gave_up_is_found_in_its_wrapping(
-    wrap: Callable[[Any], object], body: object, found: Content
-) -> None:
+def test_a_failed_batch_is_found_in_its_wrapping(wrap: Callable[[Any], object], body: object, found: Content) -> None:
     for indent in (None, 2):
         assert contents([json.dumps(wrap(body), indent=indent).encode()]) == [found]
 
@@ -62,20 +60,20 @@ def test_several_at_once_are_found_in_their_order() -> None:
     ]
 
 
-def test_a_fan_out_consumers_notice_names_its_stream() -> None:
-    told = json.loads(json.dumps(NOTICE).replace(ARN, f"{ARN}/consumer/app:17"))
-    assert contents([encode(told)]) == [FAILED]
+def test_the_notice_of_a_fan_out_consumer_names_its_stream() -> None:
+    document = json.loads(json.dumps(NOTICE).replace(ARN, f"{ARN}/consumer/app:17"))
+    assert contents([encode(document)]) == [FAILED]
 
 
-def test_a_pipes_notice_is_one_too() -> None:
+def test_the_notice_of_a_pipe() -> None:
     context = {"partnerResourceArn": "arn:aws:pipes:eu-west-1:1:pipe/p", "condition": "RetryAttemptsExhausted"}
-    told = {"context": context, "version": "1.0", "KinesisBatchInfo": NOTICE["KinesisBatchInfo"]}
-    assert contents([encode(told)]) == [FAILED]
+    document = {"context": context, "version": "1.0", "KinesisBatchInfo": NOTICE["KinesisBatchInfo"]}
+    assert contents([encode(document)]) == [FAILED]
 
 
 def test_the_request_of_an_asynchronous_invocation_is_an_event() -> None:
-    told = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": EVENT}
-    assert contents([encode(told)]) == [Captured(EVENT)]
+    document = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": EVENT}
+    assert contents([encode(document)]) == [Captured(EVENT)]
 
 
 def test_single_records_of_an_event_or_a_batch_are_one_event() -> None:
@@ -93,12 +91,12 @@ def test_single_records_of_an_event_or_a_batch_are_one_event() -> None:
         b'{"Records": ' + b"[" * 100_000,
     ],
 )
-def test_what_wraps_nothing_is_a_record(record: bytes) -> None:
+def test_a_document_that_wraps_nothing_is_a_record(record: bytes) -> None:
     assert contents([record]) == [record]
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("document", "why"),
     [
         (NOTICE | {"payload": "{"}, "payload is not JSON"),
         (NOTICE | {"KinesisBatchInfo": {}}, "KinesisBatchInfo lacks one of streamArn, shardId,"),
@@ -109,6 +107,6 @@ def test_what_wraps_nothing_is_a_record(record: bytes) -> None:
         ),
     ],
 )
-def test_a_notice_that_lacks_something_is_refused(told: object, why: str) -> None:
+def test_a_notice_that_lacks_something_is_refused(document: object, why: str) -> None:
     with pytest.raises(MalformedInvocation, match=why):
-        contents([encode(told)])
+        contents([encode(document)])

@@ -1,4 +1,4 @@
-"""What a file of events holds: one document, the elements of one, or lines; each with its bytes as they were."""
+"""A file of events is one document, an array of documents, or lines. Records keep their bytes."""
 
 import json
 from pathlib import Path
@@ -26,11 +26,11 @@ def test_an_event_on_many_lines_is_one_record() -> None:
 
 
 @pytest.mark.parametrize("around", [b"%b\n", b"\n\n  %b  \r\n", b"\xef\xbb\xbf%b", b"\xef\xbb\xbf\r\n%b\n"])
-def test_what_stands_around_a_document_is_not_its_own(around: bytes) -> None:
+def test_blanks_and_marks_around_a_document_are_not_part_of_it(around: bytes) -> None:
     assert split(around % PRETTY) == [PRETTY]
 
 
-def test_windows_lines_within_a_document_stay() -> None:
+def test_windows_line_ends_inside_a_document_are_kept() -> None:
     document = PRETTY.replace(b"\n", b"\r\n")
     assert split(document + b"\r\n") == [document]
 
@@ -54,7 +54,7 @@ def test_the_elements_of_an_array_keep_their_bytes(element: bytes) -> None:
     assert split(b"\n [\n  %b,\r\n\t%b ,%b\n]\n" % (element, PRETTY, element)) == [element, PRETTY, element]
 
 
-def test_an_array_of_nothing_is_nothing() -> None:
+def test_an_empty_array_has_no_documents() -> None:
     assert split(b" [ \n ] ") == []
 
 
@@ -64,7 +64,7 @@ def test_a_document_of_any_kind_is_a_record(document: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_document_in_another_encoding_is_one_record_that_is_refused_for_it(encoding: str) -> None:
+def test_a_document_in_another_encoding_is_one_record(encoding: str) -> None:
     content = PRETTY.decode().encode(encoding)
     assert split(content) == [content]
 
@@ -77,7 +77,7 @@ def test_lines_are_records_and_blank_ones_are_not() -> None:
 
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.name)
-def test_poison_among_lines_is_one_line(poison: Poison) -> None:
+def test_a_poison_line_is_one_record(poison: Poison) -> None:
     spoiled = poison.spoil(created(7)).replace(b"\n", b" ").strip()
     wanted = [LINE, spoiled, LINE, spoiled] if spoiled else [LINE, LINE]
 
@@ -87,23 +87,23 @@ def test_poison_among_lines_is_one_line(poison: Poison) -> None:
 @pytest.mark.parametrize(
     "cut", [b"{", b"[", b'{"a":', b'{"a": 1', b'{"a": 1,', b'{"a', b'{"a": [', b"}", b"\x00", b"\xff\xfe"]
 )
-def test_a_line_that_is_cut_off_is_one_line(cut: bytes) -> None:
+def test_a_truncated_line_is_one_record(cut: bytes) -> None:
     assert split(b"\n".join([LINE, cut, LINE])) == [LINE, cut, LINE]
 
 
 @pytest.mark.parametrize("after", [b" trailing", b",", b" null", b"{", b"x" * 9, LINE + b" 5"])
-def test_so_is_an_event_with_something_after_it(after: bytes) -> None:
+def test_an_event_with_text_after_it_is_one_record(after: bytes) -> None:
     spoiled = LINE + after
     assert split(b"\n".join([LINE, spoiled, LINE])) == [LINE, spoiled, LINE]
 
 
 @pytest.mark.parametrize("length", range(1, len(LINE), 7))
-def test_so_is_an_event_that_is_cut_off_anywhere(length: int) -> None:
+def test_an_event_that_is_truncated_anywhere_is_one_record(length: int) -> None:
     cut = LINE[:length].rstrip()
     assert split(b"\n".join([LINE, cut, LINE])) == [LINE, cut, LINE]
 
 
-# What is neither
+# Malformed files
 
 
 def refused(content: bytes) -> str:
@@ -119,7 +119,7 @@ def test_documents_of_several_lines_one_after_the_other_are_refused(between: byt
     assert refused(content).startswith(f"lines 1 to {lines} are one JSON document, but the file has more")
 
 
-def test_so_is_one_among_lines() -> None:
+def test_a_document_of_several_lines_among_lines_is_refused() -> None:
     assert refused(LINE + b"\n" + PRETTY + b"\n" + LINE).startswith("lines 2 to ")
     assert refused(b"poison\n" + PRETTY).startswith("lines 2 to ")
 
@@ -134,7 +134,7 @@ def test_so_is_one_among_lines() -> None:
         (b"[\n" + PRETTY + b"\n" + PRETTY, "line"),
     ],
 )
-def test_a_document_of_several_lines_that_is_broken_is_refused_with_its_place(broken: bytes, place: str) -> None:
+def test_a_malformed_document_of_several_lines_is_refused_with_its_place(broken: bytes, place: str) -> None:
     message = refused(broken)
     assert message.startswith("lines 1 to ")
     assert " look like a JSON document but are not valid: " in message
@@ -144,7 +144,7 @@ def test_a_document_of_several_lines_that_is_broken_is_refused_with_its_place(br
 # Files
 
 
-def test_a_file_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_records_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "events.json"
     for content in (b"", b" \n\t\r\n", b"\xef\xbb\xbf", b"[]", b'{"Records": []}'):
         file.write_bytes(content)
@@ -174,7 +174,7 @@ def test_the_records_of_a_captured_event_are_read_as_the_function_reads_them(
     assert [int(each.position.sequence) for each in found] == list(range(len(sent)))
 
 
-def test_captured_data_that_is_no_base64_keeps_its_fault(tmp_path: Path) -> None:
+def test_captured_data_that_is_not_base64_keeps_its_fault(tmp_path: Path) -> None:
     captured = event(records(created(1)))
     captured["Records"][0]["kinesis"]["data"] = "no base64"
     (tmp_path / "captured.json").write_text(json.dumps(captured))
@@ -184,7 +184,7 @@ def test_captured_data_that_is_no_base64_keeps_its_fault(tmp_path: Path) -> None
     assert found.fault.reason is Reason.RECORD_DATA
 
 
-def test_an_event_of_ours_is_a_record_whatever_further_fields_it_has(tmp_path: Path) -> None:
+def test_a_limit_event_is_a_record_whatever_other_fields_it_has(tmp_path: Path) -> None:
     ours = created(1) | {"Records": [], "Message": "{}", "eventSource": "app", "KinesisBatchInfo": {}}
     (tmp_path / "event.json").write_bytes(encode(ours))
 

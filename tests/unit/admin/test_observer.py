@@ -1,4 +1,4 @@
-"""How old the first record is that is not settled, from what Kinesis answers."""
+"""The lag, from the response of Kinesis."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,5 +22,5 @@ ARRIVED = "ApproximateArrivalTimestamp"
         ({"Records": [{ARRIVED: None}]}, 0.0),
     ],
 )
-def test_how_old_the_first_record_is(answer: dict[str, Any], seconds: float) -> None:
+def test_the_lag_is_the_age_of_the_first_record(answer: dict[str, Any], seconds: float) -> None:
     assert observer._lag_of(answer, NOW.timestamp()) == Lag(seconds)

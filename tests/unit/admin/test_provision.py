@@ -1,4 +1,4 @@
-"""What the service needs is made where it is missing, and nothing that exists is touched."""
+"""Provisioning creates missing resources and changes no existing ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,15 +24,15 @@ OTHER = "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2025-01-3
 
 
 class Busy(ClientError):
-    """The new table's backups are not ready yet."""
+    """The backups of the new table are not available yet."""
 
 
 class Missing(ClientError):
-    """There is no such stream or table."""
+    """The stream or table does not exist."""
 
 
 class ConditionFailed(ClientError):
-    """The item is not as the write wants it."""
+    """The condition of the write does not hold."""
 
 
 class Invalid(ClientError):
@@ -69,7 +69,7 @@ def shard(number: int, *parents: int) -> dict[str, Any]:
 
 @dataclass
 class Account:
-    """As much of AWS as provisioning asks for, each client the same object."""
+    """The part of AWS that provisioning uses. Each client is the same object."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -184,17 +184,17 @@ class Account:
 
 
 def provisioned(account: Account, wanted: Wanted = WANTED) -> list[str]:
-    """The lines of the plan that was carried out."""
-    told: list[str] = []
-    provision.apply(provision.plan(account.clients(), wanted), told.append)
-    return told
+    """Applies the plan and returns its lines."""
+    lines: list[str] = []
+    provision.apply(provision.plan(account.clients(), wanted), lines.append)
+    return lines
 
 
 def keys(table: dict[str, Any]) -> dict[str, str]:
     return {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]}
 
 
-def test_everything_is_made_where_nothing_is() -> None:
+def test_everything_is_created_in_an_empty_account() -> None:
     assert provisioned(Account()) == [
         "create stream events",
         "create table limits",
@@ -206,7 +206,7 @@ def test_everything_is_made_where_nothing_is() -> None:
     ]
 
 
-def test_a_second_time_all_exists_and_nothing_is_written() -> None:
+def test_the_second_time_everything_exists_and_nothing_is_written() -> None:
     account = Account()
     provisioned(account)
     writes = account.writes
@@ -220,7 +220,7 @@ def test_a_plan_changes_nothing() -> None:
     assert account.writes == 0
 
 
-def test_the_tables_are_as_we_and_kcl_use_them() -> None:
+def test_the_tables_have_the_keys_that_the_service_and_kcl_use() -> None:
     account = Account()
     provisioned(account)
     assert {name: keys(table) for name, table in account.tables.items()} == {
@@ -236,7 +236,7 @@ def test_the_tables_are_as_we_and_kcl_use_them() -> None:
     assert account.recoverable == {"limits", "app"}
 
 
-def test_a_lease_row_is_written_for_each_shard_to_begin_with() -> None:
+def test_a_lease_row_is_written_for_each_first_shard() -> None:
     account = Account(streams={"events": [shard(1), shard(2)]})
     provisioned(account)
     assert account.items["app"]["shard-2"] == {
@@ -263,11 +263,11 @@ def test_a_lease_row_is_written_for_each_shard_to_begin_with() -> None:
     ],
     ids=["split", "parent trimmed", "merged", "one parent trimmed", "both parents trimmed"],
 )
-def test_children_begin_when_their_parents_are_read(shards: list[Any], first: set[str]) -> None:
+def test_children_get_no_row_while_a_parent_is_in_the_stream(shards: list[Any], first: set[str]) -> None:
     assert {found["ShardId"] for found in provision.roots(shards)} == first
 
 
-def test_leases_of_a_running_application_are_left_alone() -> None:
+def test_leases_of_a_running_application_are_not_changed() -> None:
     account = Account(streams={"events": [shard(1)]})
     provisioned(account)
     account.streams["events"].append(shard(2))
@@ -275,7 +275,7 @@ def test_leases_of_a_running_application_are_left_alone() -> None:
     assert set(account.items["app"]) == {"shard-1"}
 
 
-def test_a_row_that_another_one_wrote_meanwhile_stays() -> None:
+def test_a_row_that_another_process_wrote_meanwhile_stays() -> None:
     account = Account(streams={"events": [shard(1), shard(2)]})
     steps = provision.plan(account.clients(), WANTED)
     theirs = {"leaseKey": {"S": "shard-1"}, "checkpoint": {"S": "49"}}
@@ -285,7 +285,7 @@ def test_a_row_that_another_one_wrote_meanwhile_stays() -> None:
     assert "shard-2" in account.items["app"]
 
 
-def test_a_table_that_another_one_is_making_is_waited_for() -> None:
+def test_a_table_that_another_process_is_creating_is_awaited() -> None:
     account = Account()
     provisioned(account)
     account.tables["limits"]["TableStatus"] = "CREATING"
@@ -293,7 +293,7 @@ def test_a_table_that_another_one_is_making_is_waited_for() -> None:
     assert "create table limits" in provisioned(account)
 
 
-def test_a_lease_table_that_kcl_made_gets_its_index() -> None:
+def test_a_lease_table_that_kcl_created_gets_its_index() -> None:
     account = Account()
     provisioned(account)
     account.tables["app"]["GlobalSecondaryIndexes"].clear()
@@ -301,7 +301,7 @@ def test_a_lease_table_that_kcl_made_gets_its_index() -> None:
     assert account.tables["app"]["GlobalSecondaryIndexes"][0]["IndexName"] == INDEX
 
 
-def test_a_table_with_other_keys_is_not_ours() -> None:
+def test_a_table_with_other_keys_is_refused() -> None:
     account = Account()
     provisioned(account, Wanted("eu-north-1", "events", "app", "other", lease_rows=False, shards=1))
     account.tables["limits"] = account.tables["app"]
@@ -309,7 +309,7 @@ def test_a_table_with_other_keys_is_not_ours() -> None:
         provisioned(account)
 
 
-def test_a_stream_of_somebody_else_must_exist() -> None:
+def test_a_stream_that_is_managed_elsewhere_must_exist() -> None:
     theirs = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True)
     with pytest.raises(SettingsError, match="stream events does not exist"):
         provision.plan(Account().clients(), theirs)
@@ -326,21 +326,21 @@ def test_the_bucket_is_private_encrypted_and_keeps_versions() -> None:
     assert bucket["CreateBucketConfiguration"] == {"LocationConstraint": "eu-north-1"}
 
 
-def test_what_an_emulator_lacks_is_left_out() -> None:
+def test_operations_that_an_emulator_lacks_are_skipped() -> None:
     account = Account(unsupported=("update_continuous_backups", "put_bucket_encryption"))
     provisioned(account)
     assert account.recoverable == set()
     assert "VersioningConfiguration" in account.buckets["kept"]
 
 
-def test_backups_of_a_new_table_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backups_of_a_new_table_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     account = Account(busy=3)
     provisioned(account)
     assert account.recoverable == {"limits", "app"}
 
 
-def test_a_missing_right_is_no_missing_call() -> None:
+def test_a_missing_permission_is_not_a_missing_operation() -> None:
     account = Account()
     account.create_table = lambda **_: (_ for _ in ()).throw(refused("AccessDeniedException"))  # type: ignore[method-assign]
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -355,7 +355,7 @@ def test_a_missing_right_is_no_missing_call() -> None:
         ({"enable_dynamo_db": False}, {"limits_table": None}),
     ],
 )
-def test_the_settings_say_what_is_wanted(more: dict[str, Any], found: dict[str, Any]) -> None:
+def test_the_settings_determine_the_resources(more: dict[str, Any], found: dict[str, Any]) -> None:
     given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "s3://kept/some/where"}
     wanted = provision.wanted(load(Settings, **given | more))
     assert {name: getattr(wanted, name) for name in found} == found
@@ -364,7 +364,7 @@ def test_the_settings_say_what_is_wanted(more: dict[str, Any], found: dict[str, 
 @pytest.mark.parametrize(
     ("place", "bucket"), [("s3://kept/some/where", "kept"), ("s3://kept", "kept"), ("dir:/x", None)]
 )
-def test_the_bucket_is_the_quarantines(place: str, bucket: str | None) -> None:
+def test_the_bucket_is_that_of_the_quarantine(place: str, bucket: str | None) -> None:
     given = {"region": "eu-north-1", "stream_name": "events", "quarantine": place}
     assert provision.wanted(load(Settings, **given), bucket=True).bucket == bucket
 
@@ -378,7 +378,7 @@ def lease(number: int, checkpoint: str = "49", origin: str | None = None) -> dic
 
 
 def kept(*rows: dict[str, Any], shards: int = 2, foreign: tuple[str, ...] = ()) -> Account:
-    """An account with the tables, these leases, and a stream of so many shards."""
+    """An account with the tables, these leases, and a stream with this number of shards."""
     account = Account(streams={"events": [shard(number) for number in range(shards)]}, foreign=foreign)
     provisioned(account)
     account.items["app"] = {row["leaseKey"]["S"]: row for row in rows}
@@ -424,7 +424,7 @@ def test_leases_of_another_stream_are_refused_and_nothing_is_written(
     ],
     ids=["read", "one has left the stream", "at their end", "never read"],
 )
-def test_leases_that_an_earlier_version_left_are_marked_when_they_fit(leases: list[dict[str, Any]]) -> None:
+def test_leases_of_an_earlier_version_are_marked_if_they_match(leases: list[dict[str, Any]]) -> None:
     account = kept(*leases)
     account.streams["events"] = [shard(2), shard(3)]
     assert "create marks of stream events on leases of app" in provisioned(account)
@@ -432,7 +432,7 @@ def test_leases_that_an_earlier_version_left_are_marked_when_they_fit(leases: li
     assert all(line.startswith("exists ") for line in provisioned(account))
 
 
-def test_leases_of_a_stream_that_is_gone_are_refused_before_it_is_made_again() -> None:
+def test_leases_of_a_deleted_stream_are_refused_before_it_is_created_again() -> None:
     account = kept(lease(0, origin=ORIGIN))
     account.streams.clear()
     with pytest.raises(SettingsError, match="application app has leases, but stream events does not exist"):
@@ -440,7 +440,7 @@ def test_leases_of_a_stream_that_is_gone_are_refused_before_it_is_made_again() -
     assert account.streams == {}
 
 
-def test_of_two_that_mark_at_once_for_two_streams_one_is_refused_at_the_first_lease() -> None:
+def test_if_two_streams_are_marked_concurrently_one_is_refused_at_the_first_lease() -> None:
     account = kept(lease(0), lease(1))
     steps = provision.plan(account.clients(), WANTED)
     account.items["app"]["shard-0"] = lease(0, origin=OTHER)
@@ -449,7 +449,7 @@ def test_of_two_that_mark_at_once_for_two_streams_one_is_refused_at_the_first_le
     assert "consumerStream" not in account.items["app"]["shard-1"]
 
 
-def test_of_two_that_make_the_first_leases_at_once_for_two_streams_one_is_refused() -> None:
+def test_if_first_leases_of_two_streams_are_created_concurrently_one_is_refused() -> None:
     account = Account(streams={"events": [shard(0), shard(1)]})
     steps = provision.plan(account.clients(), WANTED)
     account.items["app"] = {"shard-0": lease(0, origin=OTHER)}
@@ -458,7 +458,7 @@ def test_of_two_that_make_the_first_leases_at_once_for_two_streams_one_is_refuse
     assert list(account.items["app"]) == ["shard-0"]
 
 
-def test_a_lease_that_goes_while_it_is_marked_is_no_matter() -> None:
+def test_a_lease_that_disappears_while_it_is_marked_is_ignored() -> None:
     account = kept(lease(0), lease(1))
     steps = provision.plan(account.clients(), WANTED)
     del account.items["app"]["shard-0"]
@@ -480,7 +480,7 @@ def test_a_lease_that_goes_while_it_is_marked_is_no_matter() -> None:
         ("app-CoordinatorState", [("leaseKey", "S")], r"leaseKey \(S\)"),
     ],
 )
-def test_a_table_whose_keys_have_other_names_or_types_is_not_ours(
+def test_a_table_whose_keys_have_other_names_or_types_is_refused(
     table: str, wrong: list[tuple[str, str]], found: str
 ) -> None:
     account = kept()

@@ -1,4 +1,4 @@
-"""Putting records: what Kinesis rejects is put again, and a user's events share a partition key."""
+"""`put` retries rejected records, and the events of a user share a partition key."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A Kinesis that rejects each record as often as `rejections` says, and keeps the order of those it takes."""
+    """A fake Kinesis that rejects each record as often as `rejections` says, and records the order of the others."""
 
     def __init__(self, rejections: dict[bytes, int] | None = None) -> None:
         self.rejections = dict(rejections or {})
@@ -47,19 +47,19 @@ def numbered(count: int) -> list[Outgoing]:
     return [Outgoing("u", b"%d" % number) for number in range(count)]
 
 
-def test_rejected_records_are_put_again_and_counted_once() -> None:
+def test_rejected_records_are_retried_and_counted_once() -> None:
     stream = Stream({b"1": 2, b"3": 1})
 
     assert put_on(stream, numbered(5)) == (5, [3, 1, 1])
     assert sorted(stream.taken) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_a_record_that_is_rejected_for_ever_is_told() -> None:
+def test_a_record_that_is_always_rejected_is_reported() -> None:
     with pytest.raises(Unavailable, match="1 records rejected"):
         put_on(Stream({b"0": TRIES}), numbered(2))
 
 
-def test_requests_hold_no_more_than_kinesis_takes() -> None:
+def test_requests_stay_within_the_limits_of_kinesis() -> None:
     stream = Stream()
     put_on(stream, numbered(RECORDS + 1))
     large = [Outgoing("u", bytes([number]) * (BYTES // 4)) for number in range(8)]
@@ -73,38 +73,38 @@ def test_the_user_is_the_partition_key() -> None:
 
 
 @pytest.mark.parametrize("data", [b"nope", b"[]", b"{}", b'{"aggregateId": ""}', b'{"aggregateId": 7}', b"\xff"])
-def test_a_record_without_a_user_has_a_partition_key_all_the_same(data: bytes) -> None:
+def test_a_record_without_a_user_has_a_partition_key_too(data: bytes) -> None:
     assert len(outgoing(data).partition_key) == 64
 
 
 def refused(*data: object) -> list[str]:
-    """The numbers of the records that are not put, and the reasons."""
+    """The numbers of the refused records, and the reasons."""
     try:
         refuse_poison(RecordSettings(), "file", records(*data))
     except SettingsError as wrong:
-        *told, what_to_do = wrong.problems
+        *lines, advice = wrong.problems
     else:
         return []
-    assert what_to_do.endswith("use --raw to put it unchanged")
-    places = [line.removeprefix("file: record ").split(": ") for line in told]
+    assert advice.endswith("use --raw to put it unchanged")
+    places = [line.removeprefix("file: record ").split(": ") for line in lines]
     return [f"{place.partition(' ')[0]} {reason}" for place, reason, *_ in places]
 
 
-def test_events_of_ours_and_of_others_are_put() -> None:
+def test_known_and_unknown_events_are_put() -> None:
     assert refused(created(1), foreign("LIMIT_USER_CREATED"), foreign("NEW_TYPE"), aggregate(encode(created(2)))) == []
 
 
-def test_what_no_table_has_to_be_asked_about_is_refused() -> None:
+def test_records_that_are_poison_in_themselves_are_refused() -> None:
     assert refused(b"poison", created(1, value="-1"), created(2)) == ["1 JSON", "2 SCHEMA"]
     assert refused(aggregate(encode(created(1)), b"poison", encode(created(2)), b"[]")) == ["1 JSON", "1 NOT_OBJECT"]
 
 
 def test_events_that_contradict_each_other_are_put() -> None:
-    """Which of them is wrong the table decides."""
+    """Which of them is wrong depends on the table."""
     assert refused(created(1), created(2, currencyCode="EUR"), created(2, brandId="another")) == []
 
 
-def test_of_the_corpus_just_the_poison_is_refused() -> None:
+def test_only_the_poison_of_the_corpus_is_refused() -> None:
     entries = [entry for entry in corpus.load() if entry.after is None and entry.form is corpus.Form.BYTES]
     wrong = [
         entry.file

@@ -1,4 +1,4 @@
-"""Replay judges as delivery does, and drops only what is done."""
+"""A replay has the same outcomes as delivery, and drops only settled entries."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ NEW = encode(foreign("LIMIT_USER_NICKNAME_CHANGED"))
 
 
 def entry(data: bytes, number: int = 1, sub: int = 0, reason: Reason | str = Reason.SCHEMA) -> Quarantined:
-    return Quarantined(Record(Position("s", "shardId-0", str(number), sub), data, 1), reason, "as a test wants it")
+    return Quarantined(Record(Position("s", "shardId-0", str(number), sub), data, 1), reason, "a detail")
 
 
 def kept(*entries: Quarantined) -> InMemoryQuarantine:
@@ -50,7 +50,7 @@ def replayed(core: Core, quarantine: InMemoryQuarantine) -> Sequence[Replayed]:
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_an_entry_goes_only_when_all_that_is_in_it_is_done(data: bytes, outcome: Outcome, left: bool) -> None:
+def test_an_entry_is_dropped_only_if_all_its_events_are_settled(data: bytes, outcome: Outcome, left: bool) -> None:
     core = Core()
     core.deliver(created(3))
     quarantine = kept(entry(data))
@@ -59,7 +59,7 @@ def test_an_entry_goes_only_when_all_that_is_in_it_is_done(data: bytes, outcome:
     assert list(quarantine.entries()) == ([entry(data)] if left else []), "whole and unchanged"
 
 
-def test_the_reason_says_why_an_entry_is_left_and_how_an_aggregate_fared() -> None:
+def test_the_reason_says_why_an_entry_is_left_and_counts_the_outcomes_of_an_aggregate() -> None:
     core = Core()
     entries = [
         entry(POISON, 1),
@@ -75,8 +75,8 @@ def test_the_reason_says_why_an_entry_is_left_and_how_an_aggregate_fared() -> No
     assert reasons[3:] == ["(1 applied, 1 duplicate)", ""]
 
 
-def test_an_entry_that_another_was_put_in_place_of_stays() -> None:
-    """Between the reading and the dropping: the service quarantines the record once more."""
+def test_an_entry_that_was_replaced_meanwhile_stays() -> None:
+    """The service quarantines the record again between reading and dropping."""
     quarantine = kept(entry(encode(created())))
     other = replace(entry(encode(created())), detail="put meanwhile")
 
@@ -119,17 +119,17 @@ def test_neither_the_breaker_nor_the_quarantine_of_the_core_is_used() -> None:
     assert list(core.quarantine.entries()) == []
 
 
-def test_a_record_that_is_too_large_is_left_as_delivery_would() -> None:
+def test_a_record_that_is_too_large_is_left_as_on_delivery() -> None:
     quarantine = kept(entry(encode(created())))
     assert [each.outcome for each in replayed(Core(record_cap=100), quarantine)] == [QUARANTINED]
     assert [each.outcome for each in replayed(Core(), quarantine)] == [APPLIED]
 
 
-# what a replay could take for something else than delivery does
+# records that a replay could interpret differently from delivery
 
 
-def test_text_that_was_no_base64_is_not_taken_for_the_bytes_of_a_record() -> None:
-    """What is kept of it is the text, here an event as a producer would never send it: unencoded."""
+def test_text_that_is_not_base64_is_not_replayed_as_the_data_of_a_record() -> None:
+    """The entry contains the text. Here it is an unencoded event, which no producer sends."""
     core = Core()
     text = encode(created()).decode()
     core.deliver(Record.from_base64(Position("s", "shardId-0", "1"), text, 1))
@@ -139,7 +139,7 @@ def test_text_that_was_no_base64_is_not_taken_for_the_bytes_of_a_record() -> Non
     assert (result.outcome, result.left) == (QUARANTINED, True)
 
 
-def test_data_that_was_empty_is_left() -> None:
+def test_empty_data_is_left() -> None:
     (result,) = replayed(Core(), kept(entry(b"", reason=Reason.RECORD_DATA)))
     assert (result.outcome, result.left) == (QUARANTINED, True)
     assert "empty" in result.reason
@@ -147,8 +147,8 @@ def test_data_that_was_empty_is_left() -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("reason", [None, Reason.ENCODING], ids=["now", "earlier-version"])
-def test_an_aggregate_inside_of_another_is_not_taken_apart(place: int, reason: Reason | None) -> None:
-    """Delivery refuses it; earlier versions took it for the bytes of one record, which are no text."""
+def test_an_aggregate_inside_another_is_not_unpacked(place: int, reason: Reason | None) -> None:
+    """Delivery rejects it. Earlier versions treated it as a record whose data is not text."""
     core = Core()
     parts = [encode(foreign("NEW"))] * 2
     parts[place] = aggregate(encode(created()))

@@ -1,4 +1,4 @@
-"""The help of every command: what it does, an example, its exit codes and its settings."""
+"""The help of every command has an example, its exit codes and its settings."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def test_every_command_has_its_page_and_every_page_its_command() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_help_says_all_of_it(name: str) -> None:
+def test_the_help_of_a_command_has_all_parts(name: str) -> None:
     command = [sys.executable, "-m", "consumer", *name.split(), "--help"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     shown = " ".join(run.stdout.split())
@@ -33,26 +33,26 @@ def test_its_help_says_all_of_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_example_is_of_the_command(name: str) -> None:
+def test_the_example_runs_the_command(name: str) -> None:
     words = PAGES[name].example.split()
     assert words[0] == "consumer"
     assert words[1 : 1 + len(name.split())] == name.split()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "none are required" not in lines(PAGES[name])[2]])
-def test_without_settings_it_names_those_of_its_page(name: str) -> None:
+def test_a_command_without_settings_names_those_of_its_page(name: str) -> None:
     arguments = PAGES[name].example.split()[1:]
     run = subprocess.run(
         [sys.executable, "-m", "consumer", *arguments], capture_output=True, text=True, check=False, env={}
     )
-    told = {line.split()[1] for line in run.stderr.splitlines() if line.endswith(" is not set")}
+    missing = {line.split()[1] for line in run.stderr.splitlines() if line.endswith(" is not set")}
 
     assert run.returncode == 2
-    assert told == set(re.findall(r"\b(?:AWS|CONSUMER)_[A-Z_]+", lines(PAGES[name])[2]))
-    assert told <= {variable(field) for field in Settings.model_fields}
+    assert missing == set(re.findall(r"\b(?:AWS|CONSUMER)_[A-Z_]+", lines(PAGES[name])[2]))
+    assert missing <= {variable(field) for field in Settings.model_fields}
 
 
-def test_the_record_processor_is_not_offered() -> None:
+def test_the_record_processor_is_hidden() -> None:
     run = subprocess.run([sys.executable, "-m", "consumer", "--help"], capture_output=True, text=True, check=True)
     assert "process " not in run.stdout
     assert "lambda-invoke" in run.stdout

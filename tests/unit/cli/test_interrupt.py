@@ -1,4 +1,4 @@
-"""Ctrl-C: every command ends at once with 130 and without a traceback, however early or late it comes."""
+"""Ctrl-C at any time: every command exits at once with 130 and without a traceback."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ SOUND = {
     "CONSUMER_QUARANTINE": "s3://bucket",
 }
 FIRST_OF_OURS = "consumer.cli"
-"""The first that is imported once a command has begun: what came before is Python's own start."""
+"""The first import of the package after the start of a command. Earlier imports belong to the start of Python."""
 ASKING = [
     *(("provision",), ("doctor",), ("status",), ("status", "--watch"), ("limits", "u-1"), ("quarantine", "list")),
     *(("quarantine", "replay"), ("put", "--generate", "5")),
@@ -37,7 +37,7 @@ OTHERS = [("apply", "-"), ("lambda-invoke", "-"), ("put", "-"), ("properties",),
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """An address where requests are taken and never answered."""
+    """A server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
@@ -58,7 +58,7 @@ def started(
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
-    """Exit code, standard output, and standard error but for what Python reports of imports."""
+    """Exit code, stdout, and the lines of stderr without Python's report of imports."""
     assert process.stdout
     assert process.stderr
     output, errors = process.stdout.read(), process.stderr.read().splitlines()
@@ -66,14 +66,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
 
 
 def imported(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Module after module, as Python reports them."""
+    """The imported modules, as Python reports them."""
     assert process.stderr
     for line in process.stderr:
         yield line.rpartition("|")[2].strip()
 
 
 def interrupted_after(arguments: Sequence[str], imports: int, server: socket.socket) -> tuple[int, str, list[str]]:
-    """Interrupts a command after so many of its imports."""
+    """Interrupts a command after this number of imports."""
     with started(arguments, server, ("-X", "importtime", "-m", "consumer")) as process:
         modules = imported(process)
         assert FIRST_OF_OURS in modules
@@ -89,12 +89,12 @@ def test_while_a_command_is_imported(arguments: Sequence[str], silent: socket.so
 
 
 @pytest.mark.parametrize("imports", [0, 1, *range(2, 400, 40)])
-def test_however_far_it_has_come(imports: int, silent: socket.socket) -> None:
+def test_after_any_number_of_imports(imports: int, silent: socket.socket) -> None:
     assert interrupted_after(("status",), imports, silent) == (INTERRUPTED, "", [])
 
 
 @pytest.mark.parametrize("imports", [0, 5, 20])
-def test_the_check_of_a_container_too(imports: int, silent: socket.socket) -> None:
+def test_during_the_liveness_check(imports: int, silent: socket.socket) -> None:
     assert interrupted_after(("doctor", "--live"), imports, silent) == (INTERRUPTED, "", [])
 
 
@@ -110,7 +110,7 @@ def test_while_aws_does_not_answer(arguments: Sequence[str], silent: socket.sock
 
 
 @pytest.mark.parametrize("arguments", [("apply", "-"), ("lambda-invoke", "-"), ("put", "-")], ids=" ".join)
-def test_while_it_reads(arguments: Sequence[str], silent: socket.socket) -> None:
+def test_while_it_reads_standard_input(arguments: Sequence[str], silent: socket.socket) -> None:
     with started(arguments, silent) as process:
         assert process.stdin
         process.stdin.write("poison\n")
@@ -122,7 +122,7 @@ def test_while_it_reads(arguments: Sequence[str], silent: socket.socket) -> None
 
 
 def _unread(pipe: int) -> int:
-    """Bytes in a pipe."""
+    """The number of unread bytes in a pipe."""
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
@@ -135,10 +135,10 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.execv(sys.executable, [sys.executable, "-m", "consumer", "apply", "-", "--json"])
 """
-"""What a script's background job is started with."""
+"""A script starts its background jobs in this way."""
 
 
-def test_where_it_is_ignored_it_stays_so(silent: socket.socket) -> None:
+def test_an_ignored_signal_stays_ignored(silent: socket.socket) -> None:
     with started((), silent, ("-c", IGNORING)) as process:
         assert process.stdin
         process.stdin.write("poison\n")
@@ -163,11 +163,11 @@ def run():
 command_line.main = run
 main()
 """
-"""A command that is done, and a thread that is not: Python waits for it."""
+"""A command that has finished while a thread has not. Python waits for the thread."""
 
 
 @pytest.mark.parametrize("signals", [1, 3])
-def test_when_only_threads_are_waited_for(signals: int, silent: socket.socket) -> None:
+def test_while_python_waits_for_threads(signals: int, silent: socket.socket) -> None:
     with started((), silent, ("-c", SCRIPT)) as process:
         assert process.stdout
         assert process.stdout.readline() == "done\n"
@@ -191,10 +191,10 @@ def run():
 command_line.main = run
 main()
 """
-"""A command that is never done with cleaning up."""
+"""A command whose cleanup never ends."""
 
 
-def test_the_first_lets_it_clean_up_and_the_second_ends_it(silent: socket.socket) -> None:
+def test_the_first_signal_allows_cleanup_and_the_second_exits(silent: socket.socket) -> None:
     with started((), silent, ("-c", HELD)) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"

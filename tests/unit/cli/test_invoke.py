@@ -1,4 +1,4 @@
-"""`consumer lambda-invoke`, run as a user runs it: without DynamoDB, with a quarantine in a directory."""
+"""`consumer lambda-invoke` as a process, without DynamoDB and with a quarantine in a directory."""
 
 import json
 import os
@@ -23,12 +23,12 @@ Invoke = Callable[..., subprocess.CompletedProcess[str]]
 CONSUMER = (sys.executable, "-m", "consumer")
 HURRIED = "from consumer.admin import invoke; invoke.SECONDS = 0.4; from consumer.__main__ import main; main()"
 IN_A_HURRY = (sys.executable, "-c", HURRIED)
-"""The same, but the invocation has less than half a second."""
+"""The same command with an invocation timeout of less than half a second."""
 
 
 @pytest.fixture
 def invoke(tmp_path: Path) -> Invoke:
-    """Runs the command in a directory of its own."""
+    """Runs the command in its own directory."""
     variables = {
         "PATH": os.environ["PATH"],
         "AWS_REGION": "eu-west-1",
@@ -53,12 +53,12 @@ def invoke(tmp_path: Path) -> Invoke:
 
 
 def outcomes(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """What the metrics on standard error say, by outcome."""
-    told: dict[str, int] = {}
+    """The record counts by outcome, from the metrics on stderr."""
+    counts: dict[str, int] = {}
     for line in map(json.loads, run.stderr.splitlines()):
         if "consumer_records_total" in line:
-            told[line["outcome"]] = told.get(line["outcome"], 0) + line["consumer_records_total"]
-    return told
+            counts[line["outcome"]] = counts.get(line["outcome"], 0) + line["consumer_records_total"]
+    return counts
 
 
 def kept(directory: Path) -> list[Quarantined]:
@@ -76,7 +76,7 @@ def test_a_captured_event_is_handled_as_it_is(invoke: Invoke, tmp_path: Path) ->
     assert (str(entry.record.position), entry.record.data) == (f"limits/shardId-000000000000/{2:056}", b"poison")
 
 
-def test_a_file_of_lines_is_a_stream_called_after_it(invoke: Invoke, tmp_path: Path) -> None:
+def test_a_file_of_lines_is_a_stream_with_the_name_of_the_file(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(
         b"\n".join([encode(created(1)), b"", b"poison", encode(progress_changed(2))])
     )
@@ -100,7 +100,7 @@ def test_an_event_on_many_lines_is_one_record(invoke: Invoke, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("file", ["-", "poison.txt"])
-def test_what_has_no_position_gets_one_of_its_own_in_each_run(invoke: Invoke, tmp_path: Path, file: str) -> None:
+def test_records_without_a_position_get_a_unique_one_in_each_run(invoke: Invoke, tmp_path: Path, file: str) -> None:
     for given in ("poison\nmore poison", "other poison", "other poison"):
         (tmp_path / "poison.txt").write_text(given)
         assert invoke(file, given).returncode == 0
@@ -109,16 +109,16 @@ def test_what_has_no_position_gets_one_of_its_own_in_each_run(invoke: Invoke, tm
     assert found == [b"poison", b"more poison", b"other poison", b"other poison"], "in the order of their runs"
 
 
-def test_numbers_of_runs_are_sequence_numbers_that_ascend_and_never_meet() -> None:
+def test_the_numbers_of_runs_are_ascending_sequence_numbers_that_never_overlap() -> None:
     largest = run_number(1_767_225_600_000, lambda limit: limit - 1)
 
     assert re.fullmatch("[0-9]{29}", str(largest))
-    # a run has room for ten million records, more than a file that fits into memory holds
+    # ten million numbers per run: more than the records of a file that fits into memory
     assert largest + 10**7 <= run_number(1_767_225_600_001, lambda _: 0)
     assert len(str(run_number(9_999_999_999_999, lambda limit: limit - 1))) == 29
 
 
-# What a mapping gave up
+# Failed batches
 
 
 def test_an_object_of_the_failure_destination_is_applied(invoke: Invoke, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_an_object_of_the_failure_destination_is_applied(invoke: Invoke, tmp_pat
     assert (str(entry.record.position), entry.record.data) == (f"limits/shardId-000000000000/{2:056}", b"poison")
 
 
-def test_each_of_several_objects_is_answered(invoke: Invoke) -> None:
+def test_each_of_several_objects_has_a_response(invoke: Invoke) -> None:
     objects = [object_of(event(records(created(number)))) for number in (1, 2)]
     run = invoke("-", "\n".join(map(json.dumps, objects)))
 
@@ -141,12 +141,10 @@ def test_each_of_several_objects_is_answered(invoke: Invoke) -> None:
     assert outcomes(run) == {"applied": 2}
 
 
-def test_a_notice_whose_records_cannot_be_fetched_is_a_failure_and_never_a_record(
-    invoke: Invoke, tmp_path: Path
-) -> None:
-    told = notice(records(created(1), progress_changed(2)))
+def test_a_notice_whose_records_cannot_be_fetched_is_a_failure_and_not_a_record(invoke: Invoke, tmp_path: Path) -> None:
+    document = notice(records(created(1), progress_changed(2)))
     away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    run = invoke("-", json.dumps(told), **away)
+    run = invoke("-", json.dumps(document), **away)
 
     assert (run.returncode, run.stdout, kept(tmp_path)) == (1, "", [])
     assert run.stderr.splitlines() == [
@@ -154,7 +152,7 @@ def test_a_notice_whose_records_cannot_be_fetched_is_a_failure_and_never_a_recor
     ]
 
 
-def test_a_pipes_batch_is_read(invoke: Invoke, tmp_path: Path) -> None:
+def test_the_batch_of_a_pipe_is_read(invoke: Invoke, tmp_path: Path) -> None:
     run = invoke("-", json.dumps(piped(records(created(1), b"poison", progress_changed(2))), indent=2))
     (entry,) = kept(tmp_path)
 
@@ -163,14 +161,14 @@ def test_a_pipes_batch_is_read(invoke: Invoke, tmp_path: Path) -> None:
     assert str(entry.record.position) == f"limits/shardId-000000000000/{2:056}"
 
 
-def test_the_state_of_a_window_is_handed_on(invoke: Invoke) -> None:
+def test_the_state_of_a_window_is_returned(invoke: Invoke) -> None:
     captured = event(records(created(1))) | {"window": {"start": "a", "end": "b"}, "state": {"1": 2}}
     run = invoke("-", json.dumps(captured))
 
     assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS | {"state": {"1": 2}})
 
 
-def test_an_array_on_standard_input_does_as_well(invoke: Invoke) -> None:
+def test_an_array_on_standard_input_is_read(invoke: Invoke) -> None:
     run = invoke("-", json.dumps([created(1), created(1)]))
 
     assert (run.returncode, json.loads(run.stdout)) == (0, SUCCESS)
@@ -192,7 +190,7 @@ def test_every_line_it_logs_has_a_request_id(invoke: Invoke) -> None:
     assert [(line["message"], line["request_id"]) for line in logged] == [("batch", "local")]
 
 
-def test_what_could_not_be_settled_is_the_answer_and_a_failure(invoke: Invoke, tmp_path: Path) -> None:
+def test_an_unsettled_record_is_in_the_response_and_a_failure(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "quarantine").write_text("where a file is, no directory can be made")
     run = invoke("-", f"{json.dumps(created(1))}\npoison", command=IN_A_HURRY)
 
@@ -210,7 +208,7 @@ def test_what_could_not_be_settled_is_the_answer_and_a_failure(invoke: Invoke, t
         {"requestContext": {}, "DDBStreamBatchInfo": {}},
     ],
 )
-def test_a_malformed_event_is_complained_of_in_one_line(invoke: Invoke, captured: object) -> None:
+def test_a_malformed_event_is_reported_in_one_line(invoke: Invoke, captured: object) -> None:
     run = invoke("-", json.dumps(captured))
 
     assert (run.returncode, run.stdout) == (2, "")
@@ -219,13 +217,13 @@ def test_a_malformed_event_is_complained_of_in_one_line(invoke: Invoke, captured
     assert "Records" in line
 
 
-def test_missing_settings_are_told(invoke: Invoke) -> None:
+def test_missing_settings_are_reported(invoke: Invoke) -> None:
     run = invoke("-", "", CONSUMER_QUARANTINE="")
 
     assert (run.returncode, run.stderr) == (2, "consumer: CONSUMER_QUARANTINE is not set\n")
 
 
-def test_an_open_breaker_is_told(invoke: Invoke, tmp_path: Path) -> None:
+def test_an_open_breaker_is_reported(invoke: Invoke, tmp_path: Path) -> None:
     run = invoke("-", "1\n2\n", CONSUMER_BREAKER="2")
 
     assert (run.returncode, run.stdout, kept(tmp_path)) == (1, "", [])

@@ -1,4 +1,4 @@
-"""The commands that need no AWS, run as a user runs them."""
+"""The commands that need no AWS, run as processes."""
 
 import json
 import os
@@ -23,8 +23,8 @@ from consumer.stores.directory import DirectoryQuarantine
 from tests.support.generators import oracle
 from tests.support.generators.events import created
 
-NOW_FREE = ("resetOverdue",)
-"""What depends on when one looks."""
+TIME_DEPENDENT = ("resetOverdue",)
+"""The fields that depend on the current time."""
 
 
 SOUND = {
@@ -36,7 +36,7 @@ SOUND = {
     "CONSUMER_STREAM_NAME": "s",
     "CONSUMER_QUARANTINE": "dir:q",
 }
-"""All that any command needs; nobody answers at the endpoint."""
+"""The settings of every command. Nothing listens at the endpoint."""
 
 
 def consumer(
@@ -60,11 +60,11 @@ def made() -> list[Sample]:
 
 
 def timeless(limit: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in limit.items() if name not in NOW_FREE}
+    return {name: value for name, value in limit.items() if name not in TIME_DEPENDENT}
 
 
 def test_apply_folds_a_file_of_lines_as_the_oracle_does(made: list[Sample]) -> None:
-    # a blank line is no record
+    # a blank line is not a record
     lines = [line for sample in made if (line := sample.data.replace(b"\n", b" ").strip())]
     shown = applied("-", b"\n".join(lines))
     wanted = oracle.expected([sample.event for sample in made if sample.event], 0)
@@ -115,7 +115,7 @@ def test_documents_of_many_lines_one_after_the_other_are_refused(command: str, m
     )
 
 
-def test_a_line_that_is_no_record_is_quarantined_and_its_neighbours_applied(made: list[Sample]) -> None:
+def test_a_poison_line_is_quarantined_and_the_other_lines_are_applied(made: list[Sample]) -> None:
     first, second = [sample.data for sample in made if sample.event and "amount" in sample.event["payload"]][:2]
     shown = applied("-", b"\n".join([first, b"\xff\xfe\x00", second]))
 
@@ -123,20 +123,20 @@ def test_a_line_that_is_no_record_is_quarantined_and_its_neighbours_applied(made
     assert [(entry["position"], entry["reason"]) for entry in shown["quarantined"]] == [(1, "ENCODING")]
 
 
-def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     run = consumer("apply", str(tmp_path / "missing"))
 
     assert run.returncode == 2
     assert run.stderr.decode().splitlines() == [f"consumer: {tmp_path / 'missing'}: No such file or directory"]
 
 
-def test_all_wrong_settings_are_told_at_once() -> None:
+def test_all_wrong_settings_are_reported_together() -> None:
     run = consumer("doctor", variables={"CONSUMER_START_AT": "soon", "CONSUMER_BREAKER": "-1"})
 
     assert run.returncode == 2
-    told = run.stderr.decode().splitlines()
+    lines = run.stderr.decode().splitlines()
     for name in ("AWS_REGION", "CONSUMER_STREAM_NAME", "CONSUMER_QUARANTINE", "CONSUMER_START_AT", "CONSUMER_BREAKER"):
-        assert len([line for line in told if name in line]) == 1
+        assert len([line for line in lines if name in line]) == 1
 
 
 LOADING = [
@@ -167,7 +167,7 @@ def test_no_command_that_loads_settings_is_forgotten() -> None:
 # Putting
 
 
-def test_what_is_no_event_is_not_put_and_each_problem_is_listed(made: list[Sample], tmp_path: Path) -> None:
+def test_records_that_are_not_events_are_not_put_and_each_problem_is_listed(made: list[Sample], tmp_path: Path) -> None:
     sound = [json.dumps(sample.event).encode() for sample in made if sample.event][:2]
     foreign = b'{"type": "SOMETHING_ELSE"}'
     given = b"\n".join([sound[0], b"poison", foreign, b'{"type": "USER_LIMIT_RESET"}', sound[1]])
@@ -180,11 +180,11 @@ def test_what_is_no_event_is_not_put_and_each_problem_is_listed(made: list[Sampl
         "consumer: nothing was put: correct the file, or use --raw to put it unchanged",
     ]
     (tmp_path / "sound").write_bytes(b"\n".join([sound[0], foreign, sound[1]]))
-    assert consumer("put", str(tmp_path / "sound"), variables=SOUND).returncode == 1, "it went on to Kinesis"
-    assert consumer("put", "-", "--raw", given=given, variables=SOUND).returncode == 1, "so did this"
+    assert consumer("put", str(tmp_path / "sound"), variables=SOUND).returncode == 1, "it called Kinesis"
+    assert consumer("put", "-", "--raw", given=given, variables=SOUND).returncode == 1, "it called Kinesis too"
 
 
-def test_of_many_problems_some_are_listed() -> None:
+def test_only_some_of_many_problems_are_listed() -> None:
     run = consumer("put", "-", given=b"poison\n" * 1_000, variables=SOUND)
 
     assert run.returncode == 2
@@ -194,7 +194,7 @@ def test_of_many_problems_some_are_listed() -> None:
 
 
 @pytest.mark.parametrize("endpoint", [{}, {"AWS_ENDPOINT_URL_KINESIS": "https://kinesis.eu-west-1.amazonaws.com"}])
-def test_made_up_events_go_to_aws_only_when_that_is_wanted(endpoint: dict[str, str]) -> None:
+def test_generated_events_go_to_aws_only_after_confirmation(endpoint: dict[str, str]) -> None:
     variables = {name: value for name, value in SOUND.items() if name != "AWS_ENDPOINT_URL"} | endpoint
     run = consumer("put", "--generate", "5", variables=variables)
 
@@ -208,8 +208,8 @@ def test_made_up_events_go_to_aws_only_when_that_is_wanted(endpoint: dict[str, s
 @pytest.mark.parametrize(
     ("answer", "said", "code"), [("n", b"Aborted", 1), ("y", b"put to stream s: ProxyConnectionError", 1)]
 )
-def test_on_a_terminal_it_asks(answer: str, said: bytes, code: int) -> None:
-    """The address is AWS's by its name; on this machine nobody answers there."""
+def test_on_a_terminal_it_asks_for_confirmation(answer: str, said: bytes, code: int) -> None:
+    """The host name is one of AWS. The proxy, which does not exist, keeps the request on this machine."""
     ours, theirs = pty.openpty()
     variables = {**SOUND, "AWS_ENDPOINT_URL": "http://kinesis.eu-west-1.amazonaws.com:1"} | {
         "CONSUMER_ALLOW_INSECURE_ENDPOINTS": "true",
@@ -237,17 +237,17 @@ def read_until(terminal: int, wanted: bytes) -> bytes:
 
 def read_to_the_end(terminal: int) -> bytes:
     shown = b""
-    with suppress(OSError):  # as a terminal says that nobody is left at its other end
+    with suppress(OSError):  # how a terminal reports that the other end is closed
         while part := os.read(terminal, 65_536):
             shown += part
     return shown
 
 
-# What a terminal and a pipe see
+# Arguments and output
 
 
 @pytest.mark.parametrize("user", ["", "u\n1", "u" * 129, b"u-\xff"], ids=["empty", "newline", "long", "not UTF-8"])
-def test_what_can_be_no_users_id_is_a_usage_error(user: str | bytes) -> None:
+def test_an_invalid_user_id_is_a_usage_error(user: str | bytes) -> None:
     command = [sys.executable, "-m", "consumer", "limits", user]
     run = subprocess.run(command, capture_output=True, check=False, env=SOUND)
 
@@ -264,7 +264,7 @@ def test_the_versions_are_printed_without_settings() -> None:
 
 
 def full(tmp_path: Path, entries: int) -> dict[str, str]:
-    """Settings of a quarantine with so many entries."""
+    """The settings of a quarantine with this number of entries."""
     kept = DirectoryQuarantine(tmp_path)
     kept.put(
         Quarantined(Record(Position("s", "shardId-0", str(n)), b"x" * 100), Reason.JSON, "") for n in range(entries)
@@ -274,7 +274,7 @@ def full(tmp_path: Path, entries: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("show", "s/shardId-0/1")], ids=" ".join)
 @pytest.mark.parametrize("entries", [2, 2_000])
-def test_a_reader_that_goes_away_is_no_traceback(arguments: tuple[str, ...], entries: int, tmp_path: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(arguments: tuple[str, ...], entries: int, tmp_path: Path) -> None:
     variables = full(tmp_path, entries)
     read, write = os.pipe()
     os.close(read)
@@ -286,7 +286,7 @@ def test_a_reader_that_goes_away_is_no_traceback(arguments: tuple[str, ...], ent
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("show", "s/shardId-0/1")], ids=" ".join)
-def test_a_full_disk_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     variables = full(tmp_path, 2)
     command = [sys.executable, "-m", "consumer", "quarantine", *arguments]
     with Path("/dev/full").open("wb") as disk:
@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> 
     assert (run.returncode, run.stderr) == (1, b"consumer: [Errno 28] No space left on device\n")
 
 
-def test_time_outs_out_of_order_are_refused() -> None:
+def test_timeouts_out_of_order_are_refused() -> None:
     variables = {
         "AWS_REGION": "eu-west-1",
         "CONSUMER_STREAM_NAME": "s",
@@ -308,8 +308,8 @@ def test_time_outs_out_of_order_are_refused() -> None:
     assert b"CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than CONSUMER_STOP_TIMEOUT_SECONDS" in run.stderr
 
 
-def test_what_an_older_version_has_quarantined_can_be_listed_shown_and_dropped(tmp_path: Path) -> None:
-    """Its reason is none any more."""
+def test_an_entry_of_an_older_version_can_be_listed_shown_and_dropped(tmp_path: Path) -> None:
+    """Its reason no longer exists."""
     variables = {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false", "CONSUMER_QUARANTINE": f"dir:{tmp_path}"}
     entry = Quarantined(Record(Position("s", "shardId-0", "17"), b"{}"), "SEQUENCE_JUMP", "sequenceNumber: too far")
     DirectoryQuarantine(tmp_path).put([entry])
@@ -320,7 +320,7 @@ def test_what_an_older_version_has_quarantined_can_be_listed_shown_and_dropped(t
 
 
 @pytest.mark.parametrize(("most", "outcome"), [("5", "applied"), ("4", "quarantined")])
-def test_apply_heeds_the_settings_of_records(most: str, outcome: str) -> None:
+def test_apply_uses_the_settings_of_records(most: str, outcome: str) -> None:
     given = json.dumps(created(5)).encode()
     run = consumer("apply", "--json", "-", given=given, variables={"CONSUMER_MAX_SEQUENCE_NUMBER": most})
     assert json.loads(run.stdout)["outcomes"][outcome] == 1

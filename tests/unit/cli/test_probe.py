@@ -1,4 +1,4 @@
-"""`consumer doctor --live`: the worker's own word and an exit code, for whoever keeps containers; no imports."""
+"""`consumer doctor --live` prints the liveness of the worker and sets the exit code. It imports only Python's modules."""
 
 import json
 import os
@@ -24,7 +24,7 @@ HANGS = ["the supervisor hangs", "the record processor of shardId-000000000000 h
 
 
 def worker(*reasons: str) -> Callable[[Request], Response]:
-    """What a worker answers at /livez."""
+    """The response of a worker at /livez."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}).encode()
     return lambda request: Response(status, body) if request.path == "/livez" else not_found()
@@ -32,7 +32,7 @@ def worker(*reasons: str) -> Callable[[Request], Response]:
 
 @contextmanager
 def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """An environment in which a worker answers like that at a port of `host`."""
+    """An environment with a worker on `host` that responds with `answer`."""
     with listen(f"{host}:0") as listener:
         server = Server(listener, answer)
         server.start()
@@ -41,18 +41,18 @@ def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::0]", "[::1]"])
-def test_a_worker_is_asked_wherever_it_listens(host: str) -> None:
+def test_a_worker_is_reached_at_any_address(host: str) -> None:
     with answering(worker(), host) as environment:
         assert probe(environment) == Liveness(ok=True)
 
 
-def test_one_that_does_not_live_says_why() -> None:
+def test_a_worker_that_is_not_alive_reports_the_reasons() -> None:
     with answering(worker(*HANGS)) as environment:
         assert probe(environment) == Liveness(ok=False, reasons=tuple(HANGS))
 
 
-def test_a_worker_that_cuts_off_a_client_is_asked_again() -> None:
-    """As it does with the oldest of too many."""
+def test_a_closed_connection_is_retried() -> None:
+    """The worker closes the oldest of too many connections."""
     with listen("127.0.0.1:0") as listener:
         environment = {VARIABLE: f"127.0.0.1:{listener.getsockname()[1]}"}
         server = Server(listener, worker())
@@ -70,20 +70,20 @@ def cut_off_one(listener: socket.socket, then: Callable[[], None]) -> None:
     then()
 
 
-def test_an_address_without_its_brackets_is_asked() -> None:
-    """As `--live` takes it, which does not read the settings."""
+def test_an_ipv6_address_without_brackets_is_accepted() -> None:
+    """`--live` does not load the settings, which require the brackets."""
     with answering(worker(), "[::]") as environment:
         assert probe({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Liveness(ok=True)
 
 
-def test_without_a_worker_there_is_no_life() -> None:
+def test_a_worker_that_does_not_answer_is_not_alive() -> None:
     address = f"127.0.0.1:{free_port()}"
     (reason,) = probe({VARIABLE: address}).reasons
     assert reason == f"no answer from {address}: [Errno 111] Connection refused"
 
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"ok": true}'])
-def test_an_answer_that_is_none_is_no_life(body: bytes) -> None:
+def test_an_unexpected_response_is_not_alive(body: bytes) -> None:
     with answering(lambda _: Response(HTTPStatus.OK, body)) as environment:
         liveness = probe(environment)
     assert liveness == Liveness(
@@ -92,7 +92,7 @@ def test_an_answer_that_is_none_is_no_life(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":9464", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"])
-def test_an_address_that_is_none_is_told(address: str) -> None:
+def test_an_invalid_address_is_reported(address: str) -> None:
     assert probe({VARIABLE: address}).reasons == (f"{VARIABLE}: {address} is not HOST:PORT",)
 
 
@@ -124,7 +124,7 @@ def test_the_command_has_json_too() -> None:
     assert (run.returncode, json.loads(run.stdout)) == (1, {"ok": False, "reasons": HANGS})
 
 
-def test_asking_loads_nothing_but_pythons_own() -> None:
+def test_the_probe_imports_only_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules); import consumer.__main__, consumer.cli.probe;"
         "print(*{name.partition('.')[0] for name in sys.modules.keys() - before})"
@@ -133,6 +133,6 @@ def test_asking_loads_nothing_but_pythons_own() -> None:
     assert set(run.stdout.split()) - sys.stdlib_module_names == {"consumer"}
 
 
-def test_asking_asks_no_proxy() -> None:
-    with answering(worker()) as environment, answering(worker("the proxy was asked")) as other:
+def test_the_probe_uses_no_proxy() -> None:
+    with answering(worker()) as environment, answering(worker("the proxy was used")) as other:
         assert command(environment | {"http_proxy": f"http://{other[VARIABLE]}"}).stdout == "ok\n"

@@ -1,4 +1,4 @@
-"""`consumer quarantine list|show|drop`, run as an operator runs them, on a quarantine in a directory."""
+"""`consumer quarantine list|show|drop` as processes, with a quarantine in a directory."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def quarantine(root: Path, *arguments: str, **more: str) -> subprocess.Completed
     return subprocess.run(command, env={**variables(root), **more}, capture_output=True, text=True, check=False)
 
 
-def test_in_a_pipe_there_is_a_line_of_four_columns_for_each_record(root: Path) -> None:
+def test_in_a_pipe_each_record_is_a_line_of_four_columns(root: Path) -> None:
     run = quarantine(root, "list")
     assert (run.returncode, run.stderr) == (0, "")
     assert [line.split("\t") for line in run.stdout.splitlines()] == [
@@ -50,7 +50,7 @@ def test_in_a_pipe_there_is_a_line_of_four_columns_for_each_record(root: Path) -
     ]
 
 
-def test_what_is_listed_is_what_the_other_commands_take(root: Path) -> None:
+def test_the_other_commands_accept_the_listed_positions(root: Path) -> None:
     listed = [line.split("\t")[0] for line in quarantine(root, "list").stdout.splitlines()]
     parsed = [json.loads(line) for line in quarantine(root, "list", "--json").stdout.splitlines()]
     assert [line["position"] for line in parsed] == listed
@@ -60,7 +60,7 @@ def test_what_is_listed_is_what_the_other_commands_take(root: Path) -> None:
     assert list(DirectoryQuarantine(root).entries()) == []
 
 
-def test_json_holds_all_there_is_and_the_position(root: Path) -> None:
+def test_json_has_every_field_and_the_position(root: Path) -> None:
     (line,) = [line for line in quarantine(root, "list", "--json").stdout.splitlines() if '"limits"' in line]
     assert json.loads(line) == {
         "position": f"limits/shardId-000000000001/{'49' * 28}",
@@ -75,20 +75,20 @@ def test_json_holds_all_there_is_and_the_position(root: Path) -> None:
     }
 
 
-def test_a_position_as_the_log_of_an_earlier_version_has_it_is_taken(root: Path) -> None:
+def test_a_position_from_the_log_of_an_earlier_version_is_accepted(root: Path) -> None:
     DirectoryQuarantine(root).put([replace(ENTRY, record=Record(Position("my stream", "a b", "1"), b"x"))])
     assert quarantine(root, "show", "my stream/a b/1").returncode == 0
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_on_a_terminal_the_position_is_not_broken(root: Path, width: int) -> None:
+def test_on_a_terminal_the_position_is_not_wrapped(root: Path, width: int) -> None:
     shown = on_a_terminal(root, width, "list")
     assert f"{POSITION}\r\n" in shown
     assert "2026-01-01T00:00:00.123Z  JSON  Expecting value at character 0\r\n" in shown
 
 
 def on_a_terminal(root: Path, width: int, *arguments: str) -> str:
-    """What the command writes to one that is so wide."""
+    """The output of the command on a terminal of this width."""
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "consumer", "quarantine", *arguments]
     environment = {**variables(root), "COLUMNS": str(width), "TERM": "dumb"}
@@ -101,33 +101,33 @@ def on_a_terminal(root: Path, width: int, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["show", "drop", "replay"])
-def test_a_position_that_is_none_or_not_there_is_one_line_and_exit_code_2(root: Path, command: str) -> None:
-    for position, told in (
+def test_an_invalid_or_unknown_position_is_one_line_and_exit_code_2(root: Path, command: str) -> None:
+    for position, reported in (
         ("4965", "STREAM/SHARD/SEQUENCE"),
         ("limits/shardId-000000000001/1", "not in the quarantine"),
     ):
         run = quarantine(root, command, position)
         assert run.returncode == 2
         (line,) = run.stderr.splitlines()
-        assert told in line
+        assert reported in line
 
 
-def test_an_entry_is_found_by_its_path_among_whatever_else_is_there(root: Path) -> None:
-    """Nothing else is read: a hundred unreadable ones beside it are not met."""
+def test_an_entry_is_found_by_its_path(root: Path) -> None:
+    """No other file is read: a hundred unreadable ones beside it cause no error."""
     for number in range(100):
         (root / "limits" / "shardId-000000000001" / f"{number}.json").write_text("{")
     run = quarantine(root, "show", str(POSITION))
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_foreign_files_are_named_and_the_others_listed(root: Path) -> None:
+def test_foreign_files_are_reported_and_the_entries_listed(root: Path) -> None:
     (root / "notes.txt").write_text("look at these")
     run = quarantine(root, "list")
     assert (run.returncode, len(run.stdout.splitlines())) == (0, 2), "no record can be in it"
     assert run.stderr.splitlines() == [f"consumer: {root}/notes.txt: not an entry of the quarantine; left as it is"]
 
 
-def test_a_file_that_may_be_an_entry_and_is_not_fails_the_command(root: Path) -> None:
+def test_a_malformed_entry_fails_the_command(root: Path) -> None:
     spoiled = root / path_of(POSITION)
     spoiled.write_bytes(spoiled.read_bytes()[:20])
     run = quarantine(root, "list", "--json")
@@ -139,7 +139,7 @@ def test_a_file_that_may_be_an_entry_and_is_not_fails_the_command(root: Path) ->
     assert spoiled.exists()
 
 
-def test_a_quarantine_that_cannot_be_read_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+def test_an_unreadable_quarantine_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "quarantine").write_text("in the way")
     for arguments in (("list",), ("show", str(POSITION)), ("drop", str(POSITION)), ("replay",)):
         run = quarantine(tmp_path / "quarantine", *arguments)
@@ -147,6 +147,6 @@ def test_a_quarantine_that_cannot_be_read_is_one_line_and_exit_code_1(tmp_path: 
         assert run.stderr.splitlines()[-1] == f"consumer: quarantine {tmp_path}/quarantine: Not a directory"
 
 
-def test_an_empty_quarantine_is_listed_as_nothing(tmp_path: Path) -> None:
+def test_an_empty_quarantine_prints_nothing(tmp_path: Path) -> None:
     run = quarantine(tmp_path / "not-there", "list")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

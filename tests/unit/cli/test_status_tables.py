@@ -1,4 +1,4 @@
-"""What a person sees of `consumer status`, in 80 columns."""
+"""`consumer status` on a terminal of 80 columns."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def seen(
     leader: str | None = "ip-10-0-1-17:8:3f9a1c52",
     quarantine: Quarantine = EMPTY,
 ) -> Status:
-    """An application of shards a and b, and p, their parent, read to its end."""
+    """An application with the shards a and b, and their parent p, which was read to its end."""
     shards = [Shard("p", False), Shard("a", True, ("p",)), Shard("b", True, ("p",))]
     ended = Lease("p", None, "SHARD_END", 0, 1, 0)
     tables = Tables(Layout.THREE_TABLES, [ended, *leases], [Report("ip-10-0-1-17:8:3f9a1c52", 95, {"cpu": 35})], leader)
@@ -45,7 +45,7 @@ def row(text: str, name: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(f"{name} "))
 
 
-def test_all_is_well() -> None:
+def test_without_problems_every_shard_has_a_live_owner() -> None:
     text = drawn(seen(lease("a"), lease("b"), lags={"a": Lag(0.0), "b": Lag(3.21)}))
     assert "every shard has a live owner; 1 shards are done" in text
     assert row(text, "a").split() == ["a", "ip-10-0-1-17:8:3f9a1c52", f"…{DIGITS[-12:]}", "-"]
@@ -64,13 +64,13 @@ def test_all_is_well() -> None:
         ([lease("a", checkpoint="TRIM_HORIZON")], "nothing checkpointed yet"),
     ],
 )
-def test_what_is_wrong_is_said_in_its_row(leases: list[Lease], note: str) -> None:
+def test_a_problem_is_in_the_row_of_its_shard(leases: list[Lease], note: str) -> None:
     text = drawn(seen(*leases, lease("b")))
     assert row(text, "a").rstrip().endswith(note)
     assert "1 of 2 shards have problems" in text
 
 
-def test_leases_of_another_stream_are_never_well() -> None:
+def test_leases_of_another_stream_are_reported_first() -> None:
     text = drawn(
         seen(replace(lease("a"), origin="arn:aws:kinesis:x made at t"), lease("b"), lags={"a": Lag(0.0), "b": Lag(0.0)})
     )
@@ -78,13 +78,13 @@ def test_leases_of_another_stream_are_never_well() -> None:
     assert "live owner" not in text
 
 
-def test_nobody_leads_and_the_quarantine_is_not_empty() -> None:
+def test_a_missing_leader_and_a_quarantine_with_records() -> None:
     text = drawn(seen(lease("a"), lease("b"), leader=None, quarantine=Quarantine("s3://bucket/q", 1_234)))
     assert "leader none" in text
     assert "quarantine 1,234 records in s3://bucket/q" in text
 
 
-def test_what_is_not_known_is_said_with_its_reason() -> None:
+def test_unknown_values_have_a_reason() -> None:
     unknown = Quarantine("s3://bucket/q", None, "quarantine bucket bucket: AccessDenied")
     text = drawn(seen(lease("a"), lease("b"), lags={"a": Lag(None, "Throttled")}, quarantine=unknown))
     assert "quarantine not known: quarantine bucket bucket: AccessDenied" in text
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_said_with_its_reason() -> None:
     assert "lag: Throttled" in row(text, "a")
 
 
-def test_several_notes_stand_side_by_side_and_what_was_not_asked_for_is_not_told() -> None:
+def test_notes_are_joined_and_a_lag_that_was_not_requested_has_none() -> None:
     found = seen(lease("a", None, "TRIM_HORIZON"), lease("b"), lags={"a": NOT_REQUESTED, "b": NOT_REQUESTED})
     notes = {shard.name: status_tables.note(shard).plain for shard in found.shards}
     assert notes == {"a": "no owner, nothing checkpointed yet", "b": "", "p": ""}
@@ -101,7 +101,7 @@ def test_several_notes_stand_side_by_side_and_what_was_not_asked_for_is_not_told
 @pytest.mark.parametrize(
     ("seconds", "style"), [(0, "green"), (59, ""), (61, "yellow"), (12 * 3600, "yellow"), (12.1 * 3600, "bold red")]
 )
-def test_a_lag_is_coloured_by_what_it_threatens(seconds: float, style: str) -> None:
+def test_the_colour_of_a_lag_depends_on_the_retention(seconds: float, style: str) -> None:
     assert status_tables.lag(Lag(seconds), retention_hours=24).style == style
 
 
@@ -109,5 +109,5 @@ def test_a_lag_is_coloured_by_what_it_threatens(seconds: float, style: str) -> N
     ("seconds", "text"),
     [(0.42, "0.4 s"), (59.6, "60 s"), (100, "1.7 min"), (5_999, "100 min"), (6_000, "1.7 h"), (200_000, "2.3 d")],
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_durations_have_two_digits(seconds: float, text: str) -> None:
     assert status_tables.duration(seconds) == text

@@ -1,4 +1,4 @@
-"""Limits as a terminal shows them."""
+"""The table of limits on a terminal."""
 
 import pytest
 
@@ -27,5 +27,5 @@ def note(event: Event) -> list[str]:
     ],
     ids=["sound", "overdue", "seconds", "microseconds", "another time", "both"],
 )
-def test_a_time_of_another_age_is_told_in_the_place_of_what_it_makes_untrue(event: Event, wanted: list[str]) -> None:
+def test_an_implausible_time_replaces_the_note_that_it_makes_untrue(event: Event, wanted: list[str]) -> None:
     assert note(event) == wanted
