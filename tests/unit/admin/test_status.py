@@ -66,9 +66,7 @@ def test_a_checkpoint_that_the_stream_refuses_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(("origins", "foreign"), [([], None), ([None, "here"], None), (["here", "there"], "there")])
-def test_leases_of_another_stream_are_a_problem_of_the_application(
-    origins: list[str | None], foreign: str | None
-) -> None:
+def test_leases_of_another_stream_are_a_problem_of_all(origins: list[str | None], foreign: str | None) -> None:
     leases = [replace(lease(str(number)), origin=origin) for number, origin in enumerate(origins)]
     stream = Stream("events", "ACTIVE", 24, [], "here")
     found = Status(0.0, "app", stream, tables(*leases), [], [], Quarantine("dir:q", 0))

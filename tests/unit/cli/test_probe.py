@@ -1,4 +1,4 @@
-"""`consumer doctor --live` prints the liveness of the worker and sets the exit code. It imports only Python's modules."""
+"""`consumer doctor --live` prints the liveness of the worker and sets the exit code, without any package."""
 
 import json
 import os
