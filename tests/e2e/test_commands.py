@@ -63,12 +63,12 @@ def test_an_invalid_properties_file_is_reported_before_java_starts(aws: Emulator
     wrong = text.replace("parentShardPollIntervalMillis = 2000", "parentShardPollIntervalMillis = soon")
     (tmp_path / "consumer.properties").write_text(f"{wrong}\nfailoverTimeMilis = 5000\n", encoding="utf-8")
 
-    told = run({**variables, "CONSUMER_PROPERTIES": str(tmp_path)}, "run")
+    ended = run({**variables, "CONSUMER_PROPERTIES": str(tmp_path)}, "run")
 
-    assert told.returncode == 2
-    assert [line for line in told.stderr.splitlines() if "failoverTimeMilis" in line]
-    assert [line for line in told.stderr.splitlines() if "parentShardPollIntervalMillis" in line]
-    assert len(told.stderr.splitlines()) == 2
+    assert ended.returncode == 2
+    assert [line for line in ended.stderr.splitlines() if "failoverTimeMilis" in line]
+    assert [line for line in ended.stderr.splitlines() if "parentShardPollIntervalMillis" in line]
+    assert len(ended.stderr.splitlines()) == 2
 
 
 def test_a_failed_batch_is_fetched_from_the_stream_and_applied(stage: Stage) -> None:
@@ -78,9 +78,9 @@ def test_a_failed_batch_is_fetched_from_the_stream_and_applied(stage: Stage) -> 
     story = [created(1, userId="u-lost"), b"poison", progress_changed(2, userId="u-lost"), created(1, userId="u-kept")]
     put = [client.put_record(StreamName=stream, Data=record(each).data, PartitionKey="one") for each in story]
     shard, numbers = put[0]["ShardId"], [each["SequenceNumber"] for each in put]
-    told = failure(shard, numbers[0], numbers[2], 3, arn)
+    notice = failure(shard, numbers[0], numbers[2], 3, arn)
 
-    applied = run(stage.variables, "lambda-invoke", "-", given=json.dumps({"Messages": [{"Body": json.dumps(told)}]}))
+    applied = run(stage.variables, "lambda-invoke", "-", given=json.dumps({"Messages": [{"Body": json.dumps(notice)}]}))
     assert (applied.returncode, json.loads(applied.stdout)) == (0, {"batchItemFailures": []})
     (limit,) = json.loads(run(stage.variables, "limits", "u-lost", "--json").stdout)
     assert limit["progress"] == "10"

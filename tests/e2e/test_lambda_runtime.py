@@ -53,14 +53,14 @@ def shard(made: list[Sample]) -> list[Record]:
 def test_a_good_invocation_is_stored_measured_logged_and_gets_a_response(
     function: Container, stores: Stage, variables: dict[str, str]
 ) -> None:
-    told = function.ask(event(records(created(1), b"poison", progress_changed(2))))
+    response = function.ask(event(records(created(1), b"poison", progress_changed(2))))
     ((_, limit),) = stores.limits().items()
     lines = [json.loads(line) for line in function.log.splitlines()]
 
-    assert (told.route, told.body) == ("response", SUCCESS)
+    assert (response.route, response.body) == ("response", SUCCESS)
     assert limit["progress"] == "10"
     assert lambda_environment.quarantined(variables) == Counter([b"poison"])
-    assert {line["request_id"] for line in lines} == {told.request_id}
+    assert {line["request_id"] for line in lines} == {response.request_id}
     assert [line["message"] for line in lines] == ["quarantined", "batch"]
     outcomes = {(line["type"], line["outcome"]) for line in function.output if "outcome" in line}
     assert outcomes == {
@@ -71,9 +71,9 @@ def test_a_good_invocation_is_stored_measured_logged_and_gets_a_response(
 
 
 def test_a_malformed_invocation_is_an_error_and_the_container_stays_usable(function: Container, stores: Stage) -> None:
-    told = function.ask({"source": "aws.events"})
-    assert (told.route, told.body["errorType"]) == ("error", "MalformedInvocation")
-    assert told.body["errorMessage"].startswith("the event has no Records")
+    response = function.ask({"source": "aws.events"})
+    assert (response.route, response.body["errorType"]) == ("error", "MalformedInvocation")
+    assert response.body["errorMessage"].startswith("the event has no Records")
 
     assert function.invoke(event(records(created(1)))) == SUCCESS
     assert len(stores.limits()) == 1
@@ -98,10 +98,10 @@ def test_two_invocations_of_a_container_share_only_clients(function: Container, 
 def test_a_function_without_a_required_setting_names_it(task: Path, variables: dict[str, str], tmp_path: Path) -> None:
     del variables["CONSUMER_QUARANTINE"]
     with lambda_runtime(task, variables, tmp_path) as function:
-        told = function.ask(event(records(created(1))))
+        response = function.ask(event(records(created(1))))
 
-    assert (told.route, told.body["errorType"]) == ("error", "SettingsError")
-    assert told.body["errorMessage"] == "CONSUMER_QUARANTINE is not set"
+    assert (response.route, response.body["errorType"]) == ("error", "SettingsError")
+    assert response.body["errorMessage"] == "CONSUMER_QUARANTINE is not set"
 
 
 def test_every_record_is_settled_although_table_and_bucket_are_missing_at_first(

@@ -54,9 +54,9 @@ def test_nothing_of_a_record_is_ever_logged(stage: Stage, tmp_path: Path) -> Non
     assert {"worker", "daemon started", "shard started", "waiting", "daemon exited unexpectedly"} <= said
     assert {"shutdown requested", "stopping", "stopped gracefully"} <= said
     _check_batches([line for line in lines if line["message"] == "batch"])
-    told = [line for line in lines if line["message"] == "quarantined"]
-    assert {line["reason"] for line in told} == {sample.poison_reason for sample in made if sample.poison_reason}
-    assert len({line["position"] for line in told}) == len([sample for sample in made if sample.poison_reason])
+    entries = [line for line in lines if line["message"] == "quarantined"]
+    assert {line["reason"] for line in entries} == {sample.poison_reason for sample in made if sample.poison_reason}
+    assert len({line["position"] for line in entries}) == len([sample for sample in made if sample.poison_reason])
 
 
 def _check_batches(batches: list[dict[str, Any]]) -> None:

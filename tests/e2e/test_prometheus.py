@@ -46,7 +46,7 @@ def test_prometheus_finds_every_series_and_every_rule_and_panel_works(stage: Sta
         assert watcher.value("sum(consumer_quarantined_records_total)") == poison(made).total()
         assert watcher.value("consumer_leases_held") == 2
         until(lambda: watcher.value("count(consumer_shard_last_checkpoint_timestamp_seconds)") == 2, "checkpoints")
-        assert {metric.name for metric in metrics.ALL} - QUIET - told(watcher) == set()
+        assert {metric.name for metric in metrics.ALL} - QUIET - scraped(watcher) == set()
         assert_targets(watcher)
         until(lambda: all(rule["health"] != "unknown" for rule in watcher.rules()), "the rules to be evaluated")
         assert [rule["name"] for rule in watcher.rules() if rule["health"] != "ok" or rule.get("lastError")] == []
@@ -59,7 +59,7 @@ def test_prometheus_finds_every_series_and_every_rule_and_panel_works(stage: Sta
         until(lambda: watcher.value('up{job="consumer"}') == 0, "Prometheus to notice the end")
 
 
-def told(watcher: Prometheus) -> set[str]:
+def scraped(watcher: Prometheus) -> set[str]:
     """Metrics by their variable name in the module."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in watcher.names()}
 
