@@ -287,14 +287,14 @@ class Settings(CoreSettings):
         return not is_loopback(self.metrics_address.rpartition(":")[0])
 
     @property
-    def time_outs(self) -> dict[str, float]:
+    def timeouts(self) -> dict[str, float]:
         """The fields of those that must ascend, and their seconds."""
         names = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
         return {name: getattr(self, name) for name in names if name != "handoff_seconds" or self.handoff_seconds}
 
     @model_validator(mode="after")
-    def _time_outs_in_order(self) -> Self:
-        for (shorter, less), (longer, more) in pairwise(self.time_outs.items()):
+    def _timeouts_in_order(self) -> Self:
+        for (shorter, less), (longer, more) in pairwise(self.timeouts.items()):
             if less >= more:
                 raise ValueError(f"{variable(shorter)} must be less than {variable(longer)}")
         return self

@@ -92,7 +92,7 @@ def _jars() -> Finding:
 
 def _timeouts(settings: Settings) -> Finding:
     # load() has checked their order; this finding only displays them
-    figures = [f"{variable(name).removeprefix(PREFIX)} {seconds:g}" for name, seconds in settings.time_outs.items()]
+    figures = [f"{variable(name).removeprefix(PREFIX)} {seconds:g}" for name, seconds in settings.timeouts.items()]
     return Finding("timeouts", " < ".join(figures))
 
 

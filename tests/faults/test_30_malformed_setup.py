@@ -152,7 +152,9 @@ FAULTS: Mapping[str, Fault] = {
     "duration of another kind": property_(
         "staleWorkerMetricsEntryCleanupDuration = 2 days", "staleWorkerMetricsEntryCleanupDuration", "PT15M"
     ),
-    "property twice": property_("processingLanguage = python", "processingLanguage", "duplicate", reported=Reported.ALONE),
+    "property twice": property_(
+        "processingLanguage = python", "processingLanguage", "duplicate", reported=Reported.ALONE
+    ),
     "broken escape": property_("tableName = \\u12", "\\u without four", reported=Reported.ALONE),
     "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
     "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),

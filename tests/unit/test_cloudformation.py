@@ -115,7 +115,7 @@ def test_a_task_is_killed_only_after_all_graces(monkeypatch: pytest.MonkeyPatch)
     for name, value in task_environment().items():
         monkeypatch.setenv(name, value)
     settings = load(Settings)
-    *graces, stop = settings.time_outs.values()
+    *graces, stop = settings.timeouts.values()
     fargate = template("fargate.yaml")
 
     assert container(resolved("fargate.yaml"))["StopTimeout"] == stop

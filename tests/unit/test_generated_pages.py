@@ -23,7 +23,7 @@ def test_the_order_of_the_timeouts_is_the_checked_one() -> None:
     given = Settings.model_construct(
         batch_deadline_seconds=1, handoff_seconds=2, shutdown_grace_seconds=3, stop_timeout_seconds=4
     )
-    assert tuple(given.time_outs) == settings.TIMEOUTS
+    assert tuple(given.timeouts) == settings.TIMEOUTS
 
 
 def test_every_command_is_on_the_page() -> None:
