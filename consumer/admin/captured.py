@@ -56,6 +56,7 @@ def contents(documents: Iterable[bytes]) -> list[Content]:
         elif "eventSource" not in wrapper:
             found += _unwrapped(wrapper) or [document]
         else:
+            # The position of the first record is the position of the event. The list grows with the later ones.
             if not entries:
                 found.append(Captured({"Records": entries} if "kinesis" in wrapper else entries))
             entries.append(wrapper)

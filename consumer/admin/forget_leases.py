@@ -40,6 +40,7 @@ def _read(dynamodb: "DynamoDBClient", name: str) -> Tables:
 
 
 def _delete(dynamodb: "DynamoDBClient", name: str, lease: Lease) -> None:
+    # A worker that starts now renews the lease and changes its counter. The condition keeps that lease.
     try:
         dynamodb.delete_item(
             TableName=name,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from consumer.leases.tables import Table
 
-NOBODY = "\0consumer doctor"
+ABSENT = "\0consumer doctor"
 UNMET = "ConditionalCheckFailedException"
 
 
@@ -47,26 +47,26 @@ def refusals(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[ClientError
 
 def _of_kcl(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[Callable[[], object]]:
     name, (hash_key,) = table.name, table.keys
-    nobody: Any = {hash_key: {"S": NOBODY}}
+    absent: Any = {hash_key: {"S": ABSENT}}
     if_there: Any = {"ConditionExpression": "attribute_exists(#key)", "ExpressionAttributeNames": {"#key": hash_key}}
-    yield lambda: dynamodb.get_item(TableName=name, Key=nobody)
+    yield lambda: dynamodb.get_item(TableName=name, Key=absent)
     yield lambda: dynamodb.scan(TableName=name, Limit=1)
-    yield lambda: dynamodb.put_item(TableName=name, Item=nobody, **if_there)
-    yield lambda: dynamodb.update_item(TableName=name, Key=nobody, UpdateExpression="REMOVE nothing", **if_there)
-    yield lambda: dynamodb.delete_item(TableName=name, Key=nobody, **if_there)
+    yield lambda: dynamodb.put_item(TableName=name, Item=absent, **if_there)
+    yield lambda: dynamodb.update_item(TableName=name, Key=absent, UpdateExpression="REMOVE nothing", **if_there)
+    yield lambda: dynamodb.delete_item(TableName=name, Key=absent, **if_there)
     if table.index:
         yield lambda: dynamodb.query(
             TableName=name,
             IndexName=str(table.index),
-            KeyConditionExpression="#key = :nobody",
+            KeyConditionExpression="#key = :absent",
             ExpressionAttributeNames={"#key": table.index_keys[0]},
-            ExpressionAttributeValues={":nobody": {"S": NOBODY}},
+            ExpressionAttributeValues={":absent": {"S": ABSENT}},
             Limit=1,
         )
 
 
 def read_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
-    keys: Any = [{name: {"S": NOBODY} for name in table.keys}]
+    keys: Any = [{name: {"S": ABSENT} for name in table.keys}]
     dynamodb.batch_get_item(RequestItems={table.name: {"Keys": keys}})
 
 
@@ -74,7 +74,7 @@ def update_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
     """Runs a statement of the form that the service uses. The error names its permission, even inside a batch."""
     where = " AND ".join(f'"{name}" = ?' for name in (*table.keys, "version"))
     statement = f'UPDATE "{table.name}" SET "version" = ? WHERE {where}'  # noqa: S608 - a checked name (settings.py)
-    request: Any = {"Statement": statement, "Parameters": [{"S": NOBODY}] * (len(table.keys) + 2)}
+    request: Any = {"Statement": statement, "Parameters": [{"S": ABSENT}] * (len(table.keys) + 2)}
     try:
         (response,) = dynamodb.batch_execute_statement(Statements=[request])["Responses"]
     except ClientError as error:

@@ -148,6 +148,7 @@ def _stream_exists(kinesis: "KinesisClient", name: str) -> bool:
 
 
 def _create_stream(kinesis: "KinesisClient", name: str, shards: int) -> None:
+    # another process may have created it since the plan: waiting is enough then
     _unless(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), "ResourceInUseException")
     _wait(kinesis.get_waiter("stream_exists"), StreamName=name)
 

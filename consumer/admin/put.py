@@ -107,6 +107,7 @@ def _put(
         progress(len(left) - len(rejected))
         if not rejected:
             return len(records)
+        # PutRecords is not all or nothing: retry only the rejected records, so that none is stored twice
         left = rejected
         pause(backoff.seconds(attempt, 1.0))
     raise Unavailable(f"put to stream {stream}: {len(left)} records rejected {TRIES} times")

@@ -62,6 +62,7 @@ def replay(core: Processor[Any, Any], kept: QuarantineStore, entries: Iterable[Q
     for entry in entries:
         result = _settled(core, entry)
         replayed = _outcome_of(entry, result)
+        # The service may have quarantined the record again since it was read. Then drop() refuses, and the entry stays.
         if not replayed.left and not kept.drop(entry):
             replaced = "stays: another entry has replaced it in the meantime"
             replayed = replace(replayed, reason=replaced, left=True)

@@ -197,6 +197,7 @@ def not_renewed(seen: Mapping[str, Seen], now: float, seconds: float) -> frozens
 
 def workers(tables: Tables, now: float, silent_after: float) -> list[WorkerStatus]:
     """Every worker that reports, owns a lease or is the leader. `silent_after`: seconds without a report."""
+    # The sets differ: a new worker reports before it owns a lease, and an exited one may still own leases.
     leases = Counter(lease.owner for lease in tables.leases if lease.owner and not lease.ended)
     reports = {report.worker: report for report in tables.reports}
     known = sorted({*leases, *reports, *filter(None, [tables.leader])})
