@@ -1,6 +1,6 @@
-"""Every setting of the service, read once from the environment and checked as a whole.
+"""All settings of the service. They are read from the environment once and validated together.
 
-Credentials are not here: boto3 and the Java SDK find them by their own chains.
+Credentials are not settings: boto3 and the AWS SDK for Java find them through their own provider chains.
 """
 
 import difflib
@@ -53,13 +53,13 @@ def _start_at(value: object) -> object:
         raise ValueError(form)
     if not _EARLIEST <= moment <= datetime.now(UTC):
         raise ValueError(
-            f"{moment:%Y-%m-%dT%H:%M:%SZ} is not between the year 2000 and now: use latest, or a time past"
+            f"{moment:%Y-%m-%dT%H:%M:%SZ} is not between the year 2000 and now: use latest or a time in the past"
         )
     return moment
 
 
 def _moment(text: str) -> datetime | None:
-    """None when it could be misread: without a zone, or a number that may be a date, or not seconds."""
+    """The time in the text. None if it is ambiguous: no time zone, or a number that may be a date or milliseconds."""
     try:
         if re.fullmatch(r"[0-9]{10}", text):
             return datetime.fromtimestamp(int(text), UTC)
@@ -80,7 +80,7 @@ def _form(pattern: str, advice: str) -> BeforeValidator:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can be meant: `localhost`, 127.0.0.0/8, ::1; no other name is trusted."""
+    """Whether the host can only be this machine: `localhost`, 127.0.0.0/8 or ::1. No other name is trusted."""
     try:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -91,7 +91,7 @@ _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws"
 
 
 def is_aws(endpoint: str | None) -> bool:
-    """Whether an address of `endpoint_of` is one of AWS's own, not an emulator's."""
+    """Whether a result of `endpoint_of` is an endpoint of AWS and not of an emulator."""
     host = urlsplit(endpoint).hostname if endpoint else None
     return not endpoint or (host or "").endswith(_AWS_HOSTS)
 
@@ -100,18 +100,21 @@ def _secure(value: str, info: ValidationInfo) -> str:
     place = urlsplit(value)
     if place.scheme == "https" or is_loopback(place.hostname or "") or info.data.get("allow_insecure_endpoints"):
         return value
-    raise ValueError(f"plain http leaves this machine: use https, or set {PREFIX}ALLOW_INSECURE_ENDPOINTS=true")
+    raise ValueError(
+        f"plain http to another machine is not allowed: use https, or set {PREFIX}ALLOW_INSECURE_ENDPOINTS=true"
+    )
 
 
 _WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
-"""What a number looks like. Python would also take 1_000, 1e9, nan and inf."""
+"""The accepted forms of numbers. Python would also accept 1_000, 1e9, nan and inf."""
 
 _HOST = r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])"
 
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
 Endpoint = Annotated[
     str,
-    # last first: a refused address is not repeated, as a password may stand in it
+    # Validators run from last to first. The form is checked first and its error does not repeat the value,
+    # because the value may contain a password.
     AfterValidator(_secure),
     _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?/?", "use https://host:port, without user, password, path or query"),
 ]
@@ -131,61 +134,80 @@ class _Environment(BaseSettings):
 
 
 class RecordSettings(_Environment):
-    """Which records are refused, whoever reads them: all that a command without AWS needs."""
+    """Limits on the size and content of records: all that a command without AWS needs."""
 
-    record_cap_bytes: Annotated[PositiveInt, Field(description="A larger record is quarantined unread.")] = 262_144
+    record_cap_bytes: Annotated[
+        PositiveInt, Field(description="A larger record is quarantined without being decoded.")
+    ] = 262_144
     aggregate_records: Annotated[
-        PositiveInt, Field(description="An aggregate of more records is quarantined whole.")
+        PositiveInt, Field(description="An aggregate with more records is quarantined as a whole.")
     ] = RECORDS
     max_sequence_number: Annotated[
         PositiveInt,
-        Field(description="An event with a higher `sequenceNumber` is quarantined: no later one would count."),
+        Field(
+            description="An event with a higher `sequenceNumber` is quarantined. It would make all later events stale."
+        ),
     ] = 1_000_000_000
 
 
 class AwsSettings(_Environment):
-    """Where AWS is and what the table is called: all that the reading commands need."""
+    """The AWS endpoints and the name of the table: all that the read-only commands need."""
 
     region: Annotated[
         Region,
         Field(
             validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
-            description="The AWS region; `AWS_DEFAULT_REGION` does as well.",
+            description="The AWS region. `AWS_DEFAULT_REGION` is also accepted.",
         ),
     ]
     allow_insecure_endpoints: Annotated[
-        bool, Field(description="Lets endpoints be plain http although they are not on this machine.")
+        bool, Field(description="Allows plain http for endpoints on other machines.")
     ] = False
     endpoint: Annotated[
         Endpoint | None,
-        Field(validation_alias="AWS_ENDPOINT_URL", description="One address for all of AWS: emulators, proxies."),
+        Field(
+            validation_alias="AWS_ENDPOINT_URL",
+            description="The endpoint of all AWS services, for example an emulator or a proxy.",
+        ),
     ] = None
     kinesis_endpoint: Annotated[
         Endpoint | None,
-        Field(validation_alias="AWS_ENDPOINT_URL_KINESIS", description="Kinesis alone; wins over the above."),
+        Field(
+            validation_alias="AWS_ENDPOINT_URL_KINESIS",
+            description="The endpoint of Kinesis. Overrides `AWS_ENDPOINT_URL`.",
+        ),
     ] = None
     dynamodb_endpoint: Annotated[
-        Endpoint | None, Field(validation_alias="AWS_ENDPOINT_URL_DYNAMODB", description="DynamoDB alone.")
+        Endpoint | None,
+        Field(
+            validation_alias="AWS_ENDPOINT_URL_DYNAMODB",
+            description="The endpoint of DynamoDB. Overrides `AWS_ENDPOINT_URL`.",
+        ),
     ] = None
     cloudwatch_endpoint: Annotated[
         Endpoint | None,
-        Field(validation_alias="AWS_ENDPOINT_URL_CLOUDWATCH", description="CloudWatch alone."),
+        Field(
+            validation_alias="AWS_ENDPOINT_URL_CLOUDWATCH",
+            description="The endpoint of CloudWatch. Overrides `AWS_ENDPOINT_URL`.",
+        ),
     ] = None
-    s3_endpoint: Annotated[Endpoint | None, Field(validation_alias="AWS_ENDPOINT_URL_S3", description="S3 alone.")] = (
-        None
-    )
+    s3_endpoint: Annotated[
+        Endpoint | None,
+        Field(validation_alias="AWS_ENDPOINT_URL_S3", description="The endpoint of S3. Overrides `AWS_ENDPOINT_URL`."),
+    ] = None
     enable_dynamo_db: Annotated[
         bool,
         Field(
             validation_alias="ENABLE_DYNAMO_DB",
-            description="`false` keeps the limits in memory, where they end with the process: for trials.",
+            description="`false` keeps the limits in memory and loses them when the process exits. For trials only.",
         ),
     ] = True
-    table_name: Annotated[AwsName, Field(validation_alias="AWS_TABLE_NAME", description="The table of the limits.")] = (
-        "user-limits"
-    )
+    table_name: Annotated[
+        AwsName, Field(validation_alias="AWS_TABLE_NAME", description="The DynamoDB table of the limits.")
+    ] = "user-limits"
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What is logged of our own.")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Field(description="The lowest level of the log messages that the service writes."),
     ] = "INFO"
 
     @field_validator("*", mode="before")
@@ -199,96 +221,110 @@ class AwsSettings(_Environment):
         return value
 
     def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3"]) -> str | None:
-        """The address of one service, None for AWS's own."""
+        """The endpoint of one service. None is the default endpoint of AWS."""
         own: str | None = getattr(self, f"{service}_endpoint")
         return own or self.endpoint
 
 
 class CoreSettings(RecordSettings, AwsSettings):
-    """What the processing core needs besides: all that the Lambda function needs."""
+    """The settings of the processing core: all that the Lambda function needs."""
 
     quarantine: Annotated[
         QuarantinePlace,
-        Field(description="Where records that can never be applied are kept: `dir:PATH`, `s3://bucket/prefix`."),
+        Field(description="Where records that can never be applied are stored: `dir:PATH` or `s3://bucket/prefix`."),
     ]
-    cache_limits: Annotated[NonNegativeInt, Field(description="Limits whose last state a shard keeps at hand.")] = (
+    cache_limits: Annotated[NonNegativeInt, Field(description="How many limits each shard keeps in its cache.")] = (
         10_000
     )
     breaker: Annotated[
-        NonNegativeInt, Field(description="Stop after so many quarantined records in a row; 0 never.")
+        NonNegativeInt,
+        Field(description="Processing stops after this many quarantined records in a row. `0` disables the breaker."),
     ] = 0
 
 
 class Settings(CoreSettings):
-    """What the service needs besides. Times are seconds unless a name says otherwise."""
+    """All settings of the service. Times are in seconds unless the name of the setting says otherwise."""
 
-    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to read.")]
+    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to consume.")]
     application_name: Annotated[
-        AwsName, Field(description="Names the lease table, KCL's other tables and the fan-out consumer.")
+        AwsName,
+        Field(
+            description="The KCL application. It names the lease table, KCL's other tables and the fan-out consumer."
+        ),
     ] = "limits-consumer"
     start_at: Annotated[
         StartAt,
-        Field(description="Where a shard without a checkpoint begins: `trim-horizon`, `latest` or a time past."),
+        Field(description="Where a shard without a checkpoint starts: `trim-horizon`, `latest` or a time in the past."),
     ] = "trim-horizon"
     retrieval_mode: Annotated[
-        Literal["polling", "fanout"], Field(description="How records are fetched: `polling`, `fanout`.")
+        Literal["polling", "fanout"],
+        Field(description="How records are fetched: `polling` or `fanout` (enhanced fan-out)."),
     ] = "polling"
     worker_id: Annotated[
         WorkerId | None,
-        Field(description="Pins the worker id. Two live workers must never share one. Made up when unset."),
+        Field(description="The worker id. Two running workers must never share one. Generated if unset."),
     ] = None
     max_records: Annotated[
-        int, Field(ge=1, le=10_000, description="Most records a fetch; fewer in a small container.")
+        int, Field(ge=1, le=10_000, description="Maximum number of records per fetch. Use fewer in a small container.")
     ] = 10_000
-    idle_millis: Annotated[int, Field(ge=200, description="Pause between two fetches of a shard.")] = 1_000
-    failover_millis: Annotated[int, Field(ge=1_000, description="A lease not renewed for this long may be taken.")] = (
-        5_000
+    idle_millis: Annotated[int, Field(ge=200, description="Pause between two fetches from a shard.")] = 1_000
+    failover_millis: Annotated[
+        int, Field(ge=1_000, description="Another worker may take a lease that was not renewed for this long.")
+    ] = 5_000
+    lease_assignment_millis: Annotated[
+        int, Field(ge=500, description="How often the leader assigns leases to workers.")
+    ] = 2_000
+    checkpoint_seconds: Annotated[PositiveFloat, Field(description="Maximum time between checkpoints.")] = 5.0
+    checkpoint_records: Annotated[PositiveInt, Field(description="Maximum number of records between checkpoints.")] = (
+        10_000
     )
-    lease_assignment_millis: Annotated[int, Field(ge=500, description="How often the leader deals out leases.")] = 2_000
-    checkpoint_seconds: Annotated[PositiveFloat, Field(description="Longest time between checkpoints.")] = 5.0
-    checkpoint_records: Annotated[PositiveInt, Field(description="Most records between checkpoints.")] = 10_000
     batch_deadline_seconds: Annotated[
-        PositiveFloat, Field(description="After a stop was asked, how long a batch may still try.")
+        PositiveFloat, Field(description="How long a batch may continue after a shutdown was requested.")
     ] = 5.0
     handoff_seconds: Annotated[
-        NonNegativeFloat, Field(description="How long a lease may take to be handed over; 0: it is taken at once.")
+        NonNegativeFloat, Field(description="Timeout of a graceful lease handoff. `0` takes the lease at once.")
     ] = 0.0
     shutdown_grace_seconds: Annotated[
-        PositiveFloat, Field(description="How long the daemon may take to end all shards.")
+        PositiveFloat, Field(description="How long the daemon may take to shut down all shards.")
     ] = 15.0
     stop_timeout_seconds: Annotated[
-        PositiveFloat, Field(description="When the container would be killed (ECS `stopTimeout`).")
+        PositiveFloat,
+        Field(description="When the container is killed after a shutdown was requested (ECS `stopTimeout`)."),
     ] = 25.0
     hang_seconds: Annotated[
-        PositiveInt, Field(description="A record processor silent for this long ends the daemon.")
+        PositiveInt, Field(description="The daemon exits if a record processor is silent for this long.")
     ] = 300
-    restarts: Annotated[NonNegativeInt, Field(description="Restarts of the daemon in the window before giving up.")] = 5
-    restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of the above.")] = 600.0
+    restarts: Annotated[
+        NonNegativeInt,
+        Field(description="How many restarts of the daemon are allowed in the window before the service exits."),
+    ] = 5
+    restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of `CONSUMER_RESTARTS`.")] = 600.0
     metrics_address: Annotated[
-        Address, Field(description="Where `/metrics`, `/livez`, `/readyz` answer; `[::]:9464` is IPv6 and IPv4.")
+        Address,
+        Field(description="The address of `/metrics`, `/livez` and `/readyz`. `[::]:9464` listens on IPv6 and IPv4."),
     ] = "127.0.0.1:9464"
     metrics_level: Annotated[
-        Literal["NONE", "SUMMARY", "DETAILED"], Field(description="What KCL itself sends to CloudWatch.")
+        Literal["NONE", "SUMMARY", "DETAILED"], Field(description="Which of its own metrics KCL sends to CloudWatch.")
     ] = "NONE"
     java_options: Annotated[
-        str, Field(description="Options of the JVM, split on blanks; its heap is sized unless they do.")
+        str, Field(description="JVM options, separated by blanks. The service sizes the heap unless they do.")
     ] = "-XX:+UseSerialGC"
-    properties: Annotated[Path, Field(description="The folder of `consumer.properties` and `logback.xml`.")] = (
+    properties: Annotated[Path, Field(description="The directory of `consumer.properties` and `logback.xml`.")] = (
         Path(__file__).resolve().with_name("properties")
     )
     run_directory: Annotated[
         Path | None,
-        Field(description="Rendered properties and metrics files. A new one in TMPDIR when unset."),
+        Field(description="The directory for rendered properties and metrics files. A new one in `TMPDIR` if unset."),
     ] = None
 
     @property
     def metrics_leave_the_machine(self) -> bool:
-        """Whether others than this machine can ask for the metrics, which nothing protects."""
+        """Whether other machines can read the metrics. The endpoints have no authentication."""
         return not is_loopback(self.metrics_address.rpartition(":")[0])
 
     @property
     def timeouts(self) -> dict[str, float]:
-        """The fields of those that must ascend, and their seconds."""
+        """The timeouts that must increase in this order: names of fields, and seconds."""
         names = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
         return {name: getattr(self, name) for name in names if name != "handoff_seconds" or self.handoff_seconds}
 
@@ -304,7 +340,7 @@ Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 _PREFIXES = (PREFIX, "AWS_ENDPOINT_URL_", "AWS_")
 _AWS_OWN = frozenset({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCHOMNI"})
-"""Variables of boto3 that are near to ours."""
+"""Variables of boto3 whose names resemble ours."""
 
 
 def variable(field: str) -> str:
@@ -315,10 +351,11 @@ def variable(field: str) -> str:
     return str(alias) if alias else f"{PREFIX}{field.upper()}"
 
 
-def misspelt(names: Iterable[str]) -> list[str]:
-    """A line for each environment variable that looks like one of ours and is none: it would change nothing.
+def misspelled(names: Iterable[str]) -> list[str]:
+    """An error line for each environment variable that resembles a setting but is none, and so has no effect.
 
-    Others with our prefix are ignored: they are an orchestrator's, or another version's. So are AWS's own.
+    Other variables with our prefix are ignored: an orchestrator or another version may set them. Those of AWS are
+    ignored as well.
     """
     known = {"AWS_DEFAULT_REGION", *map(variable, Settings.model_fields)}
     unknown = sorted(name for name in names if name.upper() not in known and name not in _AWS_OWN)
@@ -327,9 +364,10 @@ def misspelt(names: Iterable[str]) -> list[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
-    """The setting meant by an unknown name: a slip in a name after a right prefix, or, rarer, in the prefix."""
+    """The setting that an unknown name probably means."""
     tail = _tail(name)
     if tail == name:
+        # The prefix itself may be misspelled. A short name needs a closer match, or foreign variables would match.
         return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.88)), None)
     tails = {_tail(each): each for each in known}
     found = difflib.get_close_matches(tail, tails, n=1, cutoff=0.8)
@@ -337,24 +375,24 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _tail(name: str) -> str:
-    """The name without a prefix and without underscores, of which people write one too many or too few."""
+    """The name without its prefix and without underscores, which are often misplaced."""
     prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
     return name.removeprefix(prefix).replace("_", "") if prefix else name
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a complaint about an unknown word; empty when nothing is near."""
+    """The last part of an error about an unknown word. Empty if no known word is similar."""
     lowered = {each.lower(): each for each in known}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.7)
     return f": did you mean {lowered[near[0]]}?" if near else ""
 
 
 def load(kind: type[Loaded], **given: Any) -> Loaded:
-    """The settings as the environment has them, `given` first.
+    """The settings in the environment; `given` takes precedence.
 
-    SettingsError names everything wrong at once, misspelt variables included.
+    Raises SettingsError with all errors at once, misspelled variables included.
     """
-    problems = misspelt(os.environ)
+    problems = misspelled(os.environ)
     try:
         settings = kind(**given)
     except ValidationError as invalid:

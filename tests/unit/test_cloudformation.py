@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.admin import provision
-from consumer.settings import CoreSettings, Settings, load, misspelt, variable
+from consumer.settings import CoreSettings, Settings, load, misspelled, variable
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import (
     FOLDER,
@@ -97,7 +97,7 @@ def test_the_task_is_given_settings_that_exist_and_agree(monkeypatch: pytest.Mon
     settings = load(Settings)
 
     assert variables.keys() <= {variable(field) for field in Settings.model_fields}
-    assert misspelt(variables) == []
+    assert misspelled(variables) == []
     assert (settings.stream_name, settings.table_name) == ("limit-events", "user-limits")
     assert settings.quarantine == "s3://quarantinebucket/quarantine"
 

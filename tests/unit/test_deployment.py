@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from consumer.daemon.java import Coordinates, Locked
-from consumer.settings import Settings, load, misspelt, variable
+from consumer.settings import Settings, load, misspelled, variable
 from deploy import image, sbom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def test_the_settings_are_taken_and_none_is_misspelt(services: dict[str, Any], m
     for name, value in services["consumer"]["environment"].items():
         monkeypatch.setenv(name, value)
     settings = load(Settings)
-    assert misspelt(services["consumer"]["environment"]) == []
+    assert misspelled(services["consumer"]["environment"]) == []
     assert settings.stop_timeout_seconds < int(services["consumer"]["stop_grace_period"].removesuffix("s"))
 
 

@@ -1,4 +1,4 @@
-"""Settings: what an address may be, where a secret may not stand, and that every fault is told at once."""
+"""Settings: valid addresses, no secrets in errors, and all errors at once."""
 
 import re
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from consumer.settings import (
     is_aws,
     is_loopback,
     load,
-    misspelt,
+    misspelled,
     variable,
 )
 from consumer.stores.aws import CLIENT, IMPATIENT
 from tests.support.generators import oracle
 from tests.support.generators.events import created, records
 
-SOUND = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
+VALID = {"AWS_REGION": "eu-north-1", "CONSUMER_STREAM_NAME": "limits", "CONSUMER_QUARANTINE": "dir:quarantine"}
 ENDPOINTS = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_KINESIS",
@@ -40,7 +40,7 @@ INSECURE = "CONSUMER_ALLOW_INSECURE_ENDPOINTS"
 Given = Callable[..., None]
 
 
-def test_the_ceiling_of_numbers_is_the_events_own_unless_it_is_set(given: Given) -> None:
+def test_the_highest_sequence_number_has_a_default_and_can_be_set(given: Given) -> None:
     given()
     assert load(CoreSettings).max_sequence_number == Limits().max_sequence == oracle.CEILING
     given(CONSUMER_MAX_SEQUENCE_NUMBER="7")
@@ -51,7 +51,7 @@ def test_the_ceiling_of_numbers_is_the_events_own_unless_it_is_set(given: Given)
     assert [result.reasons for result in results] == [{}, {Reason.SEQUENCE: 1}]
 
 
-def test_a_command_without_aws_reads_no_more_than_the_settings_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_without_aws_reads_only_the_settings_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("CONSUMER_MAX_SEQUENCE_NUMBER", "0")
     assert problems(RecordSettings) == ["CONSUMER_MAX_SEQUENCE_NUMBER: Input should be greater than 0"]
@@ -59,12 +59,12 @@ def test_a_command_without_aws_reads_no_more_than_the_settings_of_records(monkey
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Given:
-    """Adds variables to sound ones."""
+    """Adds variables to valid ones."""
     for name in ("AWS_DEFAULT_REGION", *ENDPOINTS, INSECURE):
         monkeypatch.delenv(name, raising=False)
 
     def add(**variables: str) -> None:
-        for name, value in (SOUND | variables).items():
+        for name, value in (VALID | variables).items():
             monkeypatch.setenv(name, value)
 
     return add
@@ -84,11 +84,11 @@ def problems(kind: type[AwsSettings] | type[RecordSettings] = Settings) -> list[
 def test_plain_http_to_another_machine_is_refused(given: Given, variable: str, address: str) -> None:
     given(**{variable: address})
     (line,) = problems()
-    assert line == f"{variable}: plain http leaves this machine: use https, or set {INSECURE}=true"
+    assert line == f"{variable}: plain http to another machine is not allowed: use https, or set {INSECURE}=true"
 
 
 @pytest.mark.parametrize("kind", [AwsSettings, CoreSettings, Settings])
-def test_whoever_asks_for_the_settings(given: Given, kind: type[AwsSettings]) -> None:
+def test_plain_http_is_refused_by_every_kind_of_settings(given: Given, kind: type[AwsSettings]) -> None:
     given(AWS_ENDPOINT_URL="http://10.0.0.5:4566")
     assert len(problems(kind)) == 1
 
@@ -97,18 +97,18 @@ def test_whoever_asks_for_the_settings(given: Given, kind: type[AwsSettings]) ->
     "address",
     ["http://localhost:4566", "http://127.0.0.1:1", "http://127.8.9.1", "http://[::1]:4566/", "https://10.0.0.5"],
 )
-def test_what_stays_on_this_machine_and_what_is_encrypted_is_taken(given: Given, address: str) -> None:
+def test_https_and_plain_http_on_this_machine_are_accepted(given: Given, address: str) -> None:
     given(AWS_ENDPOINT_URL=address)
     assert load(Settings).endpoint_of("kinesis") == address
 
 
-def test_plain_http_can_be_asked_for(given: Given) -> None:
+def test_plain_http_can_be_allowed(given: Given) -> None:
     given(AWS_ENDPOINT_URL="http://10.0.0.5:4566", CONSUMER_ALLOW_INSECURE_ENDPOINTS="true")
     assert load(Settings).endpoint_of("dynamodb") == "http://10.0.0.5:4566"
 
 
 @pytest.mark.parametrize("word", ["false", "no", "0"])
-def test_not_asking_for_it_is_not_asking(given: Given, word: str) -> None:
+def test_a_false_value_does_not_allow_plain_http(given: Given, word: str) -> None:
     given(AWS_ENDPOINT_URL="http://10.0.0.5:4566", CONSUMER_ALLOW_INSECURE_ENDPOINTS=word)
     assert len(problems()) == 1
 
@@ -120,7 +120,7 @@ def test_not_asking_for_it_is_not_asking(given: Given, word: str) -> None:
         *("::", "::ffff:10.0.0.5", "0x7f000001", "2130706433", "127.1", "", "[", "fe80::1%lo"),
     ],
 )
-def test_what_only_looks_like_this_machine(host: str) -> None:
+def test_a_host_that_only_resembles_this_machine_is_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
@@ -150,20 +150,20 @@ def test_an_address_of_another_form_is_refused_and_not_repeated(given: Given, ad
 
 
 @pytest.mark.parametrize("config", [CLIENT, IMPATIENT], ids=["service", "function"])
-def test_no_client_finds_an_endpoint_that_was_not_checked(config: Config) -> None:
+def test_no_client_uses_an_endpoint_that_was_not_validated(config: Config) -> None:
     assert config.__dict__["ignore_configured_endpoint_urls"] is True
 
 
 @pytest.mark.parametrize("region", ["eu-north-1.example.com", "eu north", "eu-north-1/", "#", "EU-NORTH-1"])
-def test_a_region_is_no_way_to_another_host(given: Given, region: str) -> None:
+def test_a_region_cannot_name_another_host(given: Given, region: str) -> None:
     given(AWS_REGION=region)
     assert problems() == ["AWS_REGION: use a region such as eu-north-1"]
 
 
-# the rest
+# all errors at once
 
 
-def test_everything_wrong_is_told_at_once_and_nothing_is_repeated(given: Given) -> None:
+def test_all_errors_are_reported_at_once_and_no_value_is_repeated(given: Given) -> None:
     wrong = {
         "AWS_REGION": "s3cr3t region",
         "AWS_ENDPOINT_URL": "http://user:s3cr3t@x",
@@ -179,9 +179,9 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_repeated(given: Given) 
         "CONSUMER_WORKER_ID": "s3cr3t worker",
     }
     given(**wrong)
-    told = problems()
-    assert sorted(line.partition(":")[0] for line in told) == sorted(wrong)
-    assert not [line for line in told if "s3cr3t" in line]
+    lines = problems()
+    assert sorted(line.partition(":")[0] for line in lines) == sorted(wrong)
+    assert not [line for line in lines if "s3cr3t" in line]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9464", "localhost:0", "[::1]:9464"])
@@ -196,7 +196,7 @@ def test_by_default_metrics_stay_on_this_machine(given: Given) -> None:
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.5:9464", "worker:9464"])
-def test_metrics_for_others_are_noticed(given: Given, address: str) -> None:
+def test_metrics_that_other_machines_can_read_are_detected(given: Given, address: str) -> None:
     given(CONSUMER_METRICS_ADDRESS=address)
     assert load(Settings).metrics_leave_the_machine
 
@@ -208,7 +208,7 @@ def test_how_many_records_an_aggregate_may_hold(given: Given, given_records: dic
 
 
 @pytest.mark.parametrize("kind", [AwsSettings, CoreSettings, Settings])
-def test_a_misspelt_variable_is_refused_with_all_else(given: Given, kind: type[AwsSettings]) -> None:
+def test_a_misspelled_variable_is_refused_with_all_other_errors(given: Given, kind: type[AwsSettings]) -> None:
     given(CONSUMER_FAILOVER_MILIS="1", AWS_TABLE_NAMES="t", CONSUMER_LOG_LEVEL="LOUD")
     assert [line.partition(" ")[0].rstrip(":") for line in problems(kind)] == [
         *("CONSUMER_LOG_LEVEL", "AWS_TABLE_NAMES", "CONSUMER_FAILOVER_MILIS")
@@ -236,18 +236,18 @@ def test_a_misspelt_variable_is_refused_with_all_else(given: Given, kind: type[A
         ("AWS_ENABLE_DYNAMO_DB", "ENABLE_DYNAMO_DB"),
     ],
 )
-def test_a_slip_in_any_part_of_a_name_is_reported(name: str, meant: str) -> None:
-    assert misspelt([name]) == [f"{name} is not a setting: did you mean {meant}?"]
+def test_a_misspelled_name_is_reported_with_the_setting_meant(name: str, meant: str) -> None:
+    assert misspelled([name]) == [f"{name} is not a setting: did you mean {meant}?"]
 
 
-def test_what_others_call_their_variables_is_none_of_our_business() -> None:
-    """Those of boto3, one for the endpoint of each service among them, of Lambda, of orchestrators and shells."""
+def test_variables_of_other_programs_are_ignored() -> None:
+    """Variables of boto3 (with one endpoint per service), Lambda, orchestrators and shells."""
     session = botocore.session.get_session()
     ids = (session.get_service_model(name).service_id for name in session.get_available_services())
     endpoints = [f"AWS_ENDPOINT_URL_{re.sub('[ -]', '_', each).upper()}" for each in ids]
     assert len(endpoints) > 300
 
-    assert misspelt([*endpoints, *OTHERS.split()]) == []
+    assert misspelled([*endpoints, *OTHERS.split()]) == []
 
 
 OTHERS = """
@@ -287,17 +287,17 @@ JAVA_HOME PATH PYTHONPATH TMPDIR MALLOC_ARENA_MAX CBOR_ENABLED
         ("https://notamazonaws.com", False),
     ],
 )
-def test_which_addresses_are_awss(endpoint: str | None, is_theirs: bool) -> None:
+def test_which_endpoints_belong_to_aws(endpoint: str | None, is_theirs: bool) -> None:
     assert is_aws(endpoint) is is_theirs
 
 
-def test_a_misspelt_variable_is_told_and_an_orchestrators_is_let_be() -> None:
+def test_a_misspelled_variable_is_reported_and_an_orchestrators_is_ignored() -> None:
     names = ["CONSUMER_FAILOVER_MILIS", "CONSUMER_PORT", "CONSUMER_SERVICE_HOST", "CONSUMER_STREAM_NAME", "PATH"]
 
-    assert misspelt(names) == ["CONSUMER_FAILOVER_MILIS is not a setting: did you mean CONSUMER_FAILOVER_MILLIS?"]
+    assert misspelled(names) == ["CONSUMER_FAILOVER_MILIS is not a setting: did you mean CONSUMER_FAILOVER_MILLIS?"]
 
 
-# where to begin
+# where to start
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_misspelt_variable_is_told_and_an_orchestrators_is_let_be() -> None:
         ("2026-01-30T18:30:00.5-05:30", datetime(2026, 1, 31, 0, 0, 0, 500_000, tzinfo=UTC)),
     ],
 )
-def test_a_start_that_can_only_be_read_in_one_way(given: Given, text: str, start: object) -> None:
+def test_an_unambiguous_start_is_accepted(given: Given, text: str, start: object) -> None:
     given(CONSUMER_START_AT=text)
     assert load(Settings).start_at == start
 
@@ -324,7 +324,7 @@ def test_a_start_that_can_only_be_read_in_one_way(given: Given, text: str, start
         *("-1769817600", "1769817600.5", "0", "1_769_817_600", "trim_horizon", "yesterday", "now", "0001-01-01"),
     ],
 )
-def test_a_start_that_could_be_misread_is_refused(given: Given, text: str) -> None:
+def test_an_ambiguous_start_is_refused(given: Given, text: str) -> None:
     given(CONSUMER_START_AT=text)
     form = "use trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z; epoch seconds have ten digits"
     assert problems() == [f"CONSUMER_START_AT: {form}"]
@@ -340,7 +340,7 @@ def test_a_start_out_of_range_is_refused(given: Given, text: str) -> None:
     assert line.startswith("CONSUMER_START_AT: ")
 
 
-def test_a_start_an_hour_ahead_is_the_future_and_one_a_second_ago_is_not(given: Given) -> None:
+def test_a_start_in_the_future_is_refused_and_one_a_second_ago_is_not(given: Given) -> None:
     given(CONSUMER_START_AT=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     (line,) = problems()
     assert "is not between the year 2000 and now" in line
@@ -356,7 +356,7 @@ NUMBERS = {field: info.annotation for field, info in Settings.model_fields.items
 
 @pytest.mark.parametrize("field", NUMBERS)
 @pytest.mark.parametrize("text", ["1_000", "1e3", "inf", "nan", "5s", "0x10", "٣", "1,5", "1" * 19])
-def test_a_number_is_written_in_digits(given: Given, field: str, text: str) -> None:
+def test_a_number_must_be_written_in_digits(given: Given, field: str, text: str) -> None:
     given(**{variable(field): text})
     (line,) = problems()
     assert line.startswith(
