@@ -1,7 +1,7 @@
-"""The pipes to the daemon, put out of everybody else's reach.
+"""Moves the pipes to the daemon to private file descriptors.
 
-The MultiLangDaemon speaks over the child's standard input and output, where a stray print is a protocol error.
-This module imports nothing but the standard library's smallest parts, so that it can run before all else.
+The MultiLangDaemon communicates over the standard input and output of the process, where a stray print is a protocol
+error. This module imports only small parts of the standard library, so that it can run before all other imports.
 """
 
 import os
@@ -10,14 +10,14 @@ from typing import NamedTuple, TextIO
 
 
 class Pipes(NamedTuple):
-    """What the daemon writes to us, and what we write to the daemon."""
+    """`input` carries messages from the daemon, `output` messages to it."""
 
     input: TextIO
     output: TextIO
 
 
 def take_over() -> Pipes:
-    """Moves file descriptors 0 and 1 away: afterwards 0 reads nothing and 1 writes to standard error."""
+    """Moves file descriptors 0 and 1. Afterwards 0 is empty and 1 writes to standard error."""
     sys.stdout.flush()
     daemon_in, daemon_out = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""`consumer process`: the process around one record processor."""
+"""`consumer process`: the process of one record processor."""
 
 import logging
 import os
@@ -23,36 +23,37 @@ from consumer.settings import Settings, load
 
 log = logging.getLogger("consumer.kcl")
 
-PARENT_LOOKS = 1.0
-"""Seconds between two looks at whether the daemon still lives."""
+PARENT_CHECK_SECONDS = 1.0
+"""Pause between two checks whether the daemon still runs."""
 
 
 def process(pipes: Pipes) -> None:
-    """Speaks with the daemon until it closes the pipe or dies. The daemon says when to stop, not a signal."""
+    """Runs the protocol with the daemon until the daemon closes the pipe or exits."""
+    # Signals reach the whole process group. Only the daemon decides when a record processor stops.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_daemon, args=(os.getppid(),), daemon=True).start()
     try:
         settings = load(Settings)
         logs.configure(settings.log_level)
         clear_scratch(settings)
         serve(shard_consumer(settings), pipes)
-    except SettingsError as wrong:
-        sys.stderr.write("".join(f"consumer: {problem}\n" for problem in wrong.problems))
+    except SettingsError as error:
+        sys.stderr.write("".join(f"consumer: {problem}\n" for problem in error.problems))
         exit_process(2)
     except Exception:
-        log.critical("leaving", exc_info=True)
+        log.critical("exiting", exc_info=True)
         exit_process(1)
     exit_process(0)
 
 
 def clear_scratch(settings: Settings) -> None:
-    """What exited processes left half written is personal data that no command shows. A failure is only logged."""
+    """Removes files that exited processes left incomplete, because they may hold personal data. Only logs a failure."""
     directory = bootstrap.quarantine_directory(settings)
     try:
         files = directory.clear_scratch() if directory else 0
     except Unavailable as cause:
-        log.warning("scratch files in the quarantine not removed", extra={"cause": str(cause)})
+        log.warning("cannot remove scratch files from the quarantine", extra={"cause": str(cause)})
     else:
         if files:
             log.warning("scratch files of exited processes removed from the quarantine", extra={"files": files})
@@ -71,12 +72,12 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
 
 
 def sink() -> metrics.Sink:
-    """Where measurements go: nowhere when there is no room for them, as the work matters more than its figures."""
+    """Writes metrics to files for Prometheus. Drops them if there is no free space: processing matters more."""
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         try:
             reserve(Path(directory), os.getpid())
         except OSError as error:
-            log.warning("metrics are not kept: no room for their files", extra={"cause": error.strerror})
+            log.warning("metrics disabled: no free space for their files", extra={"cause": error.strerror})
             return lambda *_: None
     return PrometheusSink((*metrics.CORE, *metrics.SHARD))
 
@@ -94,14 +95,14 @@ def runtime(settings: Settings) -> Runtime:
 
 
 def exit_process(code: int) -> NoReturn:
-    """Ends the process at once: threads that wait for AWS would hold up an ordinary exit."""
+    """Ends the process at once. A normal exit would wait for threads that wait for AWS."""
     sys.stderr.flush()
     os._exit(code)
 
 
-def _outlive_nobody(daemon: int) -> None:
-    """A record processor in the middle of a batch does not read its pipe, and would not notice."""
+def _exit_with_daemon(daemon: int) -> None:
+    """Exits when the daemon has exited. During a batch, a closed pipe would not be noticed."""
     while os.getppid() == daemon:
-        time.sleep(PARENT_LOOKS)
-    log.warning("the daemon is gone", extra={"daemon": daemon})
+        time.sleep(PARENT_CHECK_SECONDS)
+    log.warning("the daemon has exited", extra={"daemon": daemon})
     exit_process(1)

@@ -1,8 +1,8 @@
-"""The record processor that the MultiLangDaemon starts, one process a shard.
+"""The record processor that the MultiLangDaemon starts, one process per shard.
 
-amazon_kclpy swallows what a callback raises and reports success, and the next checkpoint passes over the batch. So
-nothing leaves a callback: a fault is waited for inside, or it ends the process with an exit code. The daemon then
-ends too, and the supervisor starts it again from the last checkpoint.
+amazon_kclpy swallows an exception from a callback and reports success to the daemon. The next checkpoint would skip the
+batch. Therefore no exception leaves a callback: it is either retried inside, or it ends the process with an exit code.
+The daemon then exits too, and the supervisor restarts it from the last checkpoint.
 """
 
 import functools
@@ -37,73 +37,78 @@ MADE = "made"
 LEASE_GONE = "ShutdownException"
 REFUSED = "refused"
 RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"})
-"""Answers to a checkpoint, as KCL's exception classes. Any other is counted as REFUSED, and a reason to leave.
+"""Results of a checkpoint, named after KCL's exceptions. Any other exception counts as REFUSED and ends the process.
 
-A bare RuntimeException is what KCL makes of a DynamoDB that cannot be reached, or of credentials it cannot get.
+KCL raises a bare RuntimeException if DynamoDB cannot be reached or if there are no credentials.
 """
 _OPTIONAL: Mapping[str, object] = {"data": None, "partitionKey": None, "subSequenceNumber": 0}
-"""What amazon_kclpy demands of a record besides its sequence number. Without data it is quarantined."""
+"""Fields of a record that amazon_kclpy requires besides the sequence number. A record without data is quarantined."""
 ANSWERS = (MADE, LEASE_GONE, REFUSED, *sorted(RETRIED))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRules:
-    """When to checkpoint, and how long, in seconds, things may take.
+    """When to checkpoint, and timeouts in seconds.
 
-    batch_deadline  how long a batch may still try once a stop was asked for
-    patience        how long a checkpoint is tried that may wait for the next batch
-    shard_end       how long the checkpoint at the end of a shard is tried, which may not; and how long the stream is
-                    asked before whether it is the end
-    keep_alive      how long the daemon hears nothing during a batch
+    batch_deadline      how long a batch may continue after a shutdown was requested
+    checkpoint_timeout  how long a checkpoint is retried after a batch; after that, the next batch makes it
+    shard_end           how long the end of a shard is confirmed, and then how long its checkpoint is retried; there is
+                        no next batch to make it
+    keep_alive          the longest silence towards the daemon during a batch
     """
 
     checkpoints: CheckpointPolicy
     batch_deadline: float
-    retry_policy: float = 2.0
+    checkpoint_timeout: float = 2.0
     shard_end: float = 60.0
     keep_alive: float = 30.0
 
 
 @dataclass(slots=True)
 class Delivery:
-    """A batch under way. `heard`: when the daemon last heard of it; times are of the monotonic clock."""
+    """A batch that is being processed.
+
+    since       when it was delivered, in monotonic seconds
+    last_heard  when the daemon last received a message about it
+    """
 
     checkpointer: Any
     behind_millis: int
     since: float
-    heard: float
+    last_heard: float
 
 
 class NotCheckpointed(ConsumerError):
-    """A checkpoint could not be made within its time."""
+    """A checkpoint was not made within its timeout."""
 
 
 class CheckpointRefused(ConsumerError):
-    """The daemon answered with what no further try would change. Ends the process."""
+    """The daemon refused a checkpoint with an error that a retry cannot fix. Ends the process."""
 
 
-class NotTheEnd(ConsumerError):
-    """The daemon tells of the end of a shard that has not ended."""
+class EndNotConfirmed(ConsumerError):
+    """The daemon reported the end of a shard that has not ended. Ends the process."""
 
 
 def guarded(
     callback: Callable[Concatenate["ShardConsumer", Input], None],
 ) -> Callable[Concatenate["ShardConsumer", Input], None]:
-    """Whatever a callback raises ends the process: see the top of this module."""
+    """Ends the process if the callback raises an exception: see the module docstring."""
 
     @functools.wraps(callback)
     def call(consumer: "ShardConsumer", /, *args: Input.args, **kwargs: Input.kwargs) -> None:
         try:
             callback(consumer, *args, **kwargs)
         except BaseException:
-            log.critical("leaving", exc_info=True, extra={"shard": consumer.shard, "callback": callback.__name__})
+            # SystemExit and KeyboardInterrupt too: amazon_kclpy would report success for them as well.
+            log.critical("exiting", exc_info=True, extra={"shard": consumer.shard, "callback": callback.__name__})
             consumer.runtime.exit(1)
 
     return call
 
 
 class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
-    """The life of one shard at this worker: initialize, any number of batches, then one of three ends."""
+    """Processes one shard at this worker: initialize, any number of batches, then one of three endings."""
 
     def __init__(
         self, core: Processor[Any, Any], stream: Stream, rules: ShardRules, measure: metrics.Sink, runtime: Runtime
@@ -120,7 +125,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure = measure
         self._checkpoints = CheckpointState(last=runtime.clock())
         self._checkpointed: Position | None = None
-        self._halfway: Position | None = None
+        self._mid_aggregate: Position | None = None
         self._delivery: Delivery | None = None
         self._cut_off = False
         self._retry_policy = UntilStopped(runtime, rules.batch_deadline, self._heartbeat, self._count_wait)
@@ -131,10 +136,10 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         after = initialize_input.sequence_number
         self._checkpointed = Position(self._stream.name, self.shard, after, initialize_input.sub_sequence_number or 0)
         if self._checkpointed.sub_sequence:
-            self._halfway = self._checkpointed
+            self._mid_aggregate = self._checkpointed
         self._heartbeat()
         log.info("shard started", extra={"shard": self.shard, "after": after})
-        self._look_for_trimmed(self._checkpointed)
+        self._check_trimmed(self._checkpointed)
 
     @guarded
     def process_records(self, process_records_input: Any) -> None:
@@ -142,12 +147,12 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure(metrics.LAST_BATCH, self.runtime.now(), self.shard)
         self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
-            return  # what comes after an unsettled record must not be checkpointed
-        with self._under_way(process_records_input.checkpointer, process_records_input.millis_behind_latest):
-            self._finish_halfway()
+            return  # a checkpoint after an unsettled record would skip it
+        with self._processing(process_records_input.checkpointer, process_records_input.millis_behind_latest):
+            self._replay_mid_aggregate()
             self._settle(process_records_input)
         if self._checkpoints.due(self._rules.checkpoints, self.runtime.clock()):
-            self._checkpoint(process_records_input.checkpointer, self._rules.retry_policy)
+            self._checkpoint(process_records_input.checkpointer, self._rules.checkpoint_timeout)
 
     @guarded
     def lease_lost(self, _lease_lost_input: Any) -> None:
@@ -158,13 +163,13 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def shard_ended(self, shard_ended_input: Any) -> None:
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
-        self._confirm_the_end()
-        with self._under_way(shard_ended_input.checkpointer):
-            self._finish_halfway()
+        self._confirm_end()
+        with self._processing(shard_ended_input.checkpointer):
+            self._replay_mid_aggregate()
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
-        # without this checkpoint KCL never starts the shard's children
-        self._try(shard_ended_input.checkpointer, None, self._rules.shard_end)
+        # Without this checkpoint KCL never starts the child shards, so it must succeed or the process must exit.
+        self._checkpoint_within(shard_ended_input.checkpointer, None, self._rules.shard_end)
         log.info("shard ended", extra={"shard": self.shard})
 
     @guarded
@@ -174,32 +179,33 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
 
     @contextmanager
-    def _under_way(self, checkpointer: Any, behind_millis: int | None = None) -> Iterator[None]:
-        """Until it ends, the daemon is kept from timing out, and the lag grows."""
+    def _processing(self, checkpointer: Any, behind_millis: int | None = None) -> Iterator[None]:
+        """Within this context, heartbeats keep the daemon from timing out and measure the growing lag."""
         start = self.runtime.clock()
-        self._delivery = Delivery(checkpointer, behind_millis or 0, since=start, heard=start)
+        self._delivery = Delivery(checkpointer, behind_millis or 0, since=start, last_heard=start)
         yield
         self._delivery = None
 
     def _settle(self, batch: Any) -> None:
-        if self._cut_off:
+        if self._cut_off:  # by the replay before this batch
             return
         for result in self._results(map(self._record, batch.records), behind_millis=batch.millis_behind_latest):
             self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
 
     def _results(self, records: Iterable[Record], **about: object) -> Iterator[BatchResult]:
-        """Processes the records; a result for each slice, measured and logged."""
+        """Processes the records in slices; measures, logs and yields the result of each."""
         start = self.runtime.clock()
-        for result in self._core.process_in_slices(records, self._retry_policy, self._go_on):
+        for result in self._core.process_in_slices(records, self._retry_policy, self._may_continue):
             now = self.runtime.clock()
             metrics.tell(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
             logs.tell_batch(log, result, self._core.correlation_id, **about)
+            # Set before the next slice starts. From then on, later records must not move the checkpoint.
             self._cut_off = result.unsettled is not None
             start = now
             yield result
 
-    def _go_on(self) -> bool:
-        """Whether to begin the next slice of a batch."""
+    def _may_continue(self) -> bool:
+        """Whether to start the next slice of a batch."""
         with suppress(GaveUp):
             self._heartbeat()
             return not self._retry_policy.deadline_exceeded()
@@ -209,119 +215,131 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         position = Position(self._stream.name, self.shard, record.sequence_number, record.sub_sequence_number or 0)
         return Record.from_base64(position, record.data, record.timestamp_millis)
 
-    def _finish_halfway(self) -> None:
-        """Settles the aggregate that an earlier version had checkpointed in its middle.
+    def _replay_mid_aggregate(self) -> None:
+        """Replays the aggregate in whose middle an earlier version of the service made its checkpoint.
 
-        It comes whole now, and KCL drops it as a record that was checkpointed. Replaying its first records is harmless.
+        KCL now delivers aggregates whole. It skips this one, because the sequence number is checkpointed, although its
+        last records were never settled. So it is read from the stream. Applying its first records again is harmless.
         """
-        if self._halfway is None:
+        if self._mid_aggregate is None:
             return
-        halfway = self._halfway
+        checkpoint = self._mid_aggregate
         try:
-            aggregate = persist("load", self._retry_policy, lambda: self._stream.record_at(halfway))
+            aggregate = persist("load", self._retry_policy, lambda: self._stream.record_at(checkpoint))
         except GaveUp:
             self._cut_off = True
             return
-        about = {"shard": self.shard, "checkpoint": str(halfway)}
+        about = {"shard": self.shard, "checkpoint": str(checkpoint)}
         if aggregate is None:
-            log.error("the aggregate at the checkpoint is no longer kept: its last records may be lost", extra=about)
+            log.error("the aggregate at the checkpoint has expired: its last records may be lost", extra=about)
         else:
             log.info("replaying the aggregate at the checkpoint", extra=about)
             for _ in self._results([aggregate]):
-                pass  # a checkpoint at it would go back
-        self._halfway = self._halfway if self._cut_off else None
+                pass  # no checkpoint: at the aggregate it would move backwards
+        if not self._cut_off:
+            self._mid_aggregate = None
 
-    def _look_for_trimmed(self, after: Position) -> None:
-        """Tells when the record at the checkpoint is no longer kept: what came after it may be lost as well."""
+    def _check_trimmed(self, after: Position) -> None:
+        """Logs an error if the record at the checkpoint has expired, because records after it may be lost as well."""
         if not after.sequence.isdecimal():
-            return  # the beginning of the shard, whichever record that is
+            return  # TRIM_HORIZON, LATEST or AT_TIMESTAMP: no record was read before
         try:
             oldest = self._stream.oldest_from(after)
         except Unavailable as cause:
-            log.warning("not known whether records were trimmed", extra={"shard": self.shard, "cause": str(cause)})
+            log.warning("cannot check whether records were trimmed", extra={"shard": self.shard, "cause": str(cause)})
             return
         if oldest != after.sequence:
             self._measure(metrics.TRIMMED, 1)
-            told = {"shard": self.shard, "checkpoint": after.sequence, "oldest": oldest}
-            log.error("records may have been trimmed before they were read", extra=told)
+            about = {"shard": self.shard, "checkpoint": after.sequence, "oldest": oldest}
+            log.error("records may have been trimmed before they were read", extra=about)
 
-    def _confirm_the_end(self) -> None:
-        """KCL takes a stream that is gone for the end of its shards. Raises NotTheEnd; GaveUp when it is not known."""
+    def _confirm_end(self) -> None:
+        """Checks with Kinesis that the shard has ended: KCL also reports the end of each shard of a deleted stream.
+
+        Raises EndNotConfirmed if it has not ended, GaveUp if Kinesis does not respond.
+        """
         within = Within(self.runtime, self._rules.shard_end, self._heartbeat)
         ending = persist("stream", within, lambda: self._stream.ending(self.shard))
         if ending in (Ending.STREAM_GONE, Ending.OPEN):
             log.error(
-                "told to end, but not checkpointed: %s",
+                "shard end reported but not confirmed; not checkpointing: %s",
                 ending,
                 extra={"shard": self.shard, "stream": self._stream.name},
             )
-            raise NotTheEnd(f"{ending}: {self._stream.name}")
+            raise EndNotConfirmed(f"{ending}: {self._stream.name}")
         if ending is Ending.UNLISTED:
-            log.warning("%s: it ended long ago", ending, extra={"shard": self.shard, "stream": self._stream.name})
+            log.warning(
+                "%s: the shard ended before the retention period",
+                ending,
+                extra={"shard": self.shard, "stream": self._stream.name},
+            )
 
-    def _checkpoint(self, checkpointer: Any, retry_policy: float) -> None:
-        """At what is settled. Failing is no harm here: the next one, or a replay, makes up for it."""
+    def _checkpoint(self, checkpointer: Any, timeout: float) -> None:
+        """Checkpoints the last settled record. A failure only means that more records are replayed after a restart."""
         try:
-            self._try(checkpointer, self._checkpoints.settled, retry_policy)
+            self._checkpoint_within(checkpointer, self._checkpoints.settled, timeout)
         except NotCheckpointed as failed:
-            log.warning("not checkpointed", extra={"shard": self.shard, "cause": str(failed)})
+            log.warning("checkpoint failed", extra={"shard": self.shard, "cause": str(failed)})
         else:
-            self._made(self._checkpoints.settled)
+            self._checkpoint_made(self._checkpoints.settled)
 
-    def _made(self, position: Position | None) -> None:
+    def _checkpoint_made(self, position: Position | None) -> None:
         self._checkpointed = position
         self._checkpoints = self._checkpoints.done(self.runtime.clock())
         self._measure(metrics.LAST_CHECKPOINT, self.runtime.now(), self.shard)
 
-    def _try(self, checkpointer: Any, position: Position | None, retry_policy: float) -> None:
-        """Checkpoints at the position, None for the end of the shard, within `patience` seconds.
+    def _checkpoint_within(self, checkpointer: Any, position: Position | None, timeout: float) -> None:
+        """Checkpoints at the position, None for the end of the shard; retries for `timeout` seconds.
 
-        Returns also when the lease is gone. Raises NotCheckpointed, and CheckpointRefused for what no retry helps.
+        Also returns if the lease is lost: the new owner makes the checkpoint. Raises NotCheckpointed and
+        CheckpointRefused.
         """
-        backoff, until = Backoff(longest=2.0), self.runtime.clock() + retry_policy
+        backoff, until = Backoff(longest=2.0), self.runtime.clock() + timeout
         for attempt in itertools.count(1):
-            answer = self._counted(checkpointer, position)
+            answer = self._measured_checkpoint(checkpointer, position)
             if answer in (MADE, LEASE_GONE):
                 return
             if self.runtime.clock() >= until:
-                raise NotCheckpointed(f"{answer} after {attempt} tries")
+                raise NotCheckpointed(f"{answer} after {attempt} attempts")
             self._heartbeat()
             self.runtime.sleep(backoff.seconds(attempt, self.runtime.random()))
 
-    def _counted(self, checkpointer: Any, position: Position | None) -> str:
-        """What KCL answers, counted and timed. Raises CheckpointRefused."""
+    def _measured_checkpoint(self, checkpointer: Any, position: Position | None) -> str:
+        """Requests a checkpoint, counts and times it, and returns KCL's answer. Raises CheckpointRefused."""
         start, answer = self.runtime.clock(), REFUSED
         try:
-            answer = _ask(checkpointer, position)
+            answer = _request_checkpoint(checkpointer, position)
         finally:
             self._measure(metrics.CHECKPOINTS, 1, answer)
             self._measure(metrics.CHECKPOINT_SECONDS, self.runtime.clock() - start)
         return answer
 
     def _heartbeat(self) -> None:
-        """Raises GaveUp when the daemon says that the lease of a batch under way is gone."""
+        """Shows that this process is alive. Raises GaveUp if the daemon reports that the lease of the batch is lost."""
         self._measure(metrics.HEARTBEAT, self.runtime.now(), self.shard)
         if self._delivery:
             now = self.runtime.clock()
             behind = self._delivery.behind_millis / 1000 + now - self._delivery.since
             self._measure(metrics.BEHIND, behind, self.shard)
-            if now - self._delivery.heard >= self._rules.keep_alive:
+            if now - self._delivery.last_heard >= self._rules.keep_alive:
                 self._keep_alive(self._delivery)
 
     def _keep_alive(self, delivery: Delivery) -> None:
-        """Lets the daemon hear of us: it ends itself when a record processor is silent for too long.
+        """Sends the daemon a message, because it exits if a record processor is silent for too long.
 
-        A checkpoint is all that can be said during a batch. At what is checkpointed already, KCL takes it for done.
+        A checkpoint is the only message that the protocol allows during a batch. If nothing new is settled, the last
+        checkpoint is repeated, which KCL accepts without effect.
         """
         settled = self._checkpoints.settled
-        answer = _ask(delivery.checkpointer, settled or self._checkpointed)
-        delivery.heard = self.runtime.clock()
+        answer = _request_checkpoint(delivery.checkpointer, settled or self._checkpointed)
+        delivery.last_heard = self.runtime.clock()
         if answer == LEASE_GONE:
-            log.warning("batch given up: the lease is gone", extra={"shard": self.shard})
-            raise GaveUp("the lease is gone")
+            log.warning("batch abandoned: the lease is lost", extra={"shard": self.shard})
+            raise GaveUp("the lease is lost")
+        # A throttled answer still reached the daemon, which is enough here. The checkpoint itself is made later.
         if answer == MADE and settled:
             self._measure(metrics.CHECKPOINTS, 1, answer)
-            self._made(settled)
+            self._checkpoint_made(settled)
 
     def _heartbeat_before(self, _part: str) -> None:
         """A store that is slow but answers must not look like a hang."""
@@ -331,8 +349,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure(metrics.RETRIES, 1, part)
 
 
-def _ask(checkpointer: Any, position: Position | None) -> str:
-    """MADE, or one of the answers after which to ask again or to stop. Raises CheckpointRefused for the others."""
+def _request_checkpoint(checkpointer: Any, position: Position | None) -> str:
+    """Requests a checkpoint. Returns MADE, LEASE_GONE or one of RETRIED; raises CheckpointRefused for other answers."""
     try:
         if position is None:
             checkpointer.checkpoint()
@@ -346,14 +364,14 @@ def _ask(checkpointer: Any, position: Position | None) -> str:
 
 
 def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
-    """Speaks with the daemon until it closes the pipe."""
+    """Runs the protocol with the daemon until the daemon closes the pipe."""
     process = kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output)
     process.io_handler.load_action = _action
     process.run()
 
 
 def _action(line: str) -> Any:
-    """As amazon_kclpy reads a line of the daemon, but for records that lack what only informs: it would fail."""
+    """Decodes a line from the daemon. Unlike amazon_kclpy, it accepts records without the optional fields."""
     message = json.loads(line)
     if "records" in message:
         message["records"] = [_delivered(record) for record in message["records"]]

@@ -36,7 +36,7 @@ INITIALISED = b"Initialization complete. Starting worker loop."
 ENDING = b"Process terminated, will initiate shutdown."
 """What the MultiLangDaemon logs at INFO when it begins to shut down, also after a record processor has died."""
 
-LEAVING = b'"message": "leaving"'
+LEAVING = b'"message": "exiting"'
 """Part of the last line of a record processor that cannot continue; the end of its `error` says why."""
 STARTED, LEFT = b'"message": "shard started"', (b'"message": "lease lost"', b'"message": "shard ended"')
 """Parts of the lines that a record processor logs at the start and the end of a shard."""

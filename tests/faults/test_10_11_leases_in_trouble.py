@@ -78,7 +78,7 @@ def test_11_checkpoint_of_a_lost_lease(trial: Trial, data_plane: FaultProxy, not
     assert answers >= 1
     assert again > 0
     assert trial.running.jvm() in processes, "no exit"
-    assert trial.logged("leaving") == []
+    assert trial.logged("exiting") == []
 
 
 def test_10_parted_from_the_limits(trial: Trial, data_plane: FaultProxy, note: Note) -> None:
@@ -142,7 +142,7 @@ def test_11_checkpoints_fail_for_a_while(trial: Trial, lease_plane: FaultProxy, 
     trial.until_settled()
     note(f"{trial.metric('consumer_checkpoints_total', result=answer):.0f} answers {answer}; {fault.hits}")
     assert trial.running.jvm() == jvm
-    assert trial.logged("leaving") == []
+    assert trial.logged("exiting") == []
 
 
 def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: FaultProxy, note: Note) -> None:
@@ -150,12 +150,12 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
     processes = trial.processes()
     with lease_plane.fault(refuse(400, "ResourceNotFoundException"), when=is_checkpoint, most=1):
         trial.put(300)
-        until(lambda: trial.logged("leaving"), "a record processor to leave")
+        until(lambda: trial.logged("exiting"), "a record processor to leave")
         start = time.monotonic()
         trial.put(300)
         trial.until_settled()
     note(f"started anew and all settled {time.monotonic() - start:.1f} s later")
-    assert [line["error"].splitlines()[-1] for line in trial.logged("leaving")] == [
+    assert [line["error"].splitlines()[-1] for line in trial.logged("exiting")] == [
         "consumer.kcl.record_processor.CheckpointRefused: InvalidStateException"
     ]
     assert not trial.processes() & processes

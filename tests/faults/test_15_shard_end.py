@@ -95,7 +95,7 @@ def test_15_checkpoint_at_shard_end_fails_for_5_seconds(play: Play, note: Note) 
     note(f"{failures(trial):.0f} tries failed, {fault.hits.total()} requests")
     assert play.ended(parent)
     assert play.in_order(parent, children)
-    assert trial.logged("leaving") == []
+    assert trial.logged("exiting") == []
     assert trial.running.jvm() == jvm
 
 
@@ -106,7 +106,7 @@ def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, note: Note) -> No
     with play.leases.fault(FAILING, when=is_shard_end) as fault:
         children, begun = split(trial.stage, parent), time.monotonic()
         trial.put(100)
-        trial.until_logged("leaving", shard=parent.name, callback="shard_ended", seconds=SHARD_END_SECONDS + 120)
+        trial.until_logged("exiting", shard=parent.name, callback="shard_ended", seconds=SHARD_END_SECONDS + 120)
         gave_up = time.monotonic() - begun
         until(lambda: len(trial.logged("daemon started")) == 2, "the daemon to start again")
         assert not play.ended(parent)
@@ -118,7 +118,7 @@ def test_15_checkpoint_at_shard_end_fails_for_ever(play: Play, note: Note) -> No
         f" children read and all settled {time.monotonic() - healed:.1f} s after healing"
     )
     assert gave_up > SHARD_END_SECONDS
-    assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.logged("leaving")] == [
+    assert [line["error"].splitlines()[-1].partition(":")[0] for line in trial.logged("exiting")] == [
         "consumer.kcl.record_processor.NotCheckpointed"
     ]
     assert play.ended(parent)

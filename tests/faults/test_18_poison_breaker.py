@@ -27,7 +27,7 @@ def test_18_nothing_but_poison(stage: Stage, seed: int, tmp_path: Path, note: No
     with worker(stage, tmp_path, "broken", CONSUMER_WORKER_ID="worker", **settings) as running:
         assert running.process.wait(120) == 1
         lines = running.lines()
-    broken = [line["error"] for line in lines if line["message"] == "leaving"]
+    broken = [line["error"] for line in lines if line["message"] == "exiting"]
     assert broken
     assert all(f"BreakerOpen: {BREAKER} records in a row were rejected" in why for why in broken)
     assert lines[-1]["message"].startswith("giving up")

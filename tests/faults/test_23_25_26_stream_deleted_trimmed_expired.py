@@ -25,7 +25,7 @@ SHARDS = 2
 ITERATOR_SECONDS = 5
 TRIMMING = EMULATORS / "trimming_ministack.py"
 EXPIRED = "ExpiredIteratorException"
-GONE = "told to end, but not checkpointed: the stream is gone"
+GONE = "shard end reported but not confirmed; not checkpointing: the stream is gone"
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def test_23_stream_deleted(resumed: Resumed, note: Note) -> None:
     trial = Trial(stage, running, iter(()))
     assert {line["level"] for line in trial.logged(GONE)} == {"ERROR"}
     (last,) = trial.logged("giving up: the daemon exited more often than allowed")
-    assert last["cause"].endswith(f"NotTheEnd: the stream is gone: {stage.variables['CONSUMER_STREAM_NAME']}")
+    assert last["cause"].endswith(f"EndNotConfirmed: the stream is gone: {stage.variables['CONSUMER_STREAM_NAME']}")
     assert {shard: lease.checkpoint for shard, lease in leases(stage).items()} == before
 
 

@@ -57,7 +57,7 @@ def main() -> None:
     from consumer.kcl import process, record_processor
 
     reach = HoldPoints(Path(os.environ["TEST_HOLD_POINTS"])).reach
-    repository, ask = bootstrap.repository, record_processor._ask
+    repository, ask = bootstrap.repository, record_processor._request_checkpoint
 
     def held_repository(*asked: Any, **more: Any) -> Any:
         return HeldRepository(repository(*asked, **more), reach)
@@ -69,7 +69,7 @@ def main() -> None:
         return answer
 
     bootstrap.repository = held_repository
-    record_processor._ask = held_ask
+    record_processor._request_checkpoint = held_ask
     hold_scratch_files(reach)
     process.process(pipes)
 

@@ -376,7 +376,7 @@ Reply = Ending | Record | str | None
 
 
 @dataclass
-class RequestOutcome:
+class ScriptedStream:
     """A stream that gives these answers, one after the other and the last again and again; None is none."""
 
     answers: list[Reply]
@@ -407,33 +407,33 @@ class RequestOutcome:
 
 @pytest.mark.parametrize("ending", [Ending.STREAM_GONE, Ending.OPEN])
 def test_an_end_that_is_none_is_not_checkpointed(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
-    life = Life(stream=RequestOutcome([ending]))
+    life = Life(stream=ScriptedStream([ending]))
     daemon = life.live(FIRST, SHARD_ENDED)
     assert (daemon.made, life.clockwork.left) == ([("102", 0)], 1)
     assert "shardEnded" not in daemon.done
     (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert told.getMessage() == f"told to end, but not checkpointed: {ending}"
+    assert told.getMessage() == f"shard end reported but not confirmed; not checkpointing: {ending}"
     assert str(logs.JsonLines().line(caplog.records[-1])["error"]).splitlines()[-1] == (
-        f"consumer.kcl.record_processor.NotTheEnd: {ending}: limits"
+        f"consumer.kcl.record_processor.EndNotConfirmed: {ending}: limits"
     )
 
 
 def test_the_end_of_a_shard_that_the_stream_has_forgotten_is_told_and_checkpointed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert Life(stream=RequestOutcome([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
+    assert Life(stream=ScriptedStream([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
     assert [record.levelname for record in caplog.records if "no such shard" in record.getMessage()] == ["WARNING"]
 
 
 def test_whether_a_shard_has_ended_is_asked_until_there_is_an_answer() -> None:
-    life = Life(stream=RequestOutcome([*[None] * 20, Ending.CLOSED]))
+    life = Life(stream=ScriptedStream([*[None] * 20, Ending.CLOSED]))
     assert life.live(SHARD_ENDED).made == [(None, None)]
     assert 0 < life.clockwork.time - 1_000 < SHARD_END
     assert len(life.measured[metrics.HEARTBEAT]) > 20
 
 
 def test_an_end_that_nobody_can_confirm_ends_the_process() -> None:
-    life = Life(stream=RequestOutcome([None]))
+    life = Life(stream=ScriptedStream([None]))
     daemon = life.live(SHARD_ENDED)
     assert (daemon.asked, life.clockwork.left) == ([], 1)
     assert SHARD_END <= life.clockwork.time - 1_000 <= SHARD_END + 2
@@ -449,7 +449,7 @@ RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100"}
 def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
     oldest: str, missing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    life = Life(stream=(asked := RequestOutcome([oldest])))
+    life = Life(stream=(asked := ScriptedStream([oldest])))
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
     assert asked.asked == [Position("limits", RESUMED["shardId"], "100")]
     assert life.counted(metrics.TRIMMED) == ({(): 1} if missing else {})
@@ -460,15 +460,15 @@ def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
 
 
 def test_a_shard_that_begins_at_its_beginning_asks_for_nothing() -> None:
-    life = Life(stream=(asked := RequestOutcome([None])))
+    life = Life(stream=(asked := ScriptedStream([None])))
     assert life.live(FIRST).made == [("102", 0)]
     assert asked.asked == []
 
 
 def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pytest.LogCaptureFixture) -> None:
-    life = Life(stream=RequestOutcome([None]))
+    life = Life(stream=ScriptedStream([None]))
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
-    assert "not known whether records were trimmed" in caplog.messages
+    assert "cannot check whether records were trimmed" in caplog.messages
     assert life.clockwork.time == 1_000
 
 
@@ -485,7 +485,7 @@ LATER = batch(delivered(101, created(1, userLimitId="l-later")))
 
 def halfway(*answers: Reply, core: Core | None = None) -> Life:
     """What the stream answers, after it has said that the record is still kept."""
-    return Life(core or Core(), stream=RequestOutcome(["100", *answers]))
+    return Life(core or Core(), stream=ScriptedStream(["100", *answers]))
 
 
 def is_finished(life: Life) -> bool:
@@ -499,7 +499,7 @@ def test_the_aggregate_is_read_again_and_settled_before_all_else(first: Message)
     life = halfway(AT_100)
     daemon = life.live(first, lambda: is_finished(life) or pytest.fail("not settled"), LATER, begun=HALFWAY)
     assert set(daemon.asked) == {("101", 0)}, "a checkpoint at it would go back"
-    assert isinstance(life.stream, RequestOutcome)
+    assert isinstance(life.stream, ScriptedStream)
     assert len(life.stream.asked) == 2, "it is read once"
 
 
@@ -512,7 +512,7 @@ def test_the_aggregate_is_settled_before_the_end_of_the_shard() -> None:
 def test_an_aggregate_that_is_no_longer_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
     life = halfway("nothing")
     assert life.live(LATER, begun=HALFWAY).made == [("101", 0)]
-    told = [vars(record) for record in caplog.records if "no longer kept" in record.getMessage()]
+    told = [vars(record) for record in caplog.records if "has expired" in record.getMessage()]
     assert [(line["levelname"], line["checkpoint"]) for line in told] == [
         ("ERROR", "limits/shardId-000000000000/100-1")
     ]

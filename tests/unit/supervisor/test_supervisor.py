@@ -163,12 +163,12 @@ def test_any_unexpected_exit_is_a_failure_and_after_too_many_it_gives_up(start: 
 
 def test_the_error_of_a_record_processor_is_logged_as_the_cause_of_the_exit(start: Start) -> None:
     worker = start(
-        f"{SAY}say(message='leaving', error='Traceback\\nNotTheEnd: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
+        f"{SAY}say(message='exiting', error='Traceback\\nEndNotConfirmed: ...')\nsys.exit(1)", CONSUMER_RESTARTS="1"
     )
     assert worker.process.wait(60) == 1
     (end,) = worker.said("daemon exited unexpectedly")
     (last,) = worker.said("giving up: the daemon exited more often than allowed")
-    assert (end["cause"], last["cause"]) == ("NotTheEnd: ...", "NotTheEnd: ...")
+    assert (end["cause"], last["cause"]) == ("EndNotConfirmed: ...", "EndNotConfirmed: ...")
 
 
 def test_a_killed_daemon_is_restarted(start: Start) -> None:
