@@ -1,4 +1,4 @@
-"""The `consumer` command. What must be light or early never gets as far as the command line's imports."""
+"""The `consumer` command. Commands that must start fast or early run without the imports of the command line."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    # Imports take most of a second, and there is nothing to clean up: no KeyboardInterrupt, no traceback.
-    on_interrupt(leave)
+    # Imports take most of a second and need no cleanup. Ctrl-C exits at once, without a traceback.
+    on_interrupt(exit_now)
     if sys.argv[1:] == ["process"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # before anything else is imported: whatever it prints must not reach the daemon
+        # Before all other imports, because whatever they print must not reach the daemon.
         from consumer.kcl.pipes import take_over
 
         pipes = take_over()
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def command_line() -> None:
-    """A command, which Ctrl-C interrupts once; from the second one on nothing is waited for."""
+    """Runs a command. The first Ctrl-C interrupts it, the second one exits at once."""
     from consumer.cli.main import main as run
 
     try:
@@ -42,28 +42,28 @@ def command_line() -> None:
         try:
             run()
         finally:
-            on_interrupt(leave)
+            on_interrupt(exit_now)
     except KeyboardInterrupt:
-        leave()
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            # an ordinary exit would wait for threads that wait for AWS
-            leave()
+        exit_now()
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            # A normal exit would wait for threads that wait for AWS.
+            exit_now()
         raise
 
 
 def on_interrupt(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
-    """What Ctrl-C does from now on: still nothing, when it is ignored, as in the background jobs of a script."""
+    """Sets the handler of Ctrl-C, unless SIGINT is ignored, as in background jobs of a script."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGINT, exit_now)
     raise KeyboardInterrupt
 
 
-def leave(*_: object) -> NoReturn:
+def exit_now(*_: object) -> NoReturn:
     os._exit(INTERRUPTED)
 
 

@@ -1,4 +1,4 @@
-"""What the AWS stores share: one word for every way in which a call can fail."""
+"""The client configuration that the AWS stores share, and one exception for all failures of a request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +16,20 @@ CLIENT = Config(  # type: ignore[call-arg] # the stubs do not know ignore_config
     max_pool_connections=16,
     ignore_configured_endpoint_urls=True,
 )
-"""Short tries: waiting and trying again is the processor's business, which knows when to stop. And no endpoint but
-those that settings.py has checked: boto3 would look for more in the environment and in profiles."""
+"""Short timeouts and few attempts, because the processor retries and knows when to stop.
+
+Endpoints from the environment and from profiles are ignored: only those that settings.py has validated are used.
+"""
 
 IMPATIENT = CLIENT.merge(
     Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
 )
-"""For callers whose own time is short."""
+"""For callers that must respond within seconds."""
 
 
 @contextmanager
 def unavailable(what: str) -> Iterator[None]:
-    """Turns boto3's errors into Unavailable: whatever AWS answers, no record is to blame for it."""
+    """Converts errors of boto3 to Unavailable. A failed request is never the fault of a record, so it is retried."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The quarantine in a directory: for one machine, for containers that share a file system, for trials and tests."""
+"""The quarantine in a directory: for one machine, containers with a shared file system, trials and tests."""
 
 import errno
 import fcntl
@@ -26,10 +26,10 @@ from consumer.engine.records import Position
 from consumer.stores.parallel import put_each
 
 SCRATCH = re.compile(r"([^/]+/){2}(\.[0-9a-f]{32}|[^/.]+\.[0-9]+)\.tmp")
-"""Paths of files that are being written; the second form is that of earlier versions."""
+"""Paths of incomplete files. Earlier versions used the second form."""
 
 FOLDER = re.compile(r"[\w~%-]+(/[\w~%-]+)?", re.ASCII)
-"""Paths of folders that entries are in: `<stream>` and `<stream>/<shard>`."""
+"""Paths of folders that contain entries: `<stream>` and `<stream>/<shard>`."""
 
 DEPTH = 2
 
@@ -39,10 +39,10 @@ FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryQuarantine:
-    """One JSON file per record, `<stream>/<shard>/<sequence>[-<sub>].json`; a file is there whole or not at all.
+    """One JSON file per record, `<stream>/<shard>/<sequence>[-<sub>].json`; files appear atomically.
 
-    Folders and files are made for their owner alone; below `root` no symbolic link is followed. Records that are put
-    together are written on `pool`, or one after the other without one.
+    Only the owner can read the folders and files. Below `root`, no symbolic link is followed. Records that are put
+    together are written on `pool`, or one after the other without a pool.
     """
 
     def __init__(self, root: Path, pool: Executor | None = None) -> None:
@@ -60,7 +60,7 @@ class DirectoryQuarantine:
 
     def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
         for path, wrong in self._files():
-            found = None if SCRATCH.fullmatch(path) else self._look(path, wrong)
+            found = None if SCRATCH.fullmatch(path) else self._inspect(path, wrong)
             if isinstance(found, Foreign):
                 on_foreign(found)
             elif found:
@@ -77,7 +77,10 @@ class DirectoryQuarantine:
                 raise Unavailable(f"{self._root / path}: {reason}") from None
 
     def drop(self, entry: Quarantined) -> bool:
-        """A writer that would replace it meanwhile waits (`_held`). Without file locks, it is only read just before."""
+        """Removes the entry under a lock, for which writers that replace it wait (`_held`).
+
+        On a file system without locks, the entry may be replaced between the comparison and the removal.
+        """
         folder, name = _place(entry.record.position)
         with self._unavailable(), suppress(FileNotFoundError), self._opened(folder) as parent:
             return _drop(name, parent, entry)
@@ -87,20 +90,20 @@ class DirectoryQuarantine:
         return sum(may_be_entry(path) and wrong == REGULAR for path, wrong in self._files())
 
     def clear_scratch(self) -> int:
-        """Removes what writers left that have exited, and returns how many files. A live writer has locked its own."""
+        """Removes incomplete files of exited writers, and returns how many. Running writers lock theirs."""
         with self._unavailable():
             return sum(self._clear(path) for path, wrong in self._files() if SCRATCH.fullmatch(path) and not wrong)
 
     def _files(self) -> list[tuple[str, str]]:
-        """Paths below the root in their order, and what is wrong with each: REGULAR if nothing."""
+        """Sorted paths below the root, each with an error, which is REGULAR for a regular file."""
         with self._unavailable():
             try:
                 return sorted(_walk(self._root))
             except FileNotFoundError:
                 return []
 
-    def _look(self, path: str, wrong: str) -> Quarantined | Foreign | None:
-        """None: it has been removed meanwhile."""
+    def _inspect(self, path: str, wrong: str) -> Quarantined | Foreign | None:
+        """The entry, or what is there instead. None if it was removed after the listing."""
         if may_be_entry(path) and wrong == REGULAR:
             try:
                 return self._read(path)
@@ -138,17 +141,18 @@ class DirectoryQuarantine:
         return False
 
     def _sync(self, folder: str) -> None:
-        """The name of a file outlives a power cut only when its folder is on the disk."""
+        """Syncs the folder: without it, the name of a new file may be lost in a power failure."""
         with suppress(FileNotFoundError), self._opened(folder) as descriptor:
             os.fsync(descriptor)
 
     @contextmanager
     def _opened(self, folder: str, *, make: bool = False) -> Iterator[int]:
-        """A descriptor of a folder below the root. Raises FileNotFoundError unless it is to be made."""
+        """Opens a folder below the root. If it is absent, creates it (`make`) or raises FileNotFoundError."""
         if make:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
             descriptor = stack.enter_context(_open(self._root, os.O_DIRECTORY | os.O_CLOEXEC))
+            # One component at a time, relative to its parent: a component that is a symbolic link is refused.
             for name in folder.split("/"):
                 if make:
                     _make(name, descriptor)
@@ -164,7 +168,7 @@ class DirectoryQuarantine:
 
 
 def _place(position: Position) -> tuple[str, str]:
-    """Folder and name."""
+    """The folder and the file name of an entry."""
     folder, _, name = path_of(position).rpartition("/")
     return folder, name
 
@@ -203,8 +207,9 @@ def _open(name: Path | str, flags: int, parent: int | None = None, mode: int = 0
 
 @contextmanager
 def _file(name: str, parent: int) -> Iterator[int]:
-    """A regular file, to be read."""
+    """Opens a regular file for reading."""
     with _open(name, FILE_FLAGS | os.O_RDONLY, parent) as descriptor:
+        # O_NONBLOCK keeps the open of a named pipe from blocking; this check rejects it.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "Not a regular file")
         yield descriptor
@@ -217,7 +222,7 @@ def _content(descriptor: int) -> bytes:
 
 @contextmanager
 def _scratch(parent: int) -> Iterator[tuple[int, str]]:
-    """A new file, locked for as long as it is written; what is left of it afterwards is removed."""
+    """Creates a file, locked while it is written. Removes it if writing fails."""
     name = f".{secrets.token_hex(16)}.tmp"
     with _open(name, FILE_FLAGS | os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX)
@@ -225,13 +230,13 @@ def _scratch(parent: int) -> Iterator[tuple[int, str]]:
             yield descriptor, name
         except BaseException:
             with suppress(OSError):
-                os.unlink(name, dir_fd=parent)  # half a file would keep a full disk full
+                os.unlink(name, dir_fd=parent)  # on a full disk, incomplete files would use up the free space
             raise
 
 
 @contextmanager
 def _held(name: str, parent: int) -> Iterator[None]:
-    """Keeps an entry that is there from being dropped: it is about to be replaced."""
+    """Locks an existing entry that is about to be replaced, so that `drop` cannot remove the new one."""
     try:
         descriptor = os.open(name, FILE_FLAGS | os.O_RDONLY, dir_fd=parent)
     except OSError:
@@ -246,7 +251,7 @@ def _held(name: str, parent: int) -> Iterator[None]:
 
 
 def _lock(descriptor: int, how: int) -> bool:
-    """Until the descriptor is closed. False: another holds it, or the file system has no locks."""
+    """Locks the file until the descriptor is closed. False if it is locked already or locks are unsupported."""
     try:
         fcntl.flock(descriptor, how)
     except OSError:
@@ -255,9 +260,10 @@ def _lock(descriptor: int, how: int) -> bool:
 
 
 def _drop(name: str, parent: int, entry: Quarantined) -> bool:
-    """Whether the file held the entry, and is removed."""
+    """Removes the file if it contains the entry. Returns whether it was removed."""
     with _file(name, parent) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX)
+        # The name may refer to another file by now: a writer may have replaced it while this one waited for the lock.
         still_there = os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(descriptor))
         if not still_there or not _holds(descriptor, entry):
             return False

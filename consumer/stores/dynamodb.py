@@ -1,7 +1,7 @@
-"""States in a DynamoDB table, one item each; written by conditional PartiQL statements, 25 a request.
+"""States in a DynamoDB table, one item per state, written by conditional PartiQL statements, 25 per request.
 
-boto3 costs about a millisecond of CPU a request, whatever it carries: that is why they are batched.
-What the statements answer was tried on DynamoDB Local and is described in docs/decisions/.
+Statements are batched because boto3 needs about a millisecond of CPU per request, whatever its size.
+The responses to the statements were verified on DynamoDB Local and are described in docs/decisions/.
 """
 
 import hashlib
@@ -30,16 +30,16 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 STATEMENTS = 25
-"""The most a BatchExecuteStatement takes."""
+"""Maximum number of statements in a BatchExecuteStatement."""
 GETS = 100
-"""The most a BatchGetItem takes."""
+"""Maximum number of keys in a BatchGetItem."""
 VERSION = "version"
 MALFORMED = (Malformed, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-"""What a codec raises on attributes that it did not make; only the first may be repeated word for word."""
+"""Exceptions of a codec for attributes that it did not write. Only the message of Malformed is free of stored data."""
 
 
 class DynamoRepository(Generic[S]):
-    """Implements engine.repository.Repository. Requests run on `pool`; no key is in two of them at once."""
+    """Implements engine.repository.Repository. Requests run on `pool`; no key is in two of them at the same time."""
 
     def __init__(self, client: "DynamoDBClient", table: str, codec: Codec[S], pool: Executor) -> None:
         self._client = client
@@ -98,25 +98,26 @@ class DynamoRepository(Generic[S]):
                     **condition,
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
-                # a request repeated after its answer was lost finds nothing
+                # boto3 retries a request whose response was lost. The first attempt may already have deleted the item.
                 return not self.load([key])
         return True
 
     def _get(self, keys: Sequence[Key]) -> dict[Key, Stored[S]]:
-        asked: list[Any] = [self._key_attributes(key) for key in keys]
+        pending: list[Any] = [self._key_attributes(key) for key in keys]
         found: dict[Key, Stored[S]] = {}
-        while asked:
+        while pending:
             with unavailable(f"read of {self._table}"):
-                answer = self._client.batch_get_item(
-                    RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}}
+                response = self._client.batch_get_item(
+                    RequestItems={self._table: {"Keys": pending, "ConsistentRead": True}}
                 )
-            items = answer["Responses"].get(self._table, [])
+            items = response["Responses"].get(self._table, [])
             found |= {self._key(item): self._stored(item) for item in items}
-            left = answer["UnprocessedKeys"]
+            left = response["UnprocessedKeys"]
             unread = list(left[self._table]["Keys"]) if left else []
-            if len(unread) == len(asked):
+            # Continue while any key is read. A response without progress is left to the retry policy of the caller.
+            if len(unread) == len(pending):
                 raise Unavailable(f"read of {self._table}: throttled")
-            asked = unread
+            pending = unread
         return found
 
     def _write(self, writes: Sequence[tuple[Key, PendingWrite[S]]]) -> Saved[S]:
@@ -128,44 +129,43 @@ class DynamoRepository(Generic[S]):
         ]
         try:
             with unavailable(f"write to {self._table}"):
-                answers = self._client.batch_execute_statement(Statements=statements)["Responses"]
+                responses = self._client.batch_execute_statement(Statements=statements)["Responses"]
         except Unavailable as cause:
+            # After a timeout each statement may or may not have been executed.
             return Saved(unknown={key: cause for key, _ in writes})
         ours = {key: Versioned(change.state, version) for (key, change), version in zip(writes, versions, strict=True)}
-        return self._sorted_out(ours, dict(zip(ours, answers, strict=True)))
+        return self._classified(ours, dict(zip(ours, responses, strict=True)))
 
-    def _sorted_out(
-        self, ours: Mapping[Key, Versioned[S]], answers: "Mapping[Key, BatchStatementResponseTypeDef]"
+    def _classified(
+        self, ours: Mapping[Key, Versioned[S]], responses: "Mapping[Key, BatchStatementResponseTypeDef]"
     ) -> Saved[S]:
+        """Sorts the keys by the response to their statement. Each key ends up in exactly one of the three mappings."""
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
-        unseen: list[Key] = []
-        for key, answer in answers.items():
-            error = answer.get("Error")
+        existing: list[Key] = []
+        for key, response in responses.items():
+            error = response.get("Error")
             if error is None:
                 stored[key] = ours[key]
             elif error.get("Code") == "DuplicateItem":
-                unseen.append(key)
+                existing.append(key)
             elif error.get("Code") == "ConditionalCheckFailed":
                 conflicts[key] = self._current(error)
             else:
                 unknown[key] = Unavailable(f"write to {self._table}: {error.get('Code')}")
         try:
-            # a refused INSERT does not bring the item along
-            seen = self._get(unseen)
+            # The error of an INSERT does not contain the item, unlike that of an UPDATE.
+            current = self._get(existing)
         except Unavailable as cause:
-            unknown |= dict.fromkeys(unseen, cause)
+            unknown |= dict.fromkeys(existing, cause)
         else:
-            conflicts |= {key: seen.get(key) for key in unseen}
-        met = {
-            key
-            for key, current in conflicts.items()
-            if isinstance(current, Versioned) and current.version == ours[key].version
-        }
-        # a request repeated after its answer was lost meets its own write
-        stored |= {key: ours[key] for key in met}
-        return Saved(stored, {key: conflicts[key] for key in conflicts.keys() - met}, unknown)
+            conflicts |= {key: current.get(key) for key in existing}
+        # A retry whose first response was lost conflicts with its own write. The version is a fingerprint of the state,
+        # so an equal version proves that the state is stored, whoever wrote it.
+        same = {key for key, found in conflicts.items() if _version(found) == ours[key].version}
+        stored |= {key: ours[key] for key in same}
+        return Saved(stored, {key: conflicts[key] for key in conflicts.keys() - same}, unknown)
 
     def _statement(
         self, expected: Versioned[S] | None, attributes: Mapping[str, Plain], version: str
@@ -178,6 +178,7 @@ class DynamoRepository(Generic[S]):
         return {
             "Statement": statement,
             "Parameters": [self._serialize(parameter) for parameter in parameters],
+            # A refused UPDATE then returns the current item and saves a read.
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
@@ -188,6 +189,7 @@ class DynamoRepository(Generic[S]):
     def _update(self, expected: Versioned[S], values: Mapping[str, Plain]) -> tuple[str, list[Plain]]:
         names = self._codec.key_names
         set_to = {name: value for name, value in values.items() if name not in names}
+        # Only attributes that the expected state had are removed. Attributes that this version does not know stay.
         gone = self._codec.dump(expected.state).keys() - values.keys()
         changed = [f'SET "{name}" = ?' for name in set_to] + [f'REMOVE "{name}"' for name in sorted(gone)]
         where = " AND ".join(f'"{name}" = ?' for name in (*names, VERSION))
@@ -203,7 +205,7 @@ class DynamoRepository(Generic[S]):
         if not version:
             return self._unreadable(item, f"{VERSION}: a string is needed")
         try:
-            # boto3 refuses numbers of more than 38 digits, which the table can hold
+            # boto3 raises for numbers of more than 38 digits, which a table can contain.
             attributes = {name: self._deserialize(value) for name, value in item.items() if name != VERSION}
             return Versioned(self._codec.load(attributes), version)
         except MALFORMED as wrong:
@@ -221,8 +223,12 @@ class DynamoRepository(Generic[S]):
         return {name: {"S": value} for name, value in zip(self._codec.key_names, key, strict=True)}
 
 
+def _version(found: Stored[S] | None) -> str | None:
+    return found.version if isinstance(found, Versioned) else None
+
+
 def hashed(key: Key) -> str:
-    """16 hex digits that stand for a key where the key itself must not be: in logs and in the quarantine."""
+    """16 hex digits that identify a key in logs and in the quarantine, which must not contain the key itself."""
     return hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What Kinesis says of a stream and its shards."""
+"""Reads the state of a stream and its shards, and single records, from Kinesis."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis.type_defs import RecordTypeDef
 
 NOT_THERE = frozenset({"CREATING", "DELETING"})
-"""A stream that is being made is another one than that whose shards have ended."""
+"""A stream in CREATING is a new stream with the same name. The one whose shards have ended was deleted."""
 
 
 class KinesisStream:
@@ -49,10 +49,7 @@ class KinesisStream:
         return Record(replace(position, sub_sequence=0), found["Data"], arrived_at)
 
     def _first_from(self, position: Position) -> "RecordTypeDef | None":
-        """AT_SEQUENCE_NUMBER of a record that is not kept any more begins at the oldest that is.
-
-        Kinesis may answer with no record although one follows, and says then that it is behind.
-        """
+        """The record at the position or, if it has expired, the oldest one after it. None if there is none."""
         place = self._client.get_shard_iterator(
             StreamName=self.name,
             ShardId=position.shard,
@@ -64,6 +61,7 @@ class KinesisStream:
             page = self._client.get_records(ShardIterator=iterator, Limit=1)
             if page["Records"]:
                 return page["Records"][0]
+            # An empty page is not the end: while MillisBehindLatest is above 0, more records follow.
             iterator = page.get("NextShardIterator") if page["MillisBehindLatest"] else None
         return None
 
@@ -80,12 +78,12 @@ class KinesisStream:
 
 
 PAGE_SECONDS = 0.2
-"""Between two requests: a shard answers five a second, to all who read it."""
+"""Pause between two requests. Kinesis allows five per second and shard, shared by all readers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a shard, by the sequence numbers of its first and last record."""
+    """A range of a shard, given by the sequence numbers of its first and last record."""
 
     stream_arn: str
     shard: str
@@ -99,7 +97,7 @@ class Stretch:
 def records_of(
     client: "KinesisClient", stretch: Stretch, pause: Callable[[float], None] = time.sleep
 ) -> Iterator["RecordTypeDef"]:
-    """What the stream still has of a stretch, other keys' records included. Raises Unavailable."""
+    """The records of a stretch that have not expired, for all partition keys. Raises Unavailable."""
     arn, last = stretch.stream_arn, int(stretch.last)
     with unavailable(str(stretch)):
         place: str | None = client.get_shard_iterator(

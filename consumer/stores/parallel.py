@@ -1,4 +1,4 @@
-"""Several records into a quarantine at once."""
+"""Puts several records into a quarantine in parallel."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -8,9 +8,9 @@ from consumer.engine.quarantine import PartlyKept, Quarantined
 
 
 def put_each(pool: Executor | None, put: Callable[[Quarantined], None], entries: Sequence[Quarantined]) -> None:
-    """Puts each entry on a thread of the pool; None: one after the other. Once one has failed no other is begun.
+    """Puts each entry on a thread of the pool, or one after the other without a pool.
 
-    Raises Unavailable when none was put, PartlyKept when some were.
+    After a failure no further entry is started. Raises Unavailable if no entry was put, PartlyKept if some were.
     """
     causes: list[Unavailable] = []
 

@@ -1,4 +1,4 @@
-"""The quarantine in S3: one object per record, under a key made of its position."""
+"""The quarantine in S3: one object per record. The key is derived from the position of the record."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 TOGETHER, TOGETHER_BYTES = 32, 8 * 1024 * 1024
-"""Objects read at once: how many, and their bytes unless it is one alone."""
+"""How many objects are read at once, and how many bytes in total. A larger object is read alone."""
 
 GONE = frozenset({"NoSuchKey"})
 CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 UNREADABLE = frozenset({"AccessDenied", "InvalidObjectState"})
-"""Error codes that may be of one object alone, as may those of KMS."""
+"""Error codes that may concern a single object, like those of KMS. They do not stop the listing."""
 
 
 class _Object(NamedTuple):
@@ -42,7 +42,7 @@ class _Object(NamedTuple):
 
 
 def prefix_of(path: str) -> str:
-    """What every key begins with, for the path of an address s3://bucket/path."""
+    """The prefix of all keys for an address s3://bucket/path."""
     return f"{path.strip('/') or 'quarantine'}/"
 
 
@@ -61,7 +61,7 @@ class S3Quarantine:
     def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
         with self._unavailable():
             for some in groups(self._objects(), lambda each: each.size, TOGETHER, TOGETHER_BYTES):
-                for found in self._pool.map(self._look, some):
+                for found in self._pool.map(self._inspect, some):
                     if isinstance(found, Foreign):
                         on_foreign(found)
                     elif found:
@@ -72,7 +72,7 @@ class S3Quarantine:
         return found and found[0]
 
     def drop(self, entry: Quarantined) -> bool:
-        """S3 itself compares what is there with what was read just before."""
+        """Deletes the object on the condition of its ETag, so that S3 keeps an object that was replaced meanwhile."""
         found = self._find(entry.record.position)
         if found is None:
             return True
@@ -80,7 +80,7 @@ class S3Quarantine:
         return kept == entry and self._delete(self._prefix + path_of(entry.record.position), etag)
 
     def size(self) -> int:
-        """Lists them only: needs no permission to read one."""
+        """Counts by listing the bucket, which needs no permission to read objects."""
         return sum(self._may_be_entry(found) for found in self._objects())
 
     def _objects(self) -> Iterator[_Object]:
@@ -93,26 +93,27 @@ class S3Quarantine:
     def _may_be_entry(self, found: _Object) -> bool:
         return found.size > 0 and may_be_entry(found.key.removeprefix(self._prefix))
 
-    def _look(self, found: _Object) -> Quarantined | Foreign | None:
-        """None: it has been removed meanwhile."""
-        told = partial(Foreign, self._place(found.key))
+    def _inspect(self, found: _Object) -> Quarantined | Foreign | None:
+        """The entry, or what is there instead. None if it was removed after the listing."""
+        foreign = partial(Foreign, self._place(found.key))
         if not self._may_be_entry(found):
-            return told("not an entry of the quarantine")
+            return foreign("not an entry of the quarantine")
         try:
             return self._get(found.key)[0]
         except NotAnEntry as reason:
-            return told(str(reason), lost=True)
+            return foreign(str(reason), lost=True)
         except ClientError as error:
             if _code(error) in GONE:
                 return None
             if not _of_one_object(error):
                 raise
-            return told(_code(error), lost=True)
+            return foreign(_code(error), lost=True)
 
     def _find(self, position: Position) -> tuple[Quarantined, str] | None:
-        """The entry and its ETag. Listed first: to ask for an object that is not there needs more permissions."""
+        """The entry and its ETag."""
         key = self._prefix + path_of(position)
         with self._unavailable():
+            # List first: a GetObject of an absent key needs more permissions to be told from a denied one.
             listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
             if [found["Key"] for found in listed.get("Contents", [])] != [key]:
                 return None
@@ -123,8 +124,8 @@ class S3Quarantine:
 
     def _get(self, key: str) -> tuple[Quarantined, str]:
         """Raises NotAnEntry, and boto3's errors."""
-        answer = self._client.get_object(Bucket=self._bucket, Key=key)
-        return read(key.removeprefix(self._prefix), answer["Body"].read()), answer["ETag"]
+        response = self._client.get_object(Bucket=self._bucket, Key=key)
+        return read(key.removeprefix(self._prefix), response["Body"].read()), response["ETag"]
 
     def _put(self, entry: Quarantined) -> None:
         with self._unavailable():
