@@ -99,7 +99,6 @@ class LambdaConsumer:
                 failed = result.unsettled
         finally:
             # Threads of the stores append outcomes, so the deque is emptied one by one.
-            # Threads of the stores append outcomes, so the deque is emptied one by one.
             while self.requests:
                 metrics.tell(sink, metrics.of_request(*self.requests.popleft()))
             sink.flush()

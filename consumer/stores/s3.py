@@ -113,7 +113,7 @@ class S3Quarantine:
         """The entry and its ETag."""
         key = self._prefix + path_of(position)
         with self._unavailable():
-            # List first: a GetObject of an absent key needs more permissions to be told from a denied one.
+            # List first: without more permissions, GetObject answers the same for absent and for forbidden objects.
             listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
             if [found["Key"] for found in listed.get("Contents", [])] != [key]:
                 return None

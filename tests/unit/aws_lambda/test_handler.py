@@ -316,7 +316,9 @@ def test_the_error_names_the_field_and_contains_no_data() -> None:
 
 
 @pytest.mark.parametrize("again", [repeated_by_name, repeated_from_the_first])
-def test_a_batch_of_a_pipe_is_processed_like_one_of_a_mapping(again: Callable[[list[LambdaEvent], object], object]) -> None:
+def test_a_batch_of_a_pipe_is_processed_like_one_of_a_mapping(
+    again: Callable[[list[LambdaEvent], object], object],
+) -> None:
     core = Core()
     batch = piped(records(created(1), b"poison", progress_changed(2)))
     answer = Function(core.processor).invoke(batch)

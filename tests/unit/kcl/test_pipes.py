@@ -1,4 +1,4 @@
-"""The pipes to the daemon are out of everybody else's reach: tried in real processes."""
+"""No other code can use the pipes to the daemon: tested in real processes."""
 
 import json
 import subprocess
@@ -21,12 +21,12 @@ TAKE_OVER = "from consumer.kcl.pipes import take_over\npipes = take_over()\nimpo
 def run(
     code: str, given: bytes = b"", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """A process that takes the pipes over and then does something."""
+    """Runs a process that takes over the pipes and then executes the code."""
     command = [sys.executable, "-c", TAKE_OVER + code]
     return subprocess.run(command, input=given, capture_output=True, check=True, cwd=ROOT, env=environment)
 
 
-def test_what_is_written_to_the_daemon_arrives() -> None:
+def test_the_daemon_receives_what_is_written() -> None:
     assert run("pipes.output.write('to the daemon'); pipes.output.flush()").stdout == b"to the daemon"
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_to_the_daemon_arrives() -> None:
         "import faulthandler; faulthandler.dump_traceback(1); print('stray')",
     ],
 )
-def test_what_others_write_goes_to_standard_error(stray: str) -> None:
+def test_stray_output_goes_to_standard_error(stray: str) -> None:
     ended = run(f"pipes.output.write('to the daemon'); pipes.output.flush()\n{stray}")
     assert ended.stdout == b"to the daemon"
     assert b"stray" in ended.stderr
@@ -53,7 +53,7 @@ def test_what_others_write_goes_to_standard_error(stray: str) -> None:
     "greedy",
     ["sys.stdin.read()", "sys.stdin.readline()", "os.read(0, 100)", "os.popen('cat').read()", "open(0).read()"],
 )
-def test_others_read_nothing_and_take_nothing_from_the_daemon(greedy: str) -> None:
+def test_stray_reads_get_nothing_from_the_daemon(greedy: str) -> None:
     ended = run(f"read = {greedy}\nsys.stderr.write(repr((read, pipes.input.read())))", b"from the daemon\n")
     assert ended.stderr in (b"('', 'from the daemon\\n')", b"(b'', 'from the daemon\\n')")
 
@@ -75,7 +75,7 @@ def test_lines_are_utf8_and_end_at_line_feeds_alone(environment: Mapping[str, st
     assert ended.stdout == line
 
 
-def test_a_store_that_talks_does_not_touch_the_protocol() -> None:
+def test_a_store_that_prints_does_not_disturb_the_protocol() -> None:
     steps = (INITIALIZE, batch(delivered(101, created(1))), answer("101"), batch(), LEASE_LOST)
     given = "".join(json.dumps(step) + "\n" for step in steps).encode()
     command = [sys.executable, "-m", "tests.support.faults.writes_to_stdout"]

@@ -1,4 +1,4 @@
-"""What a record processor does before it speaks with the daemon."""
+"""The start of a record processor, before the protocol with the daemon."""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ def test_scratch_files_of_exited_processes_are_removed_and_counted(
 
 
 @pytest.mark.parametrize("place", ["dir:not-there", "s3://bucket/quarantine"])
-def test_where_there_is_none_nothing_is_said(place: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_directory_nothing_is_logged(place: str, caplog: pytest.LogCaptureFixture) -> None:
     clear_scratch(settings(place))
     assert caplog.records == []
 
 
-def test_a_directory_that_cannot_be_read_is_no_reason_to_exit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_directory_does_not_end_the_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     clear_scratch(settings(f"dir:{tmp_path / 'file'}"))
     (line,) = caplog.records

@@ -1,4 +1,4 @@
-"""The life of a shard, as the MultiLangDaemon drives it: what is stored, what is checkpointed, and how it ends."""
+"""A shard from start to end, driven by a fake MultiLangDaemon: what is stored and checkpointed, and how it ends."""
 
 import math
 from collections import defaultdict
@@ -45,23 +45,23 @@ from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepo
 EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
 EPOCH = 1e9
-"""What the wall clock is ahead of the monotonic one."""
-DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
+"""The difference between the wall clock and the monotonic clock, in seconds."""
+DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
 
 THROTTLED, DEPENDENCY, UNREACHABLE = "ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"
 LEASE_GONE, INVALID, ARGUMENT = "ShutdownException", "InvalidStateException", "IllegalArgumentException"
 BUSY = (THROTTLED, DEPENDENCY, UNREACHABLE)
 FATAL = (INVALID, ARGUMENT, "NullPointerException", HANG_UP, INITIALIZE)
-"""Answers after which nothing but leaving is safe: also no answer at all, and one that is none."""
+"""Answers after which the process must exit, including no answer and an invalid one."""
 
 
 @dataclass
 class Clockwork:
-    """A world in which time passes only while somebody sleeps; and breaks, from then on, when it is told to."""
+    """A runtime whose time passes only in `sleep`. Once `broken` is set, `now` raises it."""
 
     time: float = 1_000.0
     stop_at: float = float("inf")
-    left: int | None = None
+    exit_code: int | None = None
     broken: BaseException | None = None
 
     def runtime(self) -> Runtime:
@@ -83,13 +83,13 @@ class Clockwork:
         self.time += seconds
 
     def exit(self, code: int) -> NoReturn:
-        self.left = code
+        self.exit_code = code
         raise SystemExit(code)
 
 
 @dataclass
 class Life:
-    """A shard's life at one worker."""
+    """A shard at one worker, from its start to its end."""
 
     core: Core = field(default_factory=Core)
     policy: CheckpointPolicy = EVERY_BATCH
@@ -98,11 +98,11 @@ class Life:
     measured: dict[Metric, list[tuple[float, float, tuple[str, ...]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """Measurements by metric: when, value, labels."""
+    """Measurements by metric: time, value, labels."""
 
     def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,), begun: Message = INITIALIZE) -> Daemon:
-        """The shard is given to the worker, then the steps follow; until the daemon closes the pipe or it leaves."""
-        rules = ShardRules(self.policy, DEADLINE, PATIENCE, SHARD_END, KEEP_ALIVE)
+        """Starts the shard and runs the steps, until the daemon closes the pipe or the process exits."""
+        rules = ShardRules(self.policy, DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE)
         runtime = self.clockwork.runtime()
         daemon = Daemon((begun, *steps), answers)
         pipe = cast("TextIO", daemon)
@@ -129,30 +129,30 @@ FIRST = batch(delivered(101, created(1)), delivered(102, progress_changed(2)))
 SECOND = batch(delivered(103, progress_changed(3, previousProgress="10")))
 
 
-# a life without trouble
+# without failures
 
 
-def test_a_whole_life(life: Life) -> None:
+def test_a_shard_from_start_to_end(life: Life) -> None:
     daemon = life.live(FIRST, SECOND, SHUTDOWN_REQUESTED, LEASE_LOST)
     assert daemon.done == ["initialize", "processRecords", "processRecords", "shutdownRequested", "leaseLost"]
     assert daemon.made == [("102", 0), ("103", 0)]
-    assert (life.core.limit()["progress"], life.clockwork.left) == ("20", None)
+    assert (life.core.limit()["progress"], life.clockwork.exit_code) == ("20", None)
 
 
-def test_what_it_measures(life: Life) -> None:
+def test_the_metrics_of_a_batch(life: Life) -> None:
     life.live(batch(delivered(101, created(1)), delivered(102, b"poison"), behind=5_000), LEASE_LOST)
     assert life.counted(metrics.RECORDS) == {("USER_LIMIT_CREATED", "applied"): 1, ("UNREADABLE", "quarantined"): 1}
     assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
     assert {value for _, value, _ in life.measured[metrics.BEHIND]} == {5}
 
 
-def test_it_tells_when_the_last_batch_came_and_the_last_checkpoint_was_made() -> None:
+def test_the_times_of_the_last_batch_and_the_last_checkpoint_are_measured() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
     life.live(batch(), FIRST, batch(), LEASE_LOST)
     batches = [value - EPOCH for _, value, _ in life.measured[metrics.LAST_BATCH]]
     (checkpoint,) = (value - EPOCH for _, value, _ in life.measured[metrics.LAST_CHECKPOINT])
-    assert batches == [1_000, 1_000, checkpoint], "a batch that waits is no new one"
+    assert batches == [1_000, 1_000, checkpoint], "a batch that waits is not a new one"
     assert checkpoint >= 1_600
 
 
@@ -163,12 +163,12 @@ def test_a_checkpoint_is_timed_and_one_that_is_refused_is_counted(life: Life) ->
     assert metrics.LAST_CHECKPOINT not in life.measured
 
 
-def test_an_answer_to_leave_for_is_named_in_the_log(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fatal_answer_is_named_in_the_log(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     life.live(FIRST, answers=(INVALID,))
     assert str(JsonLines().line(caplog.records[-1])["error"]).endswith(f"CheckpointRefused: {INVALID}")
 
 
-def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_its_log_messages_contain_no_payload(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
     told = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
@@ -178,7 +178,7 @@ def test_what_it_logs_and_what_it_never_does(life: Life, caplog: pytest.LogCaptu
     assert not [line for line in told.values() if "s3cr3t" in str(line)]
 
 
-def test_the_line_of_a_batch_has_one_form(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_fields_of_the_log_line_of_a_batch(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     life.live(batch(delivered(101, created(1)), delivered(102, created(1)), behind=1_200))
     (line,) = [JsonLines().line(record) for record in caplog.records if record.getMessage() == "batch"]
@@ -203,7 +203,7 @@ def test_the_line_of_a_batch_has_one_form(life: Life, caplog: pytest.LogCaptureF
     }
 
 
-def test_correlation_ids_are_told_at_debug_alone(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_correlation_ids_are_logged_only_at_debug(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     event = created(1) | {"context": {"correlationId": "c-17"}}
     life.live(batch(delivered(101, event), delivered(102, b"poison")))
@@ -215,19 +215,19 @@ def test_correlation_ids_are_told_at_debug_alone(life: Life, caplog: pytest.LogC
     assert not [line for line in lines if "c-17" in str(line) and line["level"] != "DEBUG"]
 
 
-def test_how_far_behind_it_is_need_not_be_known(life: Life) -> None:
+def test_the_lag_is_optional(life: Life) -> None:
     assert life.live(batch(delivered(101, created(1)), behind=None)).made == [("101", 0)]
     assert life.counted(metrics.BEHIND) == {("shardId-000000000000",): 0}
 
 
-def test_positions_and_times_are_those_of_the_stream(life: Life) -> None:
+def test_positions_and_times_come_from_the_stream(life: Life) -> None:
     life.live(batch(delivered(101, b"poison", sub=3)))
     (entry,) = life.core.quarantine.entries()
     assert str(entry.record.position) == "limits/shardId-000000000000/101-3"
     assert entry.record.arrived_at == 1_767_225_600_000
 
 
-def test_within_an_aggregate_the_checkpoint_names_the_place(life: Life) -> None:
+def test_the_checkpoint_of_a_split_aggregate_has_the_sub_sequence_number(life: Life) -> None:
     daemon = life.live(batch(delivered(101, created(1), sub=0), delivered(101, progress_changed(2), sub=1)))
     assert daemon.made == [("101", 1)]
 
@@ -248,12 +248,12 @@ def test_a_broken_aggregate_is_quarantined(life: Life) -> None:
 WHOLE = kpl.aggregate(encode(created(1)), encode(progress_changed(2)))
 
 
-def test_an_aggregate_is_taken_apart_and_checkpointed_as_the_record_that_it_is(life: Life) -> None:
+def test_an_aggregate_is_split_and_checkpointed_as_one_record(life: Life) -> None:
     assert life.live(batch(delivered(101, WHOLE))).made == [("101", 0)]
     assert life.core.limit()["progress"] == "10"
 
 
-def test_an_aggregate_that_is_not_settled_to_its_end_is_not_checkpointed() -> None:
+def test_a_partly_settled_aggregate_is_not_checkpointed() -> None:
     clockwork = Clockwork(stop_at=1_000)
     life = Life(Core(quarantine=FlakyQuarantine(lambda: True)), clockwork=clockwork)
     spoilt = kpl.aggregate(encode(created(1)), b"poison", encode(progress_changed(2)))
@@ -261,7 +261,7 @@ def test_an_aggregate_that_is_not_settled_to_its_end_is_not_checkpointed() -> No
     assert (daemon.made, life.core.limit()["progress"]) == ([("101", 0)], "10")
 
 
-def test_what_a_daemon_has_taken_apart_is_not_taken_apart_again(life: Life) -> None:
+def test_records_that_the_daemon_has_split_are_not_split_again(life: Life) -> None:
     daemon = life.live(batch(delivered(102, created(1), 0), delivered(102, WHOLE, 1)))
     (entry,) = life.core.quarantine.entries()
     assert (entry.reason, entry.record.data, str(entry.record.position)[-6:]) == ("AGGREGATE", WHOLE, "/102-1")
@@ -276,7 +276,7 @@ def test_a_replayed_batch_changes_nothing(life: Life) -> None:
 # when to checkpoint
 
 
-def test_a_checkpoint_is_made_after_so_many_records() -> None:
+def test_a_checkpoint_is_made_after_a_number_of_records() -> None:
     life = Life(policy=CheckpointPolicy(seconds=1_000, records=3))
     assert life.live(FIRST, SECOND, batch(delivered(104, foreign("NEW")))).made == [("103", 0)]
 
@@ -295,47 +295,47 @@ def test_the_time_counts_from_the_last_checkpoint() -> None:
     assert life.live(*steps).made == [("102", 0), ("103", 0)]
 
 
-def test_empty_batches_show_life_and_are_not_checkpointed() -> None:
+def test_empty_batches_send_heartbeats_and_are_not_checkpointed() -> None:
     life = Life(policy=CheckpointPolicy(seconds=1, records=1))
     daemon = life.live(batch(), lambda: life.clockwork.pass_time(100), batch(behind=7))
     assert (daemon.asked, daemon.done.count("processRecords")) == ([], 2)
     assert life.measured[metrics.HEARTBEAT][-1][:2] == (1_100.0, EPOCH + 1_100.0)
 
 
-# the answers to a checkpoint
+# answers to a checkpoint
 
 
 @pytest.mark.parametrize("answer", BUSY)
-def test_a_checkpoint_refused_for_the_moment_is_tried_again(life: Life, answer: str) -> None:
+def test_a_temporarily_refused_checkpoint_is_retried(life: Life, answer: str) -> None:
     daemon = life.live(FIRST, answers=[answer, answer, MADE])
     assert (daemon.asked, daemon.made) == ([("102", 0)] * 3, [("102", 0)])
     assert life.counted(metrics.CHECKPOINTS) == {(answer,): 2, ("made",): 1}
 
 
 @pytest.mark.parametrize("answer", BUSY)
-def test_a_checkpoint_refused_for_long_is_left_to_the_next_batch(life: Life, answer: str) -> None:
+def test_a_checkpoint_that_times_out_is_left_to_the_next_batch(life: Life, answer: str) -> None:
     start = life.clockwork.time
     daemon = life.live(FIRST, answers=[answer])
     assert daemon.done == ["initialize", "processRecords"]
-    assert PATIENCE <= life.clockwork.time - start <= 2 * PATIENCE
+    assert CHECKPOINT_TIMEOUT <= life.clockwork.time - start <= 2 * CHECKPOINT_TIMEOUT
     daemon = life.live(FIRST, SECOND, answers=[*[answer] * (len(daemon.asked)), MADE])
     assert daemon.made == [("103", 0)]
 
 
-@pytest.mark.parametrize("ending", [(), (LEASE_LOST,)], ids=["the pipe closes", "it is told"])
-def test_once_the_lease_is_gone_a_checkpoint_is_not_tried_again(life: Life, ending: Sequence[Message]) -> None:
+@pytest.mark.parametrize("ending", [(), (LEASE_LOST,)], ids=["the pipe closes", "the lease is reported lost"])
+def test_a_checkpoint_is_not_retried_after_the_lease_is_lost(life: Life, ending: Sequence[Message]) -> None:
     daemon = life.live(FIRST, *ending, answers=[LEASE_GONE])
-    assert (daemon.asked, life.clockwork.left) == ([("102", 0)], None)
+    assert (daemon.asked, life.clockwork.exit_code) == ([("102", 0)], None)
     assert daemon.done[-1] == (ending[0]["action"] if ending else "processRecords")
 
 
 @pytest.mark.parametrize("answer", FATAL, ids=str)
 @pytest.mark.parametrize("ending", [batch(), SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
-def test_any_other_answer_ends_the_process_and_nothing_is_reported_done(answer: Answer, ending: Message) -> None:
+def test_any_other_answer_ends_the_process_without_reporting_success(answer: Answer, ending: Message) -> None:
     life = Life(policy=SELDOM)
     steps: Sequence[Step] = (FIRST, lambda: life.clockwork.pass_time(60), ending)
     daemon = life.live(*steps, answers=[answer])
-    assert (life.clockwork.left, len(daemon.asked)) == (1, 1)
+    assert (life.clockwork.exit_code, len(daemon.asked)) == (1, 1)
     assert daemon.done == ["initialize", "processRecords"]
 
 
@@ -353,23 +353,23 @@ def test_the_end_of_a_shard_without_records_is_checkpointed_too(life: Life) -> N
 
 
 @pytest.mark.parametrize("answer", BUSY)
-def test_the_checkpoint_at_the_end_of_a_shard_is_tried_for_long(life: Life, answer: str) -> None:
+def test_the_checkpoint_at_the_end_of_a_shard_is_retried_for_longer(life: Life, answer: str) -> None:
     daemon = life.live(SHARD_ENDED, answers=[*[answer] * 20, MADE])
     assert daemon.made == [(None, None)]
-    assert PATIENCE < life.clockwork.time - 1_000 < SHARD_END
+    assert CHECKPOINT_TIMEOUT < life.clockwork.time - 1_000 < SHARD_END
     assert daemon.done[-1] == "shardEnded"
 
 
 @pytest.mark.parametrize("answer", BUSY)
 def test_a_shard_whose_end_cannot_be_checkpointed_ends_the_process(life: Life, answer: str) -> None:
     daemon = life.live(SHARD_ENDED, answers=[answer])
-    assert (life.clockwork.left, daemon.done) == (1, ["initialize"])
+    assert (life.clockwork.exit_code, daemon.done) == (1, ["initialize"])
     assert life.clockwork.time - 1_000 >= SHARD_END
 
 
-def test_the_end_of_a_shard_whose_lease_is_gone_is_somebody_elses(life: Life) -> None:
+def test_the_end_of_a_shard_is_left_to_the_new_owner_of_the_lease(life: Life) -> None:
     daemon = life.live(SHARD_ENDED, answers=[LEASE_GONE])
-    assert (life.clockwork.left, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
+    assert (life.clockwork.exit_code, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
 
 
 Reply = Ending | Record | str | None
@@ -377,7 +377,7 @@ Reply = Ending | Record | str | None
 
 @dataclass
 class ScriptedStream:
-    """A stream that gives these answers, one after the other and the last again and again; None is none."""
+    """A stream that gives these answers in order and repeats the last one. None raises Unavailable."""
 
     answers: list[Reply]
     name: str = "limits"
@@ -406,10 +406,10 @@ class ScriptedStream:
 
 
 @pytest.mark.parametrize("ending", [Ending.STREAM_GONE, Ending.OPEN])
-def test_an_end_that_is_none_is_not_checkpointed(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_end_that_is_not_confirmed_is_not_checkpointed(ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
     life = Life(stream=ScriptedStream([ending]))
     daemon = life.live(FIRST, SHARD_ENDED)
-    assert (daemon.made, life.clockwork.left) == ([("102", 0)], 1)
+    assert (daemon.made, life.clockwork.exit_code) == ([("102", 0)], 1)
     assert "shardEnded" not in daemon.done
     (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert told.getMessage() == f"shard end reported but not confirmed; not checkpointing: {ending}"
@@ -418,35 +418,35 @@ def test_an_end_that_is_none_is_not_checkpointed(ending: Ending, caplog: pytest.
     )
 
 
-def test_the_end_of_a_shard_that_the_stream_has_forgotten_is_told_and_checkpointed(
+def test_the_end_of_an_expired_shard_is_logged_and_checkpointed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert Life(stream=ScriptedStream([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
     assert [record.levelname for record in caplog.records if "no such shard" in record.getMessage()] == ["WARNING"]
 
 
-def test_whether_a_shard_has_ended_is_asked_until_there_is_an_answer() -> None:
+def test_the_check_of_a_shard_end_is_retried() -> None:
     life = Life(stream=ScriptedStream([*[None] * 20, Ending.CLOSED]))
     assert life.live(SHARD_ENDED).made == [(None, None)]
     assert 0 < life.clockwork.time - 1_000 < SHARD_END
     assert len(life.measured[metrics.HEARTBEAT]) > 20
 
 
-def test_an_end_that_nobody_can_confirm_ends_the_process() -> None:
+def test_an_end_that_cannot_be_checked_ends_the_process() -> None:
     life = Life(stream=ScriptedStream([None]))
     daemon = life.live(SHARD_ENDED)
-    assert (daemon.asked, life.clockwork.left) == ([], 1)
+    assert (daemon.asked, life.clockwork.exit_code) == ([], 1)
     assert SHARD_END <= life.clockwork.time - 1_000 <= SHARD_END + 2
 
 
-# what was trimmed
+# trimmed records
 
 
 RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100"}
 
 
 @pytest.mark.parametrize(("oldest", "missing"), [("100", 0), ("101", 1), ("nothing", 1)])
-def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
+def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_logged(
     oldest: str, missing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     life = Life(stream=(asked := ScriptedStream([oldest])))
@@ -459,13 +459,13 @@ def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_told(
     ] * missing
 
 
-def test_a_shard_that_begins_at_its_beginning_asks_for_nothing() -> None:
+def test_a_shard_without_checkpoint_is_not_checked_for_trimmed_records() -> None:
     life = Life(stream=(asked := ScriptedStream([None])))
     assert life.live(FIRST).made == [("102", 0)]
     assert asked.asked == []
 
 
-def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_does_not_respond_does_not_delay_the_start(caplog: pytest.LogCaptureFixture) -> None:
     life = Life(stream=ScriptedStream([None]))
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
     assert "cannot check whether records were trimmed" in caplog.messages
@@ -475,7 +475,7 @@ def test_a_stream_that_does_not_answer_keeps_no_shard_from_starting(caplog: pyte
 # a checkpoint in the middle of an aggregate, as earlier versions made them
 
 HALFWAY: Message = {**INITIALIZE, "sequenceNumber": "100", "subSequenceNumber": 1}
-"""KCL then drops the record of that number, as one that was checkpointed."""
+"""KCL does not deliver the record of that number, because it takes it for checkpointed."""
 AT_100 = Record(
     Position("limits", HALFWAY["shardId"], "100"),
     kpl.aggregate(encode(created(1)), encode(foreign("NEW")), encode(progress_changed(2)), b"poison"),
@@ -484,7 +484,7 @@ LATER = batch(delivered(101, created(1, userLimitId="l-later")))
 
 
 def halfway(*answers: Reply, core: Core | None = None) -> Life:
-    """What the stream answers, after it has said that the record is still kept."""
+    """A shard that starts at HALFWAY. The stream first confirms that the record exists, then gives the answers."""
     return Life(core or Core(), stream=ScriptedStream(["100", *answers]))
 
 
@@ -495,21 +495,21 @@ def is_finished(life: Life) -> bool:
 
 
 @pytest.mark.parametrize("first", [LATER, batch()], ids=["records", "an empty batch"])
-def test_the_aggregate_is_read_again_and_settled_before_all_else(first: Message) -> None:
+def test_the_aggregate_is_replayed_before_the_first_batch(first: Message) -> None:
     life = halfway(AT_100)
     daemon = life.live(first, lambda: is_finished(life) or pytest.fail("not settled"), LATER, begun=HALFWAY)
-    assert set(daemon.asked) == {("101", 0)}, "a checkpoint at it would go back"
+    assert set(daemon.asked) == {("101", 0)}, "a checkpoint at the aggregate would move backwards"
     assert isinstance(life.stream, ScriptedStream)
     assert len(life.stream.asked) == 2, "it is read once"
 
 
-def test_the_aggregate_is_settled_before_the_end_of_the_shard() -> None:
+def test_the_aggregate_is_replayed_before_the_end_of_the_shard() -> None:
     life = halfway(Ending.CLOSED, AT_100)
     assert life.live(SHARD_ENDED, begun=HALFWAY).made == [(None, None)]
     assert is_finished(life)
 
 
-def test_an_aggregate_that_is_no_longer_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expired_aggregate_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     life = halfway("nothing")
     assert life.live(LATER, begun=HALFWAY).made == [("101", 0)]
     told = [vars(record) for record in caplog.records if "has expired" in record.getMessage()]
@@ -518,15 +518,15 @@ def test_an_aggregate_that_is_no_longer_kept_is_told(caplog: pytest.LogCaptureFi
     ]
 
 
-def test_a_stream_that_does_not_give_the_aggregate_is_waited_for() -> None:
+def test_reading_the_aggregate_is_retried() -> None:
     life = halfway(*[None] * 50, AT_100)
     daemon = life.live(LATER, begun=HALFWAY)
     assert is_finished(life)
-    assert (daemon.asked, daemon.vain > 0) == ([("101", 0)], True), "the daemon hears of us meanwhile"
+    assert (daemon.asked, daemon.vain > 0) == ([("101", 0)], True), "keep-alive messages are sent meanwhile"
 
 
 @pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
-def test_a_stop_while_waiting_for_the_aggregate_leaves_everything_to_the_next_start(ending: Message) -> None:
+def test_a_stop_while_reading_the_aggregate_is_retried_leaves_everything_to_the_next_start(ending: Message) -> None:
     life = halfway(None)
     life.clockwork.stop_at = 1_000
     daemon = life.live(LATER, LATER, ending, begun=HALFWAY)
@@ -534,7 +534,7 @@ def test_a_stop_while_waiting_for_the_aggregate_leaves_everything_to_the_next_st
     assert life.core.limits("u-7Qd2") == {}
 
 
-def test_an_aggregate_that_is_not_settled_holds_up_what_comes_after_it() -> None:
+def test_an_unsettled_aggregate_blocks_later_records() -> None:
     life = halfway(AT_100, core=Core(quarantine=FlakyQuarantine(lambda: True)))
     life.clockwork.stop_at = 1_000
     daemon = life.live(LATER, LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
@@ -542,11 +542,11 @@ def test_an_aggregate_that_is_not_settled_holds_up_what_comes_after_it() -> None
     assert life.core.limits("u-7Qd2").keys() == {"l-day"}
 
 
-# a batch that grows by what is inside it
+# a batch of large aggregates
 
 
 def packed(number: int, size: int = RECORDS) -> Message:
-    """An aggregate of so many events, all but the first not ours."""
+    """An aggregate of `size` events. Only the first one is a limit event."""
     others = [encode(foreign("NEW"))] * (size - 1)
     return delivered(number, kpl.aggregate(encode(created(1, userLimitId=f"l-{number}")), *others))
 
@@ -565,19 +565,19 @@ def test_a_batch_is_processed_in_slices_of_bounded_size(life: Life, caplog: pyte
 
 
 def slow(clockwork: Clockwork, seconds: float) -> Core:
-    """Each write takes so long."""
+    """Each write takes that many seconds."""
     return Core(FlakyRepository(memory(), before_save=lambda: clockwork.pass_time(seconds)))
 
 
-def test_the_daemon_hears_of_us_between_slices_and_the_lag_grows() -> None:
+def test_between_slices_keep_alive_messages_are_sent_and_the_lag_grows() -> None:
     clockwork = Clockwork()
     life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
     daemon = life.live(MANY)
-    assert daemon.made == [("102", 0), ("104", 0), ("105", 0)], "what is settled is checkpointed on the way"
+    assert daemon.made == [("102", 0), ("104", 0), ("105", 0)], "settled slices are checkpointed on the way"
     assert [value for _, value, _ in life.measured[metrics.BEHIND]][-1] == 2 * KEEP_ALIVE
 
 
-def test_a_stop_is_heeded_between_slices() -> None:
+def test_a_stop_takes_effect_between_slices() -> None:
     clockwork = Clockwork(stop_at=1_000)
     life = Life(slow(clockwork, DEADLINE), clockwork=clockwork)
     daemon = life.live(MANY, FIRST, SHUTDOWN_REQUESTED)
@@ -585,15 +585,15 @@ def test_a_stop_is_heeded_between_slices() -> None:
     assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102", "l-103", "l-104"}
 
 
-def test_a_lease_that_is_gone_ends_the_batch_between_slices() -> None:
+def test_a_lost_lease_ends_the_batch_between_slices() -> None:
     clockwork = Clockwork()
     life = Life(slow(clockwork, KEEP_ALIVE), clockwork=clockwork)
     daemon = life.live(MANY, LEASE_LOST, answers=[LEASE_GONE])
-    assert (daemon.made, daemon.done[-1], clockwork.left) == ([], "leaseLost", None)
+    assert (daemon.made, daemon.done[-1], clockwork.exit_code) == ([], "leaseLost", None)
     assert life.core.limits("u-7Qd2").keys() == {"l-101", "l-102"}
 
 
-# what only informs
+# optional fields
 
 NO_TIMES: tuple[object, ...] = (
     None,
@@ -612,7 +612,7 @@ NO_TIMES: tuple[object, ...] = (
 
 
 def arrival(life: Life, **fields: object) -> int:
-    """When poison arrived that is delivered with these fields, or without those that are `...`."""
+    """The arrival time of a poison record with these fields. Fields that are `...` are left out."""
     message = {**delivered(101, b"poison"), **fields}
     daemon = life.live(batch({name: value for name, value in message.items() if value is not ...}))
     assert daemon.made == [("101", 0)]
@@ -621,7 +621,7 @@ def arrival(life: Life, **fields: object) -> int:
 
 
 @pytest.mark.parametrize("value", [..., *NO_TIMES], ids=repr)
-def test_an_arrival_time_that_is_none_is_unknown(life: Life, value: object) -> None:
+def test_an_invalid_arrival_time_is_unknown(life: Life, value: object) -> None:
     assert arrival(life, approximateArrivalTimestamp=value) == 0
 
 
@@ -644,7 +644,7 @@ def test_a_record_without_data_is_quarantined(life: Life) -> None:
 # a lost lease, a stop
 
 
-def test_a_lost_lease_is_not_checkpointed_and_what_was_known_is_forgotten() -> None:
+def test_a_lost_lease_is_not_checkpointed_and_clears_the_cache() -> None:
     repository = FlakyRepository(memory())
     life = Life(Core(repository), SELDOM)
     assert life.live(FIRST, LEASE_LOST).asked == []
@@ -653,19 +653,19 @@ def test_a_lost_lease_is_not_checkpointed_and_what_was_known_is_forgotten() -> N
     assert repository.loads == [[("u-7Qd2", "l-day")]]
 
 
-def test_a_stop_checkpoints_what_is_settled() -> None:
+def test_a_stop_checkpoints_the_last_settled_record() -> None:
     assert Life(policy=SELDOM).live(FIRST, SECOND, SHUTDOWN_REQUESTED).made == [("103", 0)]
 
 
-def test_a_stop_with_nothing_new_checkpoints_nothing(life: Life) -> None:
+def test_a_stop_without_new_records_makes_no_checkpoint(life: Life) -> None:
     assert life.live(SHUTDOWN_REQUESTED).asked == []
     assert life.live(FIRST, SHUTDOWN_REQUESTED).asked == [("102", 0)]
 
 
-def test_a_stop_does_not_wait_for_a_checkpoint_for_ever() -> None:
+def test_the_checkpoint_of_a_stop_has_a_deadline() -> None:
     life = Life(policy=SELDOM)
     daemon = life.live(FIRST, SHUTDOWN_REQUESTED, answers=[THROTTLED])
-    assert (daemon.made, daemon.done[-1], life.clockwork.left) == ([], "shutdownRequested", None)
+    assert (daemon.made, daemon.done[-1], life.clockwork.exit_code) == ([], "shutdownRequested", None)
     assert DEADLINE <= life.clockwork.time - 1_000 <= 2 * DEADLINE
 
 
@@ -673,14 +673,14 @@ def test_a_stop_does_not_wait_for_a_checkpoint_for_ever() -> None:
 
 
 def failing(clockwork: Clockwork, until: float, limit: str = "") -> FlakyRepository[LimitState]:
-    """Throttles every write to the limit, to all limits when none is named, until that time."""
+    """Throttles every write to the limit until that time; without `limit`, writes to all limits."""
     return FlakyRepository(
         memory(),
         lambda key: Fate.THROTTLED if clockwork.time < until and limit in ("", key[1]) else Fate.STORED,
     )
 
 
-def test_an_outage_is_waited_for_and_life_is_shown() -> None:
+def test_an_outage_is_retried_with_heartbeats() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
     daemon = life.live(FIRST)
@@ -691,7 +691,7 @@ def test_an_outage_is_waited_for_and_life_is_shown() -> None:
     assert life.counted(metrics.RETRIES)["store",] > 3_600 / 10
 
 
-def test_an_outage_shows_in_the_lag_and_is_over_with_it() -> None:
+def test_an_outage_increases_the_lag_until_it_ends() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
     life.live(batch(delivered(101, created(1)), behind=5_000), batch(behind=0))
@@ -701,7 +701,7 @@ def test_an_outage_shows_in_the_lag_and_is_over_with_it() -> None:
     assert lags[-1] == 0
 
 
-def test_in_an_outage_the_daemon_hears_of_us_without_a_checkpoint_being_made() -> None:
+def test_keep_alive_messages_in_an_outage_make_no_new_checkpoint() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
     daemon = life.live(FIRST)
@@ -710,7 +710,7 @@ def test_in_an_outage_the_daemon_hears_of_us_without_a_checkpoint_being_made() -
     assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
 
 
-def test_in_an_outage_what_was_settled_before_is_checkpointed() -> None:
+def test_records_settled_before_an_outage_are_checkpointed_during_it() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
     stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
@@ -721,27 +721,27 @@ def test_in_an_outage_what_was_settled_before_is_checkpointed() -> None:
 
 
 @pytest.mark.parametrize("answer", BUSY)
-def test_in_an_outage_a_checkpoint_that_is_refused_for_the_moment_is_heard_all_the_same(answer: str) -> None:
+def test_a_temporarily_refused_checkpoint_in_an_outage_counts_as_keep_alive(answer: str) -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
     stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
     daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED, answers=[answer, answer, MADE])
     assert daemon.asked[:3] == [("102", 0)] * 3
-    assert (daemon.made, life.clockwork.left) == ([("102", 0), ("103", 0)], None)
+    assert (daemon.made, life.clockwork.exit_code) == ([("102", 0), ("103", 0)], None)
 
 
-def test_a_batch_is_given_up_when_its_lease_is_gone() -> None:
+def test_a_batch_is_abandoned_when_its_lease_is_lost() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=float("inf"), limit="l-stuck")), SELDOM, clockwork)
     stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
     late = batch(delivered(104, created(4, userLimitId="l-late")))
     daemon = life.live(FIRST, stuck, late, LEASE_LOST, answers=[LEASE_GONE])
-    assert (daemon.asked, daemon.made, life.clockwork.left) == ([("102", 0)], [], None)
+    assert (daemon.asked, daemon.made, life.clockwork.exit_code) == ([("102", 0)], [], None)
     assert daemon.done[-3:] == ["processRecords", "processRecords", "leaseLost"]
     assert life.core.limits("u-7Qd2").keys() == {"l-day"}
 
 
-def test_a_store_that_is_slow_is_no_hang() -> None:
+def test_a_slow_store_is_not_a_hang() -> None:
     clockwork = Clockwork()
     life = Life(Core(FlakyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, created(n, userLimitId=f"l-{n}")) for n in range(1, 1_001))))
@@ -752,7 +752,7 @@ def test_a_store_that_is_slow_is_no_hang() -> None:
     assert daemon.made == [("1100", 0)]
 
 
-def test_a_quarantine_that_is_slow_is_no_hang() -> None:
+def test_a_slow_quarantine_is_not_a_hang() -> None:
     clockwork = Clockwork()
 
     def slowly() -> bool:
@@ -769,14 +769,14 @@ def test_a_quarantine_that_is_slow_is_no_hang() -> None:
     assert daemon.made == [("1100", 0)]
 
 
-def test_an_outage_is_told_of_seldom_and_every_cause_of_it_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_rarely_and_each_cause_once(caplog: pytest.LogCaptureFixture) -> None:
     retry_policy = UntilStopped(Clockwork().runtime(), DEADLINE, lambda: None, lambda _part: None)
     for attempt in range(1, 201):
         retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (100, 101) else "throttled"))
     told = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
     assert told == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
     retry_policy.wait("store", 1, Unavailable("denied"))
-    assert len(caplog.records) == len(told) + 1, "the next outage begins anew"
+    assert len(caplog.records) == len(told) + 1, "the next outage is logged from its first attempt"
 
 
 def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
@@ -784,10 +784,10 @@ def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
     life = Life(Core(failing(clockwork, until=float("inf"))), clockwork=clockwork)
     daemon = life.live(FIRST, SHUTDOWN_REQUESTED)
     assert 1_100 + DEADLINE <= clockwork.time <= 1_100 + DEADLINE + STEP
-    assert (daemon.asked, daemon.done[-1], clockwork.left) == ([], "shutdownRequested", None)
+    assert (daemon.asked, daemon.done[-1], clockwork.exit_code) == ([], "shutdownRequested", None)
 
 
-def test_an_outage_that_ends_before_the_deadline_costs_nothing() -> None:
+def test_an_outage_that_ends_before_the_deadline_is_harmless() -> None:
     clockwork = Clockwork(stop_at=1_100)
     life = Life(Core(failing(clockwork, until=1_101)), clockwork=clockwork)
     assert life.live(FIRST, SHUTDOWN_REQUESTED).made == [("102", 0)]
@@ -801,7 +801,7 @@ CUT_OFF = batch(
 
 
 def cut_off() -> Life:
-    """A life in which a batch is cut off at its second record."""
+    """A shard whose batch is cut off at its second record."""
     clockwork = Clockwork(stop_at=1_000)
     return Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), clockwork=clockwork)
 
@@ -810,7 +810,7 @@ def test_a_batch_that_is_cut_off_is_checkpointed_to_its_first_unsettled_record()
     assert cut_off().live(CUT_OFF, SHUTDOWN_REQUESTED).asked == [("101", 0)]
 
 
-def test_nothing_that_comes_after_a_batch_was_cut_off_is_processed_or_checkpointed() -> None:
+def test_no_record_after_a_cut_off_batch_is_processed_or_checkpointed() -> None:
     life = cut_off()
     later: Callable[[], object] = lambda: life.clockwork.pass_time(2_000)  # noqa: E731 - the outage is over
     daemon = life.live(
@@ -824,10 +824,10 @@ def test_nothing_that_comes_after_a_batch_was_cut_off_is_processed_or_checkpoint
 def test_a_shard_that_ends_with_records_unsettled_ends_the_process() -> None:
     life = cut_off()
     daemon = life.live(CUT_OFF, SHARD_ENDED)
-    assert (life.clockwork.left, daemon.asked) == (1, [("101", 0)])
+    assert (life.clockwork.exit_code, daemon.asked) == (1, [("101", 0)])
 
 
-def test_what_was_cut_off_is_settled_by_the_next_life() -> None:
+def test_the_rest_of_a_cut_off_batch_is_settled_after_a_restart() -> None:
     before = cut_off()
     before.live(CUT_OFF, SHUTDOWN_REQUESTED)
     after = Life(Core(before.core.repository))
@@ -836,22 +836,22 @@ def test_what_was_cut_off_is_settled_by_the_next_life() -> None:
     assert after.core.limits("u-7Qd2").keys() == {"l-day", "l-other", "l-stuck"}
 
 
-def test_poison_is_not_checkpointed_past_while_the_quarantine_is_down() -> None:
+def test_no_checkpoint_is_made_after_poison_while_the_quarantine_is_down() -> None:
     clockwork = Clockwork(stop_at=1_000)
     life = Life(Core(quarantine=FlakyQuarantine(lambda: True)), clockwork=clockwork)
     poisoned = batch(delivered(101, created(1)), delivered(102, b"poison"), delivered(103, progress_changed(2)))
     assert life.live(poisoned, SHUTDOWN_REQUESTED).asked == [("101", 0)]
 
 
-# nothing leaves a callback
+# no exception leaves a callback
 
 
 class Bug(BaseException):
-    """Not even an Exception."""
+    """A BaseException that is not an Exception."""
 
 
 class Broken(Known[LimitState]):
-    """Knows nothing, and fails to forget it."""
+    """A cache that cannot be cleared."""
 
     def forget(self) -> None:
         raise Bug
@@ -866,30 +866,30 @@ ERRORS = (RuntimeError("a bug"), KeyboardInterrupt(), SystemExit(0), Bug())
     [INITIALIZE, batch(), SHARD_ENDED, SHUTDOWN_REQUESTED],
     ids=lambda message: message["action"],
 )
-def test_whatever_a_callback_raises_ends_the_process(error: BaseException, action: Message) -> None:
+def test_any_exception_of_a_callback_ends_the_process(error: BaseException, action: Message) -> None:
     life = Life(policy=SELDOM)
 
     def spoil() -> None:
         life.clockwork.broken = error
 
     daemon = life.live(FIRST, spoil, action, answers=[THROTTLED])
-    assert (life.clockwork.left, daemon.done) == (1, ["initialize", "processRecords"])
+    assert (life.clockwork.exit_code, daemon.done) == (1, ["initialize", "processRecords"])
 
 
 def test_an_error_when_the_lease_is_lost_ends_the_process(life: Life) -> None:
     life.core.processor.known = Broken(10)
     assert life.live(FIRST, LEASE_LOST).done == ["initialize", "processRecords"]
-    assert life.clockwork.left == 1
+    assert life.clockwork.exit_code == 1
 
 
-def test_a_bug_in_the_core_ends_the_process_before_anything_is_checkpointed() -> None:
+def test_a_bug_in_the_core_ends_the_process_before_a_checkpoint() -> None:
     life = Life(Core(FlakyRepository(memory(), before_save=lambda: 1 // 0)))
     daemon = life.live(FIRST)
-    assert (life.clockwork.left, daemon.asked, daemon.done) == (1, [], ["initialize"])
+    assert (life.clockwork.exit_code, daemon.asked, daemon.done) == (1, [], ["initialize"])
 
 
-def test_too_much_poison_in_a_row_ends_the_process_before_it_is_checkpointed() -> None:
+def test_an_open_breaker_ends_the_process_before_a_checkpoint() -> None:
     life = Life(Core(breaker=3))
     daemon = life.live(FIRST, batch(*(delivered(200 + number, b"poison") for number in range(3))))
-    assert (life.clockwork.left, daemon.made) == (1, [("102", 0)])
+    assert (life.clockwork.exit_code, daemon.made) == (1, [("102", 0)])
     assert list(life.core.quarantine.entries()) == []
