@@ -45,7 +45,7 @@ SIZES = st.integers(1, 5)
 
 
 class Script:
-    """Implements fleet.FaultPlan: the requests follow the script, those after it succeed."""
+    """Implements fleet.FaultPlan: the requests follow the plan, those after it succeed."""
 
     def __init__(self, others: Mapping[Turn, Callable[[], object]]) -> None:
         self.turns: deque[Turn] = deque()
