@@ -197,7 +197,7 @@ def half_read(call: Call, table: str, keys: list[Answer]) -> Answer:
     return {**read_all(call, table, keys[:-1]), "UnprocessedKeys": {table: {"Keys": keys[-1:]}}}
 
 
-def test_keys_that_are_left_unprocessed_are_asked_for_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+def test_unprocessed_keys_are_requested_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
     repository.save(inserts(peaks(5)))
     relay.read = half_read
     relay.sizes.clear()
@@ -221,7 +221,7 @@ def lost(call: Call, statements: list[Answer]) -> Answer:
     raise ReadTimeoutError(endpoint_url="there")
 
 
-def test_writes_whose_answer_is_lost_are_unknown_and_met_when_made_again(
+def test_writes_with_a_lost_response_are_unknown_and_found_when_retried(
     relay: Relay, repository: DynamoRepository[Peak]
 ) -> None:
     wanted = inserts(peaks(30))
@@ -232,7 +232,7 @@ def test_writes_whose_answer_is_lost_are_unknown_and_met_when_made_again(
     assert (saved.stored.keys(), saved.conflicts, saved.unknown) == (wanted.keys(), {}, {})
 
 
-def test_updates_whose_answer_is_lost_are_met_when_made_again(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+def test_updates_with_a_lost_response_are_found_when_retried(relay: Relay, repository: DynamoRepository[Peak]) -> None:
     there = repository.save(inserts(peaks(30))).stored
     writes = {key: PendingWrite(there[key], peak) for key, peak in peaks(30, highest=2).items()}
     carry_out, relay.write = relay.write, lost

@@ -415,7 +415,7 @@ def test_an_object_is_called_after_the_position(bucket: Bucket, prefix: str) -> 
     assert found["Key"] == "quarantine/limits/shardId-000000000000/4965-2.json"
 
 
-def test_a_prefix_may_have_parts_and_hides_what_lies_beside_it(bucket: Bucket) -> None:
+def test_a_prefix_may_have_parts_and_hides_other_objects(bucket: Bucket) -> None:
     bucket.quarantine("a/b").put([entry("1")])
     bucket.quarantine("a/bc").put([entry("2")])
     assert list(bucket.quarantine("/a/b/").entries()) == [entry("1")]

@@ -66,7 +66,7 @@ def test_nothing_is_there_before_it_is_saved(repository: Repository[LimitState])
     assert repository.partition(USER) == []
 
 
-def test_nothing_is_asked_and_nothing_is_saved(repository: Repository[LimitState]) -> None:
+def test_no_keys_and_no_writes_are_valid(repository: Repository[LimitState]) -> None:
     assert repository.load([]) == {}
     assert repository.save({}) == Saved()
 

@@ -53,7 +53,9 @@ def is_named(row: Unreadable, table: str, odd: Odd) -> bool:
     return row.detail.startswith((f"{begin}{odd.place}", f"{begin}Rounded"))
 
 
-def test_every_odd_row_is_told_and_every_other_read(dynamo: Dynamo, repository: ErasableRepository[LimitState]) -> None:
+def test_every_odd_row_is_reported_and_every_other_read(
+    dynamo: Dynamo, repository: ErasableRepository[LimitState]
+) -> None:
     good = [sound(USER, f"l-good-{number}") for number in range(3)]
     put(dynamo, [*good, *(odd.row for odd in ODD)])
     loaded = repository.load([key_of(row) for row in (*good, *(odd.row for odd in ODD))])
@@ -167,7 +169,9 @@ def test_a_row_changed_by_hand_that_keeps_its_version_is_overwritten_by_a_writer
     assert core.limit()["value"] == "1000"
 
 
-def test_readers_see_the_others_and_are_told(dynamo: Dynamo, repository: ErasableRepository[LimitState]) -> None:
+def test_readers_see_the_other_limits_and_the_unreadable_rows(
+    dynamo: Dynamo, repository: ErasableRepository[LimitState]
+) -> None:
     Core(repository).deliver(created(1), created(2, userLimitId="l-other"))
     spoil(dynamo)
     shown = UserLimitRepository(repository, lambda: START).for_user(USER)

@@ -20,7 +20,7 @@ AMOUNTS = ("value", "progress", "remaining", "previousLimitValue")
 
 
 @given(amounts())
-def test_a_number_is_shown_as_it_was_told(text: str) -> None:
+def test_a_number_is_shown_as_it_was_given(text: str) -> None:
     shown = money.plain(money.parse(text))
     assert Fraction(shown) == Fraction(text)
     assert PLAIN.fullmatch(shown)

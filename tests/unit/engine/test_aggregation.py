@@ -113,7 +113,7 @@ def test_a_message_that_is_not_of_the_format(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("sub", [0, 1])
-def test_what_was_unpacked_once_is_not_numbered_anew(sub: int) -> None:
+def test_an_unpacked_record_keeps_its_number(sub: int) -> None:
     unpacked = Record(replace(position(3), sub_sequence=sub), b"{}")
     assert deaggregate(unpacked) == [unpacked]
     assert unpacked.delivered is unpacked
@@ -187,7 +187,7 @@ def test_an_aggregate_of_as_many_records_as_are_taken() -> None:
     assert broken(kpl.aggregate(*[b"{}"] * (RECORDS + 1)))
 
 
-def test_how_many_records_are_taken_can_be_told() -> None:
+def test_the_maximum_of_records_can_be_set() -> None:
     assert len(deaggregate(record(kpl.aggregate(b"{}", b"{}", b"{}")), 3)) == 3
     (refused,) = deaggregate(record(kpl.aggregate(b"{}", b"{}", b"{}")), 2)
     assert refused.fault

@@ -44,7 +44,7 @@ def test_a_batch_that_settled_nothing_does_not_move_it() -> None:
     assert FRESH.advance(position(1), 1).advance(None, 1).settled == position(1)
 
 
-def test_once_made_everything_starts_anew() -> None:
+def test_a_checkpoint_resets_the_state() -> None:
     state = FRESH.advance(position(1), 100).done(1_004)
     assert state == CheckpointState(last=1_004)
     assert not state.due(POLICY, 1_100)

@@ -108,7 +108,7 @@ def test_many_limits_are_saved_in_rounds_and_all_are_settled() -> None:
     assert [len(save) for save in repository.saves] == [ROUND, ROUND, 1]
 
 
-def test_the_time_of_each_phase_is_told() -> None:
+def test_the_time_of_each_phase_is_reported() -> None:
     clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 25.0, 30.0, 48.0, 100.0, 400.0])
     kept = InMemoryRepository(Peaks())
     processor = Processor(Peaks(), kept, InMemoryQuarantine(), lambda: next(clock))
@@ -271,7 +271,7 @@ def test_a_brand_is_not_held_against_one_that_is_only_remembered() -> None:
     assert core.limit()["brandId"] == "after"
 
 
-def test_what_is_still_wrong_when_read_anew_is_rejected() -> None:
+def test_what_is_still_wrong_when_read_again_is_rejected() -> None:
     repository = FlakyRepository(memory())
     core = Core(repository)
     core.deliver(created(1))
@@ -338,7 +338,7 @@ def test_a_read_that_fails_is_made_again() -> None:
     assert core.retry_policy.waits == [("load", "reading failed")] * 3
 
 
-def test_waits_count_anew_after_a_success() -> None:
+def test_the_attempts_are_counted_from_1_after_a_success() -> None:
     attempts: list[int] = []
     repository = FlakyRepository(memory(), fates(Fate.THROTTLED, Fate.THROTTLED))
     core = Core(repository)
@@ -555,7 +555,7 @@ def test_after_a_slice_that_is_not_settled_there_is_no_other() -> None:
     assert "l-5" not in core.limits("u-7Qd2")
 
 
-def test_a_slice_that_is_not_to_be_begun_comes_back_unsettled() -> None:
+def test_a_slice_that_must_not_start_is_returned_unsettled() -> None:
     core = Core()
     results = sliced(core, times(1))
     assert [numbers(result.unsettled) for result in results] == ["None", "None", "5"]
@@ -563,7 +563,7 @@ def test_a_slice_that_is_not_to_be_begun_comes_back_unsettled() -> None:
     assert core.limits("u-7Qd2").keys() == {f"l-{number}" for number in range(1, 5)}
 
 
-def test_the_first_slice_is_always_begun() -> None:
+def test_the_first_slice_always_starts() -> None:
     assert [numbers(result.unsettled) for result in sliced(Core(), lambda: False)] == ["None", "3"]
 
 
@@ -693,7 +693,7 @@ def test_the_breaker_counts_over_batches(guarded: Core) -> None:
 
 
 @pytest.mark.parametrize("between", [created(1), foreign("NEW")], ids=["applied", "ignored"])
-def test_any_sound_record_starts_the_count_anew(guarded: Core, between: Event) -> None:
+def test_any_valid_record_resets_the_count(guarded: Core, between: Event) -> None:
     delivered = guarded.deliver(POISON, POISON, between, POISON, POISON)
     assert delivered.outcomes[QUARANTINED] == 4
 

@@ -64,7 +64,7 @@ def test_tries_are_counted_from_one() -> None:
     assert retry_policy.attempts == [1, 2, 3]
 
 
-def test_when_patience_ends_it_has_been_given_up() -> None:
+def test_gives_up_when_the_retry_policy_does() -> None:
     retry_policy = FakeRetryPolicy(most=2)
 
     def attempt() -> str:
@@ -86,6 +86,6 @@ def test_no_other_error_is_waited_for() -> None:
     assert retry_policy.waits == []
 
 
-def test_no_patience_is_one_try() -> None:
+def test_no_retry_is_one_attempt() -> None:
     with pytest.raises(GaveUp, match=r"store, try 1: throttled"):
         NoRetry().wait("store", 1, Unavailable("throttled"))

@@ -95,7 +95,7 @@ def arrays(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize("nested", [objects, arrays])
-def test_the_depth_allowed_is_the_same_wherever_it_is_asked(nested: Callable[[int], bytes]) -> None:
+def test_the_maximum_depth_does_not_depend_on_the_caller(nested: Callable[[int], bytes]) -> None:
     assert parse_object(nested(DEPTH))
     assert refusal(lambda: parse_object(nested(DEPTH + 1))) is Reason.JSON
 

@@ -71,7 +71,7 @@ def test_the_key_and_the_identity_are_attributes_of_their_own() -> None:
     assert (attributes["userId"], attributes["userLimitId"], attributes["currencyCode"]) == (USER, LIMIT, "SEK")
 
 
-def test_what_was_never_told_is_no_attribute() -> None:
+def test_a_register_that_is_not_set_is_no_attribute() -> None:
     assert codec.dump(state(progress_changed(2))).keys() == {
         *("userId", "userLimitId", "brandId", "currencyCode"),
         "progress",

@@ -148,7 +148,7 @@ def test_every_field_of_every_event_is_in_the_table() -> None:
         assert envelope | inside <= places
 
 
-def test_every_code_is_told() -> None:
+def test_every_code_is_described() -> None:
     assert first_column("Reason codes") == set(Reason)
     assert first_column("Warnings") == WARNINGS
     assert {words(row)[0] for row in re.findall(r"^\| `[a-z]+` \| .*$", PAGE, re.MULTILINE)} >= set(Outcome)
@@ -201,7 +201,7 @@ def test_data_that_is_not_base64(text: object) -> None:
     assert became(Core(), record) == ["quarantined", "RECORD_DATA"]
 
 
-def test_a_null_is_told_from_a_field_that_is_absent() -> None:
+def test_null_differs_from_an_absent_field() -> None:
     event = example(SOUND[0])
     del event["payload"]["nextResetTime"]
     assert became(Core(), event) == ["applied"]

@@ -38,7 +38,7 @@ def uncollected() -> Iterator[None]:
 
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_batch_is_let_go_whatever_was_wrong_with_it(name: str) -> None:
+def test_a_batch_is_freed_whatever_was_wrong_with_it(name: str) -> None:
     """A kept error references its frames. The garbage collector does not see those inside pydantic's errors."""
     assert Core(quarantine=Forgetful()).deliver(created(), SPOILT[name]).reasons.total() == 1
     assert [held for held in gc.get_objects() if isinstance(held, _Batch | BatchResult)] == []

@@ -39,7 +39,7 @@ def test_a_seed_is_a_stream() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 1_000])
-def test_there_are_as_many_records_as_were_asked_for(count: int) -> None:
+def test_the_number_of_records_is_the_requested_one(count: int) -> None:
     assert len(list(histories(Random(1), count, 5, duplicates=0.3, poison=0.3))) == count
 
 
@@ -118,7 +118,7 @@ def test_in_their_order_all_are_applied_and_nothing_drifts(samples: list[Sample]
     }
 
 
-def test_some_limits_are_met_in_mid_history() -> None:
+def test_some_limits_have_no_creation() -> None:
     core, early = Core(), list(histories(Random(1), 300, 100))
     core.deliver(*(sample.data for sample in early))
     limits = [limit for user in {sample.partition_key for sample in early} for limit in core.limits(user).values()]
@@ -131,7 +131,7 @@ def test_duplicates_are_the_same_records_again() -> None:
     assert 0.15 < again / len(made) < 0.25
 
 
-def test_poison_is_as_frequent_as_was_asked_for_and_recognised() -> None:
+def test_poison_is_as_frequent_as_requested_and_recognised() -> None:
     made = list(histories(Random(1), 2_000, 10, poison=0.2))
     poison = [sample for sample in made if sample.poison_reason]
     assert 0.15 < len(poison) / len(made) < 0.25

@@ -125,7 +125,7 @@ def test_the_previous_value_is_the_last_that_differs(events: Sequence[Event], pr
     assert (state.previous_value.value if state.previous_value else None) == previous
 
 
-def test_the_next_reset_is_that_of_the_latest_event_that_told_one() -> None:
+def test_the_next_reset_is_that_of_the_latest_event_with_one() -> None:
     state = after(
         created(1, nextResetTime=START + DAY),
         progress_changed(2, nextResetTime=START + 2 * DAY),
@@ -142,7 +142,7 @@ def test_a_next_reset_may_be_called_off_to_an_earlier_time() -> None:
     assert state.next_reset.value == START
 
 
-def test_progress_and_reset_tell_what_no_creation_has_told() -> None:
+def test_progress_and_reset_reveal_what_no_creation_has() -> None:
     progressed = after(progress_changed(2, amount="10", remainingAmount="90"))
     assert (value(progressed), progressed.inferred_kind) == ("100", None)
     was = after(

@@ -116,7 +116,7 @@ OVERDUE: dict[str, tuple[Sequence[Event], bool]] = {
 
 
 @pytest.mark.parametrize(("events", "overdue"), OVERDUE.values(), ids=OVERDUE.keys())
-def test_overdue_means_no_reset_since_the_next_one_was_told(events: Sequence[Event], overdue: bool) -> None:
+def test_overdue_means_no_reset_since_the_next_one_was_announced(events: Sequence[Event], overdue: bool) -> None:
     assert seen(*events, now=START + DAY)["resetOverdue"] is overdue
 
 
@@ -131,7 +131,7 @@ def test_overdue_means_no_reset_since_the_next_one_was_told(events: Sequence[Eve
         (4_102_444_800_000, ["nextResetTime"]),
     ],
 )
-def test_a_reset_time_of_another_age_is_told(reset_time: int, odd: list[str] | None) -> None:
+def test_an_odd_reset_time_is_listed(reset_time: int, odd: list[str] | None) -> None:
     found = seen(created(1, nextResetTime=reset_time))
     assert found.get("oddTimes") == odd
     assert found["resetOverdue"] is (reset_time <= START), "unchanged for readers that do not know oddTimes"
