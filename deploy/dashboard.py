@@ -123,7 +123,7 @@ ROWS = (
                 "s",
             ),
             Panel(
-                "Since the last sign of life",
+                "Since the last heartbeat",
                 "The heartbeat of each record processor. It continues while the processor waits for a store.",
                 {"{{shard}}": age("consumer_shard_heartbeat_timestamp_seconds")},
                 "s",
@@ -135,7 +135,7 @@ ROWS = (
                 stacked=True,
             ),
             Panel(
-                "Leases that nothing reads",
+                "Leases without a record processor",
                 "Owned by a worker without a record processor. Some are right after a start; it must return to 0.",
                 {"{{instance}}": "sum by (instance) (consumer_leases_owned{} - consumer_leases_held{})"},
             ),

@@ -95,12 +95,12 @@ class LambdaConsumer:
         failed = None
         try:
             for result in self._settle(records, Deadline.of(context), sink):
-                logs.tell_batch(log, result, self.core.correlation_id)
+                logs.log_batch(log, result, self.core.correlation_id)
                 failed = result.unsettled
         finally:
             # Threads of the stores append outcomes, so the deque is emptied one by one.
             while self.requests:
-                metrics.tell(sink, metrics.of_request(*self.requests.popleft()))
+                metrics.report(sink, metrics.of_request(*self.requests.popleft()))
             sink.flush()
         return failed
 
@@ -117,7 +117,7 @@ class LambdaConsumer:
         start = self.clock()
         for result in core.process_in_slices(records, retry_policy, lambda: not deadline.is_over()):
             now = self.clock()
-            metrics.tell(measure, metrics.of_batch(result, now - start, bootstrap.now_millis() / 1000))
+            metrics.report(measure, metrics.of_batch(result, now - start, bootstrap.now_millis() / 1000))
             start = now
             yield result
 

@@ -66,8 +66,10 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
         keep_alive=min(30.0, settings.hang_seconds / 4),
     )
     measure = sink()
-    metrics.tell(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
-    core = bootstrap.processor(settings, on_request=lambda outcome: metrics.tell(measure, metrics.of_request(*outcome)))
+    metrics.report(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
+    core = bootstrap.processor(
+        settings, on_request=lambda outcome: metrics.report(measure, metrics.of_request(*outcome))
+    )
     return ShardConsumer(core, bootstrap.stream(settings), rules, measure, runtime(settings))
 
 

@@ -197,8 +197,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         start = self.runtime.clock()
         for result in self._core.process_in_slices(records, self._retry_policy, self._may_continue):
             now = self.runtime.clock()
-            metrics.tell(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
-            logs.tell_batch(log, result, self._core.correlation_id, **about)
+            metrics.report(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
+            logs.log_batch(log, result, self._core.correlation_id, **about)
             # Set before the next slice starts. From then on, later records must not move the checkpoint.
             self._cut_off = result.unsettled is not None
             start = now

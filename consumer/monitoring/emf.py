@@ -1,7 +1,7 @@
-"""The metrics as CloudWatch reads them from log lines: the embedded metric format.
+"""Metrics as log lines that CloudWatch reads, in AWS's embedded metric format.
 
-The format is that of AWS's "Embedded metric format specification". One line a set of labels, whose values become
-dimensions beside those every line has.
+See AWS's "Embedded metric format specification". There is one line per set of labels. The labels become dimensions, in
+addition to those that every line has.
 """
 
 import json
@@ -14,9 +14,9 @@ from consumer.monitoring.metrics import Kind, Metric
 
 NAMESPACE = "LimitsConsumer"
 VALUES = 100
-"""The most values a metric may have in a line."""
+"""Maximum number of values of a metric in a line."""
 METRICS = 100
-"""The most metrics a directive may name; each line has one directive."""
+"""Maximum number of metrics in a directive. Each line has one directive."""
 _UNITS = {"seconds": "Seconds", "bytes": "Bytes", "total": "Count", "records": "Count"}
 
 Labels = tuple[tuple[str, str], ...]
@@ -24,9 +24,9 @@ Values = list[tuple[Metric, list[float]]]
 
 
 class EmfSink:
-    """Implements metrics.Sink. Values of one metric and labels are added up until `flush` writes them.
+    """Implements metrics.Sink. Collects the values of each metric and set of labels until `flush` writes them.
 
-    `dimensions` are on every line; none of them may be blank.
+    `dimensions` are added to every line. None of them may be blank.
     """
 
     def __init__(self, write: Callable[[str], object], now_millis: Callable[[], int], **dimensions: str) -> None:
@@ -46,7 +46,7 @@ class EmfSink:
             values[:] = [value]
 
     def flush(self) -> None:
-        """Writes a line for each set of labels, more where one cannot hold all values, and starts anew."""
+        """Writes and clears the values: a line per set of labels, more if the values do not fit into one line."""
         for labels, values in self._values.items():
             for part in _parts(values):
                 self._write(json.dumps(self._line(dict(labels), part)))
@@ -64,7 +64,7 @@ class EmfSink:
 
 
 def _parts(values: dict[Metric, list[float]]) -> Iterator[Values]:
-    """What fits a line each; no metric is twice in one."""
+    """Parts that fit into one line each. No part contains a metric twice."""
     rest = dict(values)
     while rest:
         part = list(islice(rest.items(), METRICS))

@@ -1,9 +1,9 @@
-"""What the worker tells machines: /metrics for Prometheus, /livez and /readyz for whatever keeps containers.
+"""The HTTP endpoints of the worker: /metrics for Prometheus, /livez and /readyz for container orchestrators.
 
-Every record processor writes its figures to files of the metrics folder, which prometheus_client's multiprocess mode
-does when PROMETHEUS_MULTIPROC_DIR is set before its first import. The supervisor itself must not be in that mode: it
-sets the variable for its children only, counts its own figures in memory, and serves both from one registry. So
-nothing here depends on what was imported first.
+Each record processor writes its metrics to files in the metrics directory. This is prometheus_client's multiprocess
+mode, which PROMETHEUS_MULTIPROC_DIR enables if it is set before the first import. The supervisor must not be in that
+mode. It sets the variable for its children only, keeps its own metrics in memory, and serves both from one registry.
+Therefore the order of imports does not matter here.
 """
 
 import gzip
@@ -17,28 +17,31 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from consumer.monitoring.multiprocess_files import MultiprocessFiles
 from consumer.monitoring.process_metrics import ProcessMetrics
-from consumer.monitoring.server import Request, Response, not_found
 
 BEAT_SECONDS = 30.0
-"""A supervisor that has not gone round its loop for this long hangs."""
+"""A supervisor whose loop has not run for this long hangs."""
 DOWN_SECONDS = 90.0
-"""A daemon that has not run for this long does not come back: the longest pause before a restart is half of it."""
+"""A daemon that has been down for this long will not return: the longest pause before a restart is half of it."""
 _STALE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the worker is, as its supervisor last saw it.
+    """State of the worker, as the supervisor last saw it.
 
-    beat         time.monotonic() of that
-    daemon       the process id of the JVM, None while there is none
-    since        time.monotonic() of when that became so
-    ended        how the JVM before it ended unasked: an exit code, or 128 and the signal
-    initialised  the JVM has said that it is
-    stopping     the worker was told to end
+    beat         time.monotonic() of the last round of the supervisor's loop
+    daemon       process id of the JVM, None while it is not running
+    since        time.monotonic() when `daemon` last changed
+    ended        exit code of the previous JVM if it exited unexpectedly, or 128 plus the signal
+    initialised  the JVM has logged that it is initialised
+    stopping     the worker is shutting down
     """
 
     beat: float
@@ -52,11 +55,11 @@ class Health:
 def liveness_failures(
     health: Health, heartbeats: Mapping[str, float], hang_seconds: float, now: float, beat: float
 ) -> list[str]:
-    """Why the container should be replaced; nothing when it lives.
+    """Reasons to replace the container. Empty if the worker is alive.
 
-    `heartbeats`: Unix seconds by shard; `now`: the same clock; `beat`: the monotonic clock. A daemon that is being
-    restarted is no reason: its budget decides, and the supervisor ends when that is spent. Nor is a table that is
-    down: who waits for it shows life.
+    `heartbeats` are Unix seconds by shard, `now` is Unix seconds, `beat` is from the monotonic clock. A daemon that is
+    being restarted is not a reason: the supervisor exits when the restart budget is used up. An unavailable table is
+    not a reason either: heartbeats continue while a record processor waits for it.
     """
     reasons = []
     if beat - health.beat > BEAT_SECONDS:
@@ -69,11 +72,10 @@ def liveness_failures(
 
 
 def readiness_failures(health: Health, shards: Collection[str]) -> list[str]:
-    """Why the worker does not work yet, or any more; nothing when it does.
+    """Reasons why the worker is not ready. Empty if it is ready.
 
-    It works when a record processor lives, or, as a worker may be left without a shard, when KCL has said in its log
-    that it is initialised: the line comes after every table and permission was used, and the jars that say it are
-    pinned by hash.
+    The worker is ready when a record processor is running. A worker without a shard is ready when KCL has logged that
+    it is initialised. KCL logs this after it has used every table and permission, and the jars are pinned by hash.
     """
     if health.stopping:
         return ["the worker is stopping"]
@@ -84,9 +86,9 @@ def readiness_failures(health: Health, shards: Collection[str]) -> list[str]:
 
 
 class Exporter:
-    """Answers from `directory`, the metrics folder, the supervisor's `own` figures and what `health` returns.
+    """Serves the files in `directory`, the metrics of the supervisor (`own`), and the result of `health`.
 
-    `unread` adds reasons for not being ready, given the shards that have a record processor.
+    `unread` returns further reasons for not being ready, given the shards that have a record processor.
     """
 
     def __init__(
@@ -97,9 +99,9 @@ class Exporter:
         hang_seconds: float,
         unread: Callable[[Collection[str]], list[str]] = lambda _: [],
     ) -> None:
-        self._folder = MultiprocessFiles(directory)
+        self._files = MultiprocessFiles(directory)
         self._registry = CollectorRegistry()
-        for collector in (own, self._folder, ProcessMetrics(self._folder.beats, lambda: health().daemon)):
+        for collector in (own, self._files, ProcessMetrics(self._files.beats, lambda: health().daemon)):
             self._registry.register(collector)
         self._health = health
         self._hang_seconds = hang_seconds
@@ -107,32 +109,34 @@ class Exporter:
         self._texts: dict[tuple[str, bool], bytes] = {}
         self._texts_made = 0.0
 
-    def answer(self, request: Request) -> Response:
-        match request.path:
-            case "/metrics":
-                return self._metrics(request.headers)
-            case "/livez":
-                heartbeats = self._heartbeats()
-                now, beat = time.time(), time.monotonic()
-                return _verdict(liveness_failures(self._health(), heartbeats, self._hang_seconds, now, beat))
-            case "/readyz":
-                shards = self.shards()
-                return _verdict(readiness_failures(self._health(), shards) or self._unread(shards))
-        return not_found()
+    def app(self) -> Starlette:
+        """The ASGI application. Its endpoints never wait, because they run on the thread of the server."""
+        routes = (("/metrics", self._metrics), ("/livez", self._livez), ("/readyz", self._readyz))
+        return Starlette(
+            routes=[Route(path, endpoint) for path, endpoint in routes], exception_handlers={Exception: _failed}
+        )
 
     def shards(self) -> Collection[str]:
-        """Those with a living record processor."""
+        """The shards that have a running record processor."""
         return self._heartbeats().keys()
 
-    def _metrics(self, headers: Mapping[str, str]) -> Response:
-        encode, content_type = choose_encoder(headers.get("accept", ""))
-        packed = gzip_accepted(headers.get("accept-encoding", ""))
+    async def _metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        packed = gzip_accepted(request.headers.get("accept-encoding", ""))
         packing = {"Content-Encoding": "gzip"} if packed else {}
         body = self._text(encode, content_type, packed=packed)
-        return Response(HTTPStatus.OK, body, {"Content-Type": content_type, **packing})
+        return Response(body, headers={"Content-Type": content_type, **packing})
+
+    async def _livez(self, _: Request) -> Response:
+        now, beat = time.time(), time.monotonic()
+        return _health_response(liveness_failures(self._health(), self._heartbeats(), self._hang_seconds, now, beat))
+
+    async def _readyz(self, _: Request) -> Response:
+        shards = self.shards()
+        return _health_response(readiness_failures(self._health(), shards) or self._unread(shards))
 
     def _text(self, encode: Callable[[CollectorRegistry], bytes], content_type: str, *, packed: bool) -> bytes:
-        # Scraping costs milliseconds of CPU: who asks fifty times a second is told the same for one.
+        # A scrape costs milliseconds of CPU. Frequent scrapes get the same text for a second.
         if time.monotonic() - self._texts_made > _STALE_SECONDS:
             self._texts, self._texts_made = {}, time.monotonic()
         key = (content_type, packed)
@@ -142,10 +146,14 @@ class Exporter:
         return self._texts[key]
 
     def _heartbeats(self) -> dict[str, float]:
-        return {beat.shard: beat.at for beat in self._folder.beats()}
+        return {beat.shard: beat.at for beat in self._files.beats()}
 
 
-def _verdict(reasons: list[str]) -> Response:
+def _health_response(reasons: list[str]) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}) + "\n"
-    return Response(status, body.encode(), {"Content-Type": "application/json"})
+    return Response(body, status, media_type="application/json")
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{type(error).__name__}: {error}\n", HTTPStatus.INTERNAL_SERVER_ERROR)

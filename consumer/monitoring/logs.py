@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line on stderr, or a line to read when stderr is a terminal.
+"""Logs: JSON lines on stderr, or readable text when stderr is a terminal.
 
-Never payloads, amounts or user ids from INFO on. An exception's message may quote what it choked on, so only those
-that cannot do that are written out; at DEBUG all are.
+At INFO and above, no line contains payloads, amounts or user ids. The message of an exception may quote the input that
+caused it. Only the messages of exceptions that never quote input are logged; at DEBUG, all messages are logged.
 """
 
 import json
@@ -23,21 +23,21 @@ from consumer.engine.records import Record
 _fields: ContextVar[Mapping[str, object]] = ContextVar("fields", default=MappingProxyType({}))
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 _FIRST = ("time", "level", "logger", "message", "error")
-_DISCREET = (ConsumerError, OSError)
-"""Exceptions whose messages hold nothing of a record."""
+_SAFE_TO_LOG = (ConsumerError, OSError)
+"""Exceptions whose messages never quote a record."""
 
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
 class JsonLines(logging.Formatter):
-    """`time, level, logger, message`, then what the caller gave as `extra`, then `error`.
+    """`time, level, logger, message`, then the caller's `extra` fields, then `error`.
 
-    `outspoken`: the messages of all exceptions are written out.
+    `include_messages` logs the messages of all exceptions.
     """
 
     def __init__(self, *, include_messages: bool = False) -> None:
         super().__init__()
-        self._outspoken = include_messages
+        self._include_messages = include_messages
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(self.line(record), default=str, ensure_ascii=True)
@@ -52,19 +52,19 @@ class JsonLines(logging.Formatter):
         line |= _fields.get()
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info and record.exc_info[1]:
-            line["error"] = "\n".join(_trace(record.exc_info[1], include_messages=self._outspoken))
+            line["error"] = "\n".join(_trace(record.exc_info[1], include_messages=self._include_messages))
         return line
 
 
 class Readable(JsonLines):
-    """The same for eyes."""
+    """Human-readable form of JsonLines."""
 
     def format(self, record: logging.LogRecord) -> str:
         return readable(self.line(record))
 
 
 def configure(level: str) -> None:
-    """Sends our loggers' lines, from `level` up, and every library's warnings to stderr."""
+    """Logs to stderr: this package from `level` up, libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     form = Readable if sys.stderr.isatty() else JsonLines
     handler.setFormatter(form(include_messages=level == "DEBUG"))
@@ -73,7 +73,7 @@ def configure(level: str) -> None:
 
 
 def readable(line: Mapping[str, Any]) -> str:
-    """A log line as a terminal shows it: time of day (UTC), level, logger, message, the rest as name=value."""
+    """A log line for a terminal: time of day (UTC), level, logger, message, the other fields as name=value."""
     level = str(line.get("level", ""))
     logger = str(line.get("logger", "")).removeprefix("software.amazon.kinesis.")
     begin = (_plain(str(line.get("time", ""))[11:23]), _coloured(level), _plain(logger))
@@ -84,7 +84,7 @@ def readable(line: Mapping[str, Any]) -> str:
 
 
 def for_terminal(line: Mapping[str, Any]) -> str | None:
-    """The line as `readable` has it; None for what the JVM says below WARNING, which is for a log that is kept."""
+    """The line in the form of `readable`. None for lines of the JVM below WARNING, which a terminal does not show."""
     ours = str(line.get("logger", "")).partition(".")[0] == "consumer"
     return readable(line) if ours or line.get("level") not in ("INFO", "DEBUG", "TRACE") else None
 
@@ -94,25 +94,25 @@ def _coloured(level: str) -> str:
 
 
 def _plain(value: object) -> str:
-    """On one line, and without anything that a terminal would obey."""
+    """The value on one line, with control characters escaped."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def _trace(error: BaseException, *, include_messages: bool) -> Iterator[str]:
-    """As Python tells it, the cause first, each message only if it may be told."""
+    """A traceback in Python's order, the cause first. Messages that may quote a record are left out."""
     if before := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         yield from _trace(before, include_messages=include_messages)
         yield "" if error.__cause__ else "during which:"
     yield from (entry.rstrip("\n") for entry in traceback.format_tb(error.__traceback__))
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    told = str(error) if include_messages or isinstance(error, _DISCREET) else "(its message is told at DEBUG)"
-    yield f"{name}: {told}"
+    shown = str(error) if include_messages or isinstance(error, _SAFE_TO_LOG) else "(message logged at DEBUG only)"
+    yield f"{name}: {shown}"
 
 
 @contextmanager
 def fields(**more: object) -> Iterator[None]:
-    """Puts `more` into every line logged inside the block."""
+    """Adds `more` to every line logged inside the block."""
     token = _fields.set({**_fields.get(), **more})
     try:
         yield
@@ -120,15 +120,15 @@ def fields(**more: object) -> Iterator[None]:
         _fields.reset(token)
 
 
-def tell_batch(
+def log_batch(
     log: logging.Logger, result: BatchResult, correlation: Callable[[Record], str | None], **more: object
 ) -> None:
-    """A line for the batch, one for each record quarantined, and at DEBUG one for each record.
+    """Logs a line per batch, a line per quarantined record, and at DEBUG a line per record.
 
-    `correlation` gives the id under which a record's producer knows it; it is not asked above DEBUG.
+    `correlation` returns the id that the producer gave to a record. It is called at DEBUG only.
     """
     if log.isEnabledFor(logging.DEBUG):
-        _tell_records(log, result, correlation)
+        _log_records(log, result, correlation)
     for entry in result.quarantined:
         position = str(entry.record.position)
         log.warning("quarantined", extra={"position": position, "reason": entry.reason, "detail": entry.detail})
@@ -151,12 +151,11 @@ def tell_batch(
     )
 
 
-def _tell_records(log: logging.Logger, result: BatchResult, correlation: Callable[[Record], str | None]) -> None:
+def _log_records(log: logging.Logger, result: BatchResult, correlation: Callable[[Record], str | None]) -> None:
     for record, record_outcome in zip(result.records, result.record_outcomes, strict=True):
         about = (
             {"type": record_outcome.type, "outcome": record_outcome.outcome}
             if record_outcome
             else {"outcome": "unsettled"}
         )
-        told = {"position": str(record.position), **about, "correlation_id": correlation(record)}
-        log.debug("record", extra=told)
+        log.debug("record", extra={"position": str(record.position), **about, "correlation_id": correlation(record)})

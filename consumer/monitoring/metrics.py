@@ -1,7 +1,7 @@
-"""Every metric of the service: name, meaning, unit and labels, in one place; and what a batch adds to them.
+"""Every metric of the service, with its name, meaning, unit and labels, and the measurements of a batch.
 
-Names and units follow the Prometheus conventions. Where the figures go is the business of a Sink: Prometheus files
-for the record processors and the supervisor, CloudWatch's embedded metric format for Lambda. `make docs` writes
+Names and units follow the Prometheus conventions. A Sink decides where the values go: to Prometheus files for the
+record processors and the supervisor, to CloudWatch's embedded metric format for Lambda. `make docs` generates
 docs/reference/metrics.md from this module.
 """
 
@@ -16,16 +16,16 @@ from consumer.engine.errors import Reason
 from consumer.engine.processor import BatchResult
 
 QUICK = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-"""Seconds of our own CPU: one record takes 20 us, 10,000 take a quarter of a second."""
+"""Seconds of CPU time: one record takes 20 us, 10,000 records take a quarter of a second."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-"""Seconds of requests and of waiting for them: a millisecond, or as long as an outage lasts."""
+"""Seconds of requests and of waiting for them: from a millisecond to the length of an outage."""
 AGES = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400, 604_800)
-"""Seconds from an event to its effect: up to a week, when a stream is read from its beginning."""
+"""Seconds from an event to its effect: up to a week when a stream is read from its beginning."""
 COUNTS = (1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
 
 
 class Kind(StrEnum):
-    """A counter is added to, a gauge is set and vanishes with its process, a histogram observes."""
+    """A counter adds up, a gauge is set and is removed when its process exits, a histogram observes."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`labels` have few values each; `buckets` are a histogram's; `query` is PromQL that is worth knowing."""
+    """`labels` have few values each. `buckets` belong to a histogram. `query` is a useful PromQL expression."""
 
     name: str
     help: str
@@ -51,131 +51,141 @@ class Measurement(NamedTuple):
 
 
 class Sink(Protocol):
-    """Where measurements go."""
+    """Receives measurements."""
 
     def __call__(self, metric: Metric, value: float, *labels: str) -> None: ...
 
 
 RECORDS = Metric(
     "consumer_records_total",
-    "Records settled, by event type and outcome: applied, duplicate, stale, ignored, quarantined. Types that are not"
-    " known are one, UNKNOWN; records that cannot be read are another, UNREADABLE.",
+    "Records settled, by event type and outcome: applied, duplicate, stale, ignored, quarantined. The type is UNKNOWN"
+    " for all unknown types, and UNREADABLE for records that cannot be decoded.",
     labels=("type", "outcome"),
     query="sum by (outcome) (rate(consumer_records_total[5m]))",
 )
 QUARANTINED = Metric("consumer_quarantined_records_total", "Records quarantined, by reason code.", labels=("reason",))
 WARNINGS = Metric(
     "consumer_warnings_total",
-    "Oddities in events that were not refused for it, by kind: drift against what is stored, two events with one"
-    " sequence number, numbers far ahead or against the time, progress over the limit, times of another age.",
+    "Anomalies in events that were applied nevertheless, by kind: values that differ from the stored state, two events"
+    " with the same sequence number, sequence numbers that jump ahead or contradict the time, progress over the limit,"
+    " implausible times.",
     labels=("kind",),
 )
 BATCH_RECORDS = Metric(
-    "consumer_batch_records", "Records a batch, those of aggregates each.", Kind.HISTOGRAM, buckets=COUNTS
+    "consumer_batch_records",
+    "Records per batch. Each record of an aggregate is counted.",
+    Kind.HISTOGRAM,
+    buckets=COUNTS,
 )
 BATCH_SECONDS = Metric(
     "consumer_batch_seconds",
-    "From receiving a batch to settling it, waits for a failing environment included.",
+    "From receiving a batch to settling it, including waits for a failing environment.",
     Kind.HISTOGRAM,
     buckets=SECONDS,
     query="histogram_quantile(0.99, sum by (le) (rate(consumer_batch_seconds_bucket[5m])))",
 )
 DECODE_SECONDS = Metric(
-    "consumer_decode_seconds", "Decoding and checking a batch's records.", Kind.HISTOGRAM, buckets=QUICK
+    "consumer_decode_seconds", "Decoding and validating the records of a batch.", Kind.HISTOGRAM, buckets=QUICK
 )
-FOLD_SECONDS = Metric("consumer_fold_seconds", "Merging a batch's events into states.", Kind.HISTOGRAM, buckets=QUICK)
+FOLD_SECONDS = Metric(
+    "consumer_fold_seconds", "Merging the events of a batch into states.", Kind.HISTOGRAM, buckets=QUICK
+)
 STORE_SECONDS = Metric(
-    "consumer_store_seconds", "Reading and writing a batch's states, waits included.", Kind.HISTOGRAM, buckets=SECONDS
+    "consumer_store_seconds",
+    "Reading and writing the states of a batch, including waits.",
+    Kind.HISTOGRAM,
+    buckets=SECONDS,
 )
 QUARANTINE_SECONDS = Metric(
     "consumer_quarantine_seconds",
-    "Putting a batch's rejected records into the quarantine, waits included.",
+    "Quarantining the rejected records of a batch, including waits.",
     Kind.HISTOGRAM,
     buckets=SECONDS,
 )
 EVENT_LAG = Metric(
     "consumer_event_lag_seconds",
-    "From the oldest event of a batch (its `createdAt`) to the batch being settled: once a batch, so all of its events"
-    " had their effect within that time.",
+    "From the oldest event of a batch (its `createdAt`) until the batch is settled. Observed once per batch: all of its"
+    " events took effect within that time.",
     Kind.HISTOGRAM,
     buckets=AGES,
     query="histogram_quantile(0.99, sum by (le) (rate(consumer_event_lag_seconds_bucket[5m])))",
 )
-WRITES = Metric("consumer_state_writes_total", "Conditional writes asked of the store, repeated ones counted again.")
+WRITES = Metric("consumer_state_writes_total", "Conditional writes sent to the store, including repeated writes.")
 SAVED = Metric(
     "consumer_writes_saved_total",
-    "Writes that folding saved: records applied, less the states they were written in.",
+    "Writes avoided by folding: records applied minus states written.",
 )
-CONFLICTS = Metric("consumer_write_conflicts_total", "Conditional writes refused: another writer was first.")
+CONFLICTS = Metric("consumer_write_conflicts_total", "Conditional writes refused because another writer came first.")
 REQUESTS = Metric(
     "consumer_store_requests_total",
-    "Requests to DynamoDB and S3, each try counted, by operation and result: ok, throttled, refused, unanswered.",
+    "Requests to DynamoDB and S3, including retries, by operation and result: ok, throttled, refused, unanswered.",
     labels=("operation", "result"),
 )
 THROTTLES = Metric(
     "consumer_store_throttles_total",
-    "What the stores throttled, by operation: whole requests, and single statements and keys of requests.",
+    "Throttled requests, and throttled statements and keys within requests, by operation.",
     labels=("operation",),
 )
 RETRIES = Metric(
     "consumer_environment_retries_total",
-    "Waits for an environment that failed, by part: load, store, quarantine.",
+    "Waits for a failing environment, by part: load, store, quarantine.",
     labels=("part",),
 )
 CHECKPOINTS = Metric(
     "consumer_checkpoints_total",
-    "Checkpoints tried, by KCL's answer: made, or the class of its exception.",
+    "Checkpoint attempts, by result: made, or the class of KCL's exception.",
     labels=("result",),
 )
 CHECKPOINT_SECONDS = Metric(
-    "consumer_checkpoint_seconds", "From asking for a checkpoint to KCL's answer.", Kind.HISTOGRAM, buckets=SECONDS
+    "consumer_checkpoint_seconds", "From requesting a checkpoint to KCL's response.", Kind.HISTOGRAM, buckets=SECONDS
 )
 BEHIND = Metric(
     "consumer_shard_behind_latest_seconds",
-    "How far the shard's last batch lay behind the tip of the stream (KCL's millisBehindLatest); grows for as long as"
-    " the batch is not settled.",
+    "How far the shard's last batch was behind the tip of the stream (KCL's millisBehindLatest). Grows until the batch"
+    " is settled.",
     Kind.GAUGE,
     ("shard",),
     query="max(consumer_shard_behind_latest_seconds)",
 )
 HEARTBEAT = Metric(
     "consumer_shard_heartbeat_timestamp_seconds",
-    "When the shard's record processor last showed life; waiting for a failed environment is life.",
+    "Last heartbeat of the shard's record processor. It continues while the record processor waits for a failing"
+    " environment.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_heartbeat_timestamp_seconds",
 )
 LAST_BATCH = Metric(
     "consumer_shard_last_batch_timestamp_seconds",
-    "When the daemon last handed over a batch of the shard; it also hands over empty ones, so an idle shard does not"
-    " grow old.",
+    "When the daemon last delivered a batch of the shard. It also delivers empty batches, so the age of an idle shard"
+    " stays small.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_last_batch_timestamp_seconds",
 )
 LAST_CHECKPOINT = Metric(
     "consumer_shard_last_checkpoint_timestamp_seconds",
-    "When the shard's last checkpoint was made by this worker; it grows old where nothing new is to be checkpointed.",
+    "When this worker last checkpointed the shard. The age grows while there is nothing new to checkpoint.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_last_checkpoint_timestamp_seconds",
 )
 TRIMMED = Metric(
     "consumer_trimmed_starts_total",
-    "Starts of a shard at a checkpoint whose record the stream no longer keeps: records after it may have been dropped"
+    "Starts of a shard at a checkpoint whose record the stream no longer keeps. Later records may have been trimmed"
     " before they were read.",
     query="increase(consumer_trimmed_starts_total[1h]) > 0",
 )
 LEASES = Metric(
     "consumer_leases_held",
-    "Shards that have a record processor at this worker.",
+    "Shards that have a record processor in this worker.",
     Kind.GAUGE,
     query="sum by (job) (consumer_leases_held)",
 )
 LEASES_OWNED = Metric(
     "consumer_leases_owned",
-    "Leases of this worker whose shards can be read now: more than are held for a minute means that KCL cannot start to"
-    " read some. Read from the lease table every 15 s.",
+    "Leases of this worker whose shards can be read now. If it exceeds the leases held for a minute, KCL cannot start"
+    " reading some shards. Read from the lease table every 15 s.",
     Kind.GAUGE,
     query="consumer_leases_owned - consumer_leases_held",
 )
@@ -191,7 +201,7 @@ SHARD_MEMORY = Metric(
 )
 BUILD = Metric(
     "consumer_build_info",
-    "Always 1; the labels tell what runs: the service's version, amazon_kclpy's and Python's.",
+    "Always 1. The labels are the versions of the service, amazon_kclpy and Python.",
     Kind.GAUGE,
     ("version", "kclpy", "python"),
 )
@@ -214,11 +224,11 @@ CORE = (
     THROTTLES,
     RETRIES,
 )
-"""What the core does, whoever drives it: the record processors and the Lambda function tell it."""
+"""Metrics of the core. The record processors and the Lambda function report them."""
 SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
-"""What only a record processor knows. A gauge of a shard vanishes with its record processor."""
+"""Metrics that only a record processor reports. A gauge of a shard is removed when its record processor exits."""
 WORKER = (LEASES, LEASES_OWNED, RESTARTS, DAEMON_UP, DAEMON_MEMORY, SHARD_MEMORY, BUILD)
-"""What the supervisor knows."""
+"""Metrics that the supervisor reports."""
 ALL = (*CORE, *SHARD, *WORKER)
 
 PHASES: Mapping[str, Metric] = {
@@ -227,16 +237,16 @@ PHASES: Mapping[str, Metric] = {
     "store": STORE_SECONDS,
     "quarantine": QUARANTINE_SECONDS,
 }
-"""By the phases of BatchResult.seconds."""
+"""The keys are the phases of BatchResult.seconds."""
 
 
-def tell(measure: Sink, measurements: Iterable[Measurement]) -> None:
+def report(measure: Sink, measurements: Iterable[Measurement]) -> None:
     for metric, value, labels in measurements:
         measure(metric, value, *labels)
 
 
 def of_batch(result: BatchResult, seconds: float, now: float) -> Iterator[Measurement]:
-    """What a batch that took so many seconds adds, at `now`, seconds since 1970."""
+    """The measurements of a batch that took `seconds`. `now` is in seconds since 1970."""
     yield Measurement(BATCH_RECORDS, len(result.records))
     yield Measurement(BATCH_SECONDS, seconds)
     yield Measurement(WRITES, result.writes)
@@ -255,14 +265,14 @@ def of_batch(result: BatchResult, seconds: float, now: float) -> Iterator[Measur
 
 
 def of_request(operation: str, result: str, throttled: int) -> Iterator[Measurement]:
-    """What a request to a store adds: `throttled` is how much of it was, the whole or its parts."""
+    """The measurements of a request to a store. `throttled` counts the request, or its throttled parts."""
     yield Measurement(REQUESTS, 1, (operation, result))
     if throttled:
         yield Measurement(THROTTLES, throttled, (operation,))
 
 
 def nothing_yet(warnings: Iterable[str], answers: Iterable[str]) -> Iterator[Measurement]:
-    """Zeros for the labels that are known beforehand: what first appears as 1 is no increase to Prometheus."""
+    """Zeros for the labels that are known beforehand. Prometheus sees no increase in a series that starts at 1."""
     for reason in Reason:
         yield Measurement(QUARANTINED, 0, (reason,))
     for kind in warnings:
@@ -278,30 +288,30 @@ def nothing_yet(warnings: Iterable[str], answers: Iterable[str]) -> Iterator[Mea
 _OPENING = """\
 # Metrics
 
-<!-- made from consumer/monitoring/metrics.py by `make docs`; do not edit -->
+<!-- Generated from consumer/monitoring/metrics.py by `make docs`. Do not edit. -->
 
-The worker serves all of them on one page, `/metrics` at `CONSUMER_METRICS_ADDRESS`. The record processors, one process
-a shard, write their figures to files, and the supervisor adds them up. A counter never goes back within the life of a
-container, whichever of its processes die. A gauge of a shard is there for as long as this worker has a record
-processor for the shard, and vanishes with it.
+The worker serves all metrics at `/metrics` on `CONSUMER_METRICS_ADDRESS`. There is one record processor, a process, per
+shard. The record processors write their values to files, and the supervisor adds them up. A counter never decreases
+during the life of a container, even when processes exit. A gauge of a shard exists while this worker has a record
+processor for the shard.
 
-No label has values without bounds: types, outcomes, reasons and results are closed lists, and the shards are those
+Every label has a bounded set of values: types, outcomes, reasons and results are closed lists, and the shards are those
 held now.
 
-An age is not served but when something happened, as is Prometheus' custom: `time() - ..._timestamp_seconds` is the
-age, and keeps growing when nobody updates it.
+Following the Prometheus convention, the worker serves the time of an occurrence, not its age. The age is
+`time() - ..._timestamp_seconds`. It keeps growing when the metric is not updated.
 """
 _SECTIONS = (
     (
         "The core",
         (
-            "Told by each record processor; by the Lambda function as CloudWatch metrics "
+            "Reported by each record processor, and by the Lambda function as CloudWatch metrics "
             "([Running on Lambda](../how-to/run-on-lambda.md))."
         ),
         CORE,
     ),
-    ("A shard", "Told by each record processor.", SHARD),
-    ("The worker", "Told by the supervisor.", WORKER),
+    ("A shard", "Reported by each record processor.", SHARD),
+    ("The worker", "Reported by the supervisor.", WORKER),
 )
 
 
@@ -310,9 +320,9 @@ def document() -> str:
     return "\n".join([_OPENING, *(_section(*section) for section in _SECTIONS)])
 
 
-def _section(title: str, told_by: str, metrics: Iterable[Metric]) -> str:
+def _section(title: str, reported_by: str, metrics: Iterable[Metric]) -> str:
     rows = ("| metric | type | labels | meaning |", "|---|---|---|---|", *map(_row, metrics))
-    return "\n".join([f"## {title}", "", told_by, "", *rows, ""])
+    return "\n".join([f"## {title}", "", reported_by, "", *rows, ""])
 
 
 def _row(metric: Metric) -> str:
@@ -326,8 +336,8 @@ def _row(metric: Metric) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes what docs/reference/metrics.md says of the metrics.")
-    parser.add_argument("file", type=Path, help="where to, for instance docs/reference/metrics.md")
+    parser = argparse.ArgumentParser(description="Writes the reference page of the metrics.")
+    parser.add_argument("file", type=Path, help="the file to write, for example docs/reference/metrics.md")
     parser.parse_args().file.write_text(document(), encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""The metrics folder: each record processor writes its figures there, in the files of prometheus_client.
+"""The metrics directory, to which each record processor writes its values, in the files of prometheus_client.
 
-A dead one's gauges are removed. Its counters and histograms stay, as a sum must never go back; they are added to one
-file for all the dead, so that the next scrape costs what the living cost. Nothing outlives the container: the folder
-is wiped at the start, so a supervisor that is killed halfway leaves nothing that could be counted twice.
+When a process has exited, its gauges are removed. Its counters and histograms are kept, because a sum must never
+decrease. They are merged into one file for all exited processes, so that a scrape reads the files of running processes
+and one more. The directory is emptied at the start, so nothing is counted twice after a supervisor was killed.
 """
 
 import json
@@ -22,11 +22,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from consumer.monitoring.metrics import HEARTBEAT
 
 SUMMED = ("counter", "histogram")
-"""The kinds of files whose values add up. Their keys name metric, sample and labels; no bucket holds another."""
+"""Kinds of files whose values add up. A key names metric, sample and labels. Buckets are not cumulative."""
 
 
 class Beat(NamedTuple):
-    """A living record processor: its shard, its process id, and its last sign of life in Unix seconds."""
+    """A running record processor: its shard, its process id, and its last heartbeat in Unix seconds."""
 
     shard: str
     process: int
@@ -34,11 +34,11 @@ class Beat(NamedTuple):
 
 
 class MultiprocessFiles:
-    """Implements prometheus_client's Collector: the figures of all record processors since the start."""
+    """Implements prometheus_client's Collector: the values of all record processors since the start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # two threads at once would remove the same files
+        # two threads must not remove the same files
         self._lock = Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -49,43 +49,43 @@ class MultiprocessFiles:
             return metrics
 
     def beats(self) -> list[Beat]:
-        """Of the living. Removes nothing: while the disk is full, files that stay leave no room for others."""
+        """Of the running record processors. Removes no files, so it works on a full disk too."""
         with self._lock:
             files = [file for file in self._files("gauge_live*.db") if _lives(_process(file))]
             return [Beat(shard, _process(file), at) for file in files for shard, at in _heartbeats(file)]
 
     def merge_exited_processes(self) -> None:
-        """Removes the gauges of dead processes, and their counts once they are kept."""
-        dead = [file for file in self._path.glob("*.db") if not _lives(_process(file))]
+        """Removes the gauges of exited processes, and their counters and histograms once they are merged."""
+        exited = [file for file in self._path.glob("*.db") if not _lives(_process(file))]
         for kind in SUMMED:
-            # while the disk is full they stay as they are, and are read one by one
+            # on a full disk the files stay, and each scrape reads them one by one
             with suppress(OSError):
-                self._keep(kind, [file for file in dead if _kind(file) == kind])
-        for file in dead:
+                self._merge(kind, [file for file in exited if _kind(file) == kind])
+        for file in exited:
             if _kind(file) not in SUMMED:
                 file.unlink()
 
     def _files(self, pattern: str) -> list[Path]:
         return [file for file in self._path.glob(pattern) if _is_filled(file)]
 
-    def _keep(self, kind: str, dead: list[Path]) -> None:
-        if not dead:
+    def _merge(self, kind: str, exited: list[Path]) -> None:
+        if not exited:
             return
         kept = self._path / f"{kind}_dead.db"
         totals: dict[str, float] = defaultdict(float)
-        for file in filter(_is_filled, (*self._path.glob(kept.name), *dead)):
+        for file in filter(_is_filled, (*self._path.glob(kept.name), *exited)):
             for key, value, _ in _values(file):
                 totals[key] += value
         scratch = kept.with_suffix(".new")
-        # not mapped into memory: on a full disk a write raises, a mapped page kills
+        # written, not memory-mapped: on a full disk a write raises OSError, a mapped page kills the process
         scratch.write_bytes(serialize(totals))
         scratch.replace(kept)
-        for file in dead:
+        for file in exited:
             file.unlink()
 
 
 def serialize(values: Mapping[str, float]) -> bytes:
-    """A file as prometheus_client.mmap_dict reads it: how much of it is used, then key and value of each."""
+    """A file in the format of prometheus_client.mmap_dict: the bytes used, then the key and the value of each entry."""
     entries = b"".join(_entry(key.encode(), value) for key, value in values.items())
     return struct.pack("ii", 8 + len(entries), 0) + entries
 
@@ -110,7 +110,7 @@ def _heartbeats(file: Path) -> Iterator[tuple[str, float]]:
 
 
 def _is_filled(file: Path) -> bool:
-    """A process that is killed, or is just about to fill its file, leaves an empty one."""
+    """A process that was killed, or that has not written yet, has an empty file."""
     return file.stat().st_size > 0
 
 
@@ -119,7 +119,7 @@ def _kind(file: Path) -> str:
 
 
 def _process(file: Path) -> int:
-    """Whose file it is; our own process for what is nobody's, as it lives."""
+    """The process id in the file's name. This process for a merged file, which is never removed."""
     number = file.stem.rpartition("_")[2]
     return int(number) if number.isdecimal() else os.getpid()
 

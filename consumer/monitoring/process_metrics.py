@@ -1,4 +1,4 @@
-"""What only a look at the processes tells: leases held, memory, versions."""
+"""Metrics read from the processes at each scrape: leases held, memory, versions."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from consumer.monitoring.multiprocess_files import Beat
 
 
 class ProcessMetrics:
-    """Implements prometheus_client's Collector; `daemon` is the process id of the JVM, None while there is none."""
+    """Implements prometheus_client's Collector. `daemon` returns the process id of the JVM, or None."""
 
     def __init__(self, beats: Callable[[], Sequence[Beat]], daemon: Callable[[], int | None]) -> None:
         self._beats = beats
@@ -30,7 +30,7 @@ class ProcessMetrics:
 
 
 def resident_bytes(process: int) -> int | None:
-    """The memory that the process has in RAM, None when it is gone."""
+    """Resident memory of the process. None if it has exited."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
@@ -38,7 +38,7 @@ def resident_bytes(process: int) -> int | None:
 
 
 def _family(metric: Metric, values: Iterable[tuple[tuple[str, ...], float | None]]) -> GaugeMetricFamily:
-    """Without the values that are None: of processes that have just ended."""
+    """Leaves out values that are None: those of processes that have just exited."""
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in values:
         if value is not None:

@@ -1,7 +1,7 @@
-"""The metrics as Prometheus has them.
+"""Metrics for Prometheus.
 
-The processes of one container share a directory of memory-mapped files. prometheus_client looks for it in
-PROMETHEUS_MULTIPROC_DIR when it is first imported: import this module only after the variable is set.
+The processes of one container share a directory of memory-mapped files. prometheus_client reads its path from
+PROMETHEUS_MULTIPROC_DIR when it is first imported. Set the variable before importing this module.
 """
 
 import os
@@ -14,25 +14,25 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from consumer.monitoring.metrics import Kind, Metric
 
-ROOM = 131_072
-"""Bytes of each file; far more than our metrics and their labels ever fill."""
+FILE_BYTES = 131_072
+"""Size of each file in bytes, far more than the metrics and their labels need."""
 _GAUGES: Final = "livemostrecent"
 _FILES = ("counter", f"gauge_{_GAUGES}", "histogram")
 
 
 def reserve(directory: Path, process: int) -> None:
-    """Makes the files of a process in the shared directory, with room on the disk for all they will hold.
+    """Creates the files of a process in the shared directory and allocates their disk space.
 
-    prometheus_client would make them without, and write through memory maps: on a full disk that ends the process,
-    by SIGBUS. Raises OSError when there is no room, and leaves nothing.
+    prometheus_client would create sparse files and write to them through memory maps. On a full disk, SIGBUS would
+    kill the process. Raises OSError if there is not enough free space, and then leaves no files.
     """
     with _all_or_none() as made:
         for name in _FILES:
             path = directory / f"{name}_{process}.db"
-            if not path.exists():  # else it is that of a dead process of the same id, whose counts go on
+            if not path.exists():  # an exited process had the same id: its counters continue
                 made.append(path)
             with path.open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, ROOM)
+                os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
 
 
 @contextmanager
@@ -47,9 +47,9 @@ def _all_or_none() -> Iterator[list[Path]]:
 
 
 class PrometheusSink:
-    """Implements metrics.Sink on a registry, for some of the metrics.
+    """Implements metrics.Sink on a registry, for the given metrics.
 
-    Gauges are of the `live` kind: they vanish with their process.
+    Gauges are in a `live` mode: they are removed when their process exits.
     """
 
     def __init__(self, metrics: Iterable[Metric], registry: CollectorRegistry = REGISTRY) -> None:

@@ -1,19 +1,23 @@
-"""A small HTTP server for machines: GET and HEAD, one answer a connection, one thread however many clients.
+"""HTTP server that serves an ASGI application to machines. uvicorn speaks HTTP; this module limits the connections.
 
-An exchange has five seconds, and there are at most 32 at once. When there are more, the oldest client that has not sent
-a whole request is cut off, not the newest refused: silent clients cannot keep out one that asks. Clients of other
-machines are cut off before those of this one, so that a container's own check is served.
+A connection carries one request and one response, within five seconds. At most 32 connections are open. When one more
+arrives, the server closes the oldest connection that has not sent a whole request, so that silent clients cannot keep
+out a client that sends one. It closes connections from other machines before those from this one, so that the
+container's own health check is answered.
 """
 
 import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from ipaddress import ip_address
+
+import h11
+from starlette.types import ASGIApp
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from consumer.engine.errors import SettingsError
 from consumer.settings import is_loopback, variable
@@ -21,61 +25,86 @@ from consumer.settings import is_loopback, variable
 SECONDS = 5.0
 CONNECTIONS = 32
 BACKLOG = 1_024
-"""Connections that the kernel keeps until they are accepted: a burst of a scanner's is not refused."""
+"""Connections that the kernel queues until they are accepted, so that a burst is not refused."""
 SPARED = 8
-"""File descriptors that are left free when they have run out: answering takes some as well."""
+"""File descriptors to free when none is left: a response needs some too."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _REST_SECONDS = 0.05
 _HEAD_BYTES = 16_384
-_HEAD_END = b"\r\n\r\n"
-_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """`path` without the query; header names in lower case."""
+class Connection(H11Protocol):
+    """One request and its response. uvicorn has no deadline for a request, nor for a client that does not read."""
 
-    method: str
-    path: str
-    headers: Mapping[str, str]
+    def __init__(self, server: "Server", client: socket.socket, *, is_local: bool) -> None:
+        super().__init__(server.config, server.state, {}, server.loop)
+        self.is_local = is_local
+        self.is_cut_off = False
+        self._is_made = False
+        self._client = client
+        self._received = 0
+        self._deadline = self.loop.call_later(SECONDS, self.cut_off)
+        self._open = server.open
+        self._open[self] = self.loop.create_task(self.loop.connect_accepted_socket(lambda: self, client))
 
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: HTTPStatus
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=lambda: _TEXT)
-
-
-@dataclass(slots=True)
-class Client:
-    """A connection. `asked`: it has sent a whole request."""
-
-    socket: socket.socket
-    is_local: bool
-    asked: bool = False
-
-    def may_ask(self) -> bool:
-        """Whether it has sent a whole request, or something that is not yet read."""
-        if self.asked:
+    def has_sent(self) -> bool:
+        """Whether the client has sent a whole request, or bytes that are not read yet."""
+        if self.conn.their_state is not h11.IDLE:
             return True
         with suppress(OSError):
-            return bool(self.socket.recv(1, socket.MSG_PEEK))
+            return bool(self._client.recv(1, socket.MSG_PEEK))
         return False
+
+    def cut_off(self) -> None:
+        self.is_cut_off = True
+        if self._is_made:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._is_made = True
+        if self.is_cut_off:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.conn.their_state is h11.IDLE:  # what follows the first request is ignored
+            left = _HEAD_BYTES - self._received
+            self._received += len(data)
+            super().data_received(data[:left])
+            if self.conn.their_state is h11.IDLE and self._received > _HEAD_BYTES:
+                self.cut_off()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        self._open.pop(self)
+        super().connection_lost(exc)
 
 
 class Server:
-    """Answers on `listener` until `stop`. `answer` runs on the server's thread."""
+    """Serves `app` on `listener` until `stop`. `app` runs on the server's thread, so it must not wait."""
 
-    def __init__(self, listener: socket.socket, answer: Callable[[Request], Response]) -> None:
+    def __init__(self, listener: socket.socket, app: ASGIApp) -> None:
         self._listener = listener
-        self._answer = answer
-        self._open: dict[asyncio.Task[None], Client] = {}
-        """The oldest first."""
+        self.open: dict[Connection, asyncio.Task[object]] = {}
+        """The oldest first. The task connects the socket to the protocol; the loop keeps no reference to it."""
         self._most = CONNECTIONS
-        self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self.state = ServerState()
+        self.state.default_headers = [(b"connection", b"close")]
+        # the log level: a client that sends nonsense must not fill the log
+        self.config = Config(
+            app,
+            interface="asgi3",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+        )
 
     @property
     def port(self) -> int:
@@ -87,133 +116,71 @@ class Server:
 
     def stop(self) -> None:
         """Closes the listener and every connection."""
-        self._loop.call_soon_threadsafe(self._stopped.set)
+        self.loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._listener.setblocking(False)
         self._listen()
         await self._stopped.wait()
-        self._loop.remove_reader(self._listener)
+        self.loop.remove_reader(self._listener)
         self._listener.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*self.open.values())
+        for connection in self.open:
+            connection.cut_off()
+        await asyncio.sleep(0)  # the loop calls connection_lost in its next round
 
     def _listen(self) -> None:
-        # One client for each round of the loop: those who are let in are read before the next ones.
+        # Accepts one connection per round of the loop, so that its request is read before the next one is accepted.
+        # asyncio's own server accepts as many as there are, and pauses for a second when file descriptors run out.
         if not self._stopped.is_set():
-            self._loop.add_reader(self._listener, self._accept)
+            self.loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
         try:
-            connection, (address, *_) = self._listener.accept()
+            client, (address, *_) = self._listener.accept()
         except OSError as error:
             self._not_accepted(error)
             return
-        connection.setblocking(False)
+        client.setblocking(False)
         self._make_room(1)
-        client = Client(connection, _is_local(address))
-        task = self._loop.create_task(self._exchange(client))
-        self._open[task] = client
-        task.add_done_callback(self._close)
-
-    def _close(self, task: asyncio.Task[None]) -> None:
-        # Here, as a task that is cancelled before its first step does nothing.
-        self._open.pop(task).socket.close()
+        Connection(self, client, is_local=_is_local(address))
 
     def _not_accepted(self, error: OSError) -> None:
         if error.errno in _EXHAUSTED:
-            self._most = max(1, len(self._open) - SPARED)
+            self._most = max(1, len(self.open) - SPARED)
             self._make_room(0)
-            self._loop.remove_reader(self._listener)
-            self._loop.call_later(_REST_SECONDS, self._listen)
+            self.loop.remove_reader(self._listener)
+            self.loop.call_later(_REST_SECONDS, self._listen)
 
     def _make_room(self, wanted: int) -> None:
-        """Cuts off as many as are too many: of other machines first, then who has not asked, then the oldest."""
-        left = {task: client for task, client in self._open.items() if not task.cancelling()}
+        """Closes surplus connections: from other machines first, then those that have sent nothing, then the oldest."""
+        left = [connection for connection in self.open if not connection.is_cut_off]
         excess = len(left) + wanted - self._most
         if excess > 0:
-            ranked = sorted(left, key=lambda task: (left[task].is_local, left[task].may_ask()))
-            for task in ranked[:excess]:
-                task.cancel()
-
-    async def _exchange(self, client: Client) -> None:
-        # Whoever is too slow, gone, or not talking HTTP is cut off: nobody is there to be told.
-        with suppress(TimeoutError, OSError, EOFError):
-            async with asyncio.timeout(SECONDS):
-                head = await self._head(client.socket)
-                client.asked = True
-                await self._loop.sock_sendall(client.socket, self._reply(head))
-
-    async def _head(self, connection: socket.socket) -> bytes:
-        """The request up to its blank line. Raises EOFError when there is none, or none within the bytes allowed."""
-        head = b""
-        while _HEAD_END not in head:
-            part = await self._loop.sock_recv(connection, 4_096)
-            head += part
-            if not part or len(head) > _HEAD_BYTES:
-                raise EOFError
-        return head.partition(_HEAD_END)[0] + _HEAD_END
-
-    def _reply(self, head: bytes) -> bytes:
-        request = parse(head)
-        response = self._answered(request) if request else _plain(HTTPStatus.BAD_REQUEST)
-        return serialize(response, body=request is None or request.method != "HEAD")
-
-    def _answered(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
-        try:
-            return self._answer(request)
-        except Exception as error:  # noqa: BLE001 - one bad answer must not end the server; the client is told
-            return Response(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}\n".encode())
+            ranked = sorted(left, key=lambda connection: (connection.is_local, connection.has_sent()))
+            for connection in ranked[:excess]:
+                connection.cut_off()
 
 
 def _is_local(address: str) -> bool:
-    """Whether a client is on this machine; an IPv6 socket has IPv4 addresses as `::ffff:127.0.0.1`."""
+    """Whether a client is on this machine. An IPv6 socket reports IPv4 addresses as `::ffff:127.0.0.1`."""
     return is_loopback(address.removeprefix("::ffff:"))
 
 
-def _plain(status: HTTPStatus, **headers: str) -> Response:
-    return Response(status, f"{status.phrase}\n".encode(), _TEXT | headers)
-
-
-def not_found() -> Response:
-    return _plain(HTTPStatus.NOT_FOUND)
-
-
-def parse(head: bytes) -> Request | None:
-    """The request of a head that ends with a blank line, None when it is no HTTP/1 request."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    match first.split(" "):
-        case [method, target, version] if version.startswith("HTTP/1."):
-            pairs = (line.partition(":") for line in lines if line)
-            headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-            return Request(method, target.partition("?")[0], headers)
-    return None
-
-
-def serialize(response: Response, *, body: bool) -> bytes:
-    headers = {**response.headers, "Content-Length": str(len(response.body)), "Connection": "close"}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    status = f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n"
-    return f"{status}{lines}\r\n".encode("latin-1") + (response.body if body else b"")
-
-
 def listen(address: str) -> socket.socket:
-    """A listener on `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one; `[::]` answers on IPv4 as well.
+    """A listener on `HOST:PORT` or `[IPV6]:PORT`. Port 0 takes a free port. `[::]` accepts IPv4 as well.
 
-    Raises SettingsError when it cannot.
+    Raises SettingsError when the address cannot be used.
     """
     host, _, port = address.rpartition(":")
     try:
         if int(port) > 65_535:
-            raise OverflowError("a port is at most 65535")  # noqa: TRY301 - told like all that can be wrong here
+            raise OverflowError("a port is at most 65535")  # noqa: TRY301 - reported like every other fault of the address
         family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         both = family is socket.AF_INET6 and ip_address(place[0]).is_unspecified
         if both and not socket.has_dualstack_ipv6():

@@ -69,7 +69,7 @@ def run(
         exporter = Exporter(
             directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
         )
-        stack.enter_context(_serving(Server(listener, exporter.answer)))
+        stack.enter_context(_serving(Server(listener, exporter.app())))
         if connect:
             check_leases = partial(_check_leases, watch, connect, exporter, supervisor)
             stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, check_leases))

@@ -13,7 +13,7 @@ from typing import Self
 from tests.support.driven.background import background
 from tests.support.driven.processes import LOOPBACK
 
-SILENT, HALF, WHOLE = b"", b"GET /metrics HTTP/1.1\r\nHos", b"GET /metrics HTTP/1.1\r\n\r\n"
+SILENT, HALF, WHOLE = b"", b"GET /metrics HTTP/1.1\r\nHos", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 """What a slow client sends. None of them ever reads a response."""
 CHECK_SECONDS = 0.1
 SCRAPERS = 4

@@ -13,9 +13,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from consumer.cli.probe import DEFAULT, VARIABLE, Liveness, probe
-from consumer.monitoring.server import Request, Response, Server, listen, not_found
+from consumer.monitoring.server import Server, listen
 from consumer.settings import Settings, variable
 from tests.support.driven.processes import free_port
 
@@ -23,18 +28,22 @@ ROOT = Path(__file__).resolve().parents[3]
 HANGS = ["the supervisor hangs", "the record processor of shardId-000000000000 has been silent for 301 s"]
 
 
-def worker(*reasons: str) -> Callable[[Request], Response]:
+def worker(*reasons: str) -> ASGIApp:
     """The response of a worker at /livez."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}).encode()
-    return lambda request: Response(status, body) if request.path == "/livez" else not_found()
+
+    async def livez(_: Request) -> Response:
+        return Response(body, status)
+
+    return Starlette(routes=[Route("/livez", livez)])
 
 
 @contextmanager
-def answering(answer: Callable[[Request], Response], host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """An environment with a worker on `host` that responds with `answer`."""
+def answering(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
+    """An environment with a worker on `host` that serves `app`."""
     with listen(f"{host}:0") as listener:
-        server = Server(listener, answer)
+        server = Server(listener, app)
         server.start()
         yield {VARIABLE: f"{host}:{server.port}"}
         server.stop()
@@ -84,7 +93,7 @@ def test_a_worker_that_does_not_answer_is_not_alive() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"ok": true}'])
 def test_an_unexpected_response_is_not_alive(body: bytes) -> None:
-    with answering(lambda _: Response(HTTPStatus.OK, body)) as environment:
+    with answering(Response(body)) as environment:
         liveness = probe(environment)
     assert liveness == Liveness(
         ok=False, reasons=(f"unexpected response from {environment[VARIABLE]}: not a consumer",)

@@ -1,6 +1,8 @@
 """Figures of all processes are served as one; who is alive and who is ready is told with reasons."""
 
+import asyncio
 import gzip
+import http.client
 import os
 import subprocess
 import sys
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from starlette.types import Message
 
 from consumer.monitoring import exporter as exporting
 from consumer.monitoring.exporter import DOWN_SECONDS, Exporter, Health, liveness_failures, readiness_failures
 from consumer.monitoring.metrics import HEARTBEAT, RESTARTS
 from consumer.monitoring.process_metrics import resident_bytes
-from consumer.monitoring.server import Request
+from consumer.monitoring.server import Server, listen
 from consumer.supervisor.restarts import Restarts
 
 RECORD_PROCESSOR = """
@@ -66,9 +69,19 @@ def exporter(directory: Path, health: Health = UP) -> Exporter:
 
 
 def get(asked: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = asked.answer(Request("GET", path, names))
-    return response.status, response.body
+    names = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "headers": names}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(asked.app()(scope, never, send))
+    return HTTPStatus(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent)
+
+
+async def never() -> Message:
+    raise AssertionError("the exporter reads no body")
 
 
 def samples(asked: Exporter) -> list[str]:
@@ -205,3 +218,19 @@ def test_a_shard_that_lives_is_answered_for(tmp_path: Path, start: Start) -> Non
     fresh = exporter(tmp_path, Health(beat=float("inf"), daemon=1))
     assert get(fresh, "/livez") == (HTTPStatus.OK, b'{"ok": true, "reasons": []}\n')
     assert get(fresh, "/readyz")[0] is HTTPStatus.OK
+
+
+def test_a_failure_is_answered_with_its_cause(tmp_path: Path) -> None:
+    def broken() -> Health:
+        raise OSError("no space left")
+
+    server = Server(listen("127.0.0.1:0"), Exporter(tmp_path, CollectorRegistry(), broken, hang_seconds=60).app())
+    server.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (500, b"OSError: no space left\n")
+        connection.close()
+    finally:
+        server.stop()

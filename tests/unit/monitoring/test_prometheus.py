@@ -21,7 +21,7 @@ from consumer.monitoring.metrics import (
     THROTTLES,
     WARNINGS,
 )
-from consumer.monitoring.prometheus import ROOM, reserve
+from consumer.monitoring.prometheus import FILE_BYTES, reserve
 
 PROCESS = 4_711
 TYPES = (
@@ -62,22 +62,22 @@ def test_all_that_is_ever_measured_fits(tmp_path: Path) -> None:
     subprocess.run(command, env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}, check=True)
     files = sorted(tmp_path.iterdir())
     assert [file.name.rpartition("_")[0] for file in files] == ["counter", "gauge_livemostrecent", "histogram"]
-    assert [file.stat().st_size for file in files] == [ROOM] * 3, "one that grew would have a hole"
+    assert [file.stat().st_size for file in files] == [FILE_BYTES] * 3, "one that grew would have a hole"
     used = max(int.from_bytes(file.read_bytes()[:4], sys.byteorder) for file in files)
     assert used > len((*CORE, *SHARD)) * 100
-    assert used < ROOM / 2
+    assert used < FILE_BYTES / 2
 
 
 def test_the_room_is_taken_at_once(tmp_path: Path) -> None:
     reserve(tmp_path, PROCESS)
-    assert [file.stat().st_blocks * 512 >= ROOM for file in tmp_path.iterdir()] == [True] * 3
+    assert [file.stat().st_blocks * 512 >= FILE_BYTES for file in tmp_path.iterdir()] == [True] * 3
 
 
 def test_the_counts_of_a_dead_process_of_the_same_id_stay(tmp_path: Path) -> None:
     file = tmp_path / f"counter_{PROCESS}.db"
     file.write_bytes(b"counts")
     reserve(tmp_path, PROCESS)
-    assert file.read_bytes() == b"counts".ljust(ROOM, b"\0")
+    assert file.read_bytes() == b"counts".ljust(FILE_BYTES, b"\0")
 
 
 def test_without_room_nothing_is_left(tmp_path: Path) -> None:

@@ -3,22 +3,30 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
-from http import HTTPStatus
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from consumer.engine.errors import SettingsError
 from consumer.monitoring import server as serving
-from consumer.monitoring.server import Request, Response, Server, listen, parse
+from consumer.monitoring.server import Server, listen
 from tests.support.driven.waiting import until
 
 
-def echo(request: Request) -> Response:
-    if request.path == "/broken":
+async def echo(request: Request) -> Response:
+    if request.url.path == "/broken":
         raise RuntimeError("why")
-    return Response(HTTPStatus.OK, f"{request.path} {request.headers.get('accept')}".encode())
+    return Response(f"{request.url.path} {request.headers.get('accept')}")
+
+
+def app(respond: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    return Starlette(routes=[Route("/{path:path}", respond)])
 
 
 @pytest.fixture(params=["127.0.0.1:0", "[::1]:0"])
@@ -30,7 +38,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 class running:  # noqa: N801 - read as a sentence
     def __init__(self, address: str = "127.0.0.1:0") -> None:
         self._listener = listen(address)
-        self._server = Server(self._listener, echo)
+        self._server = Server(self._listener, app(echo))
 
     def __enter__(self) -> Server:
         self._server.start()
@@ -63,14 +71,14 @@ def read(client: socket.socket) -> str:
 
 
 def test_a_get_is_answered_with_path_and_headers(server: Server) -> None:
-    answer = ask(server, "GET /metrics?name=x HTTP/1.1\nAccept: text/plain\n\n")
+    answer = ask(server, "GET /metrics?name=x HTTP/1.1\nHost: x\nAccept: text/plain\n\n")
     assert answer.startswith("HTTP/1.1 200 OK\r\n")
     assert answer.endswith("\r\n\r\n/metrics text/plain")
 
 
 def test_a_head_gets_the_length_and_no_body(server: Server) -> None:
-    answer = ask(server, "HEAD /livez HTTP/1.1\n\n")
-    assert "Content-Length: 11\r\n" in answer
+    answer = ask(server, "HEAD /livez HTTP/1.1\nHost: x\n\n")
+    assert "content-length: 11\r\n" in answer
     assert answer.endswith("\r\n\r\n")
 
 
@@ -85,10 +93,10 @@ def cut_off(client: socket.socket) -> bool:
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        ("POST /metrics HTTP/1.1\n\n", "405 Method Not Allowed"),
+        ("POST /metrics HTTP/1.1\nHost: x\n\n", "405 Method Not Allowed"),
         ("nonsense\n\n", "400 Bad Request"),
         ("GET / SPDY/9\n\n", "400 Bad Request"),
-        ("GET /broken HTTP/1.1\n\n", "500 Internal Server Error"),
+        ("GET /broken HTTP/1.1\nHost: x\n\n", "500 Internal Server Error"),
     ],
 )
 def test_other_requests_are_told_off(head: str, status: str) -> None:
@@ -98,7 +106,7 @@ def test_other_requests_are_told_off(head: str, status: str) -> None:
 
 def test_a_head_without_an_end_is_cut_off() -> None:
     with running() as server, connect(server) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n" + b"x" * 100_000)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x" * 100_000)
         assert cut_off(client)
 
 
@@ -111,12 +119,12 @@ def test_a_slow_client_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "SECONDS", 0.05)
-    flood = Server(listen("127.0.0.1:0"), lambda _: Response(HTTPStatus.OK, b"x" * 50_000_000))
+    flood = Server(listen("127.0.0.1:0"), Response(b"x" * 50_000_000))
     flood.start()
     with connect(flood) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert len(client.recv(1)) == 1
-        until(lambda: not flood._open, "the connection to be closed")
+        until(lambda: not flood.open, "the connection to be closed")
     flood.stop()
 
 
@@ -124,15 +132,15 @@ def test_more_clients_than_allowed_are_turned_away_and_the_rest_is_served() -> N
     with running() as server, ExitStack() as crowd:
         for _ in range(serving.CONNECTIONS):
             crowd.enter_context(connect(server)).sendall(b"GET / HT")
-        until(lambda: len(server._open) == serving.CONNECTIONS, "the crowd to be let in")
+        until(lambda: len(server.open) == serving.CONNECTIONS, "the crowd to be let in")
         with connect(server) as client:
             assert cut_off(client)
         crowd.close()
-        until(lambda: not server._open, "the crowd to be gone")
-        assert ask(server, "GET /back HTTP/1.1\n\n").endswith("/back None")
+        until(lambda: not server.open, "the crowd to be gone")
+        assert ask(server, "GET /back HTTP/1.1\nHost: x\n\n").endswith("/back None")
 
 
-SILENT, HALF, WHOLE = b"", b"GET / HT", b"GET / HTTP/1.1\r\n\r\n"
+SILENT, HALF, WHOLE = b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CROWD = 300
 ENOUGH = b"x" * 6_000_000
 """An answer that no kernel takes whole for a client that does not read."""
@@ -147,30 +155,30 @@ def crowd_of(server: Server, stack: ExitStack, said: bytes, count: int = CROWD) 
     return clients
 
 
-def large_for_all_but_probes(request: Request) -> Response:
-    return Response(HTTPStatus.OK, b"lives" if request.path == "/livez" else ENOUGH)
+async def large_for_all_but_probes(request: Request) -> Response:
+    return Response(b"lives" if request.url.path == "/livez" else ENOUGH)
 
 
 @pytest.mark.parametrize("said", [SILENT, HALF, WHOLE])
 def test_whoever_asks_is_answered_however_many_do_not_or_do_not_read(said: bytes) -> None:
-    crowded = Server(listen("127.0.0.1:0"), large_for_all_but_probes)
+    crowded = Server(listen("127.0.0.1:0"), app(large_for_all_but_probes))
     crowded.start()
     with ExitStack() as stack:
         for _ in range(5):
             crowd_of(crowded, stack, said, CROWD // 5)
-            assert ask(crowded, "GET /livez HTTP/1.1\n\n").endswith("lives")
-            until(lambda: len(crowded._open) <= serving.CONNECTIONS, "the others to be cut off")
+            assert ask(crowded, "GET /livez HTTP/1.1\nHost: x\n\n").endswith("lives")
+            until(lambda: len(crowded.open) <= serving.CONNECTIONS, "the others to be cut off")
     crowded.stop()
 
 
 def test_whoever_asks_is_answered_among_those_who_dribble() -> None:
     with running() as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(CROWD)]
-        for letter in b"GET / HTTP/1.1\r\nA: ":
+        for letter in b"GET / HTTP/1.1\r\nHost: x\r\nA: ":
             for client in clients:
                 with suppress(OSError):
                     client.sendall(bytes([letter]))
-            assert ask(server, "GET /livez HTTP/1.1\n\n").endswith("/livez None")
+            assert ask(server, "GET /livez HTTP/1.1\nHost: x\n\n").endswith("/livez None")
 
 
 def test_whoever_asks_is_answered_when_more_come_than_the_kernel_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,17 +188,17 @@ def test_whoever_asks_is_answered_when_more_come_than_the_kernel_keeps(monkeypat
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", server.port))
-        assert ask(server, "GET /livez HTTP/1.1\n\n").endswith("/livez None")
+        assert ask(server, "GET /livez HTTP/1.1\nHost: x\n\n").endswith("/livez None")
 
 
 def test_the_oldest_that_has_not_asked_makes_room() -> None:
     with running() as server, ExitStack() as stack:
         oldest, *others = crowd_of(server, stack, HALF, serving.CONNECTIONS)
-        until(lambda: len(server._open) == serving.CONNECTIONS, "the crowd to be let in")
+        until(lambda: len(server.open) == serving.CONNECTIONS, "the crowd to be let in")
         newest = stack.enter_context(connect(server))
         assert cut_off(oldest)
         for client in (*others, newest):
-            client.sendall(b" X\r\n\r\n" if client is newest else b"TP/1.1\r\n\r\n")
+            client.sendall(b" X\r\n\r\n" if client is newest else b"TP/1.1\r\nHost: x\r\n\r\n")
         assert all(read(client).startswith("HTTP/1.1 200 OK") for client in others)
         assert read(newest).startswith("HTTP/1.1 400 Bad Request")
 
@@ -203,8 +211,8 @@ def test_clients_of_other_machines_make_room_before_those_of_this_one(monkeypatc
             stack.enter_context(
                 socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=("127.0.0.2", 0))
             )
-        until(lambda: len(server._open) == serving.CONNECTIONS, "the crowd to be let in")
-        own.sendall(b"TP/1.1\r\n\r\n")
+        until(lambda: len(server.open) == serving.CONNECTIONS, "the crowd to be let in")
+        own.sendall(b"TP/1.1\r\nHost: x\r\n\r\n")
         assert read(own).startswith("HTTP/1.1 200 OK")
 
 
@@ -218,15 +226,16 @@ def test_a_client_of_this_machine_is_known_by_its_address(address: str, is_local
 
 SCARCE = """
 import resource, sys
-from http import HTTPStatus
 from pathlib import Path
-from consumer.monitoring.server import Response, Server, listen
+from starlette.responses import Response
+from consumer.monitoring.server import Server, listen
 
-def answer(request):
-    return Response(HTTPStatus.OK, Path(__file__ if "__file__" in globals() else "/dev/null").read_bytes() + b"lives")
+async def app(scope, receive, send):
+    content = Path(__file__ if "__file__" in globals() else "/dev/null").read_bytes() + b"lives"
+    await Response(content)(scope, receive, send)
 
 listener = listen("127.0.0.1:0")
-server = Server(listener, answer)
+server = Server(listener, app)
 resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
 server.start()
 print(server.port, flush=True)
@@ -256,7 +265,7 @@ def test_stopping_closes_open_connections() -> None:
     with running() as server:
         client = connect(server)
         client.sendall(b"GET / HT")
-        until(lambda: server._open, "the connection")
+        until(lambda: server.open, "the connection")
     with client:
         assert cut_off(client)
 
@@ -307,7 +316,14 @@ def test_an_occupied_port_is_one_line() -> None:
             listen(address)
 
 
-def test_header_names_come_in_lower_case() -> None:
-    assert parse(b"GET /x HTTP/1.1\r\nAccept-Encoding:  gzip \r\n\r\n") == Request(
-        "GET", "/x", {"accept-encoding": "gzip"}
-    )
+def test_only_the_first_request_of_a_connection_is_answered(server: Server) -> None:
+    answer = ask(server, 2 * "GET /once HTTP/1.1\nHost: x\n\n")
+    assert answer.count("HTTP/1.1 200 OK\r\n") == 1
+    assert "\r\nconnection: close\r\n" in answer
+
+
+def test_a_client_that_sends_nonsense_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with running() as server:
+        ask(server, "nonsense\n\n")
+        ask(server, "GET /broken HTTP/1.1\nHost: x\n\n")
+    assert not caplog.records
