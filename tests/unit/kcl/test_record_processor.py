@@ -422,7 +422,9 @@ def test_the_end_of_an_expired_shard_is_logged_and_checkpointed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert Life(stream=ScriptedStream([Ending.UNLISTED])).live(SHARD_ENDED).made == [(None, None)]
-    assert [record.levelname for record in caplog.records if "no longer lists the shard" in record.getMessage()] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "no longer lists the shard" in record.getMessage()] == [
+        "WARNING"
+    ]
 
 
 def test_the_check_of_a_shard_end_is_retried() -> None:
