@@ -105,7 +105,7 @@ class Supervisor:
             self._shards = max(self._shards, len(processes.children() - self._foreign_children - {daemon}))
             self._clean_up(daemon)
             self._update_health(ended=code)
-            if not self._may_go_on(code):
+            if not self._may_restart(code):
                 return GAVE_UP
         return STOPPED
 
@@ -150,8 +150,10 @@ class Supervisor:
         while not self.health.stopping and not self._may_restore_fetches():
             if (code := processes.exit_code(daemon)) is not None:
                 return code
+            # It shuts down because a record processor has died, and would wait for that one in vain.
             if self._shutdown_began and time.monotonic() - self._shutdown_began > _SHUTDOWN_SECONDS:
                 os.kill(daemon, signal.SIGKILL)
+            # Each child of the daemon is the record processor of one shard.
             self._shards = max(self._shards, len(processes.children(daemon)))
             self._log_when_ready()
             processes.reap(spare=daemon)
@@ -172,30 +174,27 @@ class Supervisor:
             self._ready = True
             log.info("ready: %d shard%s held, metrics at %s", held, "" if held == 1 else "s", self._plan.address)
 
-    def _may_go_on(self, code: int) -> bool:
-        cause, now = self._cause(), time.monotonic()
-        restarts = self._plan.restarts
-        delay: float | None
-        if self._adapt_to_memory():
-            delay = restarts.soon(self._chance())
-        else:
-            self._ends = [*restarts.recent(self._ends, now), now]
-            delay = restarts.delay(len(self._ends), self._chance())
+    def _may_restart(self, code: int) -> bool:
+        """Waits until the next start and returns True; False to give up."""
+        # The cause comes first, as choosing the delay updates the count of kills that it depends on.
+        cause = self._cause()
+        delay = self._restart_delay()
         if delay is None:
-            log.error(
-                "giving up: the daemon exited more often than allowed",
-                extra={
-                    "code": code,
-                    "ends": len(self._ends),
-                    "window_seconds": restarts.window_seconds,
-                    "cause": cause,
-                },
-            )
+            window = self._plan.restarts.window_seconds
+            fields = {"code": code, "ends": len(self._ends), "window_seconds": window, "cause": cause}
+            log.error("giving up: the daemon exited more often than allowed", extra=fields)
             return False
         fields = {"code": code, "restart_in_seconds": round(delay, 1), "cause": cause}
         log.warning("daemon exited unexpectedly", extra=fields)
         self._pause(delay)
         return True
+
+    def _restart_delay(self) -> float | None:
+        restarts, now = self._plan.restarts, time.monotonic()
+        if self._adapt_to_memory():
+            return restarts.soon(self._chance())
+        self._ends = [*restarts.recent(self._ends, now), now]
+        return restarts.delay(len(self._ends), self._chance())
 
     def _cause(self) -> str | None:
         if self._heap_exhausted:
@@ -215,6 +214,11 @@ class Supervisor:
             return False
         limited, last = memory.limit(), self._share
         share = memory.after_kill(last, limited) if killed else memory.after_exhaustion(last, limited, self._shards)
+        self._log_shortage(share)
+        return share is not None and self._resize(share)
+
+    def _log_shortage(self, share: Share | None) -> None:
+        last = self._share
         fields = {"shards": self._shards, "container_mib": memory.needed(self._shards), **asdict(share or last)}
         if share is None:
             log.error(
@@ -228,7 +232,6 @@ class Supervisor:
                 "out of memory: restarting with smaller, slower fetches; container_mib of memory is enough",
                 extra=fields,
             )
-        return share is not None and self._resize(share)
 
     def _resize(self, share: Share) -> bool:
         try:

@@ -1,6 +1,6 @@
-"""What properties/logback.xml cuts out of KCL's messages, whose records and partition keys are nobody's business.
+"""What properties/logback.xml removes from the KCL's messages: records and partition keys, which must not be logged.
 
-That logback does so is seen in tests/e2e/test_logs.py; here are the messages that a test cannot provoke.
+tests/e2e/test_logs.py checks it with logback itself; the messages here cannot be provoked by a test.
 """
 
 import re
