@@ -1,4 +1,4 @@
-"""What holds for every test: the markers, made-up AWS settings, and no silent skips on CI."""
+"""Applies to every test: the markers, fictitious AWS settings, and no silent skips on CI."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from tests.support.emulators.place import Place, PlaceError, chosen, identity
 
 pytest_plugins = ["pytester"]
 
-CONFORMANCE = "conformance: needs the tools that `make tools` brings; left out unless -m asks for it"
-LOCALSTACK = "localstack: needs what `make localstack` brings; left out unless -m asks for it"
+CONFORMANCE = "conformance: needs the tools of `make tools`; deselected unless selected with -m"
+LOCALSTACK = "localstack: needs the tools of `make localstack`; deselected unless selected with -m"
 PLACE = pytest.StashKey[Place]()
 NO_OTHER_AWS: Mapping[str, str] = MappingProxyType(
     {
@@ -23,7 +23,7 @@ NO_OTHER_AWS: Mapping[str, str] = MappingProxyType(
 
 
 class NoSkips:
-    """Fails the session when anything was skipped; an expected failure, to pytest a skip as well, did run."""
+    """Fails the session if a test was skipped. An expected failure, which pytest also counts as skipped, did run."""
 
     def __init__(self) -> None:
         self.skipped: list[str] = []
@@ -44,11 +44,11 @@ class NoSkips:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.skipped:
             names = ", ".join(self.skipped)
-            terminalreporter.write_line(f"skipped, where all must run: {names}", red=True)
+            terminalreporter.write_line(f"skipped, but every test must run: {names}", red=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--no-skips", action="store_true", help="fail when a test is skipped, as under CI=true")
+    parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped, as with CI=true")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,25 +58,25 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not conformance and not localstack"
     try:
         config.stash[PLACE] = chosen(os.environ)
-    except PlaceError as unclear:
-        raise pytest.UsageError(str(unclear)) from None
+    except PlaceError as error:
+        raise pytest.UsageError(str(error)) from None
     if config.getoption("--no-skips") or os.environ.get("CI") == "true":
         config.pluginmanager.register(NoSkips())
 
 
 @pytest.fixture(scope="session")
 def aws_place(request: pytest.FixtureRequest) -> Place:
-    """Where AWS is, as CONSUMER_TEST_AWS and the like said when the session began."""
+    """Where AWS is, according to CONSUMER_TEST_AWS and related variables at the start of the session."""
     return request.config.stash[PLACE]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def made_up_aws(aws_place: Place) -> Iterator[None]:
-    """No test reaches an account of whoever runs it, unless asked to, nor depends on that person's settings."""
-    who = identity(aws_place)
+    """No test uses the AWS account or settings of the user, unless CONSUMER_TEST_AWS=account."""
+    variables = identity(aws_place)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        for name, value in {**who, **NO_OTHER_AWS}.items():
+        for name, value in {**variables, **NO_OTHER_AWS}.items():
             patch.setenv(name, value)
         yield

@@ -1,4 +1,4 @@
-"""Arrows point one way: what each room of the package may import, of the package and of others'."""
+"""Imports point one way: what each room may import from the package and from third parties."""
 
 import ast
 import subprocess
@@ -46,7 +46,7 @@ OURS: Mapping[str, Sequence[str]] = {
     "consumer.__main__": (PIPES, "consumer.kcl.process", CLI),
     "consumer": (),
 }
-"""What of the package each room may import; the longest name that fits a module counts."""
+"""The parts of the package that each room may import. The longest name that matches a module counts."""
 
 THEIRS: Mapping[str, Sequence[str]] = {
     ENGINE: (),
@@ -57,21 +57,21 @@ THEIRS: Mapping[str, Sequence[str]] = {
     RETRY: (),
     RECORD_PROCESSOR: ("amazon_kclpy",),
 }
-"""What, apart from Python's own, the rooms may import that are to stay light."""
+"""The third-party packages that the light rooms may import."""
 
-WORLDLY = ("time", "datetime", "os", "socket", "subprocess", "threading", "asyncio", "logging")
-"""Ways to the clock, the environment and other processes: not for what is pure."""
+IMPURE = ("time", "datetime", "os", "socket", "subprocess", "threading", "asyncio", "logging")
+"""Modules that reach the clock, the environment or other processes; forbidden in pure rooms."""
 
 
 def modules() -> Iterator[tuple[str, str]]:
-    """Names and sources of the package's modules."""
+    """The names and sources of the package's modules."""
     for path in sorted((ROOT / "consumer").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         yield name.removesuffix(".__init__"), path.read_text(encoding="utf-8")
 
 
 def imports(source: str) -> set[str]:
-    """Every module imported, wherever in the source; `from a import b` counts as a.b, which may be one."""
+    """Every import anywhere in the source. `from a import b` counts as a.b, which may be a module."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -92,13 +92,13 @@ def room(module: str) -> str:
 
 
 def upward(module: str, source: str) -> list[str]:
-    """The imports of the package's own that the module's room has no right to."""
+    """The imports from the package that the module's room may not have."""
     ours = (name for name in imports(source) if within(name, ANYTHING))
     return sorted(name for name in ours if not within(name, OURS[room(module)]))
 
 
 def foreign(module: str, source: str) -> list[str]:
-    """The imports of others' that the module's room has no right to."""
+    """The third-party imports that the module's room may not have."""
     tops = {name.partition(".")[0] for name in imports(source)} - {"consumer"} - sys.stdlib_module_names
     allowed = THEIRS.get(room(module))
     return [] if allowed is None else sorted(tops - set(allowed))
@@ -112,7 +112,7 @@ def test_the_walk_finds_the_package() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_arrow_points_upward(module: str) -> None:
+def test_no_import_points_upward(module: str) -> None:
     assert upward(module, MODULES[module]) == []
 
 
@@ -122,8 +122,8 @@ def test_the_light_rooms_stay_light(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if within(name, (ENGINE, LIMITS))])
-def test_what_is_pure_knows_no_clock_and_no_environment(module: str) -> None:
-    assert [name for name in imports(MODULES[module]) if within(name, WORLDLY)] == []
+def test_pure_rooms_use_no_clock_and_no_environment(module: str) -> None:
+    assert [name for name in imports(MODULES[module]) if within(name, IMPURE)] == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_pure_knows_no_clock_and_no_environment(module: str) -> None:
         ("consumer.cli.main", "from consumer.daemon import java", []),
     ],
 )
-def test_an_upward_arrow_would_be_found(module: str, source: str, found: list[str]) -> None:
+def test_an_upward_import_is_found(module: str, source: str, found: list[str]) -> None:
     assert upward(module, source) == found
 
 
@@ -154,12 +154,12 @@ def test_an_upward_arrow_would_be_found(module: str, source: str, found: list[st
         ("consumer.limits.new", "import json, pydantic", []),
     ],
 )
-def test_a_heavy_import_would_be_found(module: str, source: str, found: list[str]) -> None:
+def test_a_heavy_import_is_found(module: str, source: str, found: list[str]) -> None:
     assert foreign(module, source) == found
 
 
 def room_arrows() -> dict[str, set[str]]:
-    """For each room, that is each entry of the package's folder, the other rooms that it imports."""
+    """For each room (an entry of the package's folder), the other rooms that it imports."""
     arrows: dict[str, set[str]] = {}
     for module, source in MODULES.items():
         here = module.split(".")[1:2]
@@ -175,7 +175,7 @@ def test_the_rooms_form_no_circle() -> None:
 
 
 def implementations() -> set[str]:
-    """The modules of the stores that implement one of the engine's protocols."""
+    """The modules of the stores that implement a protocol of the engine."""
     return {name for name in MODULES if within(name, (STORES,)) and "Implements engine." in MODULES[name]}
 
 
@@ -192,7 +192,7 @@ HEAVY = ("boto3", "botocore", "amazon_kclpy", "prometheus_client", "rich", "type
 
 
 def loaded_by(modules: str) -> set[str]:
-    """The top names loaded after an import in a process of its own."""
+    """The top-level modules that are loaded after an import in a new process."""
     code = f"import {modules}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     return set(run.stdout.split())
@@ -204,10 +204,10 @@ def test_the_core_loads_nothing_heavy() -> None:
     assert not loaded & set(HEAVY)
 
 
-def test_taking_over_the_pipes_loads_nothing_but_pythons_own() -> None:
+def test_taking_over_the_pipes_loads_only_the_standard_library() -> None:
     assert loaded_by("consumer.kcl.pipes") - sys.stdlib_module_names <= {"consumer", "__main__", *site()}
 
 
 def site() -> set[str]:
-    """What the interpreter loads by itself, for instance for editable installs."""
+    """The modules that the interpreter loads at its start, for instance for editable installs."""
     return loaded_by("sys")

@@ -1,4 +1,4 @@
-"""What the templates promise, as far as it can be seen without deploying them."""
+"""The CloudFormation templates, as far as they can be checked without deploying them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ def any_template(request: pytest.FixtureRequest) -> dict[str, Any]:
     return template(request.param)
 
 
-def test_every_template_is_looked_at() -> None:
+def test_every_template_is_checked() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(TEMPLATES)
 
 
@@ -57,7 +57,7 @@ def test_the_tables_are_those_that_provision_makes() -> None:
         assert recovery.get("PointInTimeRecoveryEnabled", False) == table.recoverable
 
 
-def test_what_is_kept_is_encrypted_and_stays_when_the_stack_goes() -> None:
+def test_data_is_encrypted_and_retained_when_the_stack_is_deleted() -> None:
     data = template("data.yaml")
     kept = {name: each for name, each in data["Resources"].items() if each["Type"] in KEPT}
 
@@ -72,11 +72,11 @@ KEPT: Mapping[str, Callable[[dict[str, Any]], bool]] = {
     "AWS::Kinesis::Stream": lambda stream: stream["StreamEncryption"]["EncryptionType"] == "KMS",
     "AWS::S3::Bucket": lambda bucket: bool(bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]),
 }
-"""What is to be kept, and whether it is encrypted."""
+"""The resources to retain, and whether they are encrypted."""
 
 
 @pytest.mark.parametrize(("name", "bucket"), [("data.yaml", "QuarantineBucket"), ("lambda.yaml", "FailureBucket")])
-def test_buckets_are_private_and_versioned_and_forget_nothing_that_is_present(name: str, bucket: str) -> None:
+def test_buckets_are_private_and_versioned_and_expire_no_current_object(name: str, bucket: str) -> None:
     found = resolved(name).properties(bucket)
     rules = found["LifecycleConfiguration"]["Rules"]
 
@@ -90,7 +90,7 @@ def test_buckets_are_private_and_versioned_and_forget_nothing_that_is_present(na
 # --- Settings ------------------------------------------------------------------------------------------------------
 
 
-def test_the_task_is_given_settings_that_exist_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_the_task_exist_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = task_environment()
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -102,7 +102,7 @@ def test_the_task_is_given_settings_that_exist_and_agree(monkeypatch: pytest.Mon
     assert settings.quarantine == "s3://quarantinebucket/quarantine"
 
 
-def test_the_function_is_given_settings_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_the_function_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = resolved("lambda.yaml").properties("Function")["Environment"]["Variables"]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -111,7 +111,7 @@ def test_the_function_is_given_settings_that_exist(monkeypatch: pytest.MonkeyPat
     assert load(CoreSettings).quarantine == "s3://quarantinebucket/quarantine"
 
 
-def test_a_task_is_killed_only_after_all_graces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in task_environment().items():
         monkeypatch.setenv(name, value)
     settings = load(Settings)
@@ -132,7 +132,7 @@ def task_environment() -> dict[str, str]:
 # --- fargate.yaml --------------------------------------------------------------------------------------------------
 
 
-def test_the_task_can_write_to_one_place_in_memory_and_is_not_root() -> None:
+def test_the_task_can_write_only_to_a_tmpfs_and_is_not_root() -> None:
     found = container(resolved("fargate.yaml"))
 
     assert found["ReadonlyRootFilesystem"] is True
@@ -142,7 +142,7 @@ def test_the_task_can_write_to_one_place_in_memory_and_is_not_root() -> None:
     assert found["HealthCheck"]["Command"] == ["CMD", "consumer", "doctor", "--live"]
 
 
-def test_the_task_is_what_the_image_says_of_itself() -> None:
+def test_the_task_matches_the_image() -> None:
     found = container(resolved("fargate.yaml"))
     dockerfile = Path(ROOT, "Dockerfile").read_text(encoding="utf-8")
     check = found["HealthCheck"]
@@ -156,7 +156,7 @@ def test_the_task_is_what_the_image_says_of_itself() -> None:
     )
 
 
-def test_the_metrics_port_can_be_reached_from_the_given_group_alone() -> None:
+def test_the_metrics_port_is_open_only_to_the_given_group() -> None:
     fargate = resolved("fargate.yaml", MetricsSecurityGroup="sg-prometheus")
     (ingress,) = fargate.properties("TaskSecurityGroup")["SecurityGroupIngress"]
     port = int(task_environment()["CONSUMER_METRICS_ADDRESS"].rpartition(":")[2])
@@ -170,13 +170,13 @@ def test_the_metrics_port_can_be_reached_from_the_given_group_alone() -> None:
     assert network["AssignPublicIp"] == "DISABLED"
 
 
-def test_logs_are_kept_for_a_time() -> None:
+def test_logs_expire() -> None:
     for name in ("fargate.yaml", "lambda.yaml"):
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
 
 
 @pytest.mark.parametrize("name", ["fargate.yaml", "lambda.yaml"])
-def test_metric_filters_look_for_lines_that_the_service_logs(name: str) -> None:
+def test_metric_filters_match_lines_that_the_service_logs(name: str) -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in Path(ROOT, "consumer").rglob("*.py"))
     patterns = [each["FilterPattern"] for each in resources(template(name), "AWS::Logs::MetricFilter").values()]
 
@@ -194,7 +194,7 @@ def test_no_mapping_loses_what_the_function_reports(any_template: dict[str, Any]
 
 
 @pytest.mark.parametrize("types", [None, [], ["ReportBatchItemFailure"]])
-def test_a_mapping_that_does_not_look_at_the_answer_is_rejected(types: list[str] | None) -> None:
+def test_a_mapping_that_ignores_the_response_is_rejected(types: list[str] | None) -> None:
     """Fault 33."""
     broken = deepcopy(template("lambda.yaml"))
     mapping = broken["Resources"]["Mapping"]["Properties"]
@@ -205,7 +205,7 @@ def test_a_mapping_that_does_not_look_at_the_answer_is_rejected(types: list[str]
     assert losing_mappings(broken) == ["Mapping"]
 
 
-def test_the_mapping_gives_up_on_nothing_that_could_still_be_read() -> None:
+def test_the_mapping_gives_up_on_no_record_before_it_expires() -> None:
     found = resolved("lambda.yaml")
     mapping, function = found.properties("Mapping"), found.properties("Function")
     retention = template("data.yaml")["Parameters"]["RetentionHours"]["Default"]
@@ -227,22 +227,22 @@ def test_the_function_is_a_zip_or_an_image() -> None:
     assert not {"Handler", "Runtime"} & image.keys()
 
 
-# --- Rights --------------------------------------------------------------------------------------------------------
+# --- Permissions ---------------------------------------------------------------------------------------------------
 
 
-def test_rights_name_what_they_are_for(any_template: dict[str, Any]) -> None:
+def test_permissions_name_their_resources(any_template: dict[str, Any]) -> None:
     roles = resources(any_template, "AWS::IAM::Role")
     found = [each for role in roles.values() for each in statements(_written_out(role["Policies"]))]
 
     assert roles
     assert [action for each in found for action in each["Action"] if "*" in action] == []
-    assert [action for each in found for action in each["Action"] if _makes_or_removes(action)] == []
+    assert [action for each in found for action in each["Action"] if _creates_or_deletes(action)] == []
     everywhere = [each["Sid"] for each in found if each["Resource"] == ["*"]]
     assert sorted(everywhere) == (["KclMetrics", "Registry"] if "TaskRole" in roles else [])
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
-def test_a_limit_can_be_deleted_by_an_operator_alone(any_template: dict[str, Any]) -> None:
+def test_only_an_operator_can_delete_a_limit(any_template: dict[str, Any]) -> None:
     may_delete = [
         name
         for name, role in resources(any_template, "AWS::IAM::Role").items()
@@ -252,21 +252,21 @@ def test_a_limit_can_be_deleted_by_an_operator_alone(any_template: dict[str, Any
     assert may_delete == (["ReplayRole"] if "ReplayRole" in any_template["Resources"] else [])
 
 
-def test_metrics_can_be_sent_under_the_applications_name_alone() -> None:
+def test_metrics_can_be_sent_only_in_the_applications_namespace() -> None:
     task = resolved("fargate.yaml", KclMetricsLevel="SUMMARY").properties("TaskRole")
     (metrics,) = [each for each in statements(task["Policies"]) if each["Action"] == ["cloudwatch:PutMetricData"]]
 
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "limits-consumer"}}
 
 
-def _makes_or_removes(action: str) -> bool:
+def _creates_or_deletes(action: str) -> bool:
     verb = action.partition(":")[2]
     allowed = ("logs:CreateLogStream", "dynamodb:DeleteItem", "s3:DeleteObject")
     return verb.startswith(("Create", "Delete", "UpdateTable", "Split", "Merge")) and action not in allowed
 
 
 def _written_out(policies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the statements that only a condition brings."""
+    """The policies, including statements that depend on a condition."""
     found = deepcopy(policies)
     for policy in found:
         statements = policy["PolicyDocument"]["Statement"]

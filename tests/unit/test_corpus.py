@@ -151,7 +151,7 @@ def _of_lines(lines: Sequence[str]) -> Observed:
     return observed
 
 
-def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
+def test_the_files_are_up_to_date_with_the_script(tmp_path: Path) -> None:
     corpus.write(tmp_path)
     assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.generators.corpus writes them anew"
 
@@ -160,7 +160,7 @@ def _files(directory: Path) -> Mapping[str, bytes]:
     return {str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
 
 
-def test_every_record_has_a_file_of_its_own_and_a_line_of_why() -> None:
+def test_every_record_has_its_own_file_and_a_reason() -> None:
     assert len({each.file for each in CORPUS}) == len(CORPUS)
     assert all(each.why for each in CORPUS)
 
@@ -176,7 +176,7 @@ def test_every_outcome_reason_and_warning_is_in_the_corpus() -> None:
     assert all(each.field for each in expected if each.reason is Reason.SCHEMA)
 
 
-def test_what_a_record_needs_stands_before_it() -> None:
+def test_a_record_comes_after_the_one_it_needs() -> None:
     seen: set[str] = set()
     for each in CORPUS:
         assert each.after is None or each.after in seen
@@ -184,7 +184,7 @@ def test_what_a_record_needs_stands_before_it() -> None:
 
 
 @pytest.mark.parametrize("way", [ByProcessor, ByDaemon, ByDaemonThatTakesApart, ByLambda])
-def test_every_record_between_sound_ones(way: type[Way]) -> None:
+def test_every_record_between_valid_ones(way: type[Way]) -> None:
     into = way()
     good = _neighbours()
     put = [next(good)]

@@ -1,4 +1,4 @@
-"""Every command of docs/how-to/deploy.md: `aws` operations and their options are AWS's, parameters the templates'."""
+"""Every command of docs/how-to/deploy.md: the `aws` operations and options exist, and so do template parameters."""
 
 import re
 import shlex
@@ -23,12 +23,12 @@ BY_HAND = {
     "s3 ls": {"recursive"},
     "s3 rm": set(),
 }
-"""Commands that the AWS CLI has and the API has not, and the options that are used here; from its reference."""
+"""Commands of the AWS CLI without an API operation, and the options used here; from its reference."""
 EVERYWHERE = {"query", "output"}
 
 
 def commands() -> Iterator[list[str]]:
-    """The words of every `aws` command in a block of shell."""
+    """The words of every `aws` command in the shell blocks."""
     for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
         lines = re.sub(r"\\\n\s*", " ", block).splitlines()
         for line in lines:
@@ -36,7 +36,7 @@ def commands() -> Iterator[list[str]]:
 
 
 def _in(line: str) -> Iterator[list[str]]:
-    """Each command of a line, those in `$(...)` included; what it is given matters little, its options do."""
+    """Each command of a line, including those in `$(...)`. Only its options matter, not their values."""
     bare = re.sub(r"'[^']*'", "VALUE", line.partition(" # ")[0].partition("   #")[0])
     bare = re.sub(r'"\$\(output [^)]*\)"|\$\(output [^)]*\)', "VALUE", bare)
     for start in re.finditer(r"(?:^|[=$(\s])aws ", bare):

@@ -1,4 +1,4 @@
-"""The files of the deployment agree with each other and with the service. What they make is tested in tests/image."""
+"""The deployment files agree with each other and with the service. tests/image tests the images they produce."""
 
 import hashlib
 import json
@@ -26,20 +26,20 @@ def read(path: Path) -> Any:
 
 
 def targets() -> set[str]:
-    """Of the Makefile."""
+    """The targets of the Makefile."""
     return set(re.findall(r"^\.PHONY: ([a-z-]+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 # --- The Dockerfile ------------------------------------------------------------------------------------------------
 
 
-def test_the_consumer_is_what_is_built_when_no_target_is_named() -> None:
+def test_the_consumer_is_the_default_target() -> None:
     stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert stages[-1] == "consumer"
     assert set(image.BILLS) <= set(stages)
 
 
-def test_the_build_sees_every_file_that_it_copies_and_no_secrets_of_the_checkout() -> None:
+def test_the_build_context_has_every_copied_file_and_no_secrets() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     assert [line for line in lines if line.startswith("!") and not (ROOT / line[1:]).exists()] == []
@@ -54,13 +54,13 @@ def services() -> dict[str, Any]:
     return found
 
 
-def test_every_image_of_others_is_pinned(services: dict[str, Any]) -> None:
+def test_every_third_party_image_is_pinned(services: dict[str, Any]) -> None:
     others = [service["image"] for service in services.values() if "build" not in service]
     assert len(others) == 3
     assert all(re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", name) for name in others)
 
 
-def test_the_settings_are_taken_and_none_is_misspelt(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_valid_and_none_is_misspelt(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in map(variable, Settings.model_fields):
         monkeypatch.delenv(name, raising=False)
     for name, value in services["consumer"]["environment"].items():
@@ -70,20 +70,20 @@ def test_the_settings_are_taken_and_none_is_misspelt(services: dict[str, Any], m
     assert settings.stop_timeout_seconds < int(services["consumer"]["stop_grace_period"].removesuffix("s"))
 
 
-def test_the_service_has_a_read_only_root_and_no_rights(services: dict[str, Any]) -> None:
+def test_the_service_has_a_read_only_root_and_no_capabilities(services: dict[str, Any]) -> None:
     for name in ("provision", "consumer", "put"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert [place.partition(":")[0] for place in services[name]["tmpfs"]] == ["/tmp"]
 
 
-def test_what_is_mounted_is_there(services: dict[str, Any]) -> None:
+def test_mounted_files_exist(services: dict[str, Any]) -> None:
     places = [volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     assert places
     assert [place for place in places if not (DEPLOY / place).exists()] == []
 
 
-def test_grafana_is_given_the_data_source_and_the_folder_of_the_dashboard(services: dict[str, Any]) -> None:
+def test_grafana_has_the_data_source_and_the_folder_of_the_dashboard(services: dict[str, Any]) -> None:
     provisioning = DEPLOY / "grafana" / "provisioning"
     (source,) = read(provisioning / "datasources" / "prometheus.yaml")["datasources"]
     (provider,) = read(provisioning / "dashboards" / "consumer.yaml")["providers"]
@@ -123,13 +123,13 @@ def test_a_release_waits_for_every_part() -> None:
 # --- Building ------------------------------------------------------------------------------------------------------
 
 
-def test_the_build_is_told_how_pips_registry_is_reached_and_nothing_else() -> None:
+def test_the_build_gets_pips_index_settings_and_nothing_else() -> None:
     listed = "global.cache-dir='/a'\nglobal.index-url='https://one'\n:env:.index-url='https://two'\nlist.format='json'"
     made = image.pip_configuration(listed)
     assert {name: dict(made[name]) for name in made.sections()} == {"global": {"index-url": "https://two"}}
 
 
-def test_the_first_source_of_packages_is_the_suite_itself() -> None:
+def test_the_first_source_of_packages_is_the_suite() -> None:
     sources = [line.split() for line in image.debian()]
     assert sources[0][1] == "bookworm"
     assert {suite for _, suite, _ in sources} <= set(image.SUITES)
@@ -170,7 +170,7 @@ def test_a_jar_is_named_as_maven_names_it() -> None:
     assert jar["hashes"] == [{"alg": "SHA-256", "content": "ff"}]
 
 
-def test_what_is_there_twice_is_told_once_and_the_service_is_no_part_of_itself(wheels: Path) -> None:
+def test_duplicates_are_listed_once_and_the_service_is_not_its_own_component(wheels: Path) -> None:
     made = sbom.document(sbom.project(), [sbom.project(), *sbom.wheels(wheels), *sbom.wheels(wheels)])
     parts = json.loads(json.dumps(made))["components"]
     assert [part["name"] for part in parts] == ["openjdk", "Some_Thing"]

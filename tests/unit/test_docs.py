@@ -1,4 +1,4 @@
-"""The documents: what they link to and name is there, and each fault of the table has its test."""
+"""The documents: links and named files exist, and each fault of the table has its test."""
 
 import re
 from collections import defaultdict
@@ -19,23 +19,23 @@ ROW = re.compile(r"^\| (\d+) \|.*$", re.MULTILINE)
 TEST = re.compile(r"^def test_(\d\d)_", re.MULTILINE)
 
 FOLDERS = ("", "tests", "tests/faults", "properties")
-"""Where a file that a document names may lie: a document need not repeat the folder it speaks of."""
+"""Folders in which a named file may be: a document need not repeat the folder that it describes."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_document_links_to_is_there(document: Path) -> None:
+def test_links_of_a_document_resolve(document: Path) -> None:
     links = [link for link in LINK.findall(_prose(document)) if "://" not in link and not link.startswith("mailto:")]
-    assert [link for link in links if not _leads_somewhere(document, link)] == []
+    assert [link for link in links if not _resolves(document, link)] == []
 
 
 @pytest.mark.parametrize("name", ["explanation/security.md", "explanation/reliability.md"])
-def test_the_tests_that_a_document_names_are_there(name: str) -> None:
+def test_files_named_in_a_document_exist(name: str) -> None:
     named = NAMED_FILE.findall((ROOT / "docs" / name).read_text(encoding="utf-8"))
     assert named
-    assert [file for file in named if not _is_somewhere(file)] == []
+    assert [file for file in named if not _exists(file)] == []
 
 
-def test_each_fault_has_its_test_and_the_table_says_which() -> None:
+def test_each_fault_has_its_test_and_the_table_names_it() -> None:
     table = (ROOT / "docs" / "explanation" / "reliability.md").read_text(encoding="utf-8")
     rows = [(int(row[1]), NAMED_FILE.findall(row[0])) for row in ROW.finditer(table)]
     assert [row for row, _ in rows] == [*ROWS]
@@ -54,23 +54,23 @@ def _tests_by_row() -> dict[int, set[str]]:
     return dict(found)
 
 
-def _leads_somewhere(document: Path, link: str) -> bool:
+def _resolves(document: Path, link: str) -> bool:
     place, _, anchor = link.partition("#")
     target = (document.parent / place).resolve() if place else document
     return target.exists() and (not anchor or target.suffix != ".md" or anchor in set(_anchors(target)))
 
 
 def _anchors(document: Path) -> Iterator[str]:
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub generates from headings."""
     for heading in HEADING.findall(_prose(document)):
         words = re.sub(r"[^\w\- ]", "", heading.lower().replace("`", ""))
         yield words.replace(" ", "-")
 
 
 def _prose(document: Path) -> str:
-    """Without what is only shown. A link's text may go on in the next line."""
+    """The text without code blocks. The text of a link may continue on the next line."""
     return re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
-def _is_somewhere(file: str) -> bool:
+def _exists(file: str) -> bool:
     return any((ROOT / folder / file).exists() for folder in FOLDERS)

@@ -1,4 +1,4 @@
-"""The pages and pictures that are made from the code are up to date, and what they are made by finds everything."""
+"""Generated pages and pictures are up to date, and the generators find everything."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The simulated event source mapping keeps AWS's rules: what the property tests build on is tested itself."""
+"""The simulated event source mapping, on which other tests rely, follows AWS's rules."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,7 +28,7 @@ def sequence(number: int) -> str:
 
 
 def in_turn(*answers: object) -> Answers:
-    """Each answer once, then success; an exception is raised."""
+    """Returns each answer once, then success; raises an answer that is an exception."""
     left = iter(answers)
 
     def invoke(_: LambdaEvent) -> object:
@@ -52,7 +52,7 @@ def delivered(mapping: Mapping) -> list[list[int]]:
 
 
 def broken(numbers_of_broken: set[int]) -> Answers:
-    """Fails whenever one of these is in the batch."""
+    """Fails if one of these numbers is in the batch."""
     sequences = {sequence(number) for number in numbers_of_broken}
 
     def invoke(event: LambdaEvent) -> object:
@@ -83,7 +83,7 @@ def test_these_answers_fail_the_whole_batch(answer: object) -> None:
     assert delivered(mapping) == [NUMBERS, NUMBERS]
 
 
-def test_everything_from_the_lowest_identifier_on_comes_again() -> None:
+def test_everything_from_the_lowest_identifier_on_is_delivered_again() -> None:
     mapping = drained(in_turn(failures(sequence(5), sequence(3), sequence(4))))
     assert delivered(mapping) == [NUMBERS, [3, 4, 5]]
 
@@ -93,34 +93,34 @@ def test_a_failure_of_the_first_record_alone_halves_nothing() -> None:
     assert delivered(mapping) == [NUMBERS, NUMBERS]
 
 
-def test_a_mapping_that_is_not_told_to_look_at_answers_loses_what_they_name() -> None:
+def test_a_mapping_that_ignores_responses_loses_the_failures() -> None:
     mapping = drained(in_turn(failures(sequence(3))), report_batch_item_failures=False)
     assert (delivered(mapping), numbers(mapping.done), mapping.discarded) == ([NUMBERS], NUMBERS, [])
 
 
-def test_an_error_has_the_batch_halved_and_tried_again_in_order() -> None:
+def test_after_an_error_the_batch_is_halved_and_retried_in_order() -> None:
     mapping = drained(in_turn(FunctionFailed(), FunctionFailed()))
     assert delivered(mapping) == [NUMBERS, [1, 2], [1], [2], [3, 4, 5]]
 
 
-def test_an_error_without_bisection_has_the_whole_batch_tried_again() -> None:
+def test_after_an_error_without_bisection_the_whole_batch_is_retried() -> None:
     mapping = drained(in_turn(FunctionFailed()), bisect_batch_on_function_error=False)
     assert delivered(mapping) == [NUMBERS, NUMBERS]
 
 
-def test_tries_are_counted_and_the_rest_is_discarded_whole() -> None:
+def test_retries_are_counted_and_the_rest_is_discarded() -> None:
     mapping = drained(broken({2}), bisect_batch_on_function_error=False, maximum_retry_attempts=2)
     assert delivered(mapping) == [NUMBERS] * 3
     assert numbers(mapping.discarded) == NUMBERS
 
 
-def test_halving_uses_up_no_try_and_isolates_the_record() -> None:
+def test_halving_uses_up_no_retry_and_isolates_the_record() -> None:
     mapping = drained(broken({2}), maximum_retry_attempts=1)
     assert delivered(mapping) == [NUMBERS, [1, 2], [1], [2], [2], [3, 4, 5]]
     assert numbers(mapping.discarded) == [2]
 
 
-def test_partial_failures_use_up_tries() -> None:
+def test_partial_failures_use_up_retries() -> None:
     answers = in_turn(failures(sequence(2)), failures(sequence(3)), failures(sequence(3)))
     mapping = drained(answers, maximum_retry_attempts=2, bisect_batch_on_function_error=False)
     assert delivered(mapping) == [NUMBERS, [2, 3, 4, 5], [3, 4, 5]]

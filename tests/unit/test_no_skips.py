@@ -1,4 +1,4 @@
-"""On CI a skipped test is a failed session: nothing may be left out in silence."""
+"""On CI a skipped test fails the session, so that no test is left out unnoticed."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CONFORMANCE = "import pytest\n\n@pytest.mark.conformance\ndef test_conforms():\n
 FAILS = "def test_fails():\n    assert False\n"
 
 
-# The inner sessions run in this process: no module of theirs may be called like one of ours.
+# The inner sessions run in this process, so their modules must not have the name of one of ours.
 @pytest.fixture(autouse=True)
 def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
@@ -28,7 +28,7 @@ def test_a_skip_fails_the_session_and_is_named(pytester: pytest.Pytester, skippi
     pytester.makepyfile(test_no_skips_good=PASSES, test_no_skips_bad=skipping)
     result = pytester.runpytest("--no-skips")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["skipped, where all must run: *test_no_skips_bad.py*"])
+    result.stdout.fnmatch_lines(["skipped, but every test must run: *test_no_skips_bad.py*"])
 
 
 def test_a_skipped_module_alone_fails_the_session(pytester: pytest.Pytester) -> None:
@@ -36,18 +36,18 @@ def test_a_skipped_module_alone_fails_the_session(pytester: pytest.Pytester) -> 
     assert pytester.runpytest("--no-skips").ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_ci_asks_for_the_same(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_does_the_same(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     pytester.makepyfile(test_no_skips_bad=SKIPS)
     assert pytester.runpytest().ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_at_home_a_skip_is_fine(pytester: pytest.Pytester) -> None:
+def test_a_skip_is_fine_elsewhere(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_no_skips_good=PASSES, test_no_skips_bad=SKIPS)
     assert pytester.runpytest().ret == pytest.ExitCode.OK
 
 
-def test_expected_failures_and_deselected_tests_are_no_skips(pytester: pytest.Pytester) -> None:
+def test_expected_failures_and_deselected_tests_are_not_skips(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_no_skips_good=PASSES, test_no_skips_xfail=FAILS_AS_EXPECTED, test_no_skips_conformance=CONFORMANCE
     )

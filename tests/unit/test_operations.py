@@ -22,7 +22,7 @@ LOGGED = re.compile(
 
 
 def anchor(heading: str) -> str:
-    """As GitHub makes it."""
+    """The anchor that GitHub generates."""
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
 
 
@@ -66,7 +66,7 @@ def test_every_field_of_the_status_is_named() -> None:
 
 
 def test_every_message_of_the_log_is_named() -> None:
-    """Those of the service; the Lambda's and the daemon's are others."""
+    """The messages of the service, not those of the Lambda function and the daemon."""
     paths = [path for path in (ROOT / "consumer").rglob("*.py") if path.name not in ("handler.py", "deadline.py")]
     sources = [path.read_text() for path in paths]
     messages = {message for source in sources for message in LOGGED.findall(source)}
@@ -74,12 +74,12 @@ def test_every_message_of_the_log_is_named() -> None:
     assert sorted(message for message in messages if f"`{message}`" not in TEXT) == []
 
 
-def test_every_metric_it_names_is_there() -> None:
+def test_every_metric_it_names_exists() -> None:
     known = {metric.name for metric in metrics.ALL}
     assert [name for name in re.findall(r"`(consumer_\w+)`", TEXT) if name not in known] == []
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_its_links_resolve() -> None:
     anchors = {anchor(heading) for heading in HEADINGS}
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []

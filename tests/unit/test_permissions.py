@@ -1,4 +1,4 @@
-"""Requests in IAM's terms, and what policies say to them."""
+"""Requests as IAM actions, and whether policies allow them."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def line(
         ),
     ],
 )
-def test_a_request_is_what_iam_is_asked(written: str, wanted: set[Call], tmp_path: Path) -> None:
+def test_a_request_becomes_an_iam_action(written: str, wanted: set[Call], tmp_path: Path) -> None:
     record = tmp_path / "requests"
     record.write_text(f"{written}\n", encoding="utf-8")
 
@@ -92,7 +92,7 @@ def test_a_request_is_what_iam_is_asked(written: str, wanted: set[Call], tmp_pat
         (Call("s3:PutObject", "arn:aws:s3:::bucket/quarantine/x"), False),
     ],
 )
-def test_a_call_is_lawful_when_a_statement_allows_it(call: Call, allowed: bool) -> None:
+def test_a_call_is_permitted_if_a_statement_allows_it(call: Call, allowed: bool) -> None:
     listing = {
         "Effect": "Allow",
         "Action": "s3:ListBucket",

@@ -1,4 +1,4 @@
-"""Nobody reaches an account by accident."""
+"""No test reaches an AWS account by accident."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from tests.support.emulators.place import Place, PlaceError, chosen
 REAL = {"AWS_PROFILE": "production", "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "https://kinesis.eu-west-1.api.aws"}
 
 
-def test_what_stands_in_the_environment_is_not_heeded_unless_asked_to() -> None:
+def test_aws_variables_are_ignored_by_default() -> None:
     assert chosen(REAL) == Place()
     assert chosen({**REAL, "CONSUMER_TEST_AWS": ""}) == Place()
 
 
 @pytest.mark.parametrize("kind", ["ministack", "localstack", "kinesis-mock"])
-def test_an_emulator_may_run_already(kind: str) -> None:
+def test_an_emulator_may_already_be_running(kind: str) -> None:
     named = {"AWS_ENDPOINT_URL_KINESIS": "http://127.0.0.1:4566"}
     assert chosen({"CONSUMER_TEST_AWS": kind, **named, "AWS_ENDPOINT_URL_DYNAMODB": ""}) == Place(kind, named)
 
 
-def test_an_account_is_reached_when_its_number_is_told() -> None:
+def test_an_account_is_used_if_its_number_is_given() -> None:
     asked = {"CONSUMER_TEST_AWS": "account", "CONSUMER_TEST_ACCOUNT": "111122223333", "AWS_PROFILE": "trial"}
     assert chosen(asked) == Place("account", account="111122223333")
 
@@ -40,6 +40,6 @@ def test_an_account_is_reached_when_its_number_is_told() -> None:
         {"CONSUMER_TEST_AWS": "localstack", "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:4566"},
     ],
 )
-def test_what_is_unclear_or_unsafe_is_refused(environ: Mapping[str, str]) -> None:
+def test_contradictory_or_unsafe_variables_are_refused(environ: Mapping[str, str]) -> None:
     with pytest.raises(PlaceError):
         chosen(environ)

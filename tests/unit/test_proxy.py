@@ -1,4 +1,4 @@
-"""The fault proxy does what it is told to, to the requests it is told of, and nothing else."""
+"""The fault proxy applies faults to the matching requests, and to no others."""
 
 import json
 import socket
@@ -44,7 +44,7 @@ ONE_TRY = Config(retries={"total_max_attempts": 1}, read_timeout=1)
 
 
 class Upstream(ThreadingHTTPServer):
-    """Answers as DynamoDB would, as far as the tests ask; `asked` are the bodies of what reached it."""
+    """Answers like DynamoDB, as far as these tests need. `asked`: the bodies of the received requests."""
 
     daemon_threads = False
 
@@ -70,7 +70,7 @@ class Answering(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def reply_to(request: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def connection(proxy: FaultProxy) -> HTTPConnection:
     return HTTPConnection(LOOPBACK, int(urlsplit(proxy.endpoint).port or 0), timeout=10)
 
 
-def test_without_a_fault_all_is_passed_on(proxy: FaultProxy) -> None:
+def test_without_a_fault_everything_is_forwarded(proxy: FaultProxy) -> None:
     client = connection(proxy)
     for path in ("/", "/bucket/key?x=1"):
         client.request("POST", path, b"{}", {"X-Of-Client": "!"})
@@ -154,7 +154,7 @@ def test_a_lifted_fault_is_over(proxy: FaultProxy) -> None:
     assert names(proxy) == ["limits"]
 
 
-def test_a_lost_reply_was_carried_out(proxy: FaultProxy, upstream: Upstream) -> None:
+def test_a_request_with_a_lost_response_is_executed(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(lose_reply) as fault, pytest.raises(ConnectionClosedError):
         names(proxy)
     assert (len(upstream.asked), fault.hits) == (1, {"ListTables": 1})
@@ -166,7 +166,7 @@ def test_a_connection_is_closed_at_once(proxy: FaultProxy, upstream: Upstream) -
     assert upstream.asked == []
 
 
-def test_what_is_swallowed_is_neither_answered_nor_passed_on(proxy: FaultProxy, upstream: Upstream) -> None:
+def test_a_swallowed_request_is_neither_answered_nor_forwarded(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(swallow), pytest.raises(ReadTimeoutError):
         names(proxy)
     assert upstream.asked == []
@@ -181,7 +181,7 @@ def test_a_swallowed_request_s_connection_is_closed_when_the_fault_is_lifted(pro
         client.getresponse()
 
 
-def test_what_is_held_goes_on_when_the_fault_is_lifted(proxy: FaultProxy, upstream: Upstream) -> None:
+def test_a_held_request_is_forwarded_when_the_fault_is_lifted(proxy: FaultProxy, upstream: Upstream) -> None:
     client = connection(proxy)
     with proxy.fault(hold) as fault:
         client.request("POST", "/", b"{}")
@@ -198,14 +198,14 @@ def test_a_delayed_request_comes_late(proxy: FaultProxy) -> None:
     assert time.monotonic() - start >= 0.5
 
 
-def test_only_the_operations_and_requests_it_is_meant_for_are_hit(proxy: FaultProxy) -> None:
+def test_only_matching_operations_and_requests_are_hit(proxy: FaultProxy) -> None:
     with proxy.fault(FAILING, "UpdateItem"), proxy.fault(THROTTLED, when=lambda request: b"other" in request.body):
         assert names(proxy) == ["limits"]
         with pytest.raises(ClientError, match="ProvisionedThroughput"):
             names(proxy, "other")
 
 
-def test_a_fault_may_be_for_so_many_requests_only(proxy: FaultProxy) -> None:
+def test_a_fault_may_be_limited_to_a_number_of_requests(proxy: FaultProxy) -> None:
     with proxy.fault(THROTTLED, most=2) as fault:
         for _ in range(2):
             with pytest.raises(ClientError):
@@ -214,8 +214,8 @@ def test_a_fault_may_be_for_so_many_requests_only(proxy: FaultProxy) -> None:
     assert fault.hits["ListTables"] == 2
 
 
-def fates(upstream: Upstream, seed: int, tables: list[str]) -> dict[str, bool]:
-    """Which requests a fault of probability 0.3 hits."""
+def hit_by_table(upstream: Upstream, seed: int, tables: list[str]) -> dict[str, bool]:
+    """Which requests are hit by a fault of probability 0.3."""
     found = {}
     with fault_proxy(f"http://{LOOPBACK}:{upstream.server_port}", seed) as proxy, proxy.fault(FAILING, probability=0.3):
         client = dynamodb(proxy)
@@ -227,11 +227,11 @@ def fates(upstream: Upstream, seed: int, tables: list[str]) -> dict[str, bool]:
     return found
 
 
-def test_the_seed_decides_who_is_hit_whatever_the_order(upstream: Upstream) -> None:
+def test_the_seed_decides_which_requests_are_hit_whatever_the_order(upstream: Upstream) -> None:
     tables = [f"table-{number:03}" for number in range(100)]
-    hit = fates(upstream, 7, tables)
-    assert fates(upstream, 7, tables[::-1]) == hit
-    assert fates(upstream, 8, tables) != hit
+    hit = hit_by_table(upstream, 7, tables)
+    assert hit_by_table(upstream, 7, tables[::-1]) == hit
+    assert hit_by_table(upstream, 8, tables) != hit
     assert 10 < sum(hit.values()) < 50
 
 
@@ -257,7 +257,7 @@ def test_single_statements_of_a_batch_fail(proxy: FaultProxy, upstream: Upstream
     )
 
 
-def test_a_batch_of_which_every_statement_fails_is_not_passed_on(proxy: FaultProxy, upstream: Upstream) -> None:
+def test_a_batch_of_which_every_statement_fails_is_not_forwarded(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(fail_statements(1.0, "AccessDenied")):
         answers = dynamodb(proxy).batch_execute_statement(Statements=[{"Statement": "one"}, {"Statement": "two"}])
     assert [answer["Error"]["Code"] for answer in answers["Responses"]] == ["AccessDenied"] * 2
@@ -273,7 +273,7 @@ def test_single_keys_of_a_batch_are_left_unread_but_never_all(proxy: FaultProxy)
     assert fault.hits["keys"] == 4
 
 
-def test_when_the_real_thing_is_gone_the_client_hears_nothing() -> None:
+def test_without_an_upstream_the_client_gets_no_response() -> None:
     with socket.create_server((LOOPBACK, 0)) as unused:
         port = unused.getsockname()[1]
     with fault_proxy(f"http://{LOOPBACK}:{port}") as proxy, pytest.raises(ConnectionClosedError):

@@ -1,4 +1,4 @@
-"""The engine keeps a projection that is not of limits: stock levels, in memory, through KCL's way and Lambda's."""
+"""The engine keeps a projection that is not about limits: stock levels, in memory, through KCL and Lambda."""
 
 from decimal import Decimal
 from random import Random
@@ -46,7 +46,7 @@ def encode(event: Count) -> bytes:
 
 
 class Shelf:
-    """A processor of stock levels in memory, and what it keeps."""
+    """A processor of stock levels with stores in memory."""
 
     def __init__(self) -> None:
         self.kept: InMemoryRepository[Count] = InMemoryRepository(LEVELS)
@@ -74,7 +74,7 @@ def test_the_latest_count_is_kept_for_each_product() -> None:
         (encode(count("s-1", 1)).replace(b'"s-1"', b'"\\ud800"'), Reason.SCHEMA),
     ],
 )
-def test_what_is_no_count_is_quarantined_and_the_others_go_on(data: bytes, reason: Reason) -> None:
+def test_an_invalid_count_is_quarantined_and_others_are_applied(data: bytes, reason: Reason) -> None:
     shelf = Shelf()
     assert shelf.take(data, encode(count("s-1", 12))) == [Outcome.QUARANTINED, Outcome.APPLIED]
     assert [entry.reason for entry in shelf.quarantine.entries()] == [reason]
@@ -111,7 +111,8 @@ def test_the_record_processor_keeps_it_too() -> None:
     daemon = Daemon([INITIALIZE, delivery, SHUTDOWN_REQUESTED])
     pipe = cast("TextIO", daemon)
     serve(
-        shard_consumer(BelievedStream("counts"), shelf.kept, shelf.quarantine, unmeasured, unmoved()), Pipes(pipe, pipe)
+        shard_consumer(BelievedStream("counts"), shelf.kept, shelf.quarantine, discard, frozen_runtime()),
+        Pipes(pipe, pipe),
     )
     assert daemon.done == ["initialize", "processRecords", "shutdownRequested"]
     assert daemon.made == [("2", 0)]
@@ -128,12 +129,12 @@ def test_the_lambda_handler_keeps_it_too() -> None:
     assert any('"STOCK_COUNTED"' in line for line in function.lines)
 
 
-def unmeasured(metric: Metric, value: float, *labels: str) -> None:
-    """Metrics are not what is tested here."""
+def discard(metric: Metric, value: float, *labels: str) -> None:
+    """Discards metrics, which are not tested here."""
 
 
-def unmoved() -> Runtime:
-    """A world in which no time passes and nothing is asked to stop."""
+def frozen_runtime() -> Runtime:
+    """A runtime in which no time passes and no stop is requested."""
 
     def leave(code: int) -> NoReturn:
         raise AssertionError(f"the record processor left with {code}")

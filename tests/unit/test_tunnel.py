@@ -1,4 +1,4 @@
-"""A tunnel passes bytes on until it is told otherwise."""
+"""A tunnel forwards bytes unless it is stopped, cut or slowed down."""
 
 import socket
 import threading
@@ -30,7 +30,7 @@ def serve(listener: socket.socket) -> None:
 
 @pytest.fixture
 def line() -> Iterator[Tunnel]:
-    """A tunnel to a server that sends back what it is sent."""
+    """A tunnel to an echo server."""
     with socket.create_server((LOOPBACK, 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
@@ -53,7 +53,7 @@ def say(connection: socket.socket, text: bytes) -> bytes:
 
 
 def closed(connection: socket.socket) -> bool:
-    """Waits for something to come: whether that is the end of the connection."""
+    """Waits for data and returns whether the connection is closed instead."""
     try:
         return connection.recv(1) == b""
     except ConnectionError:
@@ -61,7 +61,7 @@ def closed(connection: socket.socket) -> bool:
 
 
 def refuses(line: Tunnel) -> bool:
-    """Whether a new connection is reset: while it is made, or right after."""
+    """Whether a new connection is reset, while connecting or right after."""
     try:
         with connect(line) as newcomer:
             return closed(newcomer)
@@ -77,7 +77,7 @@ def test_bytes_pass_both_ways(line: Tunnel) -> None:
     assert (line.accepted, line.passed) == (2, 2 * (len(text) + 5))
 
 
-def test_a_stopped_line_lets_nothing_through_and_loses_nothing(line: Tunnel) -> None:
+def test_a_stopped_line_passes_nothing_and_loses_nothing(line: Tunnel) -> None:
     with connect(line, timeout=0.5) as connection:
         assert say(connection, b"before") == b"before"
         line.stop()
@@ -102,7 +102,7 @@ def test_a_cut_line_resets_open_connections_and_new_ones(line: Tunnel) -> None:
         assert say(again, b"after") == b"after"
 
 
-def test_a_slow_line_takes_its_time_in_both_directions(line: Tunnel) -> None:
+def test_a_slow_line_delays_both_directions(line: Tunnel) -> None:
     with connect(line) as connection:
         line.slow(0.2)
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules ask for metrics that there are, with labels that those have."""
+"""The dashboard and the alert rules query existing metrics and labels."""
 
 import json
 import re
@@ -29,11 +29,11 @@ PANELS = [panel for panel in SHOWN["panels"] if panel["type"] != "row"]
 
 SCRAPED = {"job", "instance"}
 THEIRS = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate"}}
-"""What Prometheus itself makes, by the labels it has."""
+"""The series that Prometheus itself creates, and their labels."""
 
 
 def series(metric: Metric) -> dict[str, set[str]]:
-    """The names under which Prometheus keeps a metric, and the labels of each."""
+    """The names of a metric's series in Prometheus, and the labels of each."""
     labels = {*metric.labels, *SCRAPED}
     if metric.kind is not Kind.HISTOGRAM:
         return {metric.name: labels}
@@ -67,7 +67,7 @@ def names(query: promql.Expr) -> set[str]:
 
 
 def faults(query: str) -> list[str]:
-    """Metrics and labels that there are not, and rates of what only counters have."""
+    """Unknown metrics and labels, and rates of metrics that are not counters."""
     found: list[str] = []
     parsed = parse(query)
     labels = set().union(*(KNOWN.get(name, set()) for name in names(parsed)))
@@ -104,7 +104,7 @@ def queries() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("query", list(queries()))
-def test_a_query_asks_for_what_there_is(query: str) -> None:
+def test_a_query_uses_existing_metrics(query: str) -> None:
     assert faults(query) == []
 
 
@@ -120,12 +120,12 @@ def test_a_query_asks_for_what_there_is(query: str) -> None:
         ("max(consumer_batch_seconds_bucket{le='1'}) unless up offset 5m", []),
     ],
 )
-def test_a_fault_in_a_query_would_be_found(query: str, found: list[str]) -> None:
+def test_an_error_in_a_query_is_found(query: str, found: list[str]) -> None:
     assert faults(query) == found
 
 
 @pytest.mark.parametrize("query", list(re.findall(r"label_values\((.*)\)", json.dumps(SHOWN["templating"]))))
-def test_a_variable_has_its_values_from_a_metric_there_is(query: str) -> None:
+def test_a_variable_takes_its_values_from_an_existing_metric(query: str) -> None:
     selector, _, label = json.loads(f'"{query.split(")", maxsplit=1)[0]}"').rpartition(", ")
     assert faults(selector) == []
     assert label in KNOWN[str(selected(parse(selector))[0].name)]
@@ -134,7 +134,7 @@ def test_a_variable_has_its_values_from_a_metric_there_is(query: str) -> None:
 # the dashboard
 
 
-def test_the_dashboard_is_what_its_script_makes() -> None:
+def test_the_dashboard_is_up_to_date_with_its_script() -> None:
     assert GRAFANA.read_text(encoding="utf-8") == dashboard.text(), "the dashboard is out of date: run `make docs`"
 
 
@@ -157,7 +157,7 @@ def cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
             yield column, line
 
 
-def test_nothing_on_the_dashboard_names_a_data_source_of_somebodys() -> None:
+def test_the_dashboard_names_no_specific_data_source() -> None:
     variables = [variable for variable in SHOWN["templating"]["list"] if variable["type"] == "datasource"]
     assert [(variable["name"], variable["query"]) for variable in variables] == [("datasource", "prometheus")]
     sources = re.findall(r'"uid": "([^"]*)"', GRAFANA.read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ def test_nothing_on_the_dashboard_names_a_data_source_of_somebodys() -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert rule["annotations"]["runbook_url"] == f"docs/how-to/operate.md#{rule['alert'].lower()}"
@@ -182,11 +182,11 @@ def test_an_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
     assert {bool(case["exp_alerts"]) for case in told} == {True, False}
 
 
-def test_no_test_is_of_an_alert_that_is_no_more() -> None:
+def test_no_test_is_for_a_removed_alert() -> None:
     tested = {case["alertname"] for test in TESTS for case in test["alert_rule_test"]}
     assert tested == {rule["alert"] for rule in ALERTS}
 
 
-def test_prometheus_is_told_where_a_worker_answers_by_default() -> None:
+def test_prometheus_scrapes_the_default_address() -> None:
     (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
