@@ -24,7 +24,7 @@ from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
 from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings
-from consumer.stores.aws import CLIENT, IMPATIENT
+from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.kinesis import KinesisStream
@@ -94,7 +94,7 @@ def quarantine(
 
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
-    return KinesisStream(client(settings, "kinesis", IMPATIENT), settings.stream_name)
+    return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
 
 
 def processor(

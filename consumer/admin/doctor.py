@@ -20,7 +20,7 @@ from consumer.leases import tables
 from consumer.leases.origin import Application
 from consumer.leases.tables import Table
 from consumer.settings import PREFIX, Settings, variable
-from consumer.stores.aws import IMPATIENT
+from consumer.stores.aws import SHORT_TIMEOUTS
 from consumer.stores.s3 import prefix_of
 
 PROVISION = "create it: consumer provision"
@@ -119,7 +119,7 @@ def _stream(settings: Settings) -> Iterator[Finding]:
 
 
 def _described_stream(settings: Settings) -> str:
-    kinesis = bootstrap.client(settings, "kinesis", IMPATIENT)
+    kinesis = bootstrap.client(settings, "kinesis", SHORT_TIMEOUTS)
     summary = kinesis.describe_stream_summary(StreamName=settings.stream_name)["StreamDescriptionSummary"]
     state = summary["StreamStatus"]
     found = f"{settings.stream_name}: {state}, {summary['OpenShardCount']} open shards"
@@ -147,7 +147,7 @@ def _limits(settings: Settings) -> Iterator[Finding]:
 
 
 def _limits_permissions(settings: Settings, table: Table) -> str:
-    dynamodb = bootstrap.client(settings, "dynamodb", IMPATIENT)
+    dynamodb = bootstrap.client(settings, "dynamodb", SHORT_TIMEOUTS)
     permission_probes.read_limits(dynamodb, table)
     permission_probes.update_limits(dynamodb, table)
     return f"table {table.name}: limits readable and writable"
@@ -166,7 +166,7 @@ def _table(settings: Settings, table: Table) -> Finding:
 
 
 def _described_table(settings: Settings, table: Table) -> str:
-    dynamodb = bootstrap.client(settings, "dynamodb", IMPATIENT)
+    dynamodb = bootstrap.client(settings, "dynamodb", SHORT_TIMEOUTS)
     found = dynamodb.describe_table(TableName=table.name)["Table"]
     if wrong := tables.wrong_keys(found, table):
         raise SettingsError([wrong])
@@ -178,7 +178,7 @@ def _described_table(settings: Settings, table: Table) -> str:
 def _kcl_permissions(settings: Settings, table: Table) -> Finding:
     resource = f"table {table.name}"
     try:
-        refused = list(permission_probes.refusals(bootstrap.client(settings, "dynamodb", IMPATIENT), table))
+        refused = list(permission_probes.refusals(bootstrap.client(settings, "dynamodb", SHORT_TIMEOUTS), table))
     except BotoCoreError as error:
         return _failed("permissions", error, resource, PROVISION)
     denied = [error for error in refused if advice.code_of(error) in advice.DENIED]
@@ -196,7 +196,7 @@ def _leases(settings: Settings) -> Finding:
 
 
 def _checked_leases(settings: Settings) -> str:
-    kinesis, dynamodb = (bootstrap.client(settings, service, IMPATIENT) for service in ("kinesis", "dynamodb"))
+    kinesis, dynamodb = (bootstrap.client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
     application = Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
     found, origin = application.leases(), application.origin()
     if not found or origin is None:
@@ -222,5 +222,5 @@ def _quarantine(settings: Settings) -> Finding:
 
 def _writable(settings: Settings, bucket: str) -> str:
     key = f"{prefix_of(urlsplit(settings.quarantine).path)}consumer-doctor"
-    permission_probes.write_object(bootstrap.client(settings, "s3", IMPATIENT), bucket, key)
+    permission_probes.write_object(bootstrap.client(settings, "s3", SHORT_TIMEOUTS), bucket, key)
     return f"{settings.quarantine}: writable"

@@ -12,7 +12,7 @@ log = logging.getLogger("consumer.lambda")
 
 ANSWER_SECONDS = 10.0
 """No request starts with less time left: enough for a request that hangs, a read after it (each ends after 4 s, see
-stores.aws.IMPATIENT), and the response."""
+stores.aws.SHORT_TIMEOUTS), and the response."""
 
 BACKOFF = Backoff(longest=1.0)
 

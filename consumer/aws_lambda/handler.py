@@ -29,7 +29,7 @@ from consumer.engine.records import Position, Record, arrival_of
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.emf import EmfSink
 from consumer.settings import CoreSettings, load
-from consumer.stores.aws import IMPATIENT
+from consumer.stores.aws import SHORT_TIMEOUTS
 from consumer.stores.requests import RequestOutcome
 
 log = logging.getLogger("consumer.lambda")
@@ -79,7 +79,7 @@ class LambdaConsumer:
     @classmethod
     def of(cls, settings: CoreSettings, write: Callable[[str], object] = write_line) -> Self:
         requests: deque[RequestOutcome] = deque()
-        return cls(bootstrap.processor(settings, IMPATIENT, requests.append), write, requests=requests)
+        return cls(bootstrap.processor(settings, SHORT_TIMEOUTS, requests.append), write, requests=requests)
 
     def handle(self, event: object, context: Context) -> Answer:
         """Processes a batch. The response names no failure or the first record that is not settled.

@@ -9,7 +9,7 @@ import typer
 from consumer import bootstrap
 from consumer.monitoring import logs
 from consumer.settings import Settings, load
-from consumer.stores.aws import IMPATIENT
+from consumer.stores.aws import SHORT_TIMEOUTS
 
 if TYPE_CHECKING:
     from consumer.leases.origin import Application
@@ -36,5 +36,5 @@ def _application(settings: Settings) -> "Application":
     """The leases and the stream, with clients that make one short attempt per request."""
     from consumer.leases.origin import Application
 
-    kinesis, dynamodb = (bootstrap.client(settings, service, IMPATIENT) for service in ("kinesis", "dynamodb"))
+    kinesis, dynamodb = (bootstrap.client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
     return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)

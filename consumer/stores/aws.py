@@ -21,7 +21,7 @@ CLIENT = Config(  # type: ignore[call-arg] # the stubs do not know ignore_config
 Endpoints from the environment and from profiles are ignored: only those that settings.py has validated are used.
 """
 
-IMPATIENT = CLIENT.merge(
+SHORT_TIMEOUTS = CLIENT.merge(
     Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
 )
 """For callers that must respond within seconds."""

@@ -23,7 +23,7 @@ from consumer.settings import (
     misspelled,
     variable,
 )
-from consumer.stores.aws import CLIENT, IMPATIENT
+from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
 from tests.support.generators import oracle
 from tests.support.generators.events import created, records
 
@@ -149,7 +149,7 @@ def test_an_address_of_another_form_is_refused_and_not_repeated(given: Given, ad
     assert "s3cr3t" not in line
 
 
-@pytest.mark.parametrize("config", [CLIENT, IMPATIENT], ids=["service", "function"])
+@pytest.mark.parametrize("config", [CLIENT, SHORT_TIMEOUTS], ids=["service", "function"])
 def test_no_client_uses_an_endpoint_that_was_not_validated(config: Config) -> None:
     assert config.__dict__["ignore_configured_endpoint_urls"] is True
 

@@ -17,7 +17,7 @@ from consumer.engine.errors import BreakerOpen, Reason, SettingsError
 from consumer.engine.projection import Key
 from consumer.engine.records import Position, Record
 from consumer.monitoring import logs
-from consumer.stores.aws import IMPATIENT
+from consumer.stores.aws import SHORT_TIMEOUTS
 from consumer.stores.requests import RequestOutcome
 from tests.support.driven.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
 from tests.support.driven.pipes import piped, repeated_by_name, repeated_from_the_first
@@ -36,7 +36,7 @@ from tests.support.generators.kpl import aggregate
 from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory, readable, times
 
 REQUEST_SECONDS = 4.0
-"""The timeout of a request to AWS, see stores.aws.IMPATIENT."""
+"""The timeout of a request to AWS, see stores.aws.SHORT_TIMEOUTS."""
 
 
 def failed(number: int) -> dict[str, list[dict[str, str]]]:
@@ -208,7 +208,7 @@ def test_a_temporary_failure_is_retried() -> None:
 
 
 def test_the_timeouts_of_the_client_leave_time_for_a_response() -> None:
-    waits: dict[str, Any] = IMPATIENT.__dict__
+    waits: dict[str, Any] = SHORT_TIMEOUTS.__dict__
     request = (waits["connect_timeout"] + waits["read_timeout"]) * waits["retries"]["total_max_attempts"]
 
     assert request == REQUEST_SECONDS
