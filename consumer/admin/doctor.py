@@ -1,6 +1,6 @@
 """`consumer doctor`: checks what the service needs before it starts. Each finding is ok, or says what to do.
 
-It changes nothing. Requests are not retried, and have the short timeouts of IMPATIENT.
+It changes nothing. Requests are not retried, and have the timeouts of SHORT_TIMEOUTS.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +129,7 @@ def _described_stream(settings: Settings) -> str:
 
 
 def _read_stream(settings: Settings) -> str:
-    permission_probes.read_stream(bootstrap.client(settings, "kinesis", IMPATIENT), settings.stream_name)
+    permission_probes.read_stream(bootstrap.client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
     return f"stream {settings.stream_name}: readable"
 
 

@@ -12,6 +12,7 @@ from consumer.engine.records import Position, Record
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from tests.support.driven.scenario import Stage
+from tests.support.driven.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -47,19 +48,36 @@ def owners(stage: Stage) -> Counter[str | None]:
 
 
 def hand_over(stage: Stage, shard: str, to: str, *, gracefully: bool = False) -> None:
-    """Reassigns a live worker's lease, as KCL's leader does. `gracefully`: by requesting a handoff from the owner."""
+    """Reassigns a live worker's lease, as KCL's leader does. `gracefully`: by requesting a handoff from the owner.
+
+    KCL's leader may do the same at the same moment: a rejected condition is tried again.
+    """
+    until(lambda: _is_assigned(stage, shard, to) or _reassign(stage, shard, to, gracefully), f"{shard} to go to {to}")
+
+
+def _is_assigned(stage: Stage, shard: str, to: str) -> bool:
+    rows = stage.items(stage.variables["CONSUMER_APPLICATION_NAME"])
+    return any(row["leaseKey"]["S"] == shard and row.get("leaseOwner", {}).get("S") == to for row in rows)
+
+
+def _reassign(stage: Stage, shard: str, to: str, gracefully: bool) -> bool:
     requesting = "SET leaseOwner = :to, checkpointOwner = :owner"
     taking = "SET leaseOwner = :to ADD leaseCounter :one, ownerSwitchesSinceCheckpoint :one"
     values = {":to": {"S": to}, ":owner": {"S": str(leases(stage)[shard].owner)}} | (
         {} if gracefully else {":one": {"N": "1"}}
     )
-    stage.dynamodb().update_item(
-        TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
-        Key={"leaseKey": {"S": shard}},
-        UpdateExpression=requesting if gracefully else taking,
-        ConditionExpression="leaseOwner = :owner AND attribute_not_exists(checkpointOwner)",
-        ExpressionAttributeValues=values,
-    )
+    dynamodb = stage.dynamodb()
+    try:
+        dynamodb.update_item(
+            TableName=stage.variables["CONSUMER_APPLICATION_NAME"],
+            Key={"leaseKey": {"S": shard}},
+            UpdateExpression=requesting if gracefully else taking,
+            ConditionExpression="leaseOwner = :owner AND attribute_not_exists(checkpointOwner)",
+            ExpressionAttributeValues=values,
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
 
 
 def checkpoint_at(stage: Stage, shard: str, number: str, sub: int) -> None:
