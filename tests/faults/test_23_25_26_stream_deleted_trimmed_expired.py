@@ -1,6 +1,6 @@
-"""Rows 23, 25, 26: an iterator expires, records are trimmed unread, the stream is deleted. The latter two in one life.
+"""Rows 23, 25, 26: an iterator expires, records are trimmed unread, the stream is deleted.
 
-MiniStack is told when to trim, and how long an iterator lasts.
+The test controls when MiniStack trims and how long an iterator is valid. One service goes through rows 25 and 23.
 """
 
 import time
@@ -30,7 +30,7 @@ GONE = "shard end reported but not confirmed; not checkpointing: the stream is g
 
 @dataclass(frozen=True)
 class TrimmingKinesis:
-    """The emulator, and the file that says what it has trimmed."""
+    """The emulator, and the file with the time until which it trims."""
 
     emulator: Emulator
     trimmed_until: Path
@@ -40,7 +40,7 @@ class TrimmingKinesis:
         return self.emulator.log.read_text().count(EXPIRED)
 
     def trim(self) -> None:
-        """Whatever has come so far is gone."""
+        """Trims all records that have arrived so far."""
         moment = time.time()
         until(lambda: time.time() > moment + 0.01, "a later moment")
         self.trimmed_until.write_text(str(moment + 0.005))
@@ -61,7 +61,7 @@ def staged(trimming: TrimmingKinesis, name: str, directory: Path) -> Stage:
 
 
 def test_26_iterator_expired(trimming: TrimmingKinesis, seed: int, tmp_path: Path, note: Note) -> None:
-    """Nothing gets through to Kinesis for longer than an iterator lasts: KCL asks for a new one, at its place."""
+    """Kinesis is unreachable for longer than an iterator is valid: KCL gets a new one at the same position."""
     stage = staged(trimming, "expired", tmp_path)
     with tunnel(trimming.emulator.endpoint) as line:
         variables = {**stage.variables, "AWS_ENDPOINT_URL_KINESIS": line.endpoint}
@@ -87,7 +87,7 @@ def test_26_iterator_expired(trimming: TrimmingKinesis, seed: int, tmp_path: Pat
 
 @dataclass(frozen=True)
 class Resumed:
-    """A service that went on after records were trimmed, and what it had been given before and after."""
+    """A service that resumed after records were trimmed, and the records before and after."""
 
     stage: Stage
     running: Service
@@ -112,7 +112,7 @@ def resumed(trimming: TrimmingKinesis, seed: int, tmp_path_factory: pytest.TempP
 
 
 def test_25_trimmed_before_read(resumed: Resumed) -> None:
-    """It goes on from the oldest, and says for each shard what it had read and what it found."""
+    """It continues with the oldest record, and logs the checkpoint and the oldest record of each shard."""
     stage = resumed.stage
     until_equal(stage, resumed.made)
     until(lambda: owed(stage) == 0, "the last checkpoints")
@@ -126,7 +126,7 @@ def test_25_trimmed_before_read(resumed: Resumed) -> None:
 
 
 def test_23_stream_deleted(resumed: Resumed, note: Note) -> None:
-    """Each shard is told to be at its end: that is not believed, not checkpointed, and the worker ends with 1."""
+    """KCL reports the end of each shard: it is not confirmed and not checkpointed, and the worker exits with 1."""
     stage, running = resumed.stage, resumed.running
     until(lambda: running.get("/readyz")[0] == 200, "the worker to be ready")
     before = {shard: lease.checkpoint for shard, lease in leases(stage).items()}
