@@ -25,7 +25,7 @@ NO_WHOLE = (*NO_NUMBER, Decimal("1.5"), Decimal(2**54), Decimal("1E+100"))
 NO_SEQUENCE = (*NO_WHOLE, Decimal(0), Decimal(-1))
 NO_AMOUNT = (*NO_NUMBER, Decimal("1E+38"), Decimal("1E-19"), Decimal("1E+125"), Decimal("1E-130"))
 NO_VALUE = (*NO_AMOUNT, Decimal(-1))
-NO_REGISTER: Sequence[object] = (None, "text", 5, True, [], {}, b"x", {"a", "b"})
+NO_REGISTER: Sequence[object] = (None, "text", 5, True, [], {}, b"x", {"a"})
 NO_VERSION: Sequence[object] = (ABSENT, None, 5, True, "", [], {}, b"x")
 
 STAMP = {"sequence": NO_SEQUENCE, "eventId": NO_ID, "at": NO_WHOLE}

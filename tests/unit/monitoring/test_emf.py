@@ -17,7 +17,7 @@ from consumer.monitoring.prometheus import PrometheusSink
 from tests.support.generators.events import START, created, foreign, progress_changed
 from tests.support.simulation.core import Core
 
-OnRequest: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
+Samples: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """What metrics were given, by name and labels; nothing where that is 0."""
 
 UNITS = {"Seconds", "Microseconds", "Milliseconds", "Bytes", "Percent", "Count", "None"}
@@ -158,24 +158,24 @@ def test_a_batch_says_the_same_here_and_in_prometheus() -> None:
         lines.sink(metric, value, *labels)
         prometheus(metric, value, *labels)
 
-    assert told_by_lines(lines.flushed()) == told_by_prometheus(registry)
+    assert samples_of_lines(lines.flushed()) == samples_of_prometheus(registry)
 
 
-def told_by_lines(lines: list[dict[str, Any]]) -> OnRequest:
-    told: OnRequest = defaultdict(float)
+def samples_of_lines(lines: list[dict[str, Any]]) -> Samples:
+    samples: Samples = defaultdict(float)
     for line in lines:
         (directive,) = line["_aws"]["CloudWatchMetrics"]
         labels = frozenset((name, line[name]) for name in directive["Dimensions"][0])
         for metric in directive["Metrics"]:
             values = line[metric["Name"]]
-            told[metric["Name"], labels] += sum(values) if isinstance(values, list) else values
-    return {key: value for key, value in told.items() if value}
+            samples[metric["Name"], labels] += sum(values) if isinstance(values, list) else values
+    return {key: value for key, value in samples.items() if value}
 
 
-def told_by_prometheus(registry: CollectorRegistry) -> OnRequest:
-    told: OnRequest = defaultdict(float)
+def samples_of_prometheus(registry: CollectorRegistry) -> Samples:
+    samples: Samples = defaultdict(float)
     for family in registry.collect():
         for sample in family.samples:
             if sample.name.endswith(("_total", "_sum")):
-                told[sample.name.removesuffix("_sum"), frozenset(sample.labels.items())] += sample.value
-    return {key: value for key, value in told.items() if value}
+                samples[sample.name.removesuffix("_sum"), frozenset(sample.labels.items())] += sample.value
+    return {key: value for key, value in samples.items() if value}
