@@ -60,10 +60,10 @@ def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account,
             assert "create index" not in made
         consumed(variables, tmp_path / name)
 
-    asked = cloud.calls("task")
-    assert [call for call in asked if _makes(call)] == []
-    assert not_permitted(asked, granted) == []
-    assert unexplained(asked, granted, NOT_SEEN_OF_THE_TASK) == []
+    requested = cloud.calls("task")
+    assert [call for call in requested if _makes(call)] == []
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_TASK) == []
 
 
 def consumed(variables: dict[str, str], log: Path) -> None:
@@ -128,10 +128,10 @@ def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Acco
     until_equal(stage, made)
     until(lambda: quarantined(variables, "quarantine") == poison(made), "the poison to be set aside")
 
-    granted, asked = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
-    assert asked, "MiniStack's functions sign with the account's number"
-    assert not_permitted(asked, granted) == []
-    assert unexplained(asked, granted, NOT_SEEN_OF_THE_FUNCTION) == []
+    granted, requested = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
+    assert requested, "MiniStack's functions sign with the account's number"
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_FUNCTION) == []
 
 
 def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Account, tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
     consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
     assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2
     for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn")):
-        granted, asked = cloud.grants(outputs[role]), cloud.calls(key)
-        assert not_permitted(asked, granted) == []
-        assert unexplained(asked, granted, {}) == []
+        granted, requested = cloud.grants(outputs[role]), cloud.calls(key)
+        assert not_permitted(requested, granted) == []
+        assert unexplained(requested, granted, {}) == []
 
 
 def expected_user(made: list[Sample]) -> str:

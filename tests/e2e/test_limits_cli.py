@@ -50,21 +50,21 @@ class Place:
     ) -> tuple[int, bytes]:
         """Answers the question. Returns the exit code and the text on stderr after the question."""
         ours, theirs = pty.openpty()
-        asked = subprocess.Popen(
+        requested = subprocess.Popen(
             command(arguments), env=self.variables, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        assert asked.stderr
+        assert requested.stderr
         seen = b""
         while not seen.endswith(PROMPT):
-            letter = asked.stderr.read(1)
+            letter = requested.stderr.read(1)
             assert letter, seen
             seen += letter
         meanwhile()
         os.write(ours, answer)
-        _, errors = asked.communicate(timeout=120)
+        _, errors = requested.communicate(timeout=120)
         for end in (ours, theirs):
             os.close(end)
-        return asked.returncode, errors
+        return requested.returncode, errors
 
     def shown(self, *arguments: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.run("limits", *arguments, "--json").stdout)

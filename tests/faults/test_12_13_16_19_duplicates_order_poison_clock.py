@@ -41,14 +41,14 @@ def on_its_clock(variables: Mapping[str, str], log: Path, ahead: timedelta) -> I
     command = ("tests.support.driven.worker", *executable(ahead.total_seconds()).split())
     with service({**variables, "PYTHONPATH": str(ROOT)}, log, command) as running:
         yield running
-        assert {round((told - true) / DAY) for true, told in _clocks(running)} == {ahead // DAY}
+        assert {round((reported - true) / DAY) for true, reported in _clocks(running)} == {ahead // DAY}
 
 
 def _clocks(running: Service) -> list[tuple[datetime, datetime]]:
     """How long ago each record processor last logged, in seconds, according to the time it logged."""
-    told = {line["shard"]: line["time"] for line in running.lines() if line["message"] == "batch"}
-    assert len(told) == 2, "both shards were read"
-    return [(datetime.now(UTC), datetime.fromisoformat(time)) for time in told.values()]
+    reported = {line["shard"]: line["time"] for line in running.lines() if line["message"] == "batch"}
+    assert len(reported) == 2, "both shards were read"
+    return [(datetime.now(UTC), datetime.fromisoformat(time)) for time in reported.values()]
 
 
 @pytest.fixture(scope="module")

@@ -119,9 +119,9 @@ def test_25_trimmed_before_read(resumed: Resumed) -> None:
     assert stage.quarantined() == poison(resumed.made)
     assert lost(stage) == []
     trial = Trial(stage, resumed.running, iter(()))
-    told = trial.logged("records may have been trimmed before they were read")
-    assert {line["shard"]: line["oldest"] for line in told} == oldest(stage)
-    assert all(line["checkpoint"] < line["oldest"] and line["level"] == "ERROR" for line in told)
+    reported = trial.logged("records may have been trimmed before they were read")
+    assert {line["shard"]: line["oldest"] for line in reported} == oldest(stage)
+    assert all(line["checkpoint"] < line["oldest"] and line["level"] == "ERROR" for line in reported)
     assert trial.metric("consumer_trimmed_starts_total") == SHARDS
 
 

@@ -72,8 +72,8 @@ def test_35_large_records(backlog: Backlog, kinesis: Emulator, tmp_path: Path, n
         assert running.stop() == 0
     remedies = [line for line in trial.running.lines() if line["message"].startswith("out of memory: ")]
     assert remedies, "memory had not run out"
-    told = ", ".join(f"{line['heap']} MiB and {line['records']} records a fetch" for line in remedies)
-    note(f"{backlog}: settled with a heap of {told}")
+    reported = ", ".join(f"{line['heap']} MiB and {line['records']} records a fetch" for line in remedies)
+    note(f"{backlog}: settled with a heap of {reported}")
 
 
 def put(stage: Stage, backlog: Backlog, number: int) -> Sample:

@@ -43,15 +43,17 @@ def test_no_secret_leaves_the_environment(stage: Stage, tmp_path: Path, aws: Emu
                 until(lambda: refused.hits.total() > 3, "credentials to be refused")
             os.kill(running.record_processors()[0], signal.SIGKILL)
             until_equal(stage, made)
-            told = dict(_told(running, tmp_path))
+            reported = dict(_told(running, tmp_path))
             assert running.stop() == 0
-        told["log"] = running.log.read_text(encoding="utf-8")
-        told |= {" ".join(command): consumer(variables, *command) for command in COMMANDS}
+        reported["log"] = running.log.read_text(encoding="utf-8")
+        reported |= {" ".join(command): consumer(variables, *command) for command in COMMANDS}
 
-    rendered = told[str(tmp_path / "run" / "consumer.properties")]
+    rendered = reported[str(tmp_path / "run" / "consumer.properties")]
     assert "DefaultCredentialsProvider" in rendered
-    assert "consumer_records_total" in told["/metrics"]
-    assert [(where, name) for where, text in told.items() for name, secret in SECRETS.items() if secret in text] == []
+    assert "consumer_records_total" in reported["/metrics"]
+    assert [
+        (where, name) for where, text in reported.items() for name, secret in SECRETS.items() if secret in text
+    ] == []
 
 
 def _waited(running: Service) -> bool:

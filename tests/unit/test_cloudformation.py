@@ -49,9 +49,9 @@ def test_the_tables_are_those_that_provision_makes() -> None:
 
     assert found.keys() == {table.name for table in provision.tables(WANTED)}
     for table in provision.tables(WANTED):
-        asked = provision._definition(table)
-        assert {key: _sorted(found[table.name][key]) for key in asked} == {
-            key: _sorted(value) for key, value in asked.items()
+        requested = provision._definition(table)
+        assert {key: _sorted(found[table.name][key]) for key in requested} == {
+            key: _sorted(value) for key, value in requested.items()
         }
         recovery = found[table.name].get("PointInTimeRecoverySpecification", {})
         assert recovery.get("PointInTimeRecoveryEnabled", False) == table.recoverable

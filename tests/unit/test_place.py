@@ -21,8 +21,8 @@ def test_an_emulator_may_already_be_running(kind: str) -> None:
 
 
 def test_an_account_is_used_if_its_number_is_given() -> None:
-    asked = {"CONSUMER_TEST_AWS": "account", "CONSUMER_TEST_ACCOUNT": "111122223333", "AWS_PROFILE": "trial"}
-    assert chosen(asked) == Place("account", account="111122223333")
+    requested = {"CONSUMER_TEST_AWS": "account", "CONSUMER_TEST_ACCOUNT": "111122223333", "AWS_PROFILE": "trial"}
+    assert chosen(requested) == Place("account", account="111122223333")
 
 
 @pytest.mark.parametrize(

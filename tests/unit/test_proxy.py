@@ -49,7 +49,7 @@ class Upstream(ThreadingHTTPServer):
     daemon_threads = False
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.received: list[bytes] = []
         super().__init__((LOOPBACK, 0), Answering)
 
 
@@ -60,7 +60,7 @@ class Answering(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.server.asked.append(body)
+        self.server.received.append(body)
         answer = json.dumps(reply_to(json.loads(body))).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -134,18 +134,18 @@ def test_without_a_fault_everything_is_forwarded(proxy: FaultProxy) -> None:
 def test_an_error_reaches_the_client_as_dynamodb_s_own(
     proxy: FaultProxy, upstream: Upstream, effect: Effect, status: int, code: str
 ) -> None:
-    with proxy.fault(effect) as fault, pytest.raises(ClientError) as told:
+    with proxy.fault(effect) as fault, pytest.raises(ClientError) as raised:
         names(proxy)
-    assert told.value.response["Error"]["Code"] == code
-    assert told.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
-    assert (fault.hits, upstream.asked) == ({"ListTables": 1}, [])
+    assert raised.value.response["Error"]["Code"] == code
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert (fault.hits, upstream.received) == ({"ListTables": 1}, [])
 
 
 def test_an_error_reaches_the_client_as_s3_s_own(proxy: FaultProxy, upstream: Upstream) -> None:
     s3 = session().client("s3", endpoint_url=proxy.endpoint, config=ONE_TRY)
-    with proxy.fault(refuse(503, "SlowDown"), "PUT"), pytest.raises(ClientError) as told:
+    with proxy.fault(refuse(503, "SlowDown"), "PUT"), pytest.raises(ClientError) as raised:
         s3.put_object(Bucket="bucket", Key="key", Body=b"{}")
-    assert (told.value.response["Error"]["Code"], upstream.asked) == ("SlowDown", [])
+    assert (raised.value.response["Error"]["Code"], upstream.received) == ("SlowDown", [])
 
 
 def test_a_lifted_fault_is_over(proxy: FaultProxy) -> None:
@@ -157,19 +157,19 @@ def test_a_lifted_fault_is_over(proxy: FaultProxy) -> None:
 def test_a_request_with_a_lost_response_is_executed(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(lose_reply) as fault, pytest.raises(ConnectionClosedError):
         names(proxy)
-    assert (len(upstream.asked), fault.hits) == (1, {"ListTables": 1})
+    assert (len(upstream.received), fault.hits) == (1, {"ListTables": 1})
 
 
 def test_a_connection_is_closed_at_once(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(hang_up), pytest.raises(ConnectionClosedError):
         names(proxy)
-    assert upstream.asked == []
+    assert upstream.received == []
 
 
 def test_a_swallowed_request_is_neither_answered_nor_forwarded(proxy: FaultProxy, upstream: Upstream) -> None:
     with proxy.fault(swallow), pytest.raises(ReadTimeoutError):
         names(proxy)
-    assert upstream.asked == []
+    assert upstream.received == []
 
 
 def test_a_swallowed_request_s_connection_is_closed_when_the_fault_is_lifted(proxy: FaultProxy) -> None:
@@ -186,7 +186,7 @@ def test_a_held_request_is_forwarded_when_the_fault_is_lifted(proxy: FaultProxy,
     with proxy.fault(hold) as fault:
         client.request("POST", "/", b"{}")
         until(lambda: fault.hits, "the request to be held")
-        assert upstream.asked == []
+        assert upstream.received == []
     assert client.getresponse().status == 200
     client.close()
 
@@ -249,7 +249,7 @@ def test_single_statements_of_a_batch_fail(proxy: FaultProxy, upstream: Upstream
     sound = [answer["TableName"] for answer in answers if "TableName" in answer]
     assert set(failed) == {"ThrottlingError"}
     assert len(failed) == fault.hits["statements"]
-    assert [each["Statement"] for each in json.loads(upstream.asked[0])["Statements"]] == sound
+    assert [each["Statement"] for each in json.loads(upstream.received[0])["Statements"]] == sound
     assert len(failed) + len(sound) == 25
     assert all(
         answer.get("TableName") in (None, statement["Statement"])
@@ -261,7 +261,7 @@ def test_a_batch_of_which_every_statement_fails_is_not_forwarded(proxy: FaultPro
     with proxy.fault(fail_statements(1.0, "AccessDenied")):
         answers = dynamodb(proxy).batch_execute_statement(Statements=[{"Statement": "one"}, {"Statement": "two"}])
     assert [answer["Error"]["Code"] for answer in answers["Responses"]] == ["AccessDenied"] * 2
-    assert upstream.asked == []
+    assert upstream.received == []
 
 
 def test_single_keys_of_a_batch_are_left_unread_but_never_all(proxy: FaultProxy) -> None:
@@ -300,10 +300,10 @@ def test_nothing_is_left_when_it_stops(upstream: Upstream) -> None:
     before = threading.active_count()
     with fault_proxy(f"http://{LOOPBACK}:{upstream.server_port}") as proxy, ThreadPoolExecutor() as pool:
         fault = proxy.impose(swallow)
-        asked = pool.submit(names, proxy)
+        received = pool.submit(names, proxy)
         until(lambda: fault.hits, "the request to be swallowed")
         proxy.stop()
-        assert isinstance(asked.exception(), (ConnectionClosedError, EndpointConnectionError))
+        assert isinstance(received.exception(), (ConnectionClosedError, EndpointConnectionError))
     until(lambda: threading.active_count() == before, "the end of its threads", seconds=5)
 
 

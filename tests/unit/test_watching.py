@@ -99,8 +99,8 @@ def queries() -> Iterator[Any]:
     for number, test in enumerate(TESTS):
         for given in test["input_series"]:
             yield pytest.param(given["series"], id=f"{number} {given['series']}")
-        for asked in test.get("promql_expr_test", ()):
-            yield pytest.param(asked["expr"], id=asked["expr"])
+        for requested in test.get("promql_expr_test", ()):
+            yield pytest.param(requested["expr"], id=requested["expr"])
 
 
 @pytest.mark.parametrize("query", list(queries()))
@@ -178,8 +178,8 @@ def test_an_alert_has_a_severity_and_a_runbook(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
-    told = [case for test in TESTS for case in test["alert_rule_test"] if case["alertname"] == rule["alert"]]
-    assert {bool(case["exp_alerts"]) for case in told} == {True, False}
+    reported = [case for test in TESTS for case in test["alert_rule_test"] if case["alertname"] == rule["alert"]]
+    assert {bool(case["exp_alerts"]) for case in reported} == {True, False}
 
 
 def test_no_test_is_for_a_removed_alert() -> None:

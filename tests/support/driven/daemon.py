@@ -63,7 +63,7 @@ class Daemon:
     """
 
     def __init__(self, steps: Iterable[Step], answers: Sequence[Answer] = (MADE,)) -> None:
-        self.asked: list[Place] = []
+        self.requested: list[Place] = []
         self.made: list[Place] = []
         self.vain = 0
         self.done: list[str] = []
@@ -107,7 +107,7 @@ class Daemon:
             self.vain += 1
             self._reply = _line(_answer(place, None))
             return
-        self.asked.append(place)
+        self.requested.append(place)
         answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, dict):
             self._reply = _line(answer)

@@ -59,8 +59,8 @@ def main() -> None:
     reach = HoldPoints(Path(os.environ["TEST_HOLD_POINTS"])).reach
     repository, ask = bootstrap.repository, record_processor._request_checkpoint
 
-    def held_repository(*asked: Any, **more: Any) -> Any:
-        return HeldRepository(repository(*asked, **more), reach)
+    def held_repository(*requested: Any, **more: Any) -> Any:
+        return HeldRepository(repository(*requested, **more), reach)
 
     def held_ask(checkpointer: Any, position: Position | None) -> str:
         reach(Point.BEFORE_CHECKPOINT)

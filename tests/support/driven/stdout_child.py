@@ -20,8 +20,8 @@ def main() -> None:
 
     repository = bootstrap.repository
 
-    def writing_to_stdout(*asked: Any, **more: Any) -> Any:
-        return FlakyRepository(repository(*asked, **more), before_save=write_stray_output)
+    def writing_to_stdout(*requested: Any, **more: Any) -> Any:
+        return FlakyRepository(repository(*requested, **more), before_save=write_stray_output)
 
     bootstrap.repository = writing_to_stdout
     process.process(pipes)

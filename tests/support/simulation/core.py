@@ -125,11 +125,11 @@ class FlakyRepository(Generic[S]):
         self.loads: list[list[Key]] = []
 
     def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
-        asked = list(keys)
-        self.loads.append(asked)
+        requested = list(keys)
+        self.loads.append(requested)
         if self.unreadable():
             raise Unavailable("reading failed")
-        return self.kept.load(asked)
+        return self.kept.load(requested)
 
     def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         self.saves.append(list(writes))
@@ -151,8 +151,8 @@ class UnreadableRepository(Generic[S]):
         self.kept, self.odd = kept, set(odd)
 
     def load(self, keys: Iterable[Key]) -> Mapping[Key, Stored[S]]:
-        asked = set(keys)
-        return {**self.kept.load(asked - self.odd), **self._unreadable(asked)}
+        requested = set(keys)
+        return {**self.kept.load(requested - self.odd), **self._unreadable(requested)}
 
     def save(self, writes: Mapping[Key, PendingWrite[S]]) -> Saved[S]:
         saved = self.kept.save({key: change for key, change in writes.items() if key not in self.odd})

@@ -171,11 +171,11 @@ def test_a_fatal_answer_is_named_in_the_log(life: Life, caplog: pytest.LogCaptur
 def test_its_log_messages_contain_no_payload(life: Life, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     life.live(batch(delivered(101, created(1)), delivered(102, b'{"type": "s3cr3t"')), SHUTDOWN_REQUESTED)
-    told = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
-    assert told.keys() == {"shard started", "record", "quarantined", "batch", "shutdown requested"}
-    assert told["quarantined"]["position"] == "limits/shardId-000000000000/102"
-    assert (told["batch"]["first"], told["batch"]["last"], told["batch"]["applied"]) == ("101", "102", 1)
-    assert not [line for line in told.values() if "s3cr3t" in str(line)]
+    logged = {record.getMessage(): vars(record) for record in caplog.records if record.name.startswith("consumer")}
+    assert logged.keys() == {"shard started", "record", "quarantined", "batch", "shutdown requested"}
+    assert logged["quarantined"]["position"] == "limits/shardId-000000000000/102"
+    assert (logged["batch"]["first"], logged["batch"]["last"], logged["batch"]["applied"]) == ("101", "102", 1)
+    assert not [line for line in logged.values() if "s3cr3t" in str(line)]
 
 
 def test_the_fields_of_the_log_line_of_a_batch(life: Life, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,8 +208,8 @@ def test_correlation_ids_are_logged_only_at_debug(life: Life, caplog: pytest.Log
     event = created(1) | {"context": {"correlationId": "c-17"}}
     life.live(batch(delivered(101, event), delivered(102, b"poison")))
     lines = [JsonLines().line(record) for record in caplog.records if record.name == "consumer.kcl"]
-    told = {line["position"]: line for line in lines if line["message"] == "record"}
-    sound, poison = (told[f"limits/shardId-000000000000/{number}"] for number in (101, 102))
+    logged = {line["position"]: line for line in lines if line["message"] == "record"}
+    sound, poison = (logged[f"limits/shardId-000000000000/{number}"] for number in (101, 102))
     assert (sound["correlation_id"], sound["outcome"], sound["type"]) == ("c-17", "applied", "USER_LIMIT_CREATED")
     assert (poison["correlation_id"], poison["outcome"]) == (None, "quarantined")
     assert not [line for line in lines if "c-17" in str(line) and line["level"] != "DEBUG"]
@@ -298,7 +298,7 @@ def test_the_time_counts_from_the_last_checkpoint() -> None:
 def test_empty_batches_send_heartbeats_and_are_not_checkpointed() -> None:
     life = Life(policy=CheckpointPolicy(seconds=1, records=1))
     daemon = life.live(batch(), lambda: life.clockwork.pass_time(100), batch(behind=7))
-    assert (daemon.asked, daemon.done.count("processRecords")) == ([], 2)
+    assert (daemon.requested, daemon.done.count("processRecords")) == ([], 2)
     assert life.measured[metrics.HEARTBEAT][-1][:2] == (1_100.0, EPOCH + 1_100.0)
 
 
@@ -308,7 +308,7 @@ def test_empty_batches_send_heartbeats_and_are_not_checkpointed() -> None:
 @pytest.mark.parametrize("answer", BUSY)
 def test_a_temporarily_refused_checkpoint_is_retried(life: Life, answer: str) -> None:
     daemon = life.live(FIRST, answers=[answer, answer, MADE])
-    assert (daemon.asked, daemon.made) == ([("102", 0)] * 3, [("102", 0)])
+    assert (daemon.requested, daemon.made) == ([("102", 0)] * 3, [("102", 0)])
     assert life.counted(metrics.CHECKPOINTS) == {(answer,): 2, ("made",): 1}
 
 
@@ -318,14 +318,14 @@ def test_a_checkpoint_that_times_out_is_left_to_the_next_batch(life: Life, answe
     daemon = life.live(FIRST, answers=[answer])
     assert daemon.done == ["initialize", "processRecords"]
     assert CHECKPOINT_TIMEOUT <= life.clockwork.time - start <= 2 * CHECKPOINT_TIMEOUT
-    daemon = life.live(FIRST, SECOND, answers=[*[answer] * (len(daemon.asked)), MADE])
+    daemon = life.live(FIRST, SECOND, answers=[*[answer] * (len(daemon.requested)), MADE])
     assert daemon.made == [("103", 0)]
 
 
 @pytest.mark.parametrize("ending", [(), (LEASE_LOST,)], ids=["the pipe closes", "the lease is reported lost"])
 def test_a_checkpoint_is_not_retried_after_the_lease_is_lost(life: Life, ending: Sequence[Message]) -> None:
     daemon = life.live(FIRST, *ending, answers=[LEASE_GONE])
-    assert (daemon.asked, life.clockwork.exit_code) == ([("102", 0)], None)
+    assert (daemon.requested, life.clockwork.exit_code) == ([("102", 0)], None)
     assert daemon.done[-1] == (ending[0]["action"] if ending else "processRecords")
 
 
@@ -335,7 +335,7 @@ def test_any_other_answer_ends_the_process_without_reporting_success(answer: Ans
     life = Life(policy=SELDOM)
     steps: Sequence[Step] = (FIRST, lambda: life.clockwork.pass_time(60), ending)
     daemon = life.live(*steps, answers=[answer])
-    assert (life.clockwork.exit_code, len(daemon.asked)) == (1, 1)
+    assert (life.clockwork.exit_code, len(daemon.requested)) == (1, 1)
     assert daemon.done == ["initialize", "processRecords"]
 
 
@@ -369,7 +369,7 @@ def test_a_shard_whose_end_cannot_be_checkpointed_ends_the_process(life: Life, a
 
 def test_the_end_of_a_shard_is_left_to_the_new_owner_of_the_lease(life: Life) -> None:
     daemon = life.live(SHARD_ENDED, answers=[LEASE_GONE])
-    assert (life.clockwork.exit_code, daemon.asked, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
+    assert (life.clockwork.exit_code, daemon.requested, daemon.done[-1]) == (None, [(None, None)], "shardEnded")
 
 
 Reply = Ending | Record | str | None
@@ -381,7 +381,7 @@ class ScriptedStream:
 
     answers: list[Reply]
     name: str = "limits"
-    asked: list[object] = field(default_factory=list)
+    requested: list[object] = field(default_factory=list)
 
     def ending(self, shard: str) -> Ending:
         answer = self._answer(shard)
@@ -398,7 +398,7 @@ class ScriptedStream:
         return answer if isinstance(answer, Record) else None
 
     def _answer(self, about: object) -> Ending | Record | str:
-        self.asked.append(about)
+        self.requested.append(about)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
             raise Unavailable("throttled")
@@ -411,8 +411,8 @@ def test_an_end_that_is_not_confirmed_is_not_checkpointed(ending: Ending, caplog
     daemon = life.live(FIRST, SHARD_ENDED)
     assert (daemon.made, life.clockwork.exit_code) == ([("102", 0)], 1)
     assert "shardEnded" not in daemon.done
-    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert told.getMessage() == f"shard end reported but not confirmed; not checkpointing: {ending}"
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.getMessage() == f"shard end reported but not confirmed; not checkpointing: {ending}"
     assert str(logs.JsonLines().line(caplog.records[-1])["error"]).splitlines()[-1] == (
         f"consumer.kcl.record_processor.EndNotConfirmed: {ending}: limits"
     )
@@ -437,7 +437,7 @@ def test_the_check_of_a_shard_end_is_retried() -> None:
 def test_an_end_that_cannot_be_checked_ends_the_process() -> None:
     life = Life(stream=ScriptedStream([None]))
     daemon = life.live(SHARD_ENDED)
-    assert (daemon.asked, life.clockwork.exit_code) == ([], 1)
+    assert (daemon.requested, life.clockwork.exit_code) == ([], 1)
     assert SHARD_END <= life.clockwork.time - 1_000 <= SHARD_END + 2
 
 
@@ -451,20 +451,20 @@ RESUMED: Message = {**INITIALIZE, "sequenceNumber": "100"}
 def test_a_checkpoint_whose_record_is_trimmed_is_counted_and_logged(
     oldest: str, missing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    life = Life(stream=(asked := ScriptedStream([oldest])))
+    life = Life(stream=(requested := ScriptedStream([oldest])))
     assert life.live(FIRST, begun=RESUMED).made == [("102", 0)]
-    assert asked.asked == [Position("limits", RESUMED["shardId"], "100")]
+    assert requested.requested == [Position("limits", RESUMED["shardId"], "100")]
     assert life.counted(metrics.TRIMMED) == ({(): 1} if missing else {})
-    told = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
-    assert [(line["checkpoint"], line["oldest"]) for line in told] == [
+    logged = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
+    assert [(line["checkpoint"], line["oldest"]) for line in logged] == [
         ("100", None if oldest == "nothing" else oldest)
     ] * missing
 
 
 def test_a_shard_without_checkpoint_is_not_checked_for_trimmed_records() -> None:
-    life = Life(stream=(asked := ScriptedStream([None])))
+    life = Life(stream=(requested := ScriptedStream([None])))
     assert life.live(FIRST).made == [("102", 0)]
-    assert asked.asked == []
+    assert requested.requested == []
 
 
 def test_a_stream_that_does_not_respond_does_not_delay_the_start(caplog: pytest.LogCaptureFixture) -> None:
@@ -500,9 +500,9 @@ def is_finished(life: Life) -> bool:
 def test_the_aggregate_is_replayed_before_the_first_batch(first: Message) -> None:
     life = halfway(AT_100)
     daemon = life.live(first, lambda: is_finished(life) or pytest.fail("not settled"), LATER, begun=HALFWAY)
-    assert set(daemon.asked) == {("101", 0)}, "a checkpoint at the aggregate would move backwards"
+    assert set(daemon.requested) == {("101", 0)}, "a checkpoint at the aggregate would move backwards"
     assert isinstance(life.stream, ScriptedStream)
-    assert len(life.stream.asked) == 2, "it is read once"
+    assert len(life.stream.requested) == 2, "it is read once"
 
 
 def test_the_aggregate_is_replayed_before_the_end_of_the_shard() -> None:
@@ -514,8 +514,8 @@ def test_the_aggregate_is_replayed_before_the_end_of_the_shard() -> None:
 def test_an_expired_aggregate_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     life = halfway("nothing")
     assert life.live(LATER, begun=HALFWAY).made == [("101", 0)]
-    told = [vars(record) for record in caplog.records if "has expired" in record.getMessage()]
-    assert [(line["levelname"], line["checkpoint"]) for line in told] == [
+    logged = [vars(record) for record in caplog.records if "has expired" in record.getMessage()]
+    assert [(line["levelname"], line["checkpoint"]) for line in logged] == [
         ("ERROR", "limits/shardId-000000000000/100-1")
     ]
 
@@ -524,7 +524,7 @@ def test_reading_the_aggregate_is_retried() -> None:
     life = halfway(*[None] * 50, AT_100)
     daemon = life.live(LATER, begun=HALFWAY)
     assert is_finished(life)
-    assert (daemon.asked, daemon.vain > 0) == ([("101", 0)], True), "keep-alive messages are sent meanwhile"
+    assert (daemon.requested, daemon.vain > 0) == ([("101", 0)], True), "keep-alive messages are sent meanwhile"
 
 
 @pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
@@ -532,7 +532,7 @@ def test_a_stop_while_reading_the_aggregate_is_retried_leaves_everything_to_the_
     life = halfway(None)
     life.clockwork.stop_at = 1_000
     daemon = life.live(LATER, LATER, ending, begun=HALFWAY)
-    assert daemon.asked == []
+    assert daemon.requested == []
     assert life.core.limits("u-7Qd2") == {}
 
 
@@ -540,7 +540,7 @@ def test_an_unsettled_aggregate_blocks_later_records() -> None:
     life = halfway(AT_100, core=Core(quarantine=FlakyQuarantine(lambda: True)))
     life.clockwork.stop_at = 1_000
     daemon = life.live(LATER, LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
-    assert daemon.asked == []
+    assert daemon.requested == []
     assert life.core.limits("u-7Qd2").keys() == {"l-day"}
 
 
@@ -561,8 +561,8 @@ def test_a_batch_is_processed_in_slices_of_bounded_size(life: Life, caplog: pyte
     caplog.set_level("INFO")
     assert life.live(MANY).made == [("105", 0)]
     assert [value for _, value, _ in life.measured[metrics.BATCH_RECORDS]] == [10_000, 10_000, 5_000]
-    told = [vars(record) for record in caplog.records if record.getMessage() == "batch"]
-    assert [(line["first"], line["last"]) for line in told] == [("101", "102"), ("103", "104"), ("105", "105")]
+    logged = [vars(record) for record in caplog.records if record.getMessage() == "batch"]
+    assert [(line["first"], line["last"]) for line in logged] == [("101", "102"), ("103", "104"), ("105", "105")]
     assert len(life.measured[metrics.HEARTBEAT]) > 5
 
 
@@ -649,7 +649,7 @@ def test_a_record_without_data_is_quarantined(life: Life) -> None:
 def test_a_lost_lease_is_not_checkpointed_and_clears_the_cache() -> None:
     repository = FlakyRepository(memory())
     life = Life(Core(repository), SELDOM)
-    assert life.live(FIRST, LEASE_LOST).asked == []
+    assert life.live(FIRST, LEASE_LOST).requested == []
     repository.loads.clear()
     life.live(SECOND)
     assert repository.loads == [[("u-7Qd2", "l-day")]]
@@ -660,8 +660,8 @@ def test_a_stop_checkpoints_the_last_settled_record() -> None:
 
 
 def test_a_stop_without_new_records_makes_no_checkpoint(life: Life) -> None:
-    assert life.live(SHUTDOWN_REQUESTED).asked == []
-    assert life.live(FIRST, SHUTDOWN_REQUESTED).asked == [("102", 0)]
+    assert life.live(SHUTDOWN_REQUESTED).requested == []
+    assert life.live(FIRST, SHUTDOWN_REQUESTED).requested == [("102", 0)]
 
 
 def test_the_checkpoint_of_a_stop_has_a_deadline() -> None:
@@ -707,7 +707,7 @@ def test_keep_alive_messages_in_an_outage_make_no_new_checkpoint() -> None:
     clockwork = Clockwork()
     life = Life(Core(failing(clockwork, until=1_000 + 3_600)), clockwork=clockwork)
     daemon = life.live(FIRST)
-    assert (daemon.asked, daemon.made) == ([("102", 0)], [("102", 0)])
+    assert (daemon.requested, daemon.made) == ([("102", 0)], [("102", 0)])
     assert 3_600 / (KEEP_ALIVE + STEP) - 1 <= daemon.vain <= 3_600 / KEEP_ALIVE
     assert life.counted(metrics.CHECKPOINTS) == {("made",): 1}
 
@@ -728,7 +728,7 @@ def test_a_temporarily_refused_checkpoint_in_an_outage_counts_as_keep_alive(answ
     life = Life(Core(failing(clockwork, until=2_000, limit="l-stuck")), SELDOM, clockwork)
     stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
     daemon = life.live(FIRST, stuck, SHUTDOWN_REQUESTED, answers=[answer, answer, MADE])
-    assert daemon.asked[:3] == [("102", 0)] * 3
+    assert daemon.requested[:3] == [("102", 0)] * 3
     assert (daemon.made, life.clockwork.exit_code) == ([("102", 0), ("103", 0)], None)
 
 
@@ -738,7 +738,7 @@ def test_a_batch_is_abandoned_when_its_lease_is_lost() -> None:
     stuck = batch(delivered(103, created(3, userLimitId="l-stuck")))
     late = batch(delivered(104, created(4, userLimitId="l-late")))
     daemon = life.live(FIRST, stuck, late, LEASE_LOST, answers=[LEASE_GONE])
-    assert (daemon.asked, daemon.made, life.clockwork.exit_code) == ([("102", 0)], [], None)
+    assert (daemon.requested, daemon.made, life.clockwork.exit_code) == ([("102", 0)], [], None)
     assert daemon.done[-3:] == ["processRecords", "processRecords", "leaseLost"]
     assert life.core.limits("u-7Qd2").keys() == {"l-day"}
 
@@ -775,10 +775,10 @@ def test_an_outage_is_logged_rarely_and_each_cause_once(caplog: pytest.LogCaptur
     retry_policy = UntilStopped(Clockwork().runtime(), DEADLINE, lambda: None, lambda _part: None)
     for attempt in range(1, 201):
         retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (100, 101) else "throttled"))
-    told = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
-    assert told == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
+    logged = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
+    assert logged == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
     retry_policy.wait("store", 1, Unavailable("denied"))
-    assert len(caplog.records) == len(told) + 1, "the next outage is logged from its first attempt"
+    assert len(caplog.records) == len(logged) + 1, "the next outage is logged from its first attempt"
 
 
 def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
@@ -786,7 +786,7 @@ def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
     life = Life(Core(failing(clockwork, until=float("inf"))), clockwork=clockwork)
     daemon = life.live(FIRST, SHUTDOWN_REQUESTED)
     assert 1_100 + DEADLINE <= clockwork.time <= 1_100 + DEADLINE + STEP
-    assert (daemon.asked, daemon.done[-1], clockwork.exit_code) == ([], "shutdownRequested", None)
+    assert (daemon.requested, daemon.done[-1], clockwork.exit_code) == ([], "shutdownRequested", None)
 
 
 def test_an_outage_that_ends_before_the_deadline_is_harmless() -> None:
@@ -809,7 +809,7 @@ def cut_off() -> Life:
 
 
 def test_a_batch_that_is_cut_off_is_checkpointed_to_its_first_unsettled_record() -> None:
-    assert cut_off().live(CUT_OFF, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+    assert cut_off().live(CUT_OFF, SHUTDOWN_REQUESTED).requested == [("101", 0)]
 
 
 def test_no_record_after_a_cut_off_batch_is_processed_or_checkpointed() -> None:
@@ -818,7 +818,7 @@ def test_no_record_after_a_cut_off_batch_is_processed_or_checkpointed() -> None:
     daemon = life.live(
         CUT_OFF, later, batch(delivered(104, created(4, userLimitId="l-late"))), batch(), SHUTDOWN_REQUESTED
     )
-    assert daemon.asked == [("101", 0)]
+    assert daemon.requested == [("101", 0)]
     assert life.core.limits("u-7Qd2").keys() == {"l-day", "l-other"}
     assert daemon.done[-1] == "shutdownRequested"
 
@@ -826,7 +826,7 @@ def test_no_record_after_a_cut_off_batch_is_processed_or_checkpointed() -> None:
 def test_a_shard_that_ends_with_records_unsettled_ends_the_process() -> None:
     life = cut_off()
     daemon = life.live(CUT_OFF, SHARD_ENDED)
-    assert (life.clockwork.exit_code, daemon.asked) == (1, [("101", 0)])
+    assert (life.clockwork.exit_code, daemon.requested) == (1, [("101", 0)])
 
 
 def test_the_rest_of_a_cut_off_batch_is_settled_after_a_restart() -> None:
@@ -842,7 +842,7 @@ def test_no_checkpoint_is_made_after_poison_while_the_quarantine_is_down() -> No
     clockwork = Clockwork(stop_at=1_000)
     life = Life(Core(quarantine=FlakyQuarantine(lambda: True)), clockwork=clockwork)
     poisoned = batch(delivered(101, created(1)), delivered(102, b"poison"), delivered(103, progress_changed(2)))
-    assert life.live(poisoned, SHUTDOWN_REQUESTED).asked == [("101", 0)]
+    assert life.live(poisoned, SHUTDOWN_REQUESTED).requested == [("101", 0)]
 
 
 # no exception leaves a callback
@@ -887,7 +887,7 @@ def test_an_error_when_the_lease_is_lost_ends_the_process(life: Life) -> None:
 def test_a_bug_in_the_core_ends_the_process_before_a_checkpoint() -> None:
     life = Life(Core(FlakyRepository(memory(), before_save=lambda: 1 // 0)))
     daemon = life.live(FIRST)
-    assert (life.clockwork.exit_code, daemon.asked, daemon.done) == (1, [], ["initialize"])
+    assert (life.clockwork.exit_code, daemon.requested, daemon.done) == (1, [], ["initialize"])
 
 
 def test_an_open_breaker_ends_the_process_before_a_checkpoint() -> None:

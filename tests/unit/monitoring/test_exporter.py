@@ -68,7 +68,7 @@ def exporter(directory: Path, health: Health = UP) -> Exporter:
     return Exporter(directory, registry, lambda: health, hang_seconds=60)
 
 
-def get(asked: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
+def get(served: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
     names = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": path, "headers": names}
     sent: list[Message] = []
@@ -76,7 +76,7 @@ def get(asked: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(asked.app()(scope, never, send))
+    asyncio.run(served.app()(scope, never, send))
     return HTTPStatus(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent)
 
 
@@ -84,8 +84,8 @@ async def never() -> Message:
     raise AssertionError("the exporter reads no body")
 
 
-def samples(asked: Exporter) -> list[str]:
-    return [line for line in get(asked, "/metrics")[1].decode().splitlines() if not line.startswith("#")]
+def samples(served: Exporter) -> list[str]:
+    return [line for line in get(served, "/metrics")[1].decode().splitlines() if not line.startswith("#")]
 
 
 def test_the_figures_of_all_processes_are_summed(tmp_path: Path, start: Start) -> None:
@@ -151,13 +151,13 @@ def test_the_scraper_may_ask_for_openmetrics_and_compression(tmp_path: Path) -> 
 def test_who_asks_again_within_a_second_is_told_the_same(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = exporter(tmp_path)
+    served = exporter(tmp_path)
     monkeypatch.setattr(exporting, "_STALE_SECONDS", 3600)
-    before = samples(asked)
+    before = samples(served)
     start("shard-1", 1.0)
-    assert samples(asked) == before
+    assert samples(served) == before
     monkeypatch.setattr(exporting, "_STALE_SECONDS", -1)
-    assert samples(asked) != before
+    assert samples(served) != before
 
 
 def test_an_unknown_path_is_not_found(tmp_path: Path) -> None:

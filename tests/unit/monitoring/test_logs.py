@@ -43,8 +43,8 @@ def record(do: Callable[[], object], **extra: object) -> logging.LogRecord:
     raise AssertionError
 
 
-def parsed(form: logging.Formatter, told: logging.LogRecord) -> dict[str, Any]:
-    line: dict[str, Any] = json.loads(form.format(told))
+def parsed(form: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(form.format(record))
     return line
 
 

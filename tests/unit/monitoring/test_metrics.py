@@ -68,8 +68,8 @@ def test_prometheus_has_every_metric_under_its_name() -> None:
     measure = PrometheusSink(metrics.ALL, registry)
     for metric in metrics.ALL:
         measure(metric, 1, *metric.labels)
-    told = re.findall(r"^# TYPE (\S+) (\S+)$", generate_latest(registry).decode(), re.MULTILINE)
-    assert {(metric.name, metric.kind) for metric in metrics.ALL} <= set(told)
+    reported = re.findall(r"^# TYPE (\S+) (\S+)$", generate_latest(registry).decode(), re.MULTILINE)
+    assert {(metric.name, metric.kind) for metric in metrics.ALL} <= set(reported)
 
 
 def added(measurements: Sequence[Measurement], metric: Metric) -> list[float]:
@@ -81,33 +81,33 @@ def deliver(core: Core, *events: object) -> list[Measurement]:
 
 
 def test_a_batch_tells_its_phases() -> None:
-    told = deliver(Core(), created(1), b"poison")
-    assert added(told, metrics.BATCH_SECONDS) == [2.5]
+    reported = deliver(Core(), created(1), b"poison")
+    assert added(reported, metrics.BATCH_SECONDS) == [2.5]
     for phase in metrics.PHASES.values():
-        assert len(added(told, phase)) == 1
+        assert len(added(reported, phase)) == 1
 
 
 def test_folding_saves_writes_where_a_limit_has_several_events() -> None:
-    told = deliver(Core(), created(1), progress_changed(2), progress_changed(3), created(4, userLimitId="other"))
-    assert (added(told, metrics.WRITES), added(told, metrics.SAVED)) == ([2], [2])
+    reported = deliver(Core(), created(1), progress_changed(2), progress_changed(3), created(4, userLimitId="other"))
+    assert (added(reported, metrics.WRITES), added(reported, metrics.SAVED)) == ([2], [2])
 
 
 def test_duplicates_and_conflicts_save_nothing() -> None:
     kept = memory()
     Core(kept).deliver(created(1))
     core = Core(kept)
-    told = deliver(core, created(1), created(1))
-    assert (added(told, metrics.WRITES), added(told, metrics.SAVED)) == ([0], [0])
+    reported = deliver(core, created(1), created(1))
+    assert (added(reported, metrics.WRITES), added(reported, metrics.SAVED)) == ([0], [0])
     first = times(1)
     core = Core(FlakyRepository(kept, before_save=lambda: first() and Core(kept).deliver(progress_changed(2))))
-    told = deliver(core, progress_changed(3))
-    assert added(told, metrics.CONFLICTS) == [1]
-    assert (added(told, metrics.WRITES), added(told, metrics.SAVED)) == ([2], [0])
+    reported = deliver(core, progress_changed(3))
+    assert added(reported, metrics.CONFLICTS) == [1]
+    assert (added(reported, metrics.WRITES), added(reported, metrics.SAVED)) == ([2], [0])
 
 
 def test_the_event_lag_is_that_of_the_oldest_event() -> None:
-    told = deliver(Core(), created(1), {**progress_changed(2), "createdAt": START - 30_000}, b"poison")
-    assert added(told, metrics.EVENT_LAG) == [90]
+    reported = deliver(Core(), created(1), {**progress_changed(2), "createdAt": START - 30_000}, b"poison")
+    assert added(reported, metrics.EVENT_LAG) == [90]
     assert added(deliver(Core(), {**created(1), "createdAt": START + 3_600_000}), metrics.EVENT_LAG) == [0]
 
 
@@ -118,10 +118,10 @@ def test_no_event_has_no_lag_nor_has_what_is_not_settled() -> None:
 
 
 def test_what_is_known_beforehand_begins_at_zero() -> None:
-    told = {(metric, labels) for metric, value, labels in metrics.nothing_yet(WARNINGS, ANSWERS) if value == 0}
-    assert told >= {(metrics.QUARANTINED, (reason,)) for reason in Reason}
-    assert told >= {(metrics.CHECKPOINTS, (answer,)) for answer in ("made", "refused", "ShutdownException")}
-    assert told >= {(metrics.RETRIES, ("store",)), (metrics.WARNINGS, ("over_limit",))}
+    reported = {(metric, labels) for metric, value, labels in metrics.nothing_yet(WARNINGS, ANSWERS) if value == 0}
+    assert reported >= {(metrics.QUARANTINED, (reason,)) for reason in Reason}
+    assert reported >= {(metrics.CHECKPOINTS, (answer,)) for answer in ("made", "refused", "ShutdownException")}
+    assert reported >= {(metrics.RETRIES, ("store",)), (metrics.WARNINGS, ("over_limit",))}
 
 
 def test_every_kind_of_warning_is_known_beforehand() -> None:
@@ -129,12 +129,12 @@ def test_every_kind_of_warning_is_known_beforehand() -> None:
     assert {kind.partition(":")[0] for kind in WARNINGS} == kinds
 
 
-def asked(
+def outcome_of(
     answer: dict[str, Any] | None, event: str = "response-received.dynamodb.BatchExecuteStatement"
 ) -> RequestOutcome:
-    told: list[RequestOutcome] = []
-    _received(told.append, event_name=event, parsed_response=answer, exception=None)
-    (only,) = told
+    reported: list[RequestOutcome] = []
+    _received(reported.append, event_name=event, parsed_response=answer, exception=None)
+    (only,) = reported
     return only
 
 
@@ -168,20 +168,20 @@ def answer(status: HTTPStatus, **content: object) -> dict[str, Any]:
     ],
 )
 def test_a_request_is_told_by_result(given: dict[str, Any] | None, result: str, throttled: int) -> None:
-    assert asked(given) == RequestOutcome("BatchExecuteStatement", result, throttled)
+    assert outcome_of(given) == RequestOutcome("BatchExecuteStatement", result, throttled)
 
 
 def test_a_throttled_request_counts_twice() -> None:
-    told = list(metrics.of_request("PutObject", "throttled", 1))
-    assert told == [(metrics.REQUESTS, 1, ("PutObject", "throttled")), (metrics.THROTTLES, 1, ("PutObject",))]
+    reported = list(metrics.of_request("PutObject", "throttled", 1))
+    assert reported == [(metrics.REQUESTS, 1, ("PutObject", "throttled")), (metrics.THROTTLES, 1, ("PutObject",))]
     assert list(metrics.of_request("PutObject", "ok", 0)) == [(metrics.REQUESTS, 1, ("PutObject", "ok"))]
 
 
 def test_every_try_is_told_also_one_without_an_answer() -> None:
-    told: list[RequestOutcome] = []
+    reported: list[RequestOutcome] = []
     config = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=5)
     client = boto3.client("dynamodb", endpoint_url=f"http://127.0.0.1:{free_port()}", config=config)
-    observe_requests(client, told.append)
+    observe_requests(client, reported.append)
     with pytest.raises(EndpointConnectionError):
         client.batch_get_item(RequestItems={"t": {"Keys": [{"id": {"S": "1"}}]}})
-    assert told == [RequestOutcome("BatchGetItem", "unanswered", 0)] * 2
+    assert reported == [RequestOutcome("BatchGetItem", "unanswered", 0)] * 2

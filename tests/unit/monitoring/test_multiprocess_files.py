@@ -41,7 +41,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return write
 
 
-def told(folder: MultiprocessFiles) -> dict[str, float]:
+def figures_of(folder: MultiprocessFiles) -> dict[str, float]:
     return {
         "".join((sample.name, *sample.labels.values())): sample.value
         for metric in folder.collect()
@@ -52,7 +52,7 @@ def told(folder: MultiprocessFiles) -> dict[str, float]:
 def test_counts_of_living_and_dead_add_up(tmp_path: Path, write: Write) -> None:
     write(2)
     write(3, process=os.getpid(), waited=0.5)
-    assert told(MultiprocessFiles(tmp_path)) == {
+    assert figures_of(MultiprocessFiles(tmp_path)) == {
         "consumer_checkpoints_totalmade": 5,
         f"consumer_shard_heartbeat_timestamp_secondsshard-{os.getpid()}": 1,
         "waits_seconds_sum": 5.5,
@@ -68,9 +68,9 @@ def test_who_dies_later_is_added_and_nothing_is_counted_twice(tmp_path: Path, wr
     sums = []
     for dead in range(1, 6):
         write(dead, waited=20.0)
-        sums.append(told(folder)["consumer_checkpoints_totalmade"])
-        assert told(folder)["consumer_checkpoints_totalmade"] == sums[-1], "asked again, it says the same"
-        assert told(folder)["waits_seconds_count"] == dead
+        sums.append(figures_of(folder)["consumer_checkpoints_totalmade"])
+        assert figures_of(folder)["consumer_checkpoints_totalmade"] == sums[-1], "asked again, it says the same"
+        assert figures_of(folder)["waits_seconds_count"] == dead
     assert sums == [1, 3, 6, 10, 15]
 
 
@@ -79,7 +79,7 @@ def test_the_dead_share_two_files_however_many_they_are(tmp_path: Path, write: W
         write(1)
     MultiprocessFiles(tmp_path).merge_exited_processes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["counter_dead.db", "histogram_dead.db"]
-    assert told(MultiprocessFiles(tmp_path))["consumer_checkpoints_totalmade"] == 20
+    assert figures_of(MultiprocessFiles(tmp_path))["consumer_checkpoints_totalmade"] == 20
 
 
 def test_the_living_are_not_buried(tmp_path: Path, write: Write) -> None:
@@ -93,9 +93,9 @@ def test_the_living_are_not_buried(tmp_path: Path, write: Write) -> None:
 def test_a_number_given_to_a_new_process_begins_anew(tmp_path: Path, write: Write) -> None:
     folder = MultiprocessFiles(tmp_path)
     number = write(4)
-    assert told(folder)["consumer_checkpoints_totalmade"] == 4
+    assert figures_of(folder)["consumer_checkpoints_totalmade"] == 4
     write(1, process=number)
-    assert told(folder)["consumer_checkpoints_totalmade"] == 5
+    assert figures_of(folder)["consumer_checkpoints_totalmade"] == 5
 
 
 @pytest.mark.parametrize("content", [b"", bytes(65_536)], ids=["empty", "not begun"])
@@ -107,21 +107,21 @@ def test_a_process_killed_before_it_filled_its_files_breaks_nothing(
         (tmp_path / f"{kind}_{NOBODY[-1]}.db").write_bytes(content)
         (tmp_path / f"{kind}_{os.getppid()}.db").write_bytes(content)
     folder = MultiprocessFiles(tmp_path)
-    assert (folder.beats(), told(folder)["consumer_checkpoints_totalmade"]) == ([], 2)
+    assert (folder.beats(), figures_of(folder)["consumer_checkpoints_totalmade"]) == ([], 2)
 
 
 def test_while_the_disk_is_full_nothing_is_lost(tmp_path: Path, write: Write) -> None:
     write(2)
     folder = MultiprocessFiles(tmp_path)
-    told(folder)
+    figures_of(folder)
     write(3)
     full = tmp_path / "counter_dead.new"
     full.symlink_to("/dev/full")
-    assert told(folder)["consumer_checkpoints_totalmade"] == 5
+    assert figures_of(folder)["consumer_checkpoints_totalmade"] == 5
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
     assert folder.beats() == []
     full.unlink()
-    assert told(folder)["consumer_checkpoints_totalmade"] == 5
+    assert figures_of(folder)["consumer_checkpoints_totalmade"] == 5
     assert len(list(tmp_path.glob("counter_*.db"))) == 1
 
 
@@ -137,4 +137,4 @@ def test_what_a_real_process_leaves_can_be_read_and_kept(tmp_path: Path) -> None
         subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}, check=True
         )
-    assert told(MultiprocessFiles(tmp_path)) == {"x_total\u4e2d\u4e2d\u4e2d": pytest.approx(0.3)}
+    assert figures_of(MultiprocessFiles(tmp_path)) == {"x_total\u4e2d\u4e2d\u4e2d": pytest.approx(0.3)}
