@@ -145,7 +145,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the jars of KCL and DynamoDB Local
-	@$(PY) -m consumer.daemon.java lock
+	@$(PY) -m consumer.daemon.jars lock
 	@$(PY) tests/conformance/fetch.py --lock
 
 .PHONY: clean
@@ -173,7 +173,7 @@ clean: ## remove everything that make created
 # The build of amazon-kclpy downloads its jars without checking them, and pip caches the wheel it builds. If a jar does
 # not match, drop the cached wheel, or the next environment would contain it again.
 .venv/.verified: .venv/.project $(wildcard consumer/daemon/jars.lock)
-	@$(PY) -m consumer.daemon.java verify || { \
+	@$(PY) -m consumer.daemon.jars verify || { \
 		$(PY) -m pip --quiet cache remove amazon_kclpy; rm -f .venv/.locked; \
 		echo "The KCL's jars could not be verified. Run make env to install them again." >&2; exit 1; }
 	@touch $@

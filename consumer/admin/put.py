@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from consumer import bootstrap
 from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.records import Record
-from consumer.engine.retry import Backoff, NoRetry
+from consumer.engine.retry_policy import Backoff, NoRetry
 from consumer.settings import RecordSettings
 from consumer.stores.aws import unavailable
 

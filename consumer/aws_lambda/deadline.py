@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from consumer.engine.errors import GaveUp, Unavailable
-from consumer.engine.retry import Backoff
+from consumer.engine.retry_policy import Backoff
 
 log = logging.getLogger("consumer.lambda")
 

@@ -48,9 +48,9 @@ app.add_typer(quarantine.app, name="quarantine")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from consumer.daemon import java
+        from consumer.daemon import jars
 
-        print(java.versions())
+        print(jars.versions())
         raise typer.Exit
 
 

@@ -20,7 +20,7 @@ from consumer.engine.projection import Ignored, Key, Projection
 from consumer.engine.quarantine import PartlyKept, Quarantine, Quarantined, groups
 from consumer.engine.records import Position, Record
 from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable, Versioned
-from consumer.engine.retry import RetryPolicy, persist
+from consumer.engine.retry_policy import RetryPolicy, persist
 
 E = TypeVar("E")
 S = TypeVar("S")

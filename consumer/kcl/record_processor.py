@@ -23,7 +23,7 @@ from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
 from consumer.engine.observed import ObservedQuarantine, ObservedRepository
 from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
-from consumer.engine.retry import Backoff, persist
+from consumer.engine.retry_policy import Backoff, persist
 from consumer.engine.stream import Ending, Stream
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.retry import Runtime, UntilStopped, Within

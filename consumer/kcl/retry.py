@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from consumer.engine.errors import GaveUp, Unavailable
-from consumer.engine.retry import Backoff
+from consumer.engine.retry_policy import Backoff
 
 log = logging.getLogger("consumer.kcl")
 

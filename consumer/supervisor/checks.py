@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from consumer.daemon import java
+from consumer.daemon import jars, java
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, variable
 from consumer.supervisor import launch
@@ -31,7 +31,7 @@ def check(
                 f"{variable('properties')}: {log_file} does not exist",
             ),
             lambda: java.find_java(environment),
-            lambda: _require_none(java.installed_problems()),
+            lambda: _require_none(jars.installed_problems()),
         ]
     if problems := [line for one in checks for line in _problems(one)]:
         raise SettingsError(problems)

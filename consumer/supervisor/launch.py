@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.daemon import aggregator_shim, java, memory, properties
+from consumer.daemon import aggregator_shim, jars, java, memory, properties
 from consumer.daemon.memory import Share
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, is_aws, variable
@@ -61,7 +61,7 @@ class Launcher:
 
     def _daemon(self, share: Share) -> Sequence[str]:
         options = memory.options(self.settings.java_options.split(), memory.limit(), share.heap)
-        class_path = (self.properties.with_name(CLASSES), java.jars_directory() / "*")
+        class_path = (self.properties.with_name(CLASSES), jars.jars_directory() / "*")
         log_file = self.settings.properties / "logback.xml"
         return java.command(java.find_java(self.environment), class_path, options, self.properties, log_file)
 

@@ -10,9 +10,9 @@ from functools import cache, partial
 from prometheus_client import CollectorRegistry
 
 from consumer.daemon import memory, properties
-from consumer.leases import lease_watch
-from consumer.leases.lease_watch import LeaseWatch
-from consumer.monitoring.exporter import Exporter
+from consumer.leases import unread_leases
+from consumer.leases.unread_leases import LeaseWatch
+from consumer.monitoring.endpoints import Exporter
 from consumer.monitoring.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS
 from consumer.monitoring.prometheus import PrometheusSink
 from consumer.monitoring.server import Server, listen
@@ -72,7 +72,7 @@ def run(
         stack.enter_context(_serving(Server(listener, exporter.app())))
         if connect:
             check_leases = partial(_check_leases, watch, connect, exporter, supervisor)
-            stack.enter_context(lease_watch.every(lease_watch.EVERY_SECONDS, check_leases))
+            stack.enter_context(unread_leases.every(unread_leases.EVERY_SECONDS, check_leases))
         return supervisor.run()
 
 

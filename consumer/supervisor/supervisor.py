@@ -20,7 +20,7 @@ from typing import Any
 
 from consumer.daemon import memory
 from consumer.daemon.memory import Share
-from consumer.monitoring.exporter import Health
+from consumer.monitoring.endpoints import Health
 from consumer.monitoring.metrics import DAEMON_UP, RESTARTS, Sink
 from consumer.supervisor import processes
 from consumer.supervisor.launch import Plan

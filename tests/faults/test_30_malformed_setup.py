@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.daemon import java
+from consumer.daemon.jars import jars_directory
 from tests.support.driven.processes import LOOPBACK
 from tests.support.driven.service import environment
 from tests.support.emulators.aws import ROOT
@@ -220,7 +220,7 @@ def test_30_a_jar_that_is_not_the_locked_one(tmp_path: Path) -> None:
 
 def _another_kcl(packages: Path) -> str:
     """Copies the installed amazon_kclpy into `packages` with one changed jar, whose name is returned."""
-    jars = java.jars_directory()
+    jars = jars_directory()
     package = packages / "amazon_kclpy"
     (package / "jars").mkdir(parents=True)
     for file in jars.parent.glob("*.py"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consumer.daemon.java import parse_lock, problems
+from consumer.daemon.jars import parse_lock, problems
 from deploy.image import BILLS, export, version
 from tests.support.driven.container import Image
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer.daemon.java import Coordinates, Locked
+from consumer.daemon.jars import Coordinates, Locked
 from consumer.settings import Settings, load, misspelled, variable
 from deploy import image, sbom
 

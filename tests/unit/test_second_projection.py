@@ -13,7 +13,7 @@ from consumer.engine.folding import Outcome
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.engine.stream import BelievedStream
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import serve

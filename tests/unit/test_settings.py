@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from consumer import bootstrap
 from consumer.engine.errors import Reason, SettingsError
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.limits.projection import Limits
 from consumer.settings import (
     AwsSettings,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.daemon import aggregator_shim, java
+from consumer.daemon.jars import jars_directory
 
 Member = tuple[str, str]
 """Name and descriptor of a method or field."""
@@ -47,7 +48,7 @@ def text(pool: dict[int, tuple[int, bytes]], number: bytes) -> str:
 
 def classes() -> Iterator[bytes]:
     """Every class of every jar that names it."""
-    for jar in java.jars_directory().glob("*.jar"):
+    for jar in jars_directory().glob("*.jar"):
         with zipfile.ZipFile(jar) as archive:
             for entry in archive.namelist():
                 if entry.endswith(".class") and entry != f"{aggregator_shim.NAME}.class":
@@ -68,7 +69,7 @@ def test_it_has_all_that_any_class_of_the_jars_uses() -> None:
 @pytest.fixture(scope="module")
 def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     """As for the daemon: the replacement comes first."""
-    return f"{aggregator_shim.write(tmp_path_factory.mktemp('classes'))}:{java.jars_directory()}/*"
+    return f"{aggregator_shim.write(tmp_path_factory.mktemp('classes'))}:{jars_directory()}/*"
 
 
 def run(class_path: str, name: str) -> str:

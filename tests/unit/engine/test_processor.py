@@ -23,7 +23,7 @@ from consumer.engine.projection import Key
 from consumer.engine.quarantine import InMemoryQuarantine, PartlyKept, Quarantined
 from consumer.engine.records import Record
 from consumer.engine.repository import InMemoryRepository, Versioned
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.limits.state import LimitState
 from tests.support.generators import kpl
 from tests.support.generators.events import (

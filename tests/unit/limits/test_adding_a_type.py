@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from consumer.engine.processor import Processor
 from consumer.engine.quarantine import InMemoryQuarantine
 from consumer.engine.repository import InMemoryRepository
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.limits import event_types, events, schema
 from consumer.limits.event_types import EVENTS, EventType
 from consumer.limits.events import LimitEvent

@@ -12,7 +12,7 @@ import pytest
 
 from consumer import bootstrap
 from consumer.engine.errors import ConsumerError, Unavailable
-from consumer.engine.retry import NoRetry
+from consumer.engine.retry_policy import NoRetry
 from consumer.limits.sample import PERIODS, STATUSES, TYPES, histories
 from consumer.monitoring import logs
 from consumer.settings import RecordSettings

@@ -17,7 +17,7 @@ def settings(**more: Any) -> Settings:
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.daemon.java.installed_problems", lambda: ["one-1.0.jar: missing"])
+    monkeypatch.setattr("consumer.daemon.jars.installed_problems", lambda: ["one-1.0.jar: missing"])
     (tmp_path / "consumer.properties").write_text("shardSyncIntervalMilis = 1\n")
     environment = {"PROMETHEUS_MULTIPROC_DIR": "/tmp", "JAVA_HOME": str(tmp_path)}
     with pytest.raises(SettingsError) as refused:
@@ -37,5 +37,5 @@ def test_all_problems_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_valid_setup_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.daemon.java.installed_problems", list)
+    monkeypatch.setattr("consumer.daemon.jars.installed_problems", list)
     checks.check(settings(), {"PATH": os.environ["PATH"]}, "true")

@@ -16,8 +16,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import Message
 
-from consumer.monitoring import exporter as exporting
-from consumer.monitoring.exporter import DOWN_SECONDS, Exporter, Health, liveness_failures, readiness_failures
+from consumer.monitoring import endpoints as exporting
+from consumer.monitoring.endpoints import DOWN_SECONDS, Exporter, Health, liveness_failures, readiness_failures
 from consumer.monitoring.metrics import HEARTBEAT, RESTARTS
 from consumer.monitoring.process_metrics import resident_bytes
 from consumer.monitoring.server import Server, listen

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from consumer.engine.errors import SettingsError
-from consumer.leases import lease_watch
+from consumer.leases import unread_leases
 from consumer.leases.kcl_tables import Lease
-from consumer.leases.lease_watch import UNREAD_SECONDS, LeaseWatch
+from consumer.leases.unread_leases import UNREAD_SECONDS, LeaseWatch
 from consumer.monitoring.metrics import LEASES_OWNED, Metric
 from tests.support.driven.waiting import until
 
@@ -146,7 +146,7 @@ def test_it_continues_after_any_error_and_logs_each_new_one(caplog: pytest.LogCa
         error: Callable[[str], Exception] = (ValueError, KeyError)[len(checks) > 3]
         raise error("odd")
 
-    with caplog.at_level(logging.INFO), lease_watch.every(0.001, check):
+    with caplog.at_level(logging.INFO), unread_leases.every(0.001, check):
         until(lambda: len(checks) > 6, "some checks")
     causes = [vars(record)["cause"] for record in caplog.records if record.message == "leases cannot be read"]
     assert causes == ["ValueError: odd", "KeyError: 'odd'"]

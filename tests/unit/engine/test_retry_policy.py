@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from consumer.engine.errors import GaveUp, Reason, Rejected, Unavailable
-from consumer.engine.retry import Backoff, NoRetry, persist
+from consumer.engine.retry_policy import Backoff, NoRetry, persist
 from tests.support.simulation.core import FakeRetryPolicy, times
 
 
