@@ -162,7 +162,7 @@ class DynamoRepository(Generic[S]):
         else:
             conflicts |= {key: current.get(key) for key in existing}
         # A retry whose first response was lost conflicts with its own write. The version is a fingerprint of the state,
-        # so an equal version proves that the state is stored, whoever wrote it.
+        # so an equal version proves that the state is stored, regardless of the writer.
         same = {key for key, found in conflicts.items() if _version(found) == ours[key].version}
         stored |= {key: ours[key] for key in same}
         return Saved(stored, {key: conflicts[key] for key in conflicts.keys() - same}, unknown)

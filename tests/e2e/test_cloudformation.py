@@ -126,7 +126,7 @@ def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Acco
     until_equal(stage, made[:1_000])
     stage.put(made[1_000:])
     until_equal(stage, made)
-    until(lambda: quarantined(variables, "quarantine") == poison(made), "the poison to be set aside")
+    until(lambda: quarantined(variables, "quarantine") == poison(made), "the poison to be quarantined")
 
     granted, requested = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
     assert requested, "MiniStack's functions sign with the account's number"

@@ -75,7 +75,7 @@ def test_after_5000_events_with_duplicates_and_poison_the_table_equals_the_oracl
     )
     stage.put(made[100:])
     until_equal(stage, made)
-    until(lambda: lambda_environment.quarantined(stage.variables) == poison(made), "the poison to be set aside")
+    until(lambda: lambda_environment.quarantined(stage.variables) == poison(made), "the poison to be quarantined")
 
 
 def result(client: Any, mapping: str) -> str:

@@ -109,7 +109,7 @@ def kill_a_record_processor(play: Scenario, point: Point, is_so: Callable[[], bo
     killed = time.time()
     play.hold_points.release(point)
     seconds = play.recover(killed)
-    note(f"every shard at work again after {seconds:.1f} s")
+    note(f"every shard consumed again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS
 
 
@@ -123,7 +123,7 @@ def test_02_kill_jvm(play: Scenario, note: Note) -> None:
     orphans = time.time() - killed
     play.hold_points.release(Point.BEFORE_WRITE)
     seconds = play.recover(killed)
-    note(f"no orphan after {orphans:.1f} s, every shard at work again after {seconds:.1f} s")
+    note(f"no orphan after {orphans:.1f} s, every shard consumed again after {seconds:.1f} s")
     assert seconds < RECOVERY_SECONDS
 
 

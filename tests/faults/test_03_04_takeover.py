@@ -40,13 +40,13 @@ def takeovers(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory
 
 def test_03_kill_whole_worker(takeovers: dict[str, Future[float]], note: Note) -> None:
     seconds = takeovers["a_new_container"].result()
-    note(f"a new container was at work on every shard after {seconds:.0f} s")
+    note(f"a new container consumed every shard after {seconds:.0f} s")
     assert seconds < TAKE_OVER_SECONDS
 
 
 def test_04_kill_the_leader_of_two(takeovers: dict[str, Future[float]], note: Note) -> None:
     seconds = takeovers["the_leader_of_two"].result()
-    note(f"the other worker was at work on every shard after {seconds:.0f} s")
+    note(f"the other worker consumed every shard after {seconds:.0f} s")
     assert seconds < TAKE_OVER_SECONDS
 
 

@@ -154,7 +154,7 @@ def test_11_checkpoint_answered_with_invalid_state(trial: Trial, lease_plane: Fa
         start = time.monotonic()
         trial.put(300)
         trial.until_settled()
-    note(f"started anew and all settled {time.monotonic() - start:.1f} s later")
+    note(f"restarted and all settled {time.monotonic() - start:.1f} s later")
     assert [line["error"].splitlines()[-1] for line in trial.logged("exiting")] == [
         "consumer.kcl.record_processor.CheckpointRefused: InvalidStateException"
     ]

@@ -163,7 +163,7 @@ def test_16_poison(trial: Trial, note: Note) -> None:
     found = Counter((entry.record.data, entry.reason) for entry in set_aside(trial))
     assert wanted <= found
     reasons = Counter(str(reason) for _, reason in wanted.elements())
-    note(f"{len(entries)} records of the corpus; set aside: {dict(reasons)}")
+    note(f"{len(entries)} records of the corpus; quarantined: {dict(reasons)}")
 
 
 def mixed(entries: Sequence[Entry], good: Sequence[Sample]) -> Iterator[Outgoing]:

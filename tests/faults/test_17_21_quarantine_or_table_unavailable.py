@@ -72,7 +72,7 @@ def test_17_quarantine_in_s3_loses_replies(trial: Trial, bucket: FaultProxy, not
     with bucket.fault(lose_reply, "PUT", probability=0.5) as fault:
         trial.put_until(lambda: fault.hits["PUT"] >= 10)
     trial.until_settled()
-    note(f"{fault.hits['PUT']} records were set aside unheard")
+    note(f"{fault.hits['PUT']} records were quarantined without a response")
 
 
 def test_17_quarantine_in_a_folder_that_is_none(aws: Emulator, seed: int, tmp_path: Path, note: Note) -> None:
@@ -112,7 +112,7 @@ def test_21_limits_table_deleted_and_made_again(trial: Trial, note: Note) -> Non
     consumer(trial.stage.variables, "provision")
     until_equal(trial.stage, since)
     note(f"equal to what had come since {time.monotonic() - made:.1f} s after the order to make the table again")
-    assert poison(trial.made) - trial.stage.quarantined() <= poison(since), "no sound record is set aside"
+    assert poison(trial.made) - trial.stage.quarantined() <= poison(since), "no sound record is quarantined"
 
     trial.put_these(list(trial.made))
     trial.until_settled()

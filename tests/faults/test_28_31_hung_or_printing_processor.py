@@ -43,7 +43,7 @@ def test_28_hung_record_processor(stage: Stage, made: list[Sample], tmp_path: Pa
         ended = time.time() - stopped
         stage.put(made[900:])
         seconds = until_consuming(running, SHARDS, stopped + ended)
-        note(f"ended {ended:.1f} s after it hung, every shard at work again {seconds:.1f} s later")
+        note(f"ended {ended:.1f} s after it hung, every shard consumed again {seconds:.1f} s later")
         settled(stage, made)
         assert ended > HANG_SECONDS - 1, "nothing else ended it"
         assert running.stop() == 0

@@ -115,7 +115,7 @@ FAULTS: Mapping[str, Fault] = {
         "CONSUMER_SHUTDOWN_GRACE_SECONDS must be less than",
         reported=Reported.ALONE,
     ),
-    "hand-off shorter than a batch": variable(
+    "handoff shorter than a batch": variable(
         "CONSUMER_HANDOFF_SECONDS", "5", "CONSUMER_BATCH_DEADLINE_SECONDS must be less than", reported=Reported.ALONE
     ),
     "metrics nowhere": setting("CONSUMER_METRICS_ADDRESS", "everywhere", "HOST:PORT"),

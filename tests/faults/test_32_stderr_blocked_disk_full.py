@@ -53,7 +53,7 @@ def test_32_disk_full(stage: Stage, seed: int, tmp_path: Path, note: Note) -> No
     """The run directory with its metrics files, the quarantine, what is temporary: all on one small disk.
 
     Limits are kept all the while. The daemon can start again; its record processors, without room for metrics files,
-    work without. What cannot be set aside is waited with, and not checkpointed past.
+    work without. A record that cannot be quarantined waits, and no checkpoint passes it.
     """
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -29,7 +29,7 @@ PART = 250
 HAPPENINGS = frozenset(
     {
         *("throttled", "reply_lost", "killed", "crashed", "interludes", "stolen", "zombie batches"),
-        *("stopped in a batch", "outages", "split", "merged", "begun anew", "conflicts"),
+        *("stopped in a batch", "outages", "split", "merged", "restarted", "conflicts"),
     }
 )
 """What must have occurred in ten thousand runs for the test to be meaningful."""
@@ -211,7 +211,7 @@ class Life:
         """Deletes the leases, and with them all checkpoints."""
         if self.happens(0.02):
             self.fleet.lose_the_leases()
-            self.seen["begun anew"] += 1
+            self.seen["restarted"] += 1
 
     def _reshard(self) -> None:
         """Splits a shard, or merges two."""

@@ -153,7 +153,7 @@ def _of_lines(lines: Sequence[str]) -> Observed:
 
 def test_the_files_are_up_to_date_with_the_script(tmp_path: Path) -> None:
     corpus.write(tmp_path)
-    assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.generators.corpus writes them anew"
+    assert _files(corpus.HERE) == _files(tmp_path), "python -m tests.support.generators.corpus writes them again"
 
 
 def _files(directory: Path) -> Mapping[str, bytes]:
