@@ -134,7 +134,7 @@ def _warnings(running: Service) -> dict[str, int]:
     return {
         sample.labels["kind"]: int(sample.value)
         for sample in running.samples()
-        if sample.name == "consumer_warnings_total"
+        if sample.name == "consumer_warnings_total" and sample.value
     }
 
 
