@@ -5,13 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.driven.processes import LOOPBACK, Server, ServerDidNotStartError, Timeouts, free_port, running
+from tests.support.driven.waiting import until
 
 ROOT = Path(__file__).parents[2]
 HASTE = Timeouts(start=5.0, between_tries=0.02, stop=0.2)
@@ -57,11 +57,7 @@ def members(group: int) -> list[int]:
 
 
 def wait_until_gone(group: int) -> None:
-    for _ in range(500):
-        if not members(group):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"still there: {members(group)}")
+    until(lambda: not members(group), f"the processes of group {group} to be gone", every=0.01)
 
 
 def test_the_block_begins_when_the_server_answers_and_ends_it(tmp_path: Path) -> None:
