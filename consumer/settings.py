@@ -274,6 +274,13 @@ class Settings(CoreSettings):
     lease_assignment_millis: Annotated[
         int, Field(ge=500, description="How often the leader assigns leases to workers.")
     ] = 2_000
+    take_leases: Annotated[
+        bool,
+        Field(
+            description="Takes leases that are not renewed for the failover time, and gives back its own at its end."
+            " `false` leaves both to the KCL, which needs minutes after the death of its leader."
+        ),
+    ] = True
     checkpoint_seconds: Annotated[PositiveFloat, Field(description="Maximum time between checkpoints.")] = 5.0
     checkpoint_records: Annotated[PositiveInt, Field(description="Maximum number of records between checkpoints.")] = (
         10_000

@@ -22,6 +22,8 @@ ORIGIN = "consumerStream"
 """An attribute that we add to a lease: its stream (origin.py). The KCL keeps attributes that it does not know."""
 TRIM_HORIZON = "TRIM_HORIZON"
 SHARD_END = "SHARD_END"
+LEADER = "Leader"
+"""The key of the leader's lock."""
 _COMPLETE = "TABLE_MIGRATION_STATUS_COMPLETE"
 _LOADS: Mapping[str, str] = MappingProxyType(
     {"C": "cpu", "M": "memory", "NI": "network in", "NO": "network out", "T": "throughput"}
@@ -74,13 +76,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """The leader's lock. `version` changes with every heartbeat of the leader, which the KCL sends every 30 seconds."""
+
+    owner: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
-    """The contents of the KCL's tables. `leader` is None when no worker holds the lock."""
+    """The contents of the KCL's tables. `lock` is None when no worker holds it."""
 
     layout: Layout
     leases: Sequence[Lease]
     reports: Sequence[Report]
-    leader: str | None
+    lock: Lock | None
+
+    @property
+    def leader(self) -> str | None:
+        return self.lock.owner if self.lock else None
 
 
 def read(rows: Iterable[Item], metrics: Iterable[Item] | None, coordinator: Iterable[Item] | None) -> Tables:
@@ -90,9 +104,9 @@ def read(rows: Iterable[Item], metrics: Iterable[Item] | None, coordinator: Iter
     layout = _layout(own, states, legacy=coordinator is not None)
     old = list(metrics or ()) if layout is not Layout.ONE_TABLE else []
     reports = [_report(row, "leaseKey") for row in own["WORKER_METRIC_STATS"]] + [_report(row, "wid") for row in old]
-    lock = next(iter(own["LEADER"]), None) if layout is Layout.ONE_TABLE else states.get("Leader")
+    lock = next(iter(own["LEADER"]), None) if layout is Layout.ONE_TABLE else states.get(LEADER)
     leases = sorted((_lease(row) for row in own["LEASE"]), key=lambda lease: lease.shard)
-    return Tables(layout, leases, _latest(reports), _holder(lock))
+    return Tables(layout, leases, _latest(reports), _held(lock))
 
 
 def _by_kind(rows: Iterable[Item]) -> dict[str, list[Item]]:
@@ -155,9 +169,11 @@ def _latest(reports: Iterable[Report]) -> list[Report]:
     return sorted(latest.values(), key=lambda report: report.worker)
 
 
-def _holder(lock: Item | None) -> str | None:
-    """The owner of a lock of the DynamoDB lock client, which marks a released lock with `isReleased`."""
-    return _text(lock, "ownerName") if lock and "isReleased" not in lock else None
+def _held(lock: Item | None) -> Lock | None:
+    """A lock of the DynamoDB lock client, which marks a released lock with `isReleased`."""
+    if not lock or "isReleased" in lock:
+        return None
+    return Lock(_text(lock, "ownerName") or "", _text(lock, "recordVersionNumber") or "")
 
 
 def _text(row: Item, name: str) -> str | None:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from consumer.leases.kcl_tables import Item
+from consumer.leases import kcl_tables as layouts
+from consumer.leases.kcl_tables import Item, Tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -66,6 +67,12 @@ def rows(dynamodb: "DynamoDBClient", name: str) -> list[Item] | None:
         return [item for page in pages for item in page["Items"]]
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
+
+
+def read(dynamodb: "DynamoDBClient", application: str) -> Tables | None:
+    """Leases, reports and lock of an application, None without a lease table. Raises ClientError, BotoCoreError."""
+    leases, metrics, coordinator = (rows(dynamodb, table.name) for table in kcl_tables(application))
+    return None if leases is None else layouts.read(leases, metrics, coordinator)
 
 
 def _spelt(keys: Iterable[tuple[str, str]]) -> str:

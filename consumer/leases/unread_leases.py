@@ -5,10 +5,8 @@ and read nothing.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 
 from consumer.engine.errors import SettingsError
 from consumer.leases.kcl_tables import Lease, readable
@@ -71,29 +69,3 @@ class LeaseWatch:
     def _remember(self, owned: Collection[str], living: Collection[str]) -> None:
         now = self._clock()
         self._since = {shard: self._since.get(shard, now) for shard in owned if shard not in living}
-
-
-@contextmanager
-def every(seconds: float, check: Callable[[], None]) -> Iterator[None]:
-    """Calls `check` periodically on a thread until the block ends; logs each new error."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=_repeat, args=(stopped, seconds, check), name="leases", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-
-
-def _repeat(stopped: threading.Event, seconds: float, check: Callable[[], None]) -> None:
-    last = ""
-    while not stopped.wait(seconds):
-        try:
-            check()
-        except Exception as error:  # noqa: BLE001 - without this thread, every lease would seem to be read
-            cause = f"{type(error).__name__}: {error}"
-            if cause != last:
-                log.warning("leases cannot be read", extra={"cause": cause})
-            last = cause
-        else:
-            last = ""

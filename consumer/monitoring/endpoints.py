@@ -120,6 +120,10 @@ class Exporter:
         """The shards that have a running record processor."""
         return self._heartbeats().keys()
 
+    def last_batch(self) -> float | None:
+        """When a running record processor last got a batch, in Unix seconds; None if none has."""
+        return self._files.last_batch()
+
     async def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         packed = gzip_accepted(request.headers.get("accept-encoding", ""))

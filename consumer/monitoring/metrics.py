@@ -189,6 +189,19 @@ LEASES_OWNED = Metric(
     Kind.GAUGE,
     query="consumer_leases_owned - consumer_leases_held",
 )
+TAKEN = Metric(
+    "consumer_leases_taken_total",
+    "Leases that this worker took because they had no owner, or because their owner had not renewed them.",
+    query="sum by (job) (increase(consumer_leases_taken_total[1h]))",
+)
+STILL_SECONDS = Metric(
+    "consumer_lease_still_seconds",
+    "For how long a lease was seen not to be renewed when this worker took it.",
+    Kind.HISTOGRAM,
+    buckets=(0.5, 1, 2.5, 5, 6, 8, 10, 15, 20, 30, 60),
+)
+GIVEN_BACK = Metric("consumer_leases_given_back_total", "Leases that this worker gave back at its end.")
+LOCKS_REMOVED = Metric("consumer_leader_locks_removed_total", "Locks of silent leaders that this worker removed.")
 RESTARTS = Metric("consumer_daemon_restarts_total", "Starts of the MultiLangDaemon after the first.")
 DAEMON_UP = Metric("consumer_daemon_up", "1 while the JVM runs, else 0.", Kind.GAUGE)
 DAEMON_MEMORY = Metric("consumer_daemon_resident_memory_bytes", "Resident memory of the JVM.", Kind.GAUGE)
@@ -227,7 +240,19 @@ CORE = (
 """Metrics of the core. The record processors and the Lambda function report them."""
 SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
 """Metrics that only a record processor reports. A gauge of a shard is removed when its record processor exits."""
-WORKER = (LEASES, LEASES_OWNED, RESTARTS, DAEMON_UP, DAEMON_MEMORY, SHARD_MEMORY, BUILD)
+WORKER = (
+    LEASES,
+    LEASES_OWNED,
+    TAKEN,
+    STILL_SECONDS,
+    GIVEN_BACK,
+    LOCKS_REMOVED,
+    RESTARTS,
+    DAEMON_UP,
+    DAEMON_MEMORY,
+    SHARD_MEMORY,
+    BUILD,
+)
 """Metrics that the supervisor reports."""
 ALL = (*CORE, *SHARD, *WORKER)
 

@@ -19,7 +19,8 @@ from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from consumer.monitoring.metrics import HEARTBEAT
+from consumer.monitoring import metrics
+from consumer.monitoring.metrics import HEARTBEAT, LAST_BATCH
 
 SUMMED = ("counter", "histogram")
 """Kinds of files whose values add up. A key names metric, sample and labels. Buckets are not cumulative."""
@@ -52,7 +53,13 @@ class MultiprocessFiles:
         """Of the running record processors. Removes no files, so it works on a full disk too."""
         with self._lock:
             files = [file for file in self._files("gauge_live*.db") if _lives(_process(file))]
-            return [Beat(shard, _process(file), at) for file in files for shard, at in _heartbeats(file)]
+            return [Beat(shard, _process(file), at) for file in files for shard, at in _by_shard(file, HEARTBEAT)]
+
+    def last_batch(self) -> float | None:
+        """When a running record processor last got a batch, in Unix seconds; None if none has."""
+        with self._lock:
+            files = [file for file in self._files("gauge_live*.db") if _lives(_process(file))]
+            return max((at for file in files for _, at in _by_shard(file, LAST_BATCH)), default=None)
 
     def merge_exited_processes(self) -> None:
         """Removes the gauges of exited processes, and their counters and histograms once they are merged."""
@@ -102,10 +109,11 @@ def _values(file: Path) -> Iterator[tuple[str, float, float]]:
     return ((key, value, time) for key, value, time, _ in entries)
 
 
-def _heartbeats(file: Path) -> Iterator[tuple[str, float]]:
+def _by_shard(file: Path, gauge: metrics.Metric) -> Iterator[tuple[str, float]]:
+    """The values of a gauge by shard."""
     for key, value, _ in _values(file):
         metric, _, labels, _ = json.loads(key)
-        if metric == HEARTBEAT.name:
+        if metric == gauge.name:
             yield labels["shard"], value
 
 

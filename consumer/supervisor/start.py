@@ -10,10 +10,18 @@ from functools import cache, partial
 from prometheus_client import CollectorRegistry
 
 from consumer.daemon import memory, properties
-from consumer.leases import unread_leases
+from consumer.leases import periodic, unread_leases
 from consumer.leases.unread_leases import LeaseWatch
 from consumer.monitoring.endpoints import Exporter
-from consumer.monitoring.metrics import DAEMON_UP, LEASES_OWNED, RESTARTS
+from consumer.monitoring.metrics import (
+    DAEMON_UP,
+    GIVEN_BACK,
+    LEASES_OWNED,
+    LOCKS_REMOVED,
+    RESTARTS,
+    STILL_SECONDS,
+    TAKEN,
+)
 from consumer.monitoring.prometheus import PrometheusSink
 from consumer.monitoring.server import Server, listen
 from consumer.settings import Settings
@@ -25,6 +33,10 @@ from consumer.supervisor.relay import stderr_relay
 from consumer.supervisor.run_directory import METRICS, run_directory
 from consumer.supervisor.signals import signals
 from consumer.supervisor.supervisor import Supervisor
+from consumer.supervisor.survival import taking_leases
+
+OWN = (RESTARTS, DAEMON_UP, LEASES_OWNED, TAKEN, STILL_SECONDS, GIVEN_BACK, LOCKS_REMOVED)
+"""The metrics that the supervisor measures itself."""
 
 log = logging.getLogger("consumer.supervisor")
 
@@ -63,7 +75,7 @@ def run(
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
         plan = replace(plan, address=_address(settings, listener))
-        measure = PrometheusSink((RESTARTS, DAEMON_UP, LEASES_OWNED), figures)
+        measure = PrometheusSink(OWN, figures)
         supervisor = Supervisor(plan, inbox, relay, measure)
         watch = LeaseWatch(plan.worker_id, measure)
         exporter = Exporter(
@@ -72,7 +84,9 @@ def run(
         stack.enter_context(_serving(Server(listener, exporter.app())))
         if connect:
             check_leases = partial(_check_leases, watch, connect, exporter, supervisor)
-            stack.enter_context(unread_leases.every(unread_leases.EVERY_SECONDS, check_leases))
+            stack.enter_context(periodic.every(unread_leases.EVERY_SECONDS, check_leases))
+            if settings.take_leases:
+                stack.enter_context(taking_leases(settings, connect, supervisor, exporter, measure))
         return supervisor.run()
 
 

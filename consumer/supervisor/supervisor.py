@@ -1,9 +1,9 @@
 """The supervisor: keeps one daemon running, and chooses the exit code of the service.
 
-The process tree is supervisor -> JVM -> one record processor per shard. The supervisor may be process 1. It restarts
-the daemon under the same worker id when it exits unexpectedly (with a new id it would wait two minutes for KCL's
-leader lock), passes a stop request on to the JVM alone, and leaves no process behind. It waits in one place only, for
-a signal or for time to pass.
+The process tree is supervisor -> JVM -> one record processor per shard. The supervisor may be process 1. When the
+daemon exits unexpectedly, it restarts it under the same worker id, as its leases are still its own then. It passes a
+stop request on to the JVM alone, and leaves no process behind. It waits in one place only, for a signal or for time to
+pass.
 """
 
 import json
@@ -68,6 +68,7 @@ class Supervisor:
         measure: Sink,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.worker_id = plan.worker_id
         self._plan = plan
         self._inbox = inbox
         self._relay = relay
@@ -86,6 +87,8 @@ class Supervisor:
         self._held: set[str] = set()
         self._held_since = 0.0
         self._kills = memory.kills()
+        self.is_swept = True
+        """Whether no process of the last daemon is left."""
         self._health_lock = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
 
@@ -114,6 +117,7 @@ class Supervisor:
         return self.health.stopping
 
     def _start(self) -> int:
+        self.is_swept = False
         read, write_end = os.pipe()
         try:
             daemon = processes.start(self._command, self._plan.environment, write_end)
@@ -288,7 +292,8 @@ class Supervisor:
         return begun + self._plan.grace_seconds - time.monotonic()
 
     def _clean_up(self, daemon: int) -> None:
-        if not processes.sweep(daemon, self._foreign_children):
+        self.is_swept = processes.sweep(daemon, self._foreign_children)
+        if not self.is_swept:
             log.error("processes of the daemon cannot be killed", extra={"daemon": daemon})
         if self._output:
             # Its last lines must be logged before ours, and must not be taken for its successor's.

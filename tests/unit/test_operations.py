@@ -10,7 +10,7 @@ import yaml
 
 from consumer.admin.status import Problem, Quarantine, Shard, Status, Stream, shards, workers
 from consumer.cli import status_tables
-from consumer.leases.kcl_tables import Layout, Lease, Tables
+from consumer.leases.kcl_tables import Layout, Lease, Lock, Tables
 from consumer.monitoring import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_every_problem_of_a_shard_is_explained(problem: Problem) -> None:
 
 
 def test_every_field_of_the_status_is_named() -> None:
-    tables = Tables(Layout.ONE_TABLE, [Lease("s", "w", "1", 0, 1, 0)], [], "w")
+    tables = Tables(Layout.ONE_TABLE, [Lease("s", "w", "1", 0, 1, 0)], [], Lock("w", "1"))
     stream = Stream("events", "ACTIVE", 24, [Shard("s", True)])
     lines, quarantine = shards(stream.shards, tables, {}, []), Quarantine("dir:q", 0)
     found = Status(0.0, "a", stream, tables, lines, workers(tables, 0.0, 1.0), quarantine)

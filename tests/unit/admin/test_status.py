@@ -7,7 +7,7 @@ import pytest
 
 from consumer.admin import status
 from consumer.admin.status import Lag, Problem, Quarantine, Seen, Shard, ShardStatus, Status, Stream
-from consumer.leases.kcl_tables import Layout, Lease, Report, Tables
+from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
 
 OPEN, CLOSED = True, False
 AT_TIP = Lag(0.0)
@@ -18,7 +18,7 @@ def lease(shard: str = "a", owner: str | None = "w1", checkpoint: str = "123", c
 
 
 def tables(*leases: Lease, reports: Sequence[Report] = (), leader: str | None = "w1") -> Tables:
-    return Tables(Layout.THREE_TABLES, leases, reports, leader)
+    return Tables(Layout.THREE_TABLES, leases, reports, Lock(leader, "1") if leader else None)
 
 
 def statuses(

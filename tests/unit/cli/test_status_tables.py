@@ -8,7 +8,7 @@ from rich.console import Console
 from consumer.admin import status
 from consumer.admin.status import NOT_REQUESTED, Lag, Quarantine, Shard, Status, Stream
 from consumer.cli import status_tables
-from consumer.leases.kcl_tables import Layout, Lease, Report, Tables
+from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
 
 DIGITS = "49590338271490256608559692538361571095921575989136588898"
 EMPTY = Quarantine("s3://bucket/q", 0)
@@ -27,7 +27,12 @@ def seen(
     """An application with the shards a and b, and their parent p, which was read to its end."""
     shards = [Shard("p", False), Shard("a", True, ("p",)), Shard("b", True, ("p",))]
     ended = Lease("p", None, "SHARD_END", 0, 1, 0)
-    tables = Tables(Layout.THREE_TABLES, [ended, *leases], [Report("ip-10-0-1-17:8:3f9a1c52", 95, {"cpu": 35})], leader)
+    tables = Tables(
+        Layout.THREE_TABLES,
+        [ended, *leases],
+        [Report("ip-10-0-1-17:8:3f9a1c52", 95, {"cpu": 35})],
+        Lock(leader, "1") if leader else None,
+    )
     workers = status.workers(tables, now=100.0, silent_after=6.0)
     alive = [worker.name for worker in workers if worker.alive]
     found = status.shards(shards, tables, lags or {}, alive)

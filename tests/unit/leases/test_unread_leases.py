@@ -1,18 +1,16 @@
 """A worker with a lease that is not read, or with one of another stream, is not ready."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from consumer.engine.errors import SettingsError
-from consumer.leases import unread_leases
 from consumer.leases.kcl_tables import Lease
 from consumer.leases.unread_leases import UNREAD_SECONDS, LeaseWatch
 from consumer.monitoring.metrics import LEASES_OWNED, Metric
-from tests.support.driven.waiting import until
 
 ME, ORIGIN = "worker-1", "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2026-01-31T00:00:00Z"
 
@@ -136,17 +134,3 @@ def test_verified_leases_are_not_verified_again_until_there_is_a_new_one(watched
     watched.application.found = [lease("a"), Lease("b", ME, "TRIM_HORIZON", 0, 1, 0)]
     watched.check("a", "b")
     assert watched.application.settled == 2
-
-
-def test_it_continues_after_any_error_and_logs_each_new_one(caplog: pytest.LogCaptureFixture) -> None:
-    checks: list[str] = []
-
-    def check() -> None:
-        checks.append("")
-        error: Callable[[str], Exception] = (ValueError, KeyError)[len(checks) > 3]
-        raise error("odd")
-
-    with caplog.at_level(logging.INFO), unread_leases.every(0.001, check):
-        until(lambda: len(checks) > 6, "some checks")
-    causes = [vars(record)["cause"] for record in caplog.records if record.message == "leases cannot be read"]
-    assert causes == ["ValueError: odd", "KeyError: 'odd'"]
