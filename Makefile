@@ -18,6 +18,7 @@ SEED ?=
 # Fault test files that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
 MINUTES ?= 10
+RUNS ?= 3
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -99,6 +100,10 @@ faults: tools ## test every row of the fault table on the real daemon (SEED=... 
 .PHONY: soak
 soak: env ## run the service under load and random faults (MINUTES=10, SEED=... repeats a run)
 	$(PY) -m tests.support.driven.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
+
+.PHONY: takeovers
+takeovers: env ## measure how long shards stand still after a death (RUNS=3)
+	$(PY) -m tests.support.driven.takeovers --runs "$(RUNS)"
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events

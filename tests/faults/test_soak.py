@@ -8,13 +8,13 @@ from tests.faults.conftest import Note
 
 
 def test_soak_for_a_minute(seed: int, note: Note) -> None:
-    command = [sys.executable, "-m", "tests.support.driven.soak", "--minutes", "1", "--seed", str(seed), "--json"]
+    options = ("--minutes", "1", "--seed", str(seed), "--patience", "100", "--json")
+    command = [sys.executable, "-m", "tests.support.driven.soak", *options]
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
     report = json.loads(ran.stdout.splitlines()[-1])
     assert report["problems"] == []
-    assert report["received"] >= report["put"] > 0
+    assert report["received"] > 0
     assert sum(report["hits"].values()) > 0
-    assert report["daemon_restarts"] > 0
     faults, sizes = sum(report["injected"].values()), {life["role"]: round(life["most"]) for life in report["memory"]}
-    note(f"{report['put']} records, {faults} faults, {report['daemon_restarts']} restarts of the daemon; MiB {sizes}")
+    note(f"{report['put']} records, {faults} faults, a wait of {report['longest_wait_seconds']} s; MiB {sizes}")

@@ -1,8 +1,10 @@
 """The whole service under a steady load and random faults, for minutes or hours: `make soak MINUTES=10 SEED=...`.
 
-In the first half every fault is drawn; in the second half only those that all processes survive, so that some live long
-enough to show whether memory grows. At the end the table must equal the oracle's, the quarantine must hold exactly the
-poison records, nothing may be lost, the outcomes must add up, and memory must not have grown.
+Two workers share the shards; one that dies is replaced under another id. In the first half every fault is drawn; in the
+second half only those that all processes survive, so that some live long enough to show whether memory grows. The next
+fault comes when every shard moves again. At the end the table must equal the oracle's, the quarantine must hold exactly
+the poison records, nothing may be lost, the outcomes must add up, memory must not have grown, and apart from outages no
+shard may have waited for longer than --patience.
 
 Prints progress on stderr and the result on stdout. Exit code: 0 success, 1 a problem was found, 2 usage error.
 """
@@ -17,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -35,11 +37,14 @@ from tests.support.driven.background import background
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.load import Producer
 from tests.support.driven.memory import JVM, RECORD_PROCESSOR, SUPERVISOR, Life, Reading, longest_lives, readings
+from tests.support.driven.progress import Progress
+from tests.support.driven.replicas import Replicas
 from tests.support.driven.scenario import Stage, expected, first_difference, poison
-from tests.support.driven.service import consumer, environment, service
-from tests.support.driven.trial import Trial, with_endpoints
+from tests.support.driven.service import consumer, environment
+from tests.support.driven.trial import with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
+from tests.support.driven.workers import worker
 from tests.support.emulators.aws import ministack
 from tests.support.faults.chaos import Targets, draw
 from tests.support.faults.proxy import fault_proxy
@@ -57,6 +62,7 @@ CHECK_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Between two lines of progress if standard error is not a terminal."""
 RECOVERY_SECONDS = 300.0
+WORKERS = 2
 FIRST = 500
 """Records put before the clock starts."""
 
@@ -79,11 +85,12 @@ BOUNDS = Bounds(
 
 @dataclass(frozen=True)
 class Plan:
-    """`rate`: records per second."""
+    """`rate`: records per second. `patience`: for how long a shard may wait apart from outages, in seconds."""
 
     seconds: float
     seed: int
     rate: float = 100.0
+    patience: float = 20.0
 
     @property
     def warm_up(self) -> float:
@@ -110,6 +117,8 @@ class Report:
     hits: Mapping[str, int]
     daemon_restarts: int
     longest_lag_seconds: float
+    longest_wait_seconds: float
+    longest_recovery_seconds: float
     recovery_seconds: float
     table_polls: int
     memory: Sequence[Life]
@@ -124,8 +133,9 @@ class Soak:
     """A run in progress. `now`: the current fault."""
 
     plan: Plan
-    trial: Trial
+    stage: Stage
     targets: Targets
+    progress: Progress
     begun: float
     injected: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
@@ -146,62 +156,79 @@ class Soak:
                 continue
             over.wait(fault.pause)
             self.now = fault.name
-            hits = fault.inject(self.targets, over.wait)
+            with self.progress.outage(RECOVERY_SECONDS) if fault.is_outage else nullcontext():
+                hits = fault.inject(self.targets, over.wait)
+            self.progress.until_moving(RECOVERY_SECONDS)
             self.injected[fault.name] += 1
             self.hits[fault.name] += hits
             self.now = ""
 
+    @property
+    def replicas(self) -> Replicas:
+        return self.targets.replicas
+
     def observe(self) -> str:
         """Takes readings and returns one line of progress."""
-        running = self.trial.running
-        sizes = readings(running, self.age)
+        sizes = [reading for running in self.replicas.running for reading in readings(running, self.age)]
         self.taken += sizes
-        lag = max(self.trial.lags().values(), default=0.0)
+        lag = max(self.values("consumer_shard_behind_latest_seconds"), default=0.0)
         self.lag = max(self.lag, lag)
         return (
-            f"{_clock(self.age)} of {_clock(self.plan.seconds)}  put {len(self.trial.made):,}"
-            f"  settled {running.received():,}  lag {lag:.0f} s"
-            f"  {self.injected.total()} faults"
+            f"{_clock(self.age)} of {_clock(self.plan.seconds)}  put {len(self.targets.produce.put):,}"
+            f"  lag {lag:.0f} s  {self.injected.total()} faults  longest wait {self.progress.longest_wait:.0f} s"
             f"  MiB {' '.join(f'{reading.mib:.0f}' for reading in sizes)}  {self.now}"
         )
 
+    def values(self, name: str) -> list[float]:
+        """The values of a metric of all running workers."""
+        return [sample.value for sample in self.replicas.samples() if sample.name == name]
+
 
 def soak(plan: Plan, directory: Path, show: Show) -> Report:
-    """Runs the soak. All its files, including the service's log, are in `directory`."""
+    """Runs the soak. All its files, including the logs of the workers, are in `directory`."""
     with ExitStack() as stack:
         aws = stack.enter_context(ministack())
         limits = stack.enter_context(fault_proxy(aws.endpoint, plan.seed))
         leases = stack.enter_context(fault_proxy(aws.endpoint, plan.seed + 1))
         stage = Stage({**environment("soak", directory, AWS_ENDPOINT_URL=aws.endpoint), **SETTINGS})
         consumer(stage.variables, "provision", "--stream", str(SHARDS))
-        variables = {**stage.variables, "AWS_ENDPOINT_URL_DYNAMODB": leases.endpoint}
         command = with_endpoints(AWS_ENDPOINT_URL_DYNAMODB=limits.endpoint)
-        running = stack.enter_context(service(variables, directory / "service.log", command))
+        endpoint = {"AWS_ENDPOINT_URL_DYNAMODB": leases.endpoint}
+        replicas = Replicas(lambda name: worker(stage, directory, name, command, **endpoint), stack)
+        for _ in range(WORKERS):
+            replicas.add()
         produce = Producer(stage, plan.seed, users=200)
-        trial = Trial(stage, running, iter(()), produce.put)
         produce(FIRST)
         show("starting the service")
-        until(lambda: running.received() >= FIRST, "the first records to be settled", seconds=120)
-        under_way = Soak(plan, trial, Targets(running, produce, limits, leases), time.monotonic())
+        until(lambda: owed(stage) == 0, "the first records to be settled", seconds=120)
+        targets = Targets(replicas, produce, limits, leases)
+        under_way = Soak(plan, stage, targets, Progress(stage), time.monotonic())
         with Watch(stage, pause=5.0) as watch:
-            with produce.steadily(plan.rate), background(under_way.inject_faults, "chaos"):
+            with (
+                produce.steadily(plan.rate),
+                background(under_way.progress.watch, "progress"),
+                background(under_way.inject_faults, "chaos"),
+            ):
                 while under_way.age < plan.seconds:
                     show(under_way.observe())
                     time.sleep(CHECK_SECONDS)
             show(f"{_clock(under_way.age)}  put {len(produce.put):,}  load finished, waiting for the last records")
             begun = time.monotonic()
-            problems = list(_problems(trial))
+            problems = list(_problems(under_way))
             recovery = time.monotonic() - begun
         problems += [f"went back: {key}" for key in watch.went_back]
         return _report(under_way, watch.polls, recovery, problems)
 
 
-def _problems(trial: Trial) -> Iterator[str]:
+def _problems(under_way: Soak) -> Iterator[str]:
     """Yields what is wrong after all records should be settled."""
-    stage, made, running = trial.stage, trial.made, trial.running
+    stage, made, replicas = under_way.stage, under_way.targets.produce.put, under_way.replicas
     try:
         until(lambda: owed(stage) == 0, "the last checkpoints", seconds=RECOVERY_SECONDS, every=1.0)
-        until(lambda: trial.delivered() == running.received(), "the outcomes to add up to what was delivered")
+        until(
+            lambda: sum(under_way.values("consumer_batch_records_sum")) == replicas.outcomes().total(),
+            "the outcomes to add up to what was delivered",
+        )
     except TimeoutError as late:
         yield str(late)
     if difference := first_difference(stage.limits(), expected(made)):
@@ -210,34 +237,34 @@ def _problems(trial: Trial) -> Iterator[str]:
         yield f"{len(missing)} records lost, the first one {missing[0]}"
     if (found := stage.quarantined()) != (wanted := poison(made)):
         yield f"quarantined {found.total()} records, where {wanted.total()} are poison"
-    if running.received() < len(made):
-        yield f"{running.received()} outcomes of {len(made)} records"
-    if (found_poison := running.outcomes()["quarantined"]) < poison(made).total():
-        yield f"{found_poison} outcomes `quarantined`, where {poison(made).total()} are poison"
+    if (longest := under_way.progress.longest_wait) > under_way.plan.patience:
+        yield f"a shard waited for {longest:.1f} s"
 
 
 def _report(under_way: Soak, looks: int, recovery: float, problems: list[str]) -> Report:
-    trial, plan = under_way.trial, under_way.plan
-    outcomes, restarts = trial.running.outcomes(), trial.metric("consumer_daemon_restarts_total")
+    plan, made, replicas = under_way.plan, under_way.targets.produce.put, under_way.replicas
+    outcomes, restarts = replicas.outcomes(), sum(under_way.values("consumer_daemon_restarts_total"))
     lives = longest_lives(under_way.taken, plan.warm_up, SHARDS)
-    code = trial.running.stop()
+    codes = [running.stop() for running in replicas.running]
     return Report(
         seed=plan.seed,
         seconds=plan.seconds,
-        put=len(trial.made),
+        put=len(made),
         received=outcomes.total(),
         outcomes=dict(sorted(outcomes.items())),
-        poison=poison(trial.made).total(),
+        poison=poison(made).total(),
         injected=dict(sorted(under_way.injected.items())),
         hits=dict(sorted(under_way.hits.items())),
         daemon_restarts=int(restarts),
         longest_lag_seconds=round(under_way.lag, 1),
+        longest_wait_seconds=round(under_way.progress.longest_wait, 1),
+        longest_recovery_seconds=round(under_way.progress.longest_recovery, 1),
         recovery_seconds=round(recovery, 1),
         table_polls=looks,
         memory=lives,
         problems=[
             *problems,
-            *(["exit code " + str(code)] if code else []),
+            *(f"exit code {code}" for code in codes if code),
             *memory_problems(plan, under_way.taken, lives),
         ],
     )
@@ -264,7 +291,7 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, _interrupt)
     progress, result = Console(stderr=True, highlight=False), Console(highlight=False)
-    plan = Plan(60 * options.minutes, options.seed, options.rate)
+    plan = Plan(60 * options.minutes, options.seed, options.rate, options.patience)
     progress.print(f"repeat with SEED={plan.seed}")
     directory = Path(mkdtemp(prefix="soak-"))
     try:
@@ -288,6 +315,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=_positive, default=10.0, help="of load (10)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of faults and records (drawn)")
     parser.add_argument("--rate", type=_positive, default=Plan.rate, help=f"records a second ({Plan.rate:g})")
+    parser.add_argument(
+        "--patience", type=_positive, default=Plan.patience, help=f"with waiting shards, seconds ({Plan.patience:g})"
+    )
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     return parser.parse_args()
 
@@ -325,10 +355,12 @@ def print_report(console: Console, report: Report) -> None:
     console.print(faults_table(report))
     console.print(memory_table(report.memory))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
-    console.print(f"{report.put:,} records put, {report.received:,} received: {outcomes}")
+    console.print(f"{report.put:,} records put, {report.received:,} received by the last workers: {outcomes}")
     console.print(
         f"{report.daemon_restarts} restarts of the daemon, lag up to {report.longest_lag_seconds:.0f} s,"
-        f" {report.table_polls} polls of the table"
+        f" {report.table_polls} polls of the table; apart from outages, a shard waited for"
+        f" {report.longest_wait_seconds:.1f} s at most; after outages, all moved within"
+        f" {report.longest_recovery_seconds:.1f} s"
     )
     if not report.problems:
         console.print(f"no problems; recovered {report.recovery_seconds:.1f} s after the load; seed {report.seed}")

@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.driven.held_child import EXECUTABLE
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.scenario import Stage
-from tests.support.driven.service import Service, children, service
+from tests.support.driven.service import RUN, Service, children, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import ROOT
 from tests.support.faults.hold_points import HoldPoints
@@ -26,9 +26,11 @@ With more frequent balancing, KCL moves leases again before their new owners hav
 
 
 @contextmanager
-def worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[Service]:
+def worker(
+    stage: Stage, directory: Path, name: str, command: Sequence[str] = RUN, **settings: str
+) -> Iterator[Service]:
     """Runs one more worker of the application; its log is in `directory`. `settings`: environment variables."""
-    with service(_variables(stage, settings), directory / f"{name}.log") as running:
+    with service(_variables(stage, settings), directory / f"{name}.log", command) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from consumer.limits.sample import histories
 from tests.support.driven.load import Producer
-from tests.support.driven.service import Service
+from tests.support.driven.replicas import Replicas
 from tests.support.faults.proxy import (
     FAILING,
     THROTTLED,
@@ -35,13 +35,15 @@ from tests.support.faults.proxy import (
 
 BURST = 300
 """Records."""
+FREEZE_SECONDS = 15.0
+"""Longer than the failover time, so that another worker takes the leases."""
 
 
 @dataclass(frozen=True)
 class Targets:
     """`limits`: the proxy between record processors and DynamoDB. `leases`: the one between daemon and DynamoDB."""
 
-    running: Service
+    replicas: Replicas
     produce: Producer
     limits: FaultProxy
     leases: FaultProxy
@@ -68,8 +70,13 @@ class RandomFault:
 
     @property
     def ends_processes(self) -> bool:
-        """Whether a process may exit because of it: a kill, or an expired lease."""
-        return self.name in FATAL
+        """Whether a process may exit because of it: a death, or an expired lease."""
+        return self.name not in SURVIVABLE
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether something that all workers need fails: their shards wait for its end."""
+        return self.name not in DEATHS
 
     def inject(self, targets: Targets, wait: Wait) -> int:
         return ACTIONS[self.name](targets, self, wait)
@@ -118,22 +125,51 @@ def _both_black_holes(targets: Targets, fault: RandomFault, wait: Wait) -> int:
     return limits.hits.total() + leases.hits.total()
 
 
-def _kill_record_processor(targets: Targets, fault: RandomFault, wait: Wait) -> int:
-    return _kill(sorted(targets.running.record_processors()), fault, wait)
+def _kill_record_processor(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
+    return _kill(sorted(targets.replicas.pick(fault.random_bits).record_processors()), fault)
 
 
-def _kill_jvm(targets: Targets, fault: RandomFault, wait: Wait) -> int:
-    return _kill([jvm for jvm in [targets.running.jvm()] if jvm], fault, wait)
+def _kill_jvm(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
+    return _kill([jvm for jvm in [targets.replicas.pick(fault.random_bits).jvm()] if jvm], fault)
 
 
-def _kill(processes: list[int], fault: RandomFault, wait: Wait) -> int:
-    """Kills one of the processes. There may be none if the service has not recovered from an earlier fault."""
+def _kill(processes: list[int], fault: RandomFault) -> int:
+    """Kills one of the processes. There may be none: a worker may hold no shard."""
     for process in processes[fault.random_bits % max(1, len(processes)) :][:1]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-            wait(fault.seconds)
             return 1
     return 0
+
+
+def _kill_worker(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
+    targets.replicas.kill(targets.replicas.pick(fault.random_bits))
+    return 1
+
+
+def _kill_all(targets: Targets, _fault: RandomFault, _wait: Wait) -> int:
+    dead = targets.replicas.running
+    targets.replicas.kill(*dead)
+    return len(dead)
+
+
+def _stop_worker(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
+    code = targets.replicas.stop(targets.replicas.pick(fault.random_bits))
+    if code:
+        raise AssertionError(f"a worker that was stopped exited with {code}")
+    return 1
+
+
+def _freeze(*, jvm_only: bool) -> Action:
+    def inject(targets: Targets, fault: RandomFault, wait: Wait) -> int:
+        resume = targets.replicas.freeze(targets.replicas.pick(fault.random_bits), jvm_only=jvm_only)
+        try:
+            wait(FREEZE_SECONDS + fault.seconds)
+        finally:
+            resume()
+        return 1
+
+    return inject
 
 
 def _poison(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
@@ -170,13 +206,23 @@ SURVIVABLE: Mapping[str, Action] = {
 }
 """Faults that every process survives."""
 
-FATAL: Mapping[str, Action] = {
-    KILL: _kill_record_processor,
-    "kill -9 of the JVM": _kill_jvm,
+CUT_OFF: Mapping[str, Action] = {
     "leases: replies lost": _on("leases", _always(lose_reply)),
     "leases: black hole": _on("leases", _always(swallow)),
     "leases: connections cut": _on("leases", _always(hang_up)),
     "both: black hole": _both_black_holes,
 }
+"""Outages in which leases may expire."""
 
-ACTIONS: Mapping[str, Action] = {**SURVIVABLE, **FATAL}
+DEATHS: Mapping[str, Action] = {
+    KILL: _kill_record_processor,
+    "kill -9 of the JVM": _kill_jvm,
+    "kill -9 of a worker": _kill_worker,
+    "kill -9 of all workers": _kill_all,
+    "SIGTERM to a worker": _stop_worker,
+    "a worker frozen": _freeze(jvm_only=False),
+    "the JVM of a worker frozen": _freeze(jvm_only=True),
+}
+"""Another worker, or a new one, reads the shards meanwhile."""
+
+ACTIONS: Mapping[str, Action] = {**SURVIVABLE, **CUT_OFF, **DEATHS}

@@ -1,0 +1,100 @@
+"""Rows 3, 4 and 47 to 51: a worker is killed, stops, freezes or loses its network, and another one takes its leases.
+
+Without the supervisors, each row but the last would wait for KCL's leader lock, which expires after two minutes. The
+rows wait more than they compute, so several run at the same time. `make takeovers` measures them one after the other.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Note
+from tests.support.driven.leases import owners
+from tests.support.driven.takeovers import PLAYS, Play, Scene, played
+from tests.support.driven.waiting import until
+from tests.support.emulators.aws import Emulator
+from tests.support.faults.proxy import delay, fault_proxy
+
+LOCK_SECONDS = 120.0
+"""When KCL's leader lock expires. A take-over that needs this long did not come from a supervisor."""
+AT_ONCE = 3
+SLOW_SECONDS = 3.0
+"""Longer than the KCL's interval of renewals, shorter than its timeout for a request."""
+SLOW_REQUESTS = 40
+
+MEASURED = PLAYS.keys() - {"first_record"}
+GIVEN_BACK = ("only_one_stopped", "one_of_two_stopped")
+
+TookOver = Callable[[str], None]
+"""Asserts that in a play the leases were taken."""
+
+
+@pytest.fixture(scope="module")
+def plays(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Play]]]:
+    with ThreadPoolExecutor(AT_ONCE) as together:
+        yield {name: together.submit(played, name, aws, tmp_path_factory.mktemp(name), seed) for name in MEASURED}
+
+
+@pytest.fixture
+def took_over(plays: dict[str, Future[Play]], note: Note) -> TookOver:
+    def check(name: str) -> None:
+        play = plays[name].result()
+        note(f"every shard consumed again after {play.seconds:.1f} s")
+        assert play.seconds < LOCK_SECONDS
+        assert play.logged("lease taken")
+        assert bool(play.logged("leases given back", "leader", "old")) == (name in GIVEN_BACK)
+
+    return check
+
+
+def test_03_kill_the_only_worker(took_over: TookOver) -> None:
+    took_over("all_killed")
+
+
+def test_04_kill_the_leader_of_two(took_over: TookOver) -> None:
+    took_over("leader_killed")
+
+
+def test_47_kill_the_only_worker_and_start_on_a_new_machine(took_over: TookOver) -> None:
+    took_over("all_killed_on_a_new_machine")
+
+
+def test_48_stop_the_only_worker(took_over: TookOver) -> None:
+    took_over("only_one_stopped")
+
+
+def test_48_stop_one_of_two(took_over: TookOver) -> None:
+    took_over("one_of_two_stopped")
+
+
+def test_49_freeze_the_leader(took_over: TookOver) -> None:
+    took_over("leader_frozen")
+
+
+def test_49_freeze_the_jvm_of_the_leader(took_over: TookOver) -> None:
+    took_over("jvm_of_the_leader_frozen")
+
+
+def test_50_cut_the_network_of_the_leader(took_over: TookOver) -> None:
+    took_over("network_of_the_leader_cut")
+
+
+def test_51_a_slow_dynamodb_moves_no_lease(aws: Emulator, seed: int, tmp_path: Path, note: Note) -> None:
+    """All requests of both workers are slow. Nobody takes a lease, and all goes on afterwards."""
+    with fault_proxy(aws.endpoint, seed) as proxy:
+
+        def slow(scene: Scene) -> float:
+            scene.two()
+            before = owners(scene.stage)
+            taken = len(scene.logged("lease taken"))
+            with proxy.fault(delay(SLOW_SECONDS)) as fault:
+                until(lambda: fault.hits["Scan"] > SLOW_REQUESTS, "slow looks at the leases", seconds=300.0)
+            note(f"{fault.hits.total()} requests of {SLOW_SECONDS:g} s")
+            assert len(scene.logged("lease taken")) == taken
+            seconds = scene.seconds_until_moving()
+            assert owners(scene.stage) == before
+            return seconds
+
+        played("slow_dynamodb", aws, tmp_path, seed, slow, AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint)
