@@ -13,6 +13,9 @@ log = logging.getLogger("consumer.kcl")
 STEP = 0.25
 """Seconds between two checks whether a stop was requested."""
 
+REPORT = 60.0
+"""Seconds after which a wait that lasts is logged again: an alarm on the line must not end before the wait does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -45,6 +48,8 @@ class UntilStopped:
     backoff: Backoff = field(default_factory=Backoff)
     _stop_seen: float | None = None
     _logged: set[str] = field(default_factory=set)
+    _since: float = 0.0
+    _last_line: float = 0.0
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.count_wait(part)
@@ -58,11 +63,15 @@ class UntilStopped:
             self.runtime.sleep(min(STEP, left))
 
     def _log(self, part: str, attempt: int, cause: str) -> None:
+        now = self.runtime.clock()
         if attempt == 1:
             self._logged.clear()
-        # Attempts 1, 2, 4, 8, ... and each cause once: an outage of hours must not flood the log.
-        if attempt & (attempt - 1) == 0 or cause not in self._logged:
-            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause})
+            self._since = now
+        # Attempts 1, 2, 4, 8, ..., each cause once, and once per minute: an outage of hours must not flood the log.
+        if attempt & (attempt - 1) == 0 or cause not in self._logged or now - self._last_line >= REPORT:
+            waited = round(now - self._since)
+            log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause, "waited_seconds": waited})
+            self._last_line = now
         self._logged.add(cause)
 
     def deadline_exceeded(self) -> bool:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NoReturn, TextIO, cast
 
 import pytest
@@ -18,7 +18,7 @@ from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream, Ending, Stream
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
-from consumer.kcl.retry import STEP, Runtime, UntilStopped
+from consumer.kcl.retry import REPORT, STEP, Runtime, UntilStopped
 from consumer.limits.state import LimitState
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.logs import JsonLines
@@ -772,13 +772,28 @@ def test_a_slow_quarantine_is_not_a_hang() -> None:
 
 
 def test_an_outage_is_logged_rarely_and_each_cause_once(caplog: pytest.LogCaptureFixture) -> None:
-    retry_policy = UntilStopped(Clockwork().runtime(), DEADLINE, lambda: None, lambda _part: None)
-    for attempt in range(1, 201):
-        retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (100, 101) else "throttled"))
+    clockwork = Clockwork()
+    retry_policy = UntilStopped(clockwork.runtime(), DEADLINE, lambda: None, lambda _part: None)
+    for attempt in range(1, 21):
+        retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (10, 11) else "throttled"))
     logged = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
-    assert logged == [*((2**power, "throttled") for power in range(7)), (100, "denied"), (128, "throttled")]
+    assert logged == [*((2**power, "throttled") for power in range(4)), (10, "denied"), (16, "throttled")]
     retry_policy.wait("store", 1, Unavailable("denied"))
     assert len(caplog.records) == len(logged) + 1, "the next outage is logged from its first attempt"
+    assert caplog.records[-1].__dict__["waited_seconds"] == 0
+
+
+def test_a_wait_that_lasts_is_logged_every_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Alarms on the line `waiting` depend on it: they must not end before the wait does."""
+    clockwork = Clockwork()
+    retry_policy = UntilStopped(clockwork.runtime(), DEADLINE, lambda: None, lambda _part: None)
+    start = clockwork.time
+    attempts = count(1)
+    while clockwork.time < start + 3_600:
+        retry_policy.wait("store", next(attempts), Unavailable("throttled"))
+    waited = [record.__dict__["waited_seconds"] for record in caplog.records]
+    assert max(later - earlier for earlier, later in pairwise(waited)) <= REPORT + retry_policy.backoff.longest
+    assert len(waited) < 75
 
 
 def test_a_stop_in_an_outage_ends_the_batch_at_the_deadline() -> None:
