@@ -81,7 +81,7 @@ ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
     PYTHONDONTWRITEBYTECODE=1
 EXPOSE 9464
 USER 10001:10001
-HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["consumer", "doctor", "--live"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 CMD ["consumer", "doctor", "--live"]
 ENTRYPOINT ["consumer"]
 CMD ["run"]
 ARG VERSION=unknown

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CalledProcessError
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -28,7 +29,7 @@ from tests.support.driven.lambda_zip import HERE, archive
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import consumer, service
 from tests.support.driven.waiting import until
-from tests.support.emulators.cloudformation import FOLDER, template
+from tests.support.emulators.cloudformation import FOLDER, resources, template
 from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permitted
 from tests.support.emulators.stacks import NETWORK, Account, account
 from tests.support.generators.failures import failure
@@ -176,6 +177,30 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
 
 def expected_user(made: list[Sample]) -> str:
     return next(user for user, _ in expected(made))
+
+
+def test_the_service_names_alarms_that_exist_and_filters_count_lines_of_its_log_group(cloud: Account) -> None:
+    cloud.data("alarmed")
+    outputs = cloud.fargate("alarmed-service", "alarmed")
+    (service,) = cloud.client("ecs").describe_services(cluster=outputs["Cluster"], services=[outputs["Service"]])[
+        "services"
+    ]
+    deployment = service["deploymentConfiguration"]
+    alarms = [
+        each["AlarmName"] for page in pages(cloud, "cloudwatch", "describe_alarms") for each in page["MetricAlarms"]
+    ]
+    filters = cloud.client("logs").describe_metric_filters(logGroupName=outputs["LogGroup"])["metricFilters"]
+
+    assert deployment["deploymentCircuitBreaker"] == {"enable": True, "rollback": True, "resetOnHealthyTask": False}
+    assert deployment["alarms"]["enable"] is True
+    assert len(deployment["alarms"]["alarmNames"]) == 4
+    assert set(deployment["alarms"]["alarmNames"]) <= set(alarms)
+    written = resources(template("fargate.yaml"), "AWS::Logs::MetricFilter").values()
+    assert sorted(each["filterPattern"] for each in filters) == sorted(each["FilterPattern"] for each in written)
+
+
+def pages(cloud: Account, service: str, operation: str) -> list[dict[str, Any]]:
+    return list(cloud.client(service).get_paginator(operation).paginate())
 
 
 def test_ministack_still_refuses_the_scaling(cloud: Account) -> None:

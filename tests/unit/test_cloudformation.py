@@ -175,17 +175,6 @@ def test_logs_expire() -> None:
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
 
 
-@pytest.mark.parametrize("name", ["fargate.yaml", "lambda.yaml"])
-def test_metric_filters_match_lines_that_the_service_logs(name: str) -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in Path(ROOT, "consumer").rglob("*.py"))
-    patterns = [each["FilterPattern"] for each in resources(template(name), "AWS::Logs::MetricFilter").values()]
-
-    assert patterns
-    for pattern in patterns:
-        message = pattern.split('"')[1]
-        assert f'log.warning("{message}"' in sources
-
-
 # --- lambda.yaml ---------------------------------------------------------------------------------------------------
 
 
