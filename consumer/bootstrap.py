@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -30,9 +30,6 @@ from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.kinesis import KinesisStream
 from consumer.stores.requests import OnRequest, observe_requests
 from consumer.stores.s3 import S3Quarantine
-
-if TYPE_CHECKING:
-    from consumer.leases.origin import Application
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -98,14 +95,6 @@ def quarantine(
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
     return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
-
-
-def application(settings: Settings) -> "Application":
-    """The leases and the stream, with clients that make one short attempt per request."""
-    from consumer.leases.origin import Application  # record processors, which import this module, do not need it
-
-    kinesis, dynamodb = (client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
-    return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
 
 
 def processor(

@@ -17,6 +17,7 @@ from consumer.admin import advice, permission_probes
 from consumer.daemon import jars, java
 from consumer.engine.errors import SettingsError
 from consumer.leases import tables
+from consumer.leases.origin import Application
 from consumer.leases.tables import Table
 from consumer.settings import PREFIX, Settings, variable
 from consumer.stores.aws import SHORT_TIMEOUTS
@@ -195,7 +196,8 @@ def _leases(settings: Settings) -> Finding:
 
 
 def _checked_leases(settings: Settings) -> str:
-    application = bootstrap.application(settings)
+    kinesis, dynamodb = (bootstrap.client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
+    application = Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
     found, origin = application.leases(), application.origin()
     if not found or origin is None:
         return "none yet"

@@ -2,12 +2,17 @@
 
 import os
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
 from consumer import bootstrap
 from consumer.monitoring import logs
 from consumer.settings import Settings, load
+from consumer.stores.aws import SHORT_TIMEOUTS
+
+if TYPE_CHECKING:
+    from consumer.leases.origin import Application
 
 
 def process() -> None:
@@ -24,4 +29,12 @@ def run() -> None:
 
     settings = load(Settings)
     logs.configure(settings.log_level)
-    raise typer.Exit(start.run(settings, os.environ, connect=partial(bootstrap.application, settings)))
+    raise typer.Exit(start.run(settings, os.environ, connect=partial(_application, settings)))
+
+
+def _application(settings: Settings) -> "Application":
+    """The leases and the stream, with clients that make one short attempt per request."""
+    from consumer.leases.origin import Application
+
+    kinesis, dynamodb = (bootstrap.client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
+    return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
