@@ -25,11 +25,13 @@ def run() -> None:
 
     Shuts down gracefully on SIGTERM.
     """
+    from consumer.access.checks import Clients
     from consumer.supervisor import start
 
     settings = load(Settings)
     logs.configure(settings.log_level)
-    raise typer.Exit(start.run(settings, os.environ, connect=partial(_application, settings)))
+    clients = Clients(partial(_application, settings), partial(bootstrap.client, settings, "s3", SHORT_TIMEOUTS))
+    raise typer.Exit(start.run(settings, os.environ, clients=clients))
 
 
 def _application(settings: Settings) -> "Application":

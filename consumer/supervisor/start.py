@@ -5,10 +5,11 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from consumer.access.checks import Clients, Connect
 from consumer.daemon import memory, properties
 from consumer.leases import periodic, unread_leases
 from consumer.leases.unread_leases import LeaseWatch
@@ -28,7 +29,6 @@ from consumer.settings import Settings
 from consumer.supervisor import preflight
 from consumer.supervisor.checks import check
 from consumer.supervisor.launch import prepare
-from consumer.supervisor.preflight import Connect
 from consumer.supervisor.relay import stderr_relay
 from consumer.supervisor.run_directory import METRICS, run_directory
 from consumer.supervisor.signals import signals
@@ -47,17 +47,17 @@ def run(
     *,
     executable: str = properties.EXECUTABLE,
     command: Sequence[str] | None = None,
-    connect: Connect | None = None,
+    clients: Clients | None = None,
 ) -> int:
     """Runs the worker until a stop is requested (exit code 0) or it gives up (1). Call it on the main thread.
 
     The JVM and the record processors get `environment` and what `daemon_environment` adds to it. `executable` is what
-    the daemon runs for each shard, split on blanks; `command` replaces the daemon. `connect` gives access to the
-    tables and the stream; without it they are not checked.
+    the daemon runs for each shard, split on blanks; `command` replaces the daemon. `clients` give access to the
+    tables, the stream and the quarantine; without them these are not checked.
     Raises SettingsError with one line per problem before anything is started.
     """
     settings = memory.fitted(settings, memory.limit())
-    connect = connect and cache(connect)
+    clients = clients and clients.cached()
     with ExitStack() as stack:
         # First of all, so that a stop requested during the checks is not lost.
         inbox = stack.enter_context(signals())
@@ -69,8 +69,8 @@ def run(
                 extra={"address": settings.metrics_address},
             )
         directory = stack.enter_context(run_directory(settings.run_directory))
-        if connect:
-            preflight.examine(settings, connect)
+        if clients:
+            preflight.examine(settings, clients)
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
@@ -82,11 +82,11 @@ def run(
             directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
         )
         stack.enter_context(_serving(Server(listener, exporter.app())))
-        if connect:
-            check_leases = partial(_check_leases, watch, connect, exporter, supervisor)
+        if clients:
+            check_leases = partial(_check_leases, watch, clients.application, exporter, supervisor)
             stack.enter_context(periodic.every(unread_leases.EVERY_SECONDS, check_leases))
             if settings.take_leases:
-                stack.enter_context(taking_leases(settings, connect, supervisor, exporter, measure))
+                stack.enter_context(taking_leases(settings, clients.application, supervisor, exporter, measure))
         return supervisor.run()
 
 

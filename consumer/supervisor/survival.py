@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consumer.access.checks import Connect
 from consumer.daemon import properties
 from consumer.leases import periodic, taking
 from consumer.leases.lease_store import DynamoLeases
@@ -16,7 +17,6 @@ from consumer.leases.taking import Taker
 from consumer.monitoring.endpoints import Exporter
 from consumer.monitoring.metrics import Sink
 from consumer.settings import Settings
-from consumer.supervisor.preflight import Connect
 from consumer.supervisor.run_directory import PROPERTIES
 from consumer.supervisor.supervisor import Supervisor
 

@@ -15,8 +15,8 @@ ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP = (
     f"consumer.{name}" for name in ("engine", "limits", "stores", "settings", "bootstrap")
 )
 METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
-KCL, AWS_LAMBDA, DAEMON, LEASES, SUPERVISOR, ADMIN, CLI = (
-    f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "supervisor", "admin", "cli")
+KCL, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
+    f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
 RECORD_PROCESSOR, RETRY, PIPES = (f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes"))
 CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
@@ -40,9 +40,10 @@ OURS: Mapping[str, Sequence[str]] = {
     AWS_LAMBDA: (*CORE, MONITORING, AWS_LAMBDA),
     DAEMON: (ENGINE, SETTINGS, DAEMON),
     LEASES: (ENGINE, SETTINGS, METRICS, LEASES),
-    SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, SUPERVISOR),
-    ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ADMIN),
-    CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, SUPERVISOR, ADMIN, CLI),
+    ACCESS: (ENGINE, SETTINGS, STORES, LEASES, ACCESS),
+    SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, ACCESS, SUPERVISOR),
+    ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, ADMIN),
+    CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
     "consumer.__main__": (PIPES, "consumer.kcl.process", CLI),
     "consumer": (),
 }

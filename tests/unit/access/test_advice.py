@@ -4,7 +4,7 @@ import pytest
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consumer.admin.advice import advise
+from consumer.access.advice import advise
 
 ALLOW = "allow dynamodb:Scan on table t to the role that runs this"
 

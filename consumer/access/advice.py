@@ -43,6 +43,9 @@ _KINESIS = frozenset({"DescribeStreamSummary", "GetRecords", "GetShardIterator",
 MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket", "404"})
 
 
+_TEMPORARY = frozenset(code for code, advice in _BY_CODE.items() if advice is _LATER)
+
+
 def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown error"))
 
@@ -52,6 +55,12 @@ def action_of(error: ClientError) -> str:
     operation = error.operation_name
     service = "kinesis" if operation in _KINESIS else "s3" if operation == "PutObject" else "dynamodb"
     return f"{service}:{operation}"
+
+
+def is_certain(error: ClientError) -> bool:
+    """Whether the request fails until somebody acts: it is denied, or what it names does not exist."""
+    code = code_of(error)
+    return code in DENIED or code in MISSING or (code in _BY_CODE and code not in _TEMPORARY)
 
 
 def advise(error: ClientError | BotoCoreError, *, resource: str, missing: str) -> str:
