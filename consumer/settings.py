@@ -301,14 +301,23 @@ class Settings(CoreSettings):
     hang_seconds: Annotated[
         PositiveInt, Field(description="The daemon exits if a record processor is silent for this long.")
     ] = 300
+    healthy_after_seconds: Annotated[
+        NonNegativeFloat, Field(description="How long the daemon must have run until `/healthz` is 200.")
+    ] = 60.0
     restarts: Annotated[
         NonNegativeInt,
-        Field(description="How many restarts of the daemon are allowed in the window before the service exits."),
+        Field(
+            description="How many restarts of the daemon are allowed in the window before the service exits. At most 2"
+            " in a row if the daemon exits before it has settled a batch or run for `CONSUMER_HEALTHY_AFTER_SECONDS`."
+        ),
     ] = 5
     restart_window_seconds: Annotated[PositiveFloat, Field(description="The window of `CONSUMER_RESTARTS`.")] = 600.0
     metrics_address: Annotated[
         Address,
-        Field(description="The address of `/metrics`, `/livez` and `/readyz`. `[::]:9464` listens on IPv6 and IPv4."),
+        Field(
+            description="The address of `/metrics`, `/healthz`, `/livez` and `/readyz`. `[::]:9464` listens on IPv6 and"
+            " IPv4."
+        ),
     ] = "127.0.0.1:9464"
     metrics_level: Annotated[
         Literal["NONE", "SUMMARY", "DETAILED"], Field(description="Which of its own metrics KCL sends to CloudWatch.")

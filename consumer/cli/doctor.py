@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def doctor(
     as_json: Json = False,
-    live: Annotated[bool, typer.Option("--live", help="Only check that the running worker is alive.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only check that the running worker is healthy.")] = False,
 ) -> None:
     """Check what the service needs: Java, jars, timeouts, credentials, stream, tables, leases, quarantine."""
     raise typer.Exit(not (_probe(as_json=as_json) if live else _examine(as_json=as_json)))
@@ -26,9 +26,9 @@ def doctor(
 def _probe(*, as_json: bool) -> bool:
     from consumer.cli.probe import probe
 
-    liveness = probe(os.environ)
-    print(liveness.to_json() if as_json else liveness)
-    return liveness.ok
+    health = probe(os.environ)
+    print(health.to_json() if as_json else health)
+    return health.ok
 
 
 def _examine(*, as_json: bool) -> bool:

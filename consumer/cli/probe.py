@@ -1,4 +1,4 @@
-"""`consumer doctor --live`: checks the liveness of this container's worker, for health checks without curl.
+"""`consumer doctor --live`: checks the health of this container's worker, for health checks without curl.
 
 A health check runs every few seconds, so this module imports only the standard library.
 """
@@ -19,8 +19,8 @@ _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
-    """Whether the worker is alive, and each reason if it is not."""
+class Health:
+    """Whether the worker is healthy, and each reason if it is not."""
 
     ok: bool
     reasons: tuple[str, ...] = ()
@@ -32,21 +32,21 @@ class Liveness:
         return "ok" if self.ok else "\n".join(self.reasons)
 
 
-def probe(environment: Mapping[str, str]) -> Liveness:
-    """The liveness that the worker reports at CONSUMER_METRICS_ADDRESS. A worker that does not answer is not alive."""
+def probe(environment: Mapping[str, str]) -> Health:
+    """What the worker at CONSUMER_METRICS_ADDRESS reports. One that does not answer is not healthy."""
     address = environment.get(VARIABLE) or DEFAULT
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        return Liveness(ok=False, reasons=(f"{VARIABLE}: {address} is not HOST:PORT",))
+        return Health(ok=False, reasons=(f"{VARIABLE}: {address} is not HOST:PORT",))
     try:
         status, body = _request(_LOOPBACK if _is_unspecified(host) else host, int(port))
     except (OSError, http.client.HTTPException) as error:
-        return Liveness(ok=False, reasons=(f"no answer from {address}: {str(error) or type(error).__name__}",))
+        return Health(ok=False, reasons=(f"no answer from {address}: {str(error) or type(error).__name__}",))
     try:
-        return Liveness(status == http.client.OK, tuple(map(str, json.loads(body)["reasons"])))
+        return Health(status == http.client.OK, tuple(map(str, json.loads(body)["reasons"])))
     except (ValueError, LookupError, TypeError):
-        return Liveness(ok=False, reasons=(f"unexpected response from {address}: not a consumer",))
+        return Health(ok=False, reasons=(f"unexpected response from {address}: not a consumer",))
 
 
 def _is_unspecified(host: str) -> bool:
@@ -71,7 +71,7 @@ def _request(host: str, port: int) -> tuple[int, bytes]:
 def _get(host: str, port: int) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
-        connection.request("GET", "/livez")
+        connection.request("GET", "/healthz")
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -79,7 +79,7 @@ def _get(host: str, port: int) -> tuple[int, bytes]:
 
 
 def check(environment: Mapping[str, str]) -> int:
-    """Prints the liveness. Returns the exit code: 0 alive, 1 not alive."""
-    liveness = probe(environment)
-    print(liveness)
-    return 0 if liveness.ok else 1
+    """Prints the health. Returns the exit code: 0 healthy, 1 not healthy."""
+    health = probe(environment)
+    print(health)
+    return 0 if health.ok else 1

@@ -93,12 +93,13 @@ class EndNotConfirmed(ConsumerError):
 def guarded(
     callback: Callable[Concatenate["ShardConsumer", Input], None],
 ) -> Callable[Concatenate["ShardConsumer", Input], None]:
-    """Ends the process if the callback raises an exception: see the module docstring."""
+    """Shows that a callback runs, and ends the process if it raises an exception: see the module docstring."""
 
     @functools.wraps(callback)
     def call(consumer: "ShardConsumer", /, *args: Input.args, **kwargs: Input.kwargs) -> None:
         try:
-            callback(consumer, *args, **kwargs)
+            with consumer.busy():
+                callback(consumer, *args, **kwargs)
         except BaseException:
             # SystemExit and KeyboardInterrupt too: amazon_kclpy would report success for them as well.
             log.critical("exiting", exc_info=True, extra={"shard": consumer.shard, "callback": callback.__name__})
@@ -137,13 +138,12 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._checkpointed = Position(self._stream.name, self.shard, after, initialize_input.sub_sequence_number or 0)
         if self._checkpointed.sub_sequence:
             self._mid_aggregate = self._checkpointed
-        self._heartbeat()
+        self._measure_busy(1)
         log.info("shard started", extra={"shard": self.shard, "after": after})
         self._check_trimmed(self._checkpointed)
 
     @guarded
     def process_records(self, process_records_input: Any) -> None:
-        self._heartbeat()
         self._measure(metrics.LAST_BATCH, self.runtime.now(), self.shard)
         self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
@@ -177,6 +177,18 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         if self._checkpoints.settled:
             self._checkpoint(shutdown_requested_input.checkpointer, self._rules.batch_deadline)
         log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Within this context a silence is a hang. Otherwise it only means that the daemon sends nothing."""
+        if self.shard:  # initialize sets it, and reports it itself
+            self._measure_busy(1)
+        yield
+        self._measure_busy(0)
+
+    def _measure_busy(self, busy: int) -> None:
+        self._heartbeat()  # first: an old heartbeat must not be taken for a silence of this callback
+        self._measure(metrics.BUSY, busy, self.shard)
 
     @contextmanager
     def _processing(self, checkpointer: Any, behind_millis: int | None = None) -> Iterator[None]:

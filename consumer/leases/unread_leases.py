@@ -28,6 +28,7 @@ class LeaseWatch:
         self._measure = measure
         self._clock = clock
         self._since: dict[str, float] = {}
+        self._owned: Collection[str] | None = None
         self._wrong: list[str] = []
         self._origin: str | None = None
 
@@ -39,6 +40,7 @@ class LeaseWatch:
         found = application.leases()
         owned = readable(found, self._worker)
         self._measure(LEASES_OWNED, len(owned))
+        self._owned = owned if initialised else None
         self._remember(owned, living if initialised else owned)
         self._settle(application, found)
 
@@ -52,6 +54,12 @@ class LeaseWatch:
             if age > UNREAD_SECONDS
         ]
         return self._wrong + unread
+
+    def unread(self, reading: Collection[str]) -> list[str]:
+        """Which leases of an initialised worker are not read yet. `reading`: shards that have received a batch."""
+        if self._owned is None:
+            return ["the leases are not known yet"]
+        return self._wrong + [f"{shard} is leased, but not read yet" for shard in self._owned if shard not in reading]
 
     def _settle(self, application: Application, found: Sequence[Lease]) -> None:
         # All leases are known to be marked with this stream: no further requests are needed.

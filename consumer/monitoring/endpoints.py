@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the worker: /metrics for Prometheus, /livez and /readyz for container orchestrators.
+"""The HTTP endpoints of the worker: /metrics for Prometheus; /healthz, /livez and /readyz for orchestrators.
 
 Each record processor writes its metrics to files in the metrics directory. This is prometheus_client's multiprocess
 mode, which PROMETHEUS_MULTIPROC_DIR enables if it is set before the first import. The supervisor must not be in that
@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -29,6 +30,8 @@ BEAT_SECONDS = 30.0
 """A supervisor whose loop has not run for this long hangs."""
 DOWN_SECONDS = 90.0
 """A daemon that has been down for this long will not return: the longest pause before a restart is half of it."""
+STILL_SECONDS = 60.0
+"""A JVM that has shown no sign of life for this long hangs or is stopped. A live one shows some every second."""
 _STALE_SECONDS = 1.0
 
 
@@ -41,6 +44,7 @@ class Health:
     since        time.monotonic() when `daemon` last changed
     ended        exit code of the previous JVM if it exited unexpectedly, or 128 plus the signal
     initialised  the JVM has logged that it is initialised
+    still        seconds for which the JVM has shown no sign of life
     stopping     the worker is shutting down
     """
 
@@ -49,7 +53,28 @@ class Health:
     since: float = 0.0
     ended: int | None = None
     initialised: bool = False
+    still: float = 0.0
     stopping: bool = False
+
+
+class Leases(Protocol):
+    """What the exporter needs to know of the leases that this worker owns. Any thread may call it."""
+
+    def reasons(self, living: Collection[str]) -> list[str]:
+        """Why the worker is not ready, given the shards that have a record processor."""
+
+    def unread(self, reading: Collection[str]) -> list[str]:
+        """Which leases are not read, given the shards that have received a batch."""
+
+
+class NoLeases:
+    """Of a worker whose leases are not looked at."""
+
+    def reasons(self, _living: Collection[str]) -> list[str]:
+        return []
+
+    def unread(self, _reading: Collection[str]) -> list[str]:
+        return []
 
 
 def liveness_failures(
@@ -57,15 +82,18 @@ def liveness_failures(
 ) -> list[str]:
     """Reasons to replace the container. Empty if the worker is alive.
 
-    `heartbeats` are Unix seconds by shard, `now` is Unix seconds, `beat` is from the monotonic clock. A daemon that is
-    being restarted is not a reason: the supervisor exits when the restart budget is used up. An unavailable table is
-    not a reason either: heartbeats continue while a record processor waits for it.
+    `heartbeats` are Unix seconds of the busy record processors by shard, `now` is Unix seconds, `beat` is from the
+    monotonic clock. A daemon that is being restarted is not a reason: the supervisor exits when the restart budget is
+    used up. Nor is an outage of AWS: heartbeats continue while a record processor waits for a table, and one that gets
+    no records because Kinesis is unavailable is not busy.
     """
     reasons = []
     if beat - health.beat > BEAT_SECONDS:
         reasons.append("the supervisor hangs")
     if health.daemon is None and not health.stopping and beat - health.since > DOWN_SECONDS:
         reasons.append(f"the daemon has not run for {beat - health.since:.0f} s")
+    if health.daemon is not None and not health.stopping and health.still > STILL_SECONDS:
+        reasons.append(f"the JVM has been still for {health.still:.0f} s")
     ages = {shard: now - last for shard, last in heartbeats.items()}
     silent = [f"{shard} has been silent for {age:.0f} s" for shard, age in ages.items() if age > hang_seconds]
     return reasons + [f"the record processor of {each}" for each in silent]
@@ -85,44 +113,76 @@ def readiness_failures(health: Health, shards: Collection[str]) -> list[str]:
     return [] if shards or health.initialised else ["the daemon is not initialised yet"]
 
 
-class Exporter:
-    """Serves the files in `directory`, the metrics of the supervisor (`own`), and the result of `health`.
+def start_failures(health: Health, healthy_after: float, beat: float) -> list[str]:
+    """Reasons why the start has not succeeded yet. The worker must have initialised and lived for a while."""
+    if failures := readiness_failures(health, ()):
+        return failures
+    lived = beat - health.since
+    return [] if lived >= healthy_after else [f"the daemon has run for {lived:.0f} of {healthy_after:g} s"]
 
-    `unread` returns further reasons for not being ready, given the shards that have a record processor.
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Settings of the checks.
+
+    hang           a busy record processor that is silent for this long hangs
+    healthy_after  how long a daemon must live until its worker is healthy
     """
+
+    hang: float
+    healthy_after: float
+
+
+class Exporter:
+    """Serves the files in `directory`, the metrics of the supervisor (`own`), and the result of `health`."""
 
     def __init__(
         self,
         directory: Path,
         own: Collector,
         health: Callable[[], Health],
-        hang_seconds: float,
-        unread: Callable[[Collection[str]], list[str]] = lambda _: [],
+        seconds: Seconds,
+        leases: Leases,
     ) -> None:
         self._files = MultiprocessFiles(directory)
         self._registry = CollectorRegistry()
         for collector in (own, self._files, ProcessMetrics(self._files.beats, lambda: health().daemon)):
             self._registry.register(collector)
         self._health = health
-        self._hang_seconds = hang_seconds
-        self._unread = unread
+        self._seconds = seconds
+        self._leases = leases
+        self._start_succeeded = False
         self._texts: dict[tuple[str, bool], bytes] = {}
         self._texts_made = 0.0
 
     def app(self) -> Starlette:
         """The ASGI application. Its endpoints never wait, because they run on the thread of the server."""
-        routes = (("/metrics", self._metrics), ("/livez", self._livez), ("/readyz", self._readyz))
+        routes = {
+            "/metrics": self._metrics,
+            "/healthz": self._healthz,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+        }
         return Starlette(
-            routes=[Route(path, endpoint) for path, endpoint in routes], exception_handlers={Exception: _failed}
+            routes=[Route(path, endpoint) for path, endpoint in routes.items()],
+            exception_handlers={Exception: _failed},
         )
 
     def shards(self) -> Collection[str]:
         """The shards that have a running record processor."""
-        return self._heartbeats().keys()
+        return {beat.shard for beat in self._files.beats()}
+
+    def shards_read(self) -> Collection[str]:
+        """The shards whose record processor has received a batch."""
+        return {beat.shard for beat in self._files.beats() if beat.reads}
+
+    def has_settled(self) -> bool:
+        """Whether a running record processor has settled a batch and now waits for the next one."""
+        return any(beat.reads and not beat.busy for beat in self._files.beats())
 
     def last_batch(self) -> float | None:
         """When a running record processor last got a batch, in Unix seconds; None if none has."""
-        return self._files.last_batch()
+        return max((beat.batch for beat in self._files.beats() if beat.reads), default=None)
 
     async def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -131,13 +191,28 @@ class Exporter:
         body = self._text(encode, content_type, packed=packed)
         return Response(body, headers={"Content-Type": content_type, **packing})
 
+    async def _healthz(self, _: Request) -> Response:
+        """Once the start has succeeded, a later outage must not replace the container: as /livez from then on."""
+        failures = self._liveness_failures()
+        if not self._start_succeeded:
+            failures += self._start_failures()
+            self._start_succeeded = not failures
+        return _health_response(failures)
+
     async def _livez(self, _: Request) -> Response:
-        now, beat = time.time(), time.monotonic()
-        return _health_response(liveness_failures(self._health(), self._heartbeats(), self._hang_seconds, now, beat))
+        return _health_response(self._liveness_failures())
 
     async def _readyz(self, _: Request) -> Response:
         shards = self.shards()
-        return _health_response(readiness_failures(self._health(), shards) or self._unread(shards))
+        return _health_response(readiness_failures(self._health(), shards) or self._leases.reasons(shards))
+
+    def _start_failures(self) -> list[str]:
+        failures = start_failures(self._health(), self._seconds.healthy_after, time.monotonic())
+        return failures or self._leases.unread(self.shards_read())
+
+    def _liveness_failures(self) -> list[str]:
+        busy = {beat.shard: beat.at for beat in self._files.beats() if beat.busy}
+        return liveness_failures(self._health(), busy, self._seconds.hang, time.time(), time.monotonic())
 
     def _text(self, encode: Callable[[CollectorRegistry], bytes], content_type: str, *, packed: bool) -> bytes:
         # A scrape costs milliseconds of CPU. Frequent scrapes get the same text for a second.
@@ -148,9 +223,6 @@ class Exporter:
             text = encode(self._registry)
             self._texts[key] = gzip.compress(text) if packed else text
         return self._texts[key]
-
-    def _heartbeats(self) -> dict[str, float]:
-        return {beat.shard: beat.at for beat in self._files.beats()}
 
 
 def _health_response(reasons: list[str]) -> Response:

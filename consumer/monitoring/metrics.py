@@ -150,10 +150,18 @@ BEHIND = Metric(
 HEARTBEAT = Metric(
     "consumer_shard_heartbeat_timestamp_seconds",
     "Last heartbeat of the shard's record processor. It continues while the record processor waits for a failing"
-    " environment.",
+    " environment, and pauses while the daemon delivers nothing.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_heartbeat_timestamp_seconds",
+)
+BUSY = Metric(
+    "consumer_shard_busy",
+    "1 while the shard's record processor works on a message of the daemon, 0 while it waits for the next one. Only"
+    " while it is 1 does an old heartbeat mean that the record processor hangs.",
+    Kind.GAUGE,
+    ("shard",),
+    query="(time() - consumer_shard_heartbeat_timestamp_seconds) * consumer_shard_busy",
 )
 LAST_BATCH = Metric(
     "consumer_shard_last_batch_timestamp_seconds",
@@ -238,7 +246,7 @@ CORE = (
     RETRIES,
 )
 """Metrics of the core. The record processors and the Lambda function report them."""
-SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
+SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, BUSY, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
 """Metrics that only a record processor reports. A gauge of a shard is removed when its record processor exits."""
 WORKER = (
     LEASES,

@@ -19,19 +19,31 @@ from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from consumer.monitoring import metrics
-from consumer.monitoring.metrics import HEARTBEAT, LAST_BATCH
+from consumer.monitoring.metrics import BUSY, HEARTBEAT, LAST_BATCH
 
 SUMMED = ("counter", "histogram")
 """Kinds of files whose values add up. A key names metric, sample and labels. Buckets are not cumulative."""
 
 
 class Beat(NamedTuple):
-    """A running record processor: its shard, its process id, and its last heartbeat in Unix seconds."""
+    """A running record processor.
+
+    process  its process id
+    at       its last heartbeat in Unix seconds
+    busy     it works on a message of the daemon
+    batch    its last batch, which may have been empty, in Unix seconds; 0 before the first
+    """
 
     shard: str
     process: int
     at: float
+    busy: bool = False
+    batch: float = 0.0
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has received a batch."""
+        return self.batch > 0
 
 
 class MultiprocessFiles:
@@ -53,13 +65,7 @@ class MultiprocessFiles:
         """Of the running record processors. Removes no files, so it works on a full disk too."""
         with self._lock:
             files = [file for file in self._files("gauge_live*.db") if _lives(_process(file))]
-            return [Beat(shard, _process(file), at) for file in files for shard, at in _by_shard(file, HEARTBEAT)]
-
-    def last_batch(self) -> float | None:
-        """When a running record processor last got a batch, in Unix seconds; None if none has."""
-        with self._lock:
-            files = [file for file in self._files("gauge_live*.db") if _lives(_process(file))]
-            return max((at for file in files for _, at in _by_shard(file, LAST_BATCH)), default=None)
+            return [beat for file in files for beat in _beats(file)]
 
     def merge_exited_processes(self) -> None:
         """Removes the gauges of exited processes, and their counters and histograms once they are merged."""
@@ -109,12 +115,16 @@ def _values(file: Path) -> Iterator[tuple[str, float, float]]:
     return ((key, value, time) for key, value, time, _ in entries)
 
 
-def _by_shard(file: Path, gauge: metrics.Metric) -> Iterator[tuple[str, float]]:
-    """The values of a gauge by shard."""
+def _beats(file: Path) -> Iterator[Beat]:
+    shards: dict[str, dict[str, float]] = defaultdict(dict)
     for key, value, _ in _values(file):
         metric, _, labels, _ = json.loads(key)
-        if metric == gauge.name:
-            yield labels["shard"], value
+        if "shard" in labels:
+            shards[labels["shard"]][metric] = value
+    for shard, gauges in shards.items():
+        if HEARTBEAT.name in gauges:
+            busy, batch = (gauges.get(gauge.name, 0.0) for gauge in (BUSY, LAST_BATCH))
+            yield Beat(shard, _process(file), gauges[HEARTBEAT.name], busy > 0, batch)
 
 
 def _is_filled(file: Path) -> bool:

@@ -91,7 +91,7 @@ def prepare(
         share=share,
         environment=daemon_environment(settings, environment, directory),
         directory=directory,
-        restarts=Restarts(settings.restarts, settings.restart_window_seconds),
+        restarts=Restarts(settings.restarts, settings.restart_window_seconds, settings.healthy_after_seconds),
         grace_seconds=settings.shutdown_grace_seconds + margin,
         worker_id=worker_id,
         address=settings.metrics_address,

@@ -48,6 +48,15 @@ def exit_code(process: int) -> int | None:
     return result.si_status + (0 if result.si_code == os.CLD_EXITED else 128)
 
 
+def cpu_seconds(process: int) -> float | None:
+    """The CPU time that the process has used, in its exited threads as well. None if it has exited."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return None
+
+
 def reap(spare: int) -> None:
     """Reaps dead children until it meets `spare`, which is not reaped, so that its id cannot be reused yet."""
     while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid != spare:

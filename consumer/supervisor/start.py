@@ -13,7 +13,7 @@ from consumer.access.checks import Clients, Connect
 from consumer.daemon import memory, properties
 from consumer.leases import periodic, unread_leases
 from consumer.leases.unread_leases import LeaseWatch
-from consumer.monitoring.endpoints import Exporter
+from consumer.monitoring.endpoints import Exporter, NoLeases, Seconds
 from consumer.monitoring.metrics import (
     DAEMON_UP,
     GIVEN_BACK,
@@ -78,16 +78,16 @@ def run(
         measure = PrometheusSink(OWN, figures)
         supervisor = Supervisor(plan, inbox, relay, measure)
         watch = LeaseWatch(plan.worker_id, measure)
-        exporter = Exporter(
-            directory / METRICS, figures, lambda: supervisor.health, settings.hang_seconds, watch.reasons
-        )
+        seconds = Seconds(settings.hang_seconds, settings.healthy_after_seconds)
+        leases = watch if clients else NoLeases()
+        exporter = Exporter(directory / METRICS, figures, lambda: supervisor.health, seconds, leases)
         stack.enter_context(_serving(Server(listener, exporter.app())))
         if clients:
             check_leases = partial(_check_leases, watch, clients.application, exporter, supervisor)
             stack.enter_context(periodic.every(unread_leases.EVERY_SECONDS, check_leases))
             if settings.take_leases:
                 stack.enter_context(taking_leases(settings, clients.application, supervisor, exporter, measure))
-        return supervisor.run()
+        return supervisor.run(exporter.has_settled)
 
 
 def _check_leases(watch: LeaseWatch, connect: Connect, exporter: Exporter, supervisor: Supervisor) -> None:

@@ -27,6 +27,7 @@ from consumer.supervisor.launch import Plan
 from consumer.supervisor.relay import Relay
 from consumer.supervisor.run_directory import STOPPING, write
 from consumer.supervisor.signals import STOP_SIGNALS, Inbox
+from consumer.supervisor.stillness import LOOPING, Stillness
 
 STOPPED, GAVE_UP = 0, 1
 """The exit codes of the service."""
@@ -75,8 +76,11 @@ class Supervisor:
         self._measure = measure
         self._chance = chance
         self._command, self._share = plan.command, plan.share
-        self._starts = 0
+        self._starts, self._started = 0, 0.0
         self._ends: list[float] = []
+        self._failed_starts = 0
+        self._settled = False
+        self._stillness = Stillness(time.monotonic())
         # A wrapper script that ran exec may have left children, which are not ours to kill.
         self._foreign_children = processes.children()
         self._output: Thread | None = None
@@ -92,12 +96,15 @@ class Supervisor:
         self._health_lock = Lock()
         self.health = Health(time.monotonic(), since=time.monotonic())
 
-    def run(self) -> int:
-        """Returns the exit code of the service: STOPPED after a stop request, GAVE_UP after too many restarts."""
+    def run(self, has_settled: Callable[[], bool]) -> int:
+        """Returns the exit code of the service: STOPPED after a stop request, GAVE_UP after too many restarts.
+
+        `has_settled`: whether a running record processor has settled a batch.
+        """
         processes.adopt_orphans()
         while not self.health.stopping:
             daemon = self._start()
-            code = self._until_end(daemon)
+            code = self._until_end(daemon, has_settled)
             if code is None:
                 if self._is_stopping():
                     return self._stop(daemon)
@@ -123,8 +130,10 @@ class Supervisor:
             daemon = processes.start(self._command, self._plan.environment, write_end)
         finally:
             os.close(write_end)
+        self._started = time.monotonic()
+        self._stillness = Stillness(self._started)
         self._shutdown_began = self._last_error = None
-        self._heap_exhausted = self._ready = False
+        self._heap_exhausted = self._ready = self._settled = False
         self._shards = 0
         self._held, self._held_since = set(), time.monotonic()
         self._output = self._relay.follow(os.fdopen(read, "rb"), self._notice)
@@ -132,13 +141,15 @@ class Supervisor:
         self._measure(RESTARTS, min(self._starts, 1))
         self._starts += 1
         self._measure(DAEMON_UP, 1)
-        self._update_health(daemon=daemon, since=time.monotonic())
+        self._update_health(daemon=daemon, since=self._started, still=0.0)
         log.info("daemon started", extra={"daemon": daemon})
         return daemon
 
     def _notice(self, line: bytes) -> None:
         if INITIALISED in line:
             self._update_health(initialised=True)
+        if LOOPING in line:
+            self._stillness.looped()
         if ENDING in line:
             self._shutdown_began = time.monotonic()
         if OUT_OF_MEMORY in line:
@@ -149,7 +160,7 @@ class Supervisor:
             with suppress(ValueError, LookupError):
                 self._last_error = json.loads(line)["error"].splitlines()[-1]
 
-    def _until_end(self, daemon: int) -> int | None:
+    def _until_end(self, daemon: int, has_settled: Callable[[], bool]) -> int | None:
         """The exit code of a daemon that exited; None when it is to be shut down, to stop or to restore its fetches."""
         while not self.health.stopping and not self._may_restore_fetches():
             if (code := processes.exit_code(daemon)) is not None:
@@ -159,10 +170,17 @@ class Supervisor:
                 os.kill(daemon, signal.SIGKILL)
             # Each child of the daemon is the record processor of one shard.
             self._shards = max(self._shards, len(processes.children(daemon)))
+            self._observe(daemon, has_settled)
             self._log_when_ready()
             processes.reap(spare=daemon)
             self._wait(_TICK_SECONDS)
         return None
+
+    def _observe(self, daemon: int, has_settled: Callable[[], bool]) -> None:
+        self._update_health(still=self._stillness.seconds(processes.cpu_seconds(daemon), time.monotonic()))
+        # A file of the metrics that cannot be read must not end the service.
+        with suppress(Exception):
+            self._settled = self._settled or has_settled()
 
     def _notice_shard(self, line: bytes) -> None:
         with suppress(ValueError, LookupError):
@@ -186,6 +204,7 @@ class Supervisor:
         if delay is None:
             window = self._plan.restarts.window_seconds
             fields = {"code": code, "ends": len(self._ends), "window_seconds": window, "cause": cause}
+            fields["failed_starts"] = self._failed_starts
             log.error("giving up: the daemon exited more often than allowed", extra=fields)
             return False
         fields = {"code": code, "restart_in_seconds": round(delay, 1), "cause": cause}
@@ -198,7 +217,11 @@ class Supervisor:
         if self._adapt_to_memory():
             return restarts.soon(self._chance())
         self._ends = [*restarts.recent(self._ends, now), now]
-        return restarts.delay(len(self._ends), self._chance())
+        self._failed_starts = 0 if self._started_well(now) else self._failed_starts + 1
+        return restarts.delay(len(self._ends), self._failed_starts, self._chance())
+
+    def _started_well(self, now: float) -> bool:
+        return self._settled or now - self._started >= self._plan.restarts.start_seconds
 
     def _cause(self) -> str | None:
         if self._heap_exhausted:

@@ -1,4 +1,4 @@
-"""`consumer doctor --live` prints the liveness of the worker and sets the exit code, without any package."""
+"""`consumer doctor --live` prints the health of the worker and sets the exit code, without any package."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from consumer.cli.probe import DEFAULT, VARIABLE, Liveness, probe
+from consumer.cli.probe import DEFAULT, VARIABLE, Health, probe
 from consumer.monitoring.server import Server, listen
 from consumer.settings import Settings, variable
 from tests.support.driven.processes import free_port
@@ -29,14 +29,14 @@ HANGS = ["the supervisor hangs", "the record processor of shardId-000000000000 h
 
 
 def worker(*reasons: str) -> ASGIApp:
-    """The response of a worker at /livez."""
+    """The response of a worker at /healthz."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}).encode()
 
-    async def livez(_: Request) -> Response:
+    async def healthz(_: Request) -> Response:
         return Response(body, status)
 
-    return Starlette(routes=[Route("/livez", livez)])
+    return Starlette(routes=[Route("/healthz", healthz)])
 
 
 @contextmanager
@@ -52,12 +52,12 @@ def answering(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[dict[str, str]]
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::0]", "[::1]"])
 def test_a_worker_is_reached_at_any_address(host: str) -> None:
     with answering(worker(), host) as environment:
-        assert probe(environment) == Liveness(ok=True)
+        assert probe(environment) == Health(ok=True)
 
 
-def test_a_worker_that_is_not_alive_reports_the_reasons() -> None:
+def test_a_worker_that_is_not_healthy_reports_the_reasons() -> None:
     with answering(worker(*HANGS)) as environment:
-        assert probe(environment) == Liveness(ok=False, reasons=tuple(HANGS))
+        assert probe(environment) == Health(ok=False, reasons=tuple(HANGS))
 
 
 def test_a_closed_connection_is_retried() -> None:
@@ -67,7 +67,7 @@ def test_a_closed_connection_is_retried() -> None:
         server = Server(listener, worker())
         cut = threading.Thread(target=cut_off_one, args=(listener, server.start))
         cut.start()
-        assert probe(environment) == Liveness(ok=True)
+        assert probe(environment) == Health(ok=True)
         cut.join()
         server.stop()
 
@@ -82,22 +82,20 @@ def cut_off_one(listener: socket.socket, then: Callable[[], None]) -> None:
 def test_an_ipv6_address_without_brackets_is_accepted() -> None:
     """`--live` does not load the settings, which require the brackets."""
     with answering(worker(), "[::]") as environment:
-        assert probe({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Liveness(ok=True)
+        assert probe({VARIABLE: environment[VARIABLE].replace("[", "").replace("]", "")}) == Health(ok=True)
 
 
-def test_a_worker_that_does_not_answer_is_not_alive() -> None:
+def test_a_worker_that_does_not_answer_is_not_healthy() -> None:
     address = f"127.0.0.1:{free_port()}"
     (reason,) = probe({VARIABLE: address}).reasons
     assert reason == f"no answer from {address}: [Errno 111] Connection refused"
 
 
 @pytest.mark.parametrize("body", [b"", b"ok", b"[]", b'{"ok": true}'])
-def test_an_unexpected_response_is_not_alive(body: bytes) -> None:
+def test_an_unexpected_response_is_not_healthy(body: bytes) -> None:
     with answering(Response(body)) as environment:
-        liveness = probe(environment)
-    assert liveness == Liveness(
-        ok=False, reasons=(f"unexpected response from {environment[VARIABLE]}: not a consumer",)
-    )
+        health = probe(environment)
+    assert health == Health(ok=False, reasons=(f"unexpected response from {environment[VARIABLE]}: not a consumer",))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":9464", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"])

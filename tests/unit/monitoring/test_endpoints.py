@@ -1,13 +1,14 @@
-"""Figures of all processes are served as one; who is alive and who is ready is told with reasons."""
+"""Figures of all processes are served as one; who is alive, ready and healthy is told with reasons."""
 
 import asyncio
 import gzip
 import http.client
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,16 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import Message
 
 from consumer.monitoring import endpoints as exporting
-from consumer.monitoring.endpoints import DOWN_SECONDS, Exporter, Health, liveness_failures, readiness_failures
+from consumer.monitoring.endpoints import (
+    DOWN_SECONDS,
+    STILL_SECONDS,
+    Exporter,
+    Health,
+    Seconds,
+    liveness_failures,
+    readiness_failures,
+    start_failures,
+)
 from consumer.monitoring.metrics import HEARTBEAT, RESTARTS
 from consumer.monitoring.process_metrics import resident_bytes
 from consumer.monitoring.server import Server, listen
@@ -29,23 +39,25 @@ from consumer.monitoring import metrics
 from consumer.monitoring.prometheus import PrometheusSink
 measure = PrometheusSink((*metrics.CORE, *metrics.SHARD))
 measure(metrics.HEARTBEAT, float(sys.argv[2]), sys.argv[1])
+for gauge in sys.argv[3:]:
+    measure({"busy": metrics.BUSY, "reads": metrics.LAST_BATCH}[gauge], 1.0, sys.argv[1])
 measure(metrics.CHECKPOINTS, 2, "made")
 print("up", flush=True)
 sys.stdin.read()
 """
 UP = Health(beat=0.0, daemon=1)
 
-Start = Callable[[str, float], subprocess.Popen[bytes]]
+Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts what a record processor is to the exporter: shard, heartbeat."""
+    """Starts what a record processor is to the exporter: shard, heartbeat, whether it is `busy` and `reads`."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(shard: str, beat: float) -> subprocess.Popen[bytes]:
+    def start(shard: str, beat: float, *states: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", RECORD_PROCESSOR, shard, str(beat)]
+        command = [sys.executable, "-c", RECORD_PROCESSOR, shard, str(beat), *states]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout
@@ -62,10 +74,27 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def exporter(directory: Path, health: Health = UP) -> Exporter:
+@dataclass
+class StubLeases:
+    """`owned`: the shards that this worker should read."""
+
+    owned: list[str] = field(default_factory=list)
+
+    def reasons(self, living: Collection[str]) -> list[str]:
+        return [f"{shard} has no record processor" for shard in self.owned if shard not in living]
+
+    def unread(self, reading: Collection[str]) -> list[str]:
+        return [f"{shard} is not read" for shard in self.owned if shard not in reading]
+
+
+def exporter(directory: Path, health: Health = UP, *owned: str) -> Exporter:
+    return exporter_of(directory, lambda: health, StubLeases([*owned]))
+
+
+def exporter_of(directory: Path, health: Callable[[], Health], leases: StubLeases) -> Exporter:
     registry = CollectorRegistry()
     Counter(RESTARTS.name, RESTARTS.help, registry=registry).inc(7)
-    return Exporter(directory, registry, lambda: health, hang_seconds=60)
+    return Exporter(directory, registry, health, Seconds(hang=60, healthy_after=60), leases)
 
 
 def get(served: Exporter, path: str, **headers: str) -> tuple[HTTPStatus, bytes]:
@@ -173,6 +202,15 @@ def test_a_hanging_supervisor_is_one_too() -> None:
     assert liveness_failures(UP, {}, hang_seconds=60, now=0.0, beat=31.0) == ["the supervisor hangs"]
 
 
+def test_a_still_jvm_is_one_too() -> None:
+    still = Health(beat=0.0, daemon=1, still=STILL_SECONDS)
+    assert liveness_failures(still, {}, hang_seconds=60, now=0.0, beat=0.0) == []
+    still = replace(still, still=STILL_SECONDS + 1)
+    assert liveness_failures(still, {}, hang_seconds=60, now=0.0, beat=0.0) == ["the JVM has been still for 61 s"]
+    for ended in (replace(still, daemon=None), replace(still, stopping=True)):
+        assert liveness_failures(ended, {}, hang_seconds=60, now=0.0, beat=0.0) == []
+
+
 def test_a_daemon_that_is_being_restarted_is_none() -> None:
     assert liveness_failures(
         Health(beat=100.0, since=100.0), {}, hang_seconds=60, now=0.0, beat=100.0 + DOWN_SECONDS
@@ -187,7 +225,8 @@ def test_a_daemon_that_is_not_restarted_is_one() -> None:
 
 
 def test_the_longest_pause_before_a_restart_does_not_make_it_one() -> None:
-    pauses = (Restarts(most=100, window_seconds=1).delay(count, chance=1.0) for count in range(1, 101))
+    restarts = Restarts(most=100, window_seconds=1, start_seconds=60)
+    pauses = (restarts.delay(count, failed_starts=0, chance=1.0) for count in range(1, 101))
     assert max(filter(None, pauses)) <= DOWN_SECONDS / 2
 
 
@@ -204,6 +243,85 @@ def test_the_longest_pause_before_a_restart_does_not_make_it_one() -> None:
 )
 def test_ready_is_who_works(health: Health, beats: dict[str, float], reasons: list[str]) -> None:
     assert readiness_failures(health, beats) == reasons
+
+
+STARTED = Health(beat=0.0, daemon=1, since=100.0, initialised=True)
+
+
+@pytest.mark.parametrize(
+    ("health", "reasons"),
+    [
+        (replace(STARTED, daemon=None, ended=1), ["the daemon is not running: the last one ended with 1"]),
+        (replace(STARTED, initialised=False), ["the daemon is not initialised yet"]),
+        (replace(STARTED, since=101.0), ["the daemon has run for 59 of 60 s"]),
+        (replace(STARTED, stopping=True), ["the worker is stopping"]),
+        (STARTED, []),
+    ],
+)
+def test_a_start_succeeds_when_the_daemon_has_initialised_and_lived(health: Health, reasons: list[str]) -> None:
+    assert start_failures(health, healthy_after=60, beat=160.0) == reasons
+
+
+def test_a_daemon_may_count_at_once() -> None:
+    assert start_failures(replace(STARTED, since=160.0), healthy_after=0, beat=160.0) == []
+
+
+def reasons_of(served: Exporter, path: str) -> list[str]:
+    status, body = get(served, path)
+    answer = json.loads(body)
+    assert answer["ok"] == (status is HTTPStatus.OK)
+    return list(answer["reasons"])
+
+
+LIVED = Health(beat=float("inf"), daemon=1, since=float("-inf"), initialised=True)
+
+
+def test_it_is_healthy_when_every_lease_is_read(tmp_path: Path, start: Start) -> None:
+    served = exporter(tmp_path, LIVED, "shard-1", "shard-2")
+    start("shard-1", 1.0, "reads")
+    start("shard-2", 1.0)
+    assert reasons_of(served, "/healthz") == ["shard-2 is not read"]
+    assert reasons_of(served, "/readyz") == []
+    start("shard-2", 1.0, "reads")
+    assert reasons_of(served, "/healthz") == []
+
+
+def test_without_leases_it_is_healthy_once_its_daemon_has_lived(tmp_path: Path) -> None:
+    assert reasons_of(exporter(tmp_path, LIVED), "/healthz") == []
+    fresh = replace(LIVED, since=float("inf"))
+    assert reasons_of(exporter(tmp_path, fresh), "/healthz") == ["the daemon has run for -inf of 60 s"]
+
+
+def test_once_healthy_only_liveness_counts(tmp_path: Path, start: Start) -> None:
+    """An outage after a successful start replaces no container."""
+    current, leases = [LIVED], StubLeases()
+    served = exporter_of(tmp_path, lambda: current[0], leases)
+    assert reasons_of(served, "/healthz") == []
+    current[0], leases.owned = replace(LIVED, initialised=False, since=float("inf")), ["shard-1"]
+    assert reasons_of(served, "/healthz") == []
+    assert reasons_of(exporter_of(tmp_path, lambda: current[0], leases), "/healthz"), "it depends on the past"
+    start("shard-1", 1.0, "busy")
+    (silent,) = reasons_of(served, "/healthz")
+    assert silent.startswith("the record processor of shard-1 has been silent for")
+    assert reasons_of(served, "/livez")
+
+
+def test_a_worker_that_is_not_alive_is_not_healthy(tmp_path: Path) -> None:
+    served = exporter(tmp_path, replace(LIVED, still=61.0))
+    assert reasons_of(served, "/healthz") == reasons_of(served, "/livez") == ["the JVM has been still for 61 s"]
+
+
+def test_a_record_processor_that_waits_for_the_daemon_may_be_silent(tmp_path: Path, start: Start) -> None:
+    start("shard-1", 1.0, "reads")
+    assert reasons_of(exporter(tmp_path, LIVED), "/livez") == []
+
+
+@pytest.mark.parametrize(("states", "settled"), [([], False), (["busy", "reads"], False), (["reads"], True)])
+def test_a_batch_is_settled_when_the_record_processor_waits_again(
+    tmp_path: Path, start: Start, states: list[str], settled: bool
+) -> None:
+    start("shard-1", 1.0, *states)
+    assert exporter(tmp_path).has_settled() is settled
 
 
 def test_health_is_answered_with_reasons(tmp_path: Path) -> None:
@@ -224,7 +342,7 @@ def test_a_failure_is_answered_with_its_cause(tmp_path: Path) -> None:
     def broken() -> Health:
         raise OSError("no space left")
 
-    server = Server(listen("127.0.0.1:0"), Exporter(tmp_path, CollectorRegistry(), broken, hang_seconds=60).app())
+    server = Server(listen("127.0.0.1:0"), exporter_of(tmp_path, broken, StubLeases()).app())
     server.start()
     try:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)

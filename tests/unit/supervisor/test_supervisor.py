@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from consumer.supervisor import supervisor
+from consumer.supervisor.restarts import FAILED_STARTS
 from tests.support.driven.waiting import until
 
 WORKER = """
@@ -479,13 +480,59 @@ def test_readiness_follows_the_output_of_the_daemon(start: Start) -> None:
 
 
 def test_while_the_daemon_keeps_exiting_readiness_says_so_and_the_worker_is_live(start: Start) -> None:
-    worker = start(f"{SAY}sys.exit(3)", CONSUMER_RESTARTS="50")
+    worker = start(f"{SAY}sys.exit(3)", CONSUMER_RESTARTS="50", CONSUMER_HEALTHY_AFTER_SECONDS="0")
     until(
         lambda: "the daemon is not running: the last one ended with 3" in worker.request("/readyz")[1],
         "the reason",
         every=0.02,
     )
     assert worker.get("/livez") == 200
+    assert worker.stop() == 0
+
+
+def test_a_worker_whose_starts_all_fail_gives_up_sooner(start: Start) -> None:
+    worker = start(f"{SAY}say(message='up')\nsys.exit(3)", CONSUMER_RESTARTS="50")
+    assert worker.process.wait(60) == 1
+    assert len(worker.said("up")) == FAILED_STARTS
+    assert worker.first("giving up: the daemon exited more often than allowed")["failed_starts"] == FAILED_STARTS
+
+
+def test_a_daemon_that_has_lived_has_not_failed_to_start(start: Start) -> None:
+    program = f"{SAY}say(message='up')\n{pause(0.1)}; sys.exit(3)"
+    worker = start(program, CONSUMER_RESTARTS="3", CONSUMER_HEALTHY_AFTER_SECONDS="0.1")
+    assert worker.process.wait(60) == 1
+    assert len(worker.said("up")) == 4, "all of its restarts"
+
+
+SETTLES = """
+from consumer.monitoring import metrics
+from consumer.monitoring.prometheus import PrometheusSink
+measure = PrometheusSink(metrics.SHARD)
+for gauge in (metrics.HEARTBEAT, metrics.LAST_BATCH):
+    measure(gauge, 1.0, "shard-1")
+"""
+"""What a record processor that has settled a batch leaves in the metrics directory."""
+
+
+def test_a_settled_batch_is_a_successful_start(start: Start) -> None:
+    # The supervisor looks once per second.
+    worker = start(f"{SETTLES}{SAY}say(message='up')\n{pause(2.5)}; sys.exit(3)", CONSUMER_RESTARTS="3")
+    assert worker.process.wait(60) == 1
+    assert len(worker.said("up")) == 4, "all of its restarts"
+
+
+def pause(seconds: float) -> str:
+    """How long the daemon lives."""
+    return f"import time; time.sleep({seconds})"
+
+
+def test_a_stopped_jvm_is_not_alive(start: Start) -> None:
+    worker = start(WAITS, before="import consumer.monitoring.endpoints as e\ne.STILL_SECONDS = 2.0\n")
+    daemon = worker.first("up")["pid"]
+    until(lambda: "the JVM has been still for" in worker.request("/livez")[1], "it to be noticed", every=0.1)
+    assert worker.get("/livez") == worker.get("/healthz") == 503
+    os.kill(daemon, signal.SIGKILL)
+    until(lambda: worker.get("/livez") == 200, "the next daemon to count as alive", every=0.02)
     assert worker.stop() == 0
 
 
