@@ -31,7 +31,7 @@ BEAT_SECONDS = 30.0
 DOWN_SECONDS = 90.0
 """A daemon that has been down for this long will not return: the longest pause before a restart is half of it."""
 STILL_SECONDS = 60.0
-"""A JVM that has shown no sign of life for this long hangs or is stopped. A live one shows some every second."""
+"""A JVM that has shown no sign of life for this long hangs or is stopped. A live one shows some every few seconds."""
 _STALE_SECONDS = 1.0
 
 

@@ -27,7 +27,7 @@ from consumer.supervisor.launch import Plan
 from consumer.supervisor.relay import Relay
 from consumer.supervisor.run_directory import STOPPING, write
 from consumer.supervisor.signals import STOP_SIGNALS, Inbox
-from consumer.supervisor.stillness import LOOPING, Stillness
+from consumer.supervisor.stillness import Stillness
 
 STOPPED, GAVE_UP = 0, 1
 """The exit codes of the service."""
@@ -148,8 +148,6 @@ class Supervisor:
     def _notice(self, line: bytes) -> None:
         if INITIALISED in line:
             self._update_health(initialised=True)
-        if LOOPING in line:
-            self._stillness.looped()
         if ENDING in line:
             self._shutdown_began = time.monotonic()
         if OUT_OF_MEMORY in line:
