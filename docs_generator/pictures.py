@@ -13,14 +13,15 @@ PLACES: dict[str, tuple[float, float, str, str]] = {
     "aws_lambda": (1, 2, "the Lambda handler", EDGE),
     "admin": (2, 2, "the operator's tools", EDGE),
     "supervisor": (3, 2, "the process tree", EDGE),
-    "bootstrap": (0, 3, "the composition root", EDGE),
-    "monitoring": (1, 3, "metrics, logs, health", EDGE),
-    "leases": (2, 3, "the KCL's tables", EDGE),
-    "daemon": (3, 3, "the MultiLangDaemon", EDGE),
-    "stores": (0.25, 4, "DynamoDB, S3, Kinesis", AWS),
-    "limits": (1.25, 4, "what a limit is", PURE),
-    "settings": (2.25, 4, "the environment, checked", EDGE),
-    "engine": (1.25, 5, "how a projection is kept", PURE),
+    "access": (2.5, 3, "checks of AWS", EDGE),
+    "bootstrap": (0, 4, "the composition root", EDGE),
+    "monitoring": (1, 4, "metrics, logs, health", EDGE),
+    "leases": (2, 4, "the KCL's tables", EDGE),
+    "daemon": (3, 4, "the MultiLangDaemon", EDGE),
+    "stores": (0.25, 5, "DynamoDB, S3, Kinesis", AWS),
+    "limits": (1.25, 5, "what a limit is", PURE),
+    "settings": (2.25, 5, "the environment, checked", EDGE),
+    "engine": (1.25, 6, "how a projection is kept", PURE),
 }
 """Where each room is drawn, in columns and rows; what it is for, and its colour. Every room must be here."""
 
@@ -33,7 +34,7 @@ def rooms() -> str:
         for name, (column, row, text, fill) in PLACES.items()
     ]
     drawn = [Arrow(room, used) for room in PLACES for used in sorted(uses[room])]
-    return picture("The rooms of the package and who uses whom", (957, 654), boxes, drawn)
+    return picture("The rooms of the package and who uses whom", (957, 766), boxes, drawn)
 
 
 WAY = [
@@ -74,7 +75,7 @@ def processes() -> str:
         Box(60, 410, 220, 66, "record processor 1", ["consumer process, shard 1"], EDGE),
         Box(580, 410, 220, 66, "record processor n", ["consumer process, shard n"], EDGE),
         Box(920, 50, 180, 66, "ECS or Kubernetes", ["SIGTERM, later SIGKILL"], AWS),
-        Box(920, 230, 180, 66, "Prometheus", ["/metrics, /livez, /readyz"], AWS),
+        Box(920, 230, 180, 66, "Prometheus", ["/metrics, /healthz"], AWS),
     ]
     drawn = [
         Arrow("ECS or Kubernetes", "supervisor", "stops"),

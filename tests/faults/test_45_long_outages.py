@@ -68,7 +68,7 @@ def test_45_outages_replace_no_worker(outages: Mapping[str, Outage], note: Note)
         outage.trial.put(300)
     end = time.monotonic() + OUTAGE_SECONDS
     until(
-        lambda: all([outage.healthy() for outage in outages.values()]) and time.monotonic() > end,
+        lambda: all(outage.healthy() for outage in outages.values()) and time.monotonic() > end,
         "the end of the outages",
         seconds=2 * OUTAGE_SECONDS,
         every=1.0,
