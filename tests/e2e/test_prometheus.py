@@ -93,7 +93,7 @@ def test_the_page_is_valid_for_prometheus_and_the_worker_reports_its_liveness(st
         until_received(running, 200)
         _, page = running.get("/metrics")
         assert run([tool("promtool"), "check", "metrics"], page) == (0, "")
-        assert run(LIVES, variables=stage.variables) == (0, "ok\n")
+        until(lambda: run(LIVES, variables=stage.variables) == (0, "ok\n"), "the worker to be healthy")
         assert running.stop() == 0
         code, said = run(LIVES, variables=stage.variables)
         assert (code, "Connection refused" in said) == (1, True)

@@ -9,6 +9,7 @@ from tests.support.driven.clients import slow_clients
 from tests.support.driven.scenario import Stage, endless
 from tests.support.driven.service import Service, consumer
 from tests.support.driven.trial import started_trial, undisturbed
+from tests.support.driven.waiting import until
 
 SILENT = 10 * CONNECTIONS
 CHECKS = 40
@@ -17,6 +18,7 @@ CHECKS = 40
 def test_36_silent_clients(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
     """Local connections, like those of the container's own check. One that the server closes is opened again."""
     with started_trial(stage, stage.variables, tmp_path, endless(seed)) as trial, undisturbed(trial):
+        until(lambda: trial.running.get("/healthz")[0] == 200, "the worker to be healthy")
         port = int(trial.running.address.rpartition(":")[2])
         with slow_clients(port, SILENT):
             took = [checked(trial.running) for _ in range(CHECKS)]

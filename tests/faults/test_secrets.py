@@ -62,7 +62,7 @@ def _waited(running: Service) -> bool:
 
 def _told(running: Service, directory: Path) -> Iterator[tuple[str, str]]:
     """Everything that a running service exposes, by place."""
-    for path in ("/metrics", "/livez", "/readyz"):
+    for path in ("/metrics", "/healthz", "/livez", "/readyz"):
         yield path, running.get(path)[1]
     files: Iterable[Path] = chain((directory / "run").rglob("*"), (directory / "quarantine").rglob("*"))
     for file in (file for file in files if file.is_file()):

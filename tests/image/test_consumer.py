@@ -11,6 +11,7 @@ from tests.support.driven.container import MIB, Image, as_service, container
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.scenario import Stage, expected, first_difference, poison, samples, until_received
 from tests.support.driven.service import FAST, Service, command_line
+from tests.support.driven.waiting import until
 from tests.support.emulators.aws import CREDENTIALS, REGION, Emulator
 
 EVENTS = 5_000
@@ -65,6 +66,7 @@ def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: 
         assert lambda_environment.quarantined(variables) == poison(made)
         assert service.outcomes().total() == EVENTS
         assert restarts(service) == [0]
+        until(lambda: service.get("/healthz")[0] == 200, "the worker to be healthy", seconds=120)
         task.execute(*consumer_image.health_check)
         assert {privileges(process) for process in task.processes()} == {("10001", "10001", "0" * 16)}
         assert task.execute("python3", "-c", WRITABLE).stdout == "/tmp\n"

@@ -27,6 +27,7 @@ FAST: Mapping[str, str] = {
     "CONSUMER_LEASE_ASSIGNMENT_MILLIS": "1000",
     "CONSUMER_IDLE_MILLIS": "250",
     "CONSUMER_CHECKPOINT_SECONDS": "1",
+    "CONSUMER_HEALTHY_AFTER_SECONDS": "1",
 }
 """Settings with shorter intervals than in production."""
 

@@ -302,6 +302,22 @@ def test_empty_batches_send_heartbeats_and_are_not_checkpointed() -> None:
     assert life.measured[metrics.HEARTBEAT][-1][:2] == (1_100.0, EPOCH + 1_100.0)
 
 
+def test_a_record_processor_is_busy_only_while_it_works_on_a_message() -> None:
+    life = Life()
+    waits = []
+
+    def pause() -> None:
+        waits.append(life.measured[metrics.BUSY][-1][1])
+        life.clockwork.pass_time(10)
+
+    life.live(pause, FIRST, pause, LEASE_LOST)
+    busy = life.measured[metrics.BUSY]
+    assert waits == [0, 0]
+    assert [value for _, value, _ in busy] == [1, 0] * 3, "initialize, the batch, the lost lease"
+    beats = {when for when, _, _ in life.measured[metrics.HEARTBEAT]}
+    assert {when for when, _, _ in busy} <= beats, "each message begins and ends with a heartbeat"
+
+
 # answers to a checkpoint
 
 

@@ -113,6 +113,28 @@ def test_the_minute_restarts_after_a_record_processor_ran_or_the_daemon_started(
         assert watched.check(after=50.0) == []
 
 
+def test_a_start_has_to_read_every_lease_at_once(watched: Watched) -> None:
+    assert watched.watch.unread([]) == ["the leases are not known yet"]
+    watched.application.found = [lease("a"), lease("b"), lease("c", owner="worker-2")]
+    watched.check(initialised=False)
+    assert watched.watch.unread(["a", "b"]) == ["the leases are not known yet"]
+    watched.check()
+    assert watched.watch.unread(["a"]) == ["b is leased, but not read yet"]
+    assert watched.watch.unread(["a", "b"]) == []
+
+
+def test_without_a_lease_nothing_is_unread(watched: Watched) -> None:
+    watched.check()
+    assert watched.watch.unread([]) == []
+
+
+def test_leases_of_another_stream_are_never_read(watched: Watched) -> None:
+    watched.application.found = [lease("a")]
+    watched.application.wrong = "leases of another stream"
+    watched.check("a")
+    assert watched.watch.unread(["a"]) == ["leases of another stream"]
+
+
 def test_with_leases_of_another_stream_it_is_not_ready_and_logs_them_once(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
