@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer import bootstrap
@@ -18,7 +19,7 @@ from consumer.leases import kcl_tables, tables
 from consumer.leases.kcl_tables import Item, Lease
 from consumer.leases.origin import origin_of
 from consumer.settings import Settings
-from consumer.stores.aws import unavailable
+from consumer.stores.aws import CLIENT, unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,12 +45,12 @@ class Observer:
     _seen: Mapping[str, Seen] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, config: Config = CLIENT) -> Self:
         requests = bootstrap.pool()
-        kinesis, dynamodb = bootstrap.client(settings, "kinesis"), bootstrap.client(settings, "dynamodb")
-        return cls(settings, kinesis, dynamodb, bootstrap.quarantine(settings, requests), requests)
+        kinesis, dynamodb = (bootstrap.client(settings, service, config) for service in ("kinesis", "dynamodb"))
+        return cls(settings, kinesis, dynamodb, bootstrap.quarantine(settings, requests, config), requests)
 
-    def look(self, *, lag: bool = True) -> Status:
+    def look(self, *, lag: bool = True, quarantine: bool = True) -> Status:
         """Raises Unavailable when the stream or the leases cannot be read."""
         with unavailable(f"stream {self.settings.stream_name}"):
             stream = _stream(self.kinesis, self.settings.stream_name)
@@ -63,10 +64,13 @@ class Observer:
         names = (each.name for each in stream.shards)
         lags = self._lags(found.leases, stream) if lag else dict.fromkeys(names, NOT_REQUESTED)
         shards = status.shards(stream.shards, found, lags, alive, stale)
-        return Status(self.now(), self.settings.application_name, stream, found, shards, workers, self._quarantined())
+        quarantined = self._quarantined(wanted=quarantine)
+        return Status(self.now(), self.settings.application_name, stream, found, shards, workers, quarantined)
 
-    def _quarantined(self) -> Quarantine:
+    def _quarantined(self, *, wanted: bool) -> Quarantine:
         place = self.settings.quarantine
+        if not wanted:
+            return Quarantine(place, None, NOT_REQUESTED.unknown)
         try:
             return Quarantine(place, self.quarantine.size())
         except Unavailable as cause:

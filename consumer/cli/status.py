@@ -1,4 +1,4 @@
-"""`consumer status`: prints the state of the application once, or at intervals."""
+"""`consumer status`: prints the state of the application once or at intervals, or serves it as metrics."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import typer
 
 from consumer.cli import tables
 from consumer.cli.parameters import Json
-from consumer.engine.errors import Unavailable
+from consumer.engine.errors import SettingsError, Unavailable
 from consumer.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -19,21 +19,40 @@ if TYPE_CHECKING:
 
     from consumer.admin.status import Status
 
+WATCH_SECONDS, SERVE_SECONDS = 5.0, 30.0
+
 
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     lag: Annotated[
         bool, typer.Option("--lag/--no-lag", help="Read one record of each shard to determine the lag.")
     ] = True,
-    every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: time between refreshes.", min=1)] = 5.0,
+    serve: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Serve the status as metrics at HOST:PORT, until SIGTERM or Ctrl-C."),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help=f"Time between refreshes. Default: {WATCH_SECONDS:g} with --watch, {SERVE_SECONDS:g} with --serve.",
+            min=1,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show shards, owners, checkpoints, lag, workers, leader and quarantine, read from KCL's tables and the stream."""
+    if serve is not None:
+        if watch or as_json:
+            raise SettingsError(["--serve cannot be combined with --watch or --json"])
+        from consumer.cli import watcher
+
+        watcher.serve(load(Settings), serve, every or SERVE_SECONDS, lag=lag)
     from consumer.admin.observer import Observer
 
     look = partial(Observer.of(load(Settings)).look, lag=lag)
     if watch:
-        _watch(look, every, as_json=as_json)
+        _watch(look, every or WATCH_SECONDS, as_json=as_json)
     else:
         _show(look(), as_json=as_json)
 

@@ -6,25 +6,22 @@ mode. It sets the variable for its children only, keeps its own metrics in memor
 Therefore the order of imports does not matter here.
 """
 
-import gzip
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from consumer.monitoring.multiprocess_files import MultiprocessFiles
 from consumer.monitoring.process_metrics import ProcessMetrics
+from consumer.monitoring.responses import MetricsPage, failed, health_response
 
 BEAT_SECONDS = 30.0
 """A supervisor whose loop has not run for this long hangs."""
@@ -32,7 +29,6 @@ DOWN_SECONDS = 90.0
 """A daemon that has been down for this long will not return: the longest pause before a restart is half of it."""
 STILL_SECONDS = 60.0
 """A JVM that has shown no sign of life for this long hangs or is stopped. A live one shows some every few seconds."""
-_STALE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +148,7 @@ class Exporter:
         self._seconds = seconds
         self._leases = leases
         self._start_succeeded = False
-        self._texts: dict[tuple[str, bool], bytes] = {}
-        self._texts_made = 0.0
+        self._page = MetricsPage(self._registry)
 
     def app(self) -> Starlette:
         """The ASGI application. Its endpoints never wait, because they run on the thread of the server."""
@@ -165,7 +160,7 @@ class Exporter:
         }
         return Starlette(
             routes=[Route(path, endpoint) for path, endpoint in routes.items()],
-            exception_handlers={Exception: _failed},
+            exception_handlers={Exception: failed},
         )
 
     def shards(self) -> Collection[str]:
@@ -185,11 +180,7 @@ class Exporter:
         return max((beat.batch for beat in self._files.beats() if beat.reads), default=None)
 
     async def _metrics(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        packed = gzip_accepted(request.headers.get("accept-encoding", ""))
-        packing = {"Content-Encoding": "gzip"} if packed else {}
-        body = self._text(encode, content_type, packed=packed)
-        return Response(body, headers={"Content-Type": content_type, **packing})
+        return self._page.response(request)
 
     async def _healthz(self, _: Request) -> Response:
         """Once the start has succeeded, a later outage must not replace the container: as /livez from then on."""
@@ -197,14 +188,14 @@ class Exporter:
         if not self._start_succeeded:
             failures += self._start_failures()
             self._start_succeeded = not failures
-        return _health_response(failures)
+        return health_response(failures)
 
     async def _livez(self, _: Request) -> Response:
-        return _health_response(self._liveness_failures())
+        return health_response(self._liveness_failures())
 
     async def _readyz(self, _: Request) -> Response:
         shards = self.shards()
-        return _health_response(readiness_failures(self._health(), shards) or self._leases.reasons(shards))
+        return health_response(readiness_failures(self._health(), shards) or self._leases.reasons(shards))
 
     def _start_failures(self) -> list[str]:
         failures = start_failures(self._health(), self._seconds.healthy_after, time.monotonic())
@@ -213,23 +204,3 @@ class Exporter:
     def _liveness_failures(self) -> list[str]:
         busy = {beat.shard: beat.at for beat in self._files.beats() if beat.busy}
         return liveness_failures(self._health(), busy, self._seconds.hang, time.time(), time.monotonic())
-
-    def _text(self, encode: Callable[[CollectorRegistry], bytes], content_type: str, *, packed: bool) -> bytes:
-        # A scrape costs milliseconds of CPU. Frequent scrapes get the same text for a second.
-        if time.monotonic() - self._texts_made > _STALE_SECONDS:
-            self._texts, self._texts_made = {}, time.monotonic()
-        key = (content_type, packed)
-        if key not in self._texts:
-            text = encode(self._registry)
-            self._texts[key] = gzip.compress(text) if packed else text
-        return self._texts[key]
-
-
-def _health_response(reasons: list[str]) -> Response:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    body = json.dumps({"ok": not reasons, "reasons": reasons}) + "\n"
-    return Response(body, status, media_type="application/json")
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"{type(error).__name__}: {error}\n", HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -227,6 +227,52 @@ BUILD = Metric(
     ("version", "kclpy", "python"),
 )
 
+OPEN_SHARDS = Metric(
+    "consumer_stream_open_shards",
+    "Shards that should be read now: open shards, and closed ones that were not read to their end. A shard whose"
+    " parents must be read first does not count.",
+    Kind.GAUGE,
+    query="max(consumer_stream_open_shards) - sum(consumer_leases_held)",
+)
+RETENTION = Metric(
+    "consumer_stream_retention_seconds",
+    "How long the stream keeps a record.",
+    Kind.GAUGE,
+)
+CHECKPOINT_LAG = Metric(
+    "consumer_checkpoint_lag_seconds",
+    "How long the first record after the shard's checkpoint has been in the stream; 0 if there is none. No value if it"
+    " is not known, for example while the checkpoint is LATEST or AT_TIMESTAMP.",
+    Kind.GAUGE,
+    ("shard",),
+    query="max(consumer_checkpoint_lag_seconds)",
+)
+LEASE_OWNER = Metric(
+    "consumer_lease_owner_info",
+    "Always 1. The worker that owns the lease of the shard. No value for a shard without an owner, or read to its end.",
+    Kind.GAUGE,
+    ("shard", "owner"),
+    query="count by (owner) (consumer_lease_owner_info)",
+)
+SHARD_PROBLEM = Metric(
+    "consumer_shard_problem_info",
+    "Always 1. What is wrong with the shard, in the words of `consumer status --json`.",
+    Kind.GAUGE,
+    ("shard", "problem"),
+    query="count by (problem) (consumer_shard_problem_info)",
+)
+WORKERS_ALIVE = Metric("consumer_workers_alive", "Workers whose last report is recent.", Kind.GAUGE)
+QUARANTINE_SIZE = Metric(
+    "consumer_quarantine_records", "Records in the quarantine. Counted every 10 minutes.", Kind.GAUGE
+)
+STATUS_AT = Metric(
+    "consumer_status_timestamp_seconds",
+    "When the stream and the leases were last read. The other values of the watcher are from then. When the last five"
+    " checks have failed, it is the only one served.",
+    Kind.GAUGE,
+    query="time() - consumer_status_timestamp_seconds",
+)
+
 CORE = (
     RECORDS,
     QUARANTINED,
@@ -262,7 +308,18 @@ WORKER = (
     BUILD,
 )
 """Metrics that the supervisor reports."""
-ALL = (*CORE, *SHARD, *WORKER)
+WATCHER = (
+    OPEN_SHARDS,
+    RETENTION,
+    CHECKPOINT_LAG,
+    LEASE_OWNER,
+    SHARD_PROBLEM,
+    WORKERS_ALIVE,
+    QUARANTINE_SIZE,
+    STATUS_AT,
+)
+"""Metrics that `consumer status --serve` reports."""
+ALL = (*CORE, *SHARD, *WORKER, *WATCHER)
 
 PHASES: Mapping[str, Metric] = {
     "decode": DECODE_SECONDS,
@@ -323,7 +380,7 @@ _OPENING = """\
 
 <!-- Generated from consumer/monitoring/metrics.py by `make docs`. Do not edit. -->
 
-The worker serves all metrics at `/metrics` on `CONSUMER_METRICS_ADDRESS`. There is one record processor, a process, per
+The worker serves its metrics at `/metrics` on `CONSUMER_METRICS_ADDRESS`. There is one record processor, a process, per
 shard. The record processors write their values to files, and the supervisor adds them up. A counter never decreases
 during the life of a container, even when processes exit. A gauge of a shard exists while this worker has a record
 processor for the shard.
@@ -345,6 +402,14 @@ _SECTIONS = (
     ),
     ("A shard", "Reported by each record processor.", SHARD),
     ("The worker", "Reported by the supervisor.", WORKER),
+    (
+        "The watcher",
+        (
+            "Reported by `consumer status --serve`, a process that is not a worker "
+            "([Watch from outside](../how-to/operate.md#watch-from-outside))."
+        ),
+        WATCHER,
+    ),
 )
 
 

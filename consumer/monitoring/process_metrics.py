@@ -23,10 +23,10 @@ class ProcessMetrics:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         processes = {beat.shard: beat.process for beat in self._beats()}
         daemon = self._daemon()
-        yield _family(BUILD, [(self._build, 1)])
-        yield _family(LEASES, [((), len(processes))])
-        yield _family(DAEMON_MEMORY, [((), resident_bytes(daemon))] if daemon else [])
-        yield _family(SHARD_MEMORY, [((shard,), resident_bytes(process)) for shard, process in processes.items()])
+        yield family(BUILD, [(self._build, 1)])
+        yield family(LEASES, [((), len(processes))])
+        yield family(DAEMON_MEMORY, [((), resident_bytes(daemon))] if daemon else [])
+        yield family(SHARD_MEMORY, [((shard,), resident_bytes(process)) for shard, process in processes.items()])
 
 
 def resident_bytes(process: int) -> int | None:
@@ -37,7 +37,7 @@ def resident_bytes(process: int) -> int | None:
         return None
 
 
-def _family(metric: Metric, values: Iterable[tuple[tuple[str, ...], float | None]]) -> GaugeMetricFamily:
+def family(metric: Metric, values: Iterable[tuple[tuple[str, ...], float | None]]) -> GaugeMetricFamily:
     """Leaves out values that are None: those of processes that have just exited."""
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in values:

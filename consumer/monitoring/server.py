@@ -172,10 +172,10 @@ def _is_local(address: str) -> bool:
     return is_loopback(address.removeprefix("::ffff:"))
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, source: str = variable("metrics_address")) -> socket.socket:
     """A listener on `HOST:PORT` or `[IPV6]:PORT`. Port 0 takes a free port. `[::]` accepts IPv4 as well.
 
-    Raises SettingsError when the address cannot be used.
+    Raises SettingsError when the address cannot be used. `source` is where it was set.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -188,4 +188,4 @@ def listen(address: str) -> socket.socket:
         return socket.create_server(place[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError([f"{variable('metrics_address')}: cannot listen on {address}: {reason}"]) from None
+        raise SettingsError([f"{source}: cannot listen on {address}: {reason}"]) from None

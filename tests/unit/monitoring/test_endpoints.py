@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import Message
 
-from consumer.monitoring import endpoints as exporting
+from consumer.monitoring import responses
 from consumer.monitoring.endpoints import (
     DOWN_SECONDS,
     STILL_SECONDS,
@@ -181,11 +181,11 @@ def test_who_asks_again_within_a_second_is_told_the_same(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = exporter(tmp_path)
-    monkeypatch.setattr(exporting, "_STALE_SECONDS", 3600)
+    monkeypatch.setattr(responses, "_STALE_SECONDS", 3600)
     before = samples(served)
     start("shard-1", 1.0)
     assert samples(served) == before
-    monkeypatch.setattr(exporting, "_STALE_SECONDS", -1)
+    monkeypatch.setattr(responses, "_STALE_SECONDS", -1)
     assert samples(served) != before
 
 
