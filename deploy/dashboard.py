@@ -18,6 +18,8 @@ WIDTH = 24
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN = 'job="$job", instance=~"$instance"'
 """Replaces `{}` in the queries below."""
+OUTSIDE = '{job="$job-watcher"}'
+"""Selects the watcher, whose job is named after that of the workers."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,57 @@ ROWS = (
                     " (consumer_build_info{})"
                 },
                 stacked=True,
+            ),
+        ),
+    ),
+    Row(
+        "From outside",
+        (
+            Panel(
+                "Lag by checkpoint",
+                "How long the first unsettled record has been in the stream. It also grows when no worker runs.",
+                {"{{shard}}": f"max by (shard) (consumer_checkpoint_lag_seconds{OUTSIDE})"},
+                "s",
+            ),
+            Panel(
+                "Lag by checkpoint, as a share of the retention",
+                "Of the shard that is furthest behind. Records are lost at 100 %.",
+                {
+                    "lag": f"max(consumer_checkpoint_lag_seconds{OUTSIDE})"
+                    f" / max(consumer_stream_retention_seconds{OUTSIDE})"
+                },
+                "percentunit",
+            ),
+            Panel(
+                "Shards by owner",
+                "The leases, as in KCL's table.",
+                {"{{owner}}": f"count by (owner) (consumer_lease_owner_info{OUTSIDE})"},
+                stacked=True,
+            ),
+            Panel(
+                "Problems",
+                "Shards with a problem, in the words of `consumer status --json`.",
+                {"{{problem}}": f"count by (problem) (consumer_shard_problem_info{OUTSIDE})"},
+                stacked=True,
+            ),
+            Panel(
+                "Shards to read, and workers",
+                "Shards that should be read now, and workers that report in KCL's table.",
+                {
+                    "shards": f"max(consumer_stream_open_shards{OUTSIDE})",
+                    "workers": f"max(consumer_workers_alive{OUTSIDE})",
+                },
+            ),
+            Panel(
+                "Records in the quarantine",
+                "Counted every 10 minutes.",
+                {"records": f"max(consumer_quarantine_records{OUTSIDE})"},
+            ),
+            Panel(
+                "Since the last check",
+                "How old the other figures of this row are.",
+                {"age": f"time() - max(consumer_status_timestamp_seconds{OUTSIDE})"},
+                "s",
             ),
         ),
     ),

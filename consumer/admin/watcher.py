@@ -22,12 +22,13 @@ from starlette.routing import Route
 from consumer.admin import status_metrics
 from consumer.admin.status import NOT_REQUESTED, Status
 from consumer.engine.errors import Unavailable
-from consumer.monitoring.metrics import QUARANTINE_SIZE, STATUS_AT, WATCHER, Measurement
+from consumer.monitoring.metrics import OPEN_SHARDS, QUARANTINE_SIZE, RETENTION, STATUS_AT, WATCHER, Measurement
 from consumer.monitoring.process_metrics import family
 from consumer.monitoring.responses import MetricsPage, failed, health_response
 
+SERVED = (OPEN_SHARDS, RETENTION, *WATCHER)
 STALE_CHECKS = 5
-"""Facts are not served when they are older than this many checks: one failed check leaves no gap, an outage does."""
+"""Facts older than this many intervals are not served: one failed check leaves no gap, an outage does."""
 QUARANTINE_SECONDS = 600.0
 """Time between two counts of the quarantine. A count needs one request per 1,000 records."""
 RETRY_SECONDS = 60.0
@@ -179,7 +180,7 @@ class Watcher:
         values: dict[object, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
         for metric, value, labels in self._measurements():
             values[metric].append((labels, value))
-        return (family(metric, values[metric]) for metric in WATCHER)
+        return (family(metric, values[metric]) for metric in SERVED)
 
     def app(self) -> Starlette:
         """The ASGI application. Its endpoints never wait, because they run on the thread of the server."""

@@ -210,6 +210,18 @@ STILL_SECONDS = Metric(
 )
 GIVEN_BACK = Metric("consumer_leases_given_back_total", "Leases that this worker gave back at its end.")
 LOCKS_REMOVED = Metric("consumer_leader_locks_removed_total", "Locks of silent leaders that this worker removed.")
+OPEN_SHARDS = Metric(
+    "consumer_stream_open_shards",
+    "Shards of the stream that should be read now, by all workers together: open ones, and closed ones that are not"
+    " read to their end. Children wait for their parents and are not counted meanwhile. 0 until it is first known.",
+    Kind.GAUGE,
+    query="max(consumer_stream_open_shards) - sum(consumer_leases_held)",
+)
+RETENTION = Metric(
+    "consumer_stream_retention_seconds",
+    "How long the stream keeps a record. Read from the stream every minute, 0 until it is first known.",
+    Kind.GAUGE,
+)
 RESTARTS = Metric("consumer_daemon_restarts_total", "Starts of the MultiLangDaemon after the first.")
 DAEMON_UP = Metric("consumer_daemon_up", "1 while the JVM runs, else 0.", Kind.GAUGE)
 DAEMON_MEMORY = Metric("consumer_daemon_resident_memory_bytes", "Resident memory of the JVM.", Kind.GAUGE)
@@ -227,18 +239,6 @@ BUILD = Metric(
     ("version", "kclpy", "python"),
 )
 
-OPEN_SHARDS = Metric(
-    "consumer_stream_open_shards",
-    "Shards that should be read now: open shards, and closed ones that were not read to their end. A shard whose"
-    " parents must be read first does not count.",
-    Kind.GAUGE,
-    query="max(consumer_stream_open_shards) - sum(consumer_leases_held)",
-)
-RETENTION = Metric(
-    "consumer_stream_retention_seconds",
-    "How long the stream keeps a record.",
-    Kind.GAUGE,
-)
 CHECKPOINT_LAG = Metric(
     "consumer_checkpoint_lag_seconds",
     "How long the first record after the shard's checkpoint has been in the stream; 0 if there is none. No value if it"
@@ -267,8 +267,8 @@ QUARANTINE_SIZE = Metric(
 )
 STATUS_AT = Metric(
     "consumer_status_timestamp_seconds",
-    "When the stream and the leases were last read. The other values of the watcher are from then. When the last five"
-    " checks have failed, it is the only one served.",
+    "When the watcher last read the stream and the leases. Its other values are from then, and are not served when they"
+    " are older than five intervals.",
     Kind.GAUGE,
     query="time() - consumer_status_timestamp_seconds",
 )
@@ -297,6 +297,8 @@ SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, BUSY, LAST_BATCH, L
 WORKER = (
     LEASES,
     LEASES_OWNED,
+    OPEN_SHARDS,
+    RETENTION,
     TAKEN,
     STILL_SECONDS,
     GIVEN_BACK,
@@ -308,17 +310,8 @@ WORKER = (
     BUILD,
 )
 """Metrics that the supervisor reports."""
-WATCHER = (
-    OPEN_SHARDS,
-    RETENTION,
-    CHECKPOINT_LAG,
-    LEASE_OWNER,
-    SHARD_PROBLEM,
-    WORKERS_ALIVE,
-    QUARANTINE_SIZE,
-    STATUS_AT,
-)
-"""Metrics that `consumer status --serve` reports."""
+WATCHER = (CHECKPOINT_LAG, LEASE_OWNER, SHARD_PROBLEM, WORKERS_ALIVE, QUARANTINE_SIZE, STATUS_AT)
+"""Metrics that only `consumer status --serve` reports. It also reports OPEN_SHARDS and RETENTION."""
 ALL = (*CORE, *SHARD, *WORKER, *WATCHER)
 
 PHASES: Mapping[str, Metric] = {
@@ -406,7 +399,8 @@ _SECTIONS = (
         "The watcher",
         (
             "Reported by `consumer status --serve`, a process that is not a worker "
-            "([Watch from outside](../how-to/operate.md#watch-from-outside))."
+            "([Watch from outside](../how-to/operate.md#watch-from-outside)). It also reports "
+            "`consumer_stream_open_shards` and `consumer_stream_retention_seconds`."
         ),
         WATCHER,
     ),
