@@ -71,10 +71,33 @@ def test_the_settings_are_valid_and_none_is_misspelt(services: dict[str, Any], m
 
 
 def test_the_service_has_a_read_only_root_and_no_capabilities(services: dict[str, Any]) -> None:
-    for name in ("provision", "consumer", "put"):
+    for name in ("provision", "consumer", "watcher", "put"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
         assert [place.partition(":")[0] for place in services[name]["tmpfs"]] == ["/tmp"]
+
+
+def test_prometheus_reaches_the_worker_and_the_watcher_on_its_own_loopback_interface(services: dict[str, Any]) -> None:
+    published = {port.rpartition(":")[2] for port in services["prometheus"]["ports"]}
+    for name in ("consumer", "watcher"):
+        address = services[name]["environment"]["CONSUMER_METRICS_ADDRESS"]
+        assert services[name]["network_mode"] == "service:prometheus"
+        assert address.rpartition(":")[2] in published
+
+
+def test_the_watcher_serves_where_its_health_check_calls_and_does_not_depend_on_the_worker(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = services["watcher"]
+    for name, value in watcher["environment"].items():
+        monkeypatch.setenv(name, value)
+    assert watcher["command"] == ["status", "--serve", load(Settings).metrics_address]
+    assert {**watcher["environment"], "CONSUMER_METRICS_ADDRESS": ""} == {
+        **services["consumer"]["environment"],
+        "CONSUMER_METRICS_ADDRESS": "",
+    }
+    assert "depends_on" not in watcher
 
 
 def test_mounted_files_exist(services: dict[str, Any]) -> None:
@@ -88,8 +111,7 @@ def test_grafana_has_the_data_source_and_the_folder_of_the_dashboard(services: d
     (source,) = read(provisioning / "datasources" / "prometheus.yaml")["datasources"]
     (provider,) = read(provisioning / "dashboards" / "consumer.yaml")["providers"]
     assert source["isDefault"]
-    assert source["url"] == "http://consumer:9090"
-    assert services["prometheus"]["network_mode"] == "service:consumer"
+    assert source["url"] == "http://prometheus:9090"
     assert f"./grafana/consumer.json:{provider['options']['path']}/consumer.json:ro" in services["grafana"]["volumes"]
 
 
