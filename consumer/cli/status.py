@@ -41,7 +41,10 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show shards, owners, checkpoints, lag, workers, leader and quarantine, read from KCL's tables and the stream."""
+    """Show shards, owners, checkpoints, lag, workers, leader and quarantine, read from KCL's tables and the stream.
+
+    With --serve, the same is served to Prometheus, with /livez, /healthz and /readyz.
+    """
     if serve is not None:
         if watch or as_json:
             raise SettingsError(["--serve cannot be combined with --watch or --json"])

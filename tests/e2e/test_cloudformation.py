@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from consumer.admin.watcher import SERVED
 from consumer.bootstrap import pool
 from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample
+from consumer.monitoring.metrics import LEASE_OWNER
 from consumer.stores.s3 import S3Quarantine
 from tests.support.driven.lambda_environment import quarantined
 from tests.support.driven.lambda_zip import HERE, archive
@@ -79,6 +81,22 @@ def consumed(variables: dict[str, str], log: Path) -> None:
         until_equal(stage, made)
         assert quarantined(variables, "quarantine") == poison(made)
         assert running.stop() == 0
+
+
+def test_the_watcher_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    cloud.data("watched")
+    outputs = cloud.watcher("watched-watcher", "watched")
+    variables = cloud.task_variables("watched-watcher", tmp_path)
+    consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
+    command = ("consumer", "status", "--serve", variables["CONSUMER_METRICS_ADDRESS"], "--every", "1")
+    with service({**variables, "AWS_ACCESS_KEY_ID": "watcher"}, tmp_path / "log", command) as running:
+        wanted = {metric.name for metric in SERVED} - {LEASE_OWNER.name}  # no worker runs
+        until(lambda: {sample.name for sample in running.samples()} == wanted, "all facts")
+        assert running.stop() == 0
+
+    granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("watcher")
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, {}) == []
 
 
 # Permissions in the list of AWS for KCL 3. The reasons come from the classes of KCL 3.1.3.
@@ -221,7 +239,7 @@ def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str
 def _spelt(grant: Grant) -> tuple[str, str]:
     """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
-    return grant.action, re.sub(r"\b(polled|fanned|mapped|tooled)\b", "it", plain)
+    return grant.action, re.sub(r"\b(polled|fanned|mapped|tooled|watched)\b", "it", plain)
 
 
 def _makes(call: Call) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from consumer.cli.probe import probe
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from tests.support.driven.leases import checkpoint_at
@@ -121,6 +122,7 @@ def test_in_an_outage_facts_vanish_and_the_watcher_lives_and_stops_at_once(stage
                 assert values(watching, "consumer_stream_open_shards") == values(watching, OWNER) == {}
                 assert "AccessDeniedException" in reasons(watching, "/readyz")
                 assert reasons(watching, "/livez") == reasons(watching, "/healthz") == ""
+                assert probe({"CONSUMER_METRICS_ADDRESS": watching.address}).ok, "the health check of a container"
             until_checked(watching, after=seen)
             assert reasons(watching, "/readyz") == ""
             assert set(values(watching, LAG)) == {(shard,) for shard in SHARDS}

@@ -21,7 +21,10 @@ from tests.support.emulators.cloudformation import (
     template,
 )
 
-TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml")
+TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "watcher.yaml")
+TASKS = ("fargate.yaml", "watcher.yaml")
+EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"]}
+"""The statements on all resources, by template."""
 WANTED = provision.Wanted(
     region="eu-west-1",
     stream="limit-events",
@@ -111,6 +114,16 @@ def test_the_settings_of_the_function_exist(monkeypatch: pytest.MonkeyPatch) -> 
     assert load(CoreSettings).quarantine == "s3://quarantinebucket/quarantine"
 
 
+def test_the_settings_of_the_watcher_exist_and_are_those_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = task_environment("watcher.yaml")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    load(Settings)
+    assert misspelled(variables) == []
+    assert variables.items() - task_environment().items() == {("CONSUMER_METRICS_ADDRESS", "0.0.0.0:9465")}
+
+
 def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in task_environment().items():
         monkeypatch.setenv(name, value)
@@ -125,15 +138,16 @@ def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatc
     assert least > Settings.model_fields["shutdown_grace_seconds"].default
 
 
-def task_environment() -> dict[str, str]:
-    return {each["Name"]: str(each["Value"]) for each in container(resolved("fargate.yaml"))["Environment"]}
+def task_environment(name: str = "fargate.yaml") -> dict[str, str]:
+    return {each["Name"]: str(each["Value"]) for each in container(resolved(name))["Environment"]}
 
 
-# --- fargate.yaml --------------------------------------------------------------------------------------------------
+# --- fargate.yaml, watcher.yaml ------------------------------------------------------------------------------------
 
 
-def test_the_task_can_write_only_to_a_tmpfs_and_is_not_root() -> None:
-    found = container(resolved("fargate.yaml"))
+@pytest.mark.parametrize("name", TASKS)
+def test_the_task_can_write_only_to_a_tmpfs_and_is_not_root(name: str) -> None:
+    found = container(resolved(name))
 
     assert found["ReadonlyRootFilesystem"] is True
     assert found["User"].partition(":")[0] not in ("", "0", "root")
@@ -156,10 +170,11 @@ def test_the_task_matches_the_image() -> None:
     )
 
 
-def test_the_metrics_port_is_open_only_to_the_given_group() -> None:
-    fargate = resolved("fargate.yaml", MetricsSecurityGroup="sg-prometheus")
+@pytest.mark.parametrize("name", TASKS)
+def test_the_metrics_port_is_open_only_to_the_given_group(name: str) -> None:
+    fargate = resolved(name, MetricsSecurityGroup="sg-prometheus")
     (ingress,) = fargate.properties("TaskSecurityGroup")["SecurityGroupIngress"]
-    port = int(task_environment()["CONSUMER_METRICS_ADDRESS"].rpartition(":")[2])
+    port = int(task_environment(name)["CONSUMER_METRICS_ADDRESS"].rpartition(":")[2])
     (mapped,) = container(fargate)["PortMappings"]
 
     assert (ingress["FromPort"], ingress["ToPort"], mapped["ContainerPort"]) == (port, port, port)
@@ -171,8 +186,27 @@ def test_the_metrics_port_is_open_only_to_the_given_group() -> None:
 
 
 def test_logs_expire() -> None:
-    for name in ("fargate.yaml", "lambda.yaml"):
+    for name in ("fargate.yaml", "lambda.yaml", "watcher.yaml"):
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
+
+
+def test_the_watcher_serves_where_its_health_check_calls() -> None:
+    watcher = resolved("watcher.yaml")
+    found, service = container(watcher), watcher.properties("Service")
+    address = task_environment("watcher.yaml")["CONSUMER_METRICS_ADDRESS"]
+
+    assert found["Command"] == ["status", "--serve", address, "--every", 30]
+    assert found["Image"] == container(resolved("fargate.yaml"))["Image"]
+    assert service["DesiredCount"] == 1
+
+
+def test_a_watcher_that_does_not_run_raises_an_alarm() -> None:
+    watcher = resolved("watcher.yaml", AlarmTopicArn="arn:topic")
+    alarm = watcher.properties("NotRunningAlarm")
+
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["AlarmActions"] == ["arn:topic"]
+    assert "AlarmActions" not in resolved("watcher.yaml").properties("NotRunningAlarm")
 
 
 # --- lambda.yaml ---------------------------------------------------------------------------------------------------
@@ -219,7 +253,8 @@ def test_the_function_is_a_zip_or_an_image() -> None:
 # --- Permissions ---------------------------------------------------------------------------------------------------
 
 
-def test_permissions_name_their_resources(any_template: dict[str, Any]) -> None:
+def test_permissions_name_their_resources(request: pytest.FixtureRequest, any_template: dict[str, Any]) -> None:
+    name = request.node.callspec.params["any_template"]
     roles = resources(any_template, "AWS::IAM::Role")
     found = [each for role in roles.values() for each in statements(_written_out(role["Policies"]))]
 
@@ -227,7 +262,7 @@ def test_permissions_name_their_resources(any_template: dict[str, Any]) -> None:
     assert [action for each in found for action in each["Action"] if "*" in action] == []
     assert [action for each in found for action in each["Action"] if _creates_or_deletes(action)] == []
     everywhere = [each["Sid"] for each in found if each["Resource"] == ["*"]]
-    assert sorted(everywhere) == (["KclMetrics", "Registry"] if "TaskRole" in roles else [])
+    assert sorted(everywhere) == EVERYWHERE.get(name, [])
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
@@ -239,6 +274,20 @@ def test_only_an_operator_can_delete_a_limit(any_template: dict[str, Any]) -> No
         if "dynamodb:DeleteItem" in each["Action"] and "LimitsTable" in json.dumps(each["Resource"])
     ]
     assert may_delete == (["ReplayRole"] if "ReplayRole" in any_template["Resources"] else [])
+
+
+def test_the_watcher_changes_nothing_and_reads_no_limits_and_no_quarantined_records() -> None:
+    allowed = statements(resolved("watcher.yaml").properties("TaskRole")["Policies"])
+
+    assert {action for each in allowed for action in each["Action"]} == {
+        "dynamodb:Scan",
+        "kinesis:DescribeStreamSummary",
+        "kinesis:GetRecords",
+        "kinesis:GetShardIterator",
+        "kinesis:ListShards",
+        "s3:ListBucket",
+    }
+    assert "LimitsTable" not in json.dumps(template("watcher.yaml"))
 
 
 def test_metrics_can_be_sent_only_in_the_applications_namespace() -> None:

@@ -13,6 +13,7 @@ from botocore.model import OperationModel
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import template
 
+TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "watcher.yaml")
 README = Path(ROOT, "docs", "how-to", "deploy.md")
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
@@ -86,12 +87,12 @@ def _names(operation: OperationModel) -> Iterator[str]:
 
 def test_the_parameters_are_those_of_the_templates() -> None:
     text = README.read_text(encoding="utf-8")
-    known = {name for each in ("data.yaml", "fargate.yaml", "lambda.yaml") for name in template(each)["Parameters"]}
+    known = {name for each in TEMPLATES for name in template(each)["Parameters"]}
     given = set(re.findall(r'["\s]([A-Z][a-z][A-Za-z]+)=', "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))))
     tabled = {
         name for row in re.findall(r"^\| (`[A-Z][^|]*) \|", text, re.MULTILINE) for name in re.findall(r"\w+", row)
     }
-    outputs = {name for each in ("data.yaml", "fargate.yaml", "lambda.yaml") for name in template(each)["Outputs"]}
+    outputs = {name for each in TEMPLATES for name in template(each)["Outputs"]}
 
     assert {"ImageDigest", "CodeKey", "OperatorArn"} <= given
     assert given - known - {"ParameterKey", "UsePreviousValue", "BlockPublicAcls", "LocationConstraint"} == set()

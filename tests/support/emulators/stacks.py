@@ -68,6 +68,10 @@ class Account:
         body = json.dumps(without_scaling(template("fargate.yaml")))
         return self.create(name, body, DataStack=data, **NETWORK, **parameters)
 
+    def watcher(self, name: str, data: str) -> dict[str, str]:
+        """Creates the stack of watcher.yaml."""
+        return self.create(name, (FOLDER / "watcher.yaml").read_text(encoding="utf-8"), DataStack=data, **NETWORK)
+
     def task_variables(self, stack: str, directory: Path) -> dict[str, str]:
         """The environment of the task definition, with endpoints and addresses of this machine."""
         found = self.client("ecs").describe_task_definition(taskDefinition=stack)
