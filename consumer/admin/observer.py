@@ -24,7 +24,6 @@ from consumer.stores.aws import CLIENT, unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_kinesis.type_defs import ShardTypeDef
 
 
 @dataclass(slots=True)
@@ -112,14 +111,8 @@ class Observer:
 def _stream(kinesis: "KinesisClient", name: str) -> Stream:
     summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     pages = kinesis.get_paginator("list_shards").paginate(StreamName=name)
-    shards = [_shard(shard) for page in pages for shard in page["Shards"]]
+    shards = [Shard.listed(shard) for page in pages for shard in page["Shards"]]
     return Stream(name, summary["StreamStatus"], summary["RetentionPeriodHours"], shards, origin_of(summary))
-
-
-def _shard(shard: "ShardTypeDef") -> Shard:
-    parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
-    is_open = "EndingSequenceNumber" not in shard["SequenceNumberRange"]
-    return Shard(shard["ShardId"], is_open, tuple(filter(None, parents)))
 
 
 def _place(lease: Lease) -> Any:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from consumer.leases.kcl_tables import TRIM_HORIZON, Lease, Tables
+from consumer.leases.shards import Progress
+from consumer.leases.shards import Shard as Shard  # noqa: PLC0414 - part of this interface
 
 
 class Problem(StrEnum):
@@ -23,15 +25,6 @@ class Problem(StrEnum):
 
 FOREIGN = "leases-of-another-stream"
 """The problem of a whole application, as in `consumer status --json`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A shard of the stream. `parents` may have expired already."""
-
-    name: str
-    open: bool
-    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,39 +219,25 @@ def shards(
 
     `alive`: the workers that report. `stale`: the shards whose lease is not renewed.
     """
-    present = {each.name: each for each in stream}
-    view = _View(present, {each.shard: each for each in tables.leases}, lags, frozenset(alive), frozenset(stale))
-    return [_status(view, name) for name in sorted({*view.present, *view.leases})]
+    view = _View(Progress.of(stream, tables.leases), lags, frozenset(alive), frozenset(stale))
+    return [_status(view, name) for name in view.progress.names()]
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    present: Mapping[str, Shard]
-    leases: Mapping[str, Lease]
+    progress: Progress
     lags: Mapping[str, Lag]
     alive: frozenset[str]
     stale: frozenset[str]
 
-    def started(self, name: str) -> bool:
-        """Whether the shard or one of its descendants has a lease."""
-        children = (each.name for each in self.present.values() if name in each.parents)
-        return name in self.leases or any(map(self.started, children))
-
-    def read(self, name: str) -> bool:
-        """Whether the shard was read to its end, or has left the stream. KCL deletes the lease of a shard that was read
-        to its end after its children have started."""
-        if name in self.leases:
-            return self.leases[name].ended
-        return name not in self.present or (not self.present[name].open and self.started(name))
-
 
 def _status(view: _View, name: str) -> ShardStatus:
-    shard, lease = view.present.get(name), view.leases.get(name)
-    waits_for = tuple(parent for parent in shard.parents if not view.read(parent)) if shard else ()
+    progress = view.progress
+    shard, lease, waits_for = progress.present.get(name), progress.leases.get(name), progress.waits_for(name)
     lag = view.lags.get(name, Lag(None))
     found: Iterable[Problem] = ()
     if lease is None:
-        found = () if waits_for or view.started(name) else (Problem.NO_LEASE,)
+        found = () if waits_for or progress.started(name) else (Problem.NO_LEASE,)
     elif not lease.ended:
         found = (*_of_owner(view, lease), *_of_place(lease, lag, gone=shard is None, waiting=bool(waits_for)))
     return ShardStatus(name, shard, lease, lag, waits_for, tuple(found))

@@ -45,6 +45,11 @@ FEWER = 10
 _FILES = ("memory.max", "memory/memory.limit_in_bytes")
 """The files with the limit, as a container sees them: cgroup v2, then v1."""
 _NO_LIMIT = 1 << 60
+_USED = (
+    ("memory.current", "memory.stat", "inactive_file "),
+    ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file "),
+)
+"""The file with what is used, and the file and line with what of it the kernel can drop at once."""
 _KILLS = ("memory.events", "memory/memory.oom_control")
 
 
@@ -68,6 +73,21 @@ def limit(groups: Path = GROUPS) -> int | None:
         except OSError:
             continue
         return int(text) if text.isdecimal() and int(text) < _NO_LIMIT else None
+    return None
+
+
+def used(groups: Path = GROUPS) -> int | None:
+    """Memory of the container in bytes, without the inactive page cache; None when it is not known.
+
+    Kubernetes and the alert on memory compare the same figure with the limit.
+    """
+    for total, details, droppable in _USED:
+        try:
+            lines = (groups / details).read_text(encoding="ascii").splitlines()
+            dropped = sum(int(line.split()[1]) for line in lines if line.startswith(droppable))
+            return max(0, int((groups / total).read_text(encoding="ascii")) - dropped)
+        except OSError:
+            continue
     return None
 
 

@@ -333,6 +333,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             now = self.runtime.clock()
             behind = self._delivery.behind_millis / 1000 + now - self._delivery.since
             self._measure(metrics.BEHIND, behind, self.shard)
+            self._measure(metrics.LAST_BATCH, self.runtime.now(), self.shard)
             if now - self._delivery.last_heard >= self._rules.keep_alive:
                 self._keep_alive(self._delivery)
 

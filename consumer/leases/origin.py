@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from consumer.engine.errors import SettingsError
 from consumer.leases import kcl_tables, tables
 from consumer.leases.kcl_tables import ORIGIN, Lease
+from consumer.leases.shards import Shard
 from consumer.settings import variable
 
 if TYPE_CHECKING:
@@ -60,6 +61,16 @@ class Application:
     def leases(self) -> Sequence[Lease]:
         """All leases; none when the table does not exist."""
         return kcl_tables.read(tables.rows(self.dynamodb, self.name) or (), None, None).leases
+
+    def shards(self) -> list[Shard]:
+        """The shards of the stream that have not expired."""
+        pages = self.kinesis.get_paginator("list_shards").paginate(StreamName=self.stream)
+        return [Shard.listed(shard) for page in pages for shard in page["Shards"]]
+
+    def retention_seconds(self) -> int:
+        """How long the stream keeps a record."""
+        summary = self.kinesis.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]
+        return summary["RetentionPeriodHours"] * 3600
 
     def check(self, found: Sequence[Lease], origin: str) -> list[Lease]:
         """The leases to mark. Raises SettingsError when one belongs to another stream."""
@@ -112,8 +123,7 @@ class Application:
     def _check_fit(self, unmarked: Sequence[Lease]) -> None:
         if not unmarked:
             return
-        pages = self.kinesis.get_paginator("list_shards").paginate(StreamName=self.stream)
-        listed = {shard["ShardId"] for page in pages for shard in page["Shards"]}
+        listed = {shard.name for shard in self.shards()}
         for lease in unmarked:
             if why := self._misfit(lease, listed):
                 line = f"leases of application {self.name} are not of stream {self.stream}: {why}: {WAY_OUT}"

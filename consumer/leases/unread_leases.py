@@ -1,7 +1,8 @@
 """Checks that each lease of this worker has a record processor and belongs to the stream that the worker reads.
 
 The KCL renews a lease even if it cannot read the shard. Without this check, a worker could own leases, appear healthy,
-and read nothing.
+and read nothing. It also measures how many shards should be read now, by whichever worker, and how long the stream
+keeps its records.
 """
 
 import logging
@@ -11,9 +12,12 @@ from collections.abc import Callable, Collection, Sequence
 from consumer.engine.errors import SettingsError
 from consumer.leases.kcl_tables import Lease, readable
 from consumer.leases.origin import Application
-from consumer.monitoring.metrics import LEASES_OWNED, Sink
+from consumer.leases.shards import Progress, Shard
+from consumer.monitoring.metrics import LEASES_OWNED, OPEN_SHARDS, RETENTION, Sink
 
 EVERY_SECONDS = 15.0
+STREAM_EVERY_SECONDS = 60.0
+"""How often the stream is read. It changes rarely, and all workers share Kinesis' limits of requests."""
 UNREAD_SECONDS = 60.0
 """How long a lease may be without a record processor. Starting one takes seconds."""
 
@@ -31,11 +35,13 @@ class LeaseWatch:
         self._owned: Collection[str] | None = None
         self._wrong: list[str] = []
         self._origin: str | None = None
+        self._shards: Sequence[Shard] = ()
+        self._stream_due = clock()
 
     def check(self, application: Application, living: Collection[str], *, initialised: bool) -> None:
         """Reads the leases. `living`: shards with a record processor; `initialised`: the KCL may have started them.
 
-        Raises boto3's errors when the leases cannot be read, and keeps the previous result.
+        Raises boto3's errors when leases or stream cannot be read, and keeps the previous result.
         """
         found = application.leases()
         owned = readable(found, self._worker)
@@ -43,6 +49,7 @@ class LeaseWatch:
         self._owned = owned if initialised else None
         self._remember(owned, living if initialised else owned)
         self._settle(application, found)
+        self._measure_stream(application, found)
 
     def reasons(self, living: Collection[str]) -> list[str]:
         """Why an initialised worker is not ready; empty when all of its leases are read."""
@@ -73,6 +80,13 @@ class LeaseWatch:
         if wrong and wrong != self._wrong:
             log.error("leases of another stream", extra={"cause": "; ".join(wrong)})
         self._wrong = wrong
+
+    def _measure_stream(self, application: Application, found: Sequence[Lease]) -> None:
+        if self._clock() >= self._stream_due:
+            self._measure(RETENTION, application.retention_seconds())
+            self._shards = application.shards()
+            self._stream_due = self._clock() + STREAM_EVERY_SECONDS
+        self._measure(OPEN_SHARDS, len(Progress.of(self._shards, found).unfinished()))
 
     def _remember(self, owned: Collection[str], living: Collection[str]) -> None:
         now = self._clock()

@@ -165,8 +165,8 @@ BUSY = Metric(
 )
 LAST_BATCH = Metric(
     "consumer_shard_last_batch_timestamp_seconds",
-    "When the daemon last delivered a batch of the shard. It also delivers empty batches, so the age of an idle shard"
-    " stays small.",
+    "When the shard last had a batch: delivered by the daemon, or still being processed. Before the first one, when its"
+    " record processor started. The daemon also delivers empty batches, so the age of an idle shard stays small.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_last_batch_timestamp_seconds",
@@ -231,6 +231,21 @@ SHARD_MEMORY = Metric(
     Kind.GAUGE,
     ("shard",),
     query="sum by (instance) (consumer_shard_resident_memory_bytes)",
+)
+MEMORY = Metric(
+    "consumer_container_memory_bytes",
+    "Memory of the container that the kernel cannot reclaim easily: as in Kubernetes, without the inactive page cache.",
+    Kind.GAUGE,
+    query="consumer_container_memory_bytes / consumer_container_memory_limit_bytes",
+)
+MEMORY_LIMIT = Metric(
+    "consumer_container_memory_limit_bytes", "The container's memory limit. Absent without one.", Kind.GAUGE
+)
+START = Metric(
+    "consumer_start_timestamp_seconds",
+    "When the worker started. Its counters count from then on.",
+    Kind.GAUGE,
+    query="time() - consumer_start_timestamp_seconds",
 )
 BUILD = Metric(
     "consumer_build_info",
@@ -303,10 +318,15 @@ WORKER = (
     STILL_SECONDS,
     GIVEN_BACK,
     LOCKS_REMOVED,
+    OPEN_SHARDS,
+    RETENTION,
     RESTARTS,
     DAEMON_UP,
     DAEMON_MEMORY,
     SHARD_MEMORY,
+    MEMORY,
+    MEMORY_LIMIT,
+    START,
     BUILD,
 )
 """Metrics that the supervisor reports."""

@@ -1,14 +1,15 @@
-"""Metrics read from the processes at each scrape: leases held, memory, versions."""
+"""Metrics read from the processes at each scrape: leases held, memory, versions, the start."""
 
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from consumer.monitoring.metrics import BUILD, DAEMON_MEMORY, LEASES, SHARD_MEMORY, Metric
+from consumer.monitoring.metrics import BUILD, DAEMON_MEMORY, LEASES, SHARD_MEMORY, START, Metric
 from consumer.monitoring.multiprocess_files import Beat
 
 
@@ -18,12 +19,14 @@ class ProcessMetrics:
     def __init__(self, beats: Callable[[], Sequence[Beat]], daemon: Callable[[], int | None]) -> None:
         self._beats = beats
         self._daemon = daemon
+        self._start = time.time()
         self._build = (version("limits-consumer"), version("amazon_kclpy"), platform.python_version())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         processes = {beat.shard: beat.process for beat in self._beats()}
         daemon = self._daemon()
         yield family(BUILD, [(self._build, 1)])
+        yield family(START, [((), self._start)])
         yield family(LEASES, [((), len(processes))])
         yield family(DAEMON_MEMORY, [((), resident_bytes(daemon))] if daemon else [])
         yield family(SHARD_MEMORY, [((shard,), resident_bytes(process)) for shard, process in processes.items()])

@@ -19,7 +19,9 @@ from consumer.monitoring.metrics import (
     GIVEN_BACK,
     LEASES_OWNED,
     LOCKS_REMOVED,
+    OPEN_SHARDS,
     RESTARTS,
+    RETENTION,
     STILL_SECONDS,
     TAKEN,
 )
@@ -28,6 +30,7 @@ from consumer.monitoring.server import Server, listen
 from consumer.settings import Settings
 from consumer.supervisor import preflight
 from consumer.supervisor.checks import check
+from consumer.supervisor.container_memory import ContainerMemory
 from consumer.supervisor.launch import prepare
 from consumer.supervisor.relay import stderr_relay
 from consumer.supervisor.run_directory import METRICS, run_directory
@@ -35,7 +38,7 @@ from consumer.supervisor.signals import signals
 from consumer.supervisor.supervisor import Supervisor
 from consumer.supervisor.survival import taking_leases
 
-OWN = (RESTARTS, DAEMON_UP, LEASES_OWNED, TAKEN, STILL_SECONDS, GIVEN_BACK, LOCKS_REMOVED)
+OWN = (RESTARTS, DAEMON_UP, LEASES_OWNED, OPEN_SHARDS, RETENTION, TAKEN, STILL_SECONDS, GIVEN_BACK, LOCKS_REMOVED)
 """The metrics that the supervisor measures itself."""
 
 log = logging.getLogger("consumer.supervisor")
@@ -74,6 +77,7 @@ def run(
         relay = stack.enter_context(stderr_relay())
         plan = prepare(settings, directory, environment, executable, command)
         figures = CollectorRegistry()
+        figures.register(ContainerMemory())
         plan = replace(plan, address=_address(settings, listener))
         measure = PrometheusSink(OWN, figures)
         supervisor = Supervisor(plan, inbox, relay, measure)

@@ -64,7 +64,12 @@ def shard(number: int, *parents: int) -> dict[str, Any]:
     names = dict(
         zip(("ParentShardId", "AdjacentParentShardId"), (f"shard-{parent}" for parent in parents), strict=False)
     )
-    return {"ShardId": f"shard-{number}", "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"}, **names}
+    return {
+        "ShardId": f"shard-{number}",
+        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"},
+        "SequenceNumberRange": {},
+        **names,
+    }
 
 
 @dataclass

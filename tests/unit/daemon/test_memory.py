@@ -28,6 +28,30 @@ def test_the_limit_is_read_from_either_version_of_control_groups(
     assert memory.limit(tmp_path) == bytes_
 
 
+@pytest.mark.parametrize(
+    ("files", "bytes_"),
+    [
+        ({"memory.current": "900\n", "memory.stat": "anon 500\ninactive_file 300\nactive_file 100\n"}, 600),
+        (
+            {
+                "memory/memory.usage_in_bytes": "900\n",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300\ntotal_active_file 100\n",
+            },
+            600,
+        ),
+        ({"memory.max": "1000\n"}, None),
+    ],
+    ids=["version 2", "version 1", "unknown"],
+)
+def test_the_memory_in_use_leaves_out_what_the_kernel_can_drop(
+    tmp_path: Path, files: dict[str, str], bytes_: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory.used(tmp_path) == bytes_
+
+
 SIZES = [(None, 256, 10_000), (100, 64, 640), (512, 80, 800), (1024, 208, 2_080), (8192, 2000, 10_000)]
 """MiB of a container, MiB of its heap, records a fetch."""
 

@@ -1,6 +1,7 @@
 """A worker with a lease that is not read, or with one of another stream, is not ready."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 
 from consumer.engine.errors import SettingsError
 from consumer.leases.kcl_tables import Lease
-from consumer.leases.unread_leases import UNREAD_SECONDS, LeaseWatch
-from consumer.monitoring.metrics import LEASES_OWNED, Metric
+from consumer.leases.shards import Shard
+from consumer.leases.unread_leases import STREAM_EVERY_SECONDS, UNREAD_SECONDS, LeaseWatch
+from consumer.monitoring.metrics import LEASES_OWNED, OPEN_SHARDS, RETENTION, Metric
 
 ME, ORIGIN = "worker-1", "arn:aws:kinesis:eu-north-1:000000000000:stream/events made at 2026-01-31T00:00:00Z"
 
@@ -26,7 +28,8 @@ class StubApplication:
     found: Sequence[Lease] = ()
     wrong: str = ""
     settled: int = 0
-    owned: list[float] = field(default_factory=list)
+    stream: Sequence[Shard] | None = ()
+    measured: dict[Metric, list[float]] = field(default_factory=lambda: defaultdict(list))
     time: float = 0.0
 
     def leases(self) -> Sequence[Lease]:
@@ -39,9 +42,16 @@ class StubApplication:
             raise SettingsError([self.wrong])
         return ORIGIN
 
+    def shards(self) -> Sequence[Shard]:
+        if self.stream is None:
+            raise TimeoutError("the stream does not respond")
+        return self.stream
+
+    def retention_seconds(self) -> int:
+        return 86_400
+
     def measure(self, metric: Metric, value: float, *_: str) -> None:
-        assert metric is LEASES_OWNED
-        self.owned.append(value)
+        self.measured[metric].append(value)
 
 
 @dataclass
@@ -69,7 +79,7 @@ def test_a_lease_without_a_record_processor_is_reported_after_a_minute(watched: 
     assert watched.check("a", after=UNREAD_SECONDS) == []
     assert watched.check("a", after=1.0) == ["b is leased, but has had no record processor for 61 s"]
     assert watched.check("a", "b") == []
-    assert watched.application.owned == [2, 2, 2, 2]
+    assert watched.application.measured[LEASES_OWNED] == [2, 2, 2, 2]
 
 
 def test_it_is_ready_as_soon_as_a_record_processor_runs(watched: Watched) -> None:
@@ -95,7 +105,7 @@ def test_a_lease_that_need_not_be_read_is_not_reported(watched: Watched, found: 
     watched.application.found = found
     watched.check()
     assert watched.check(after=1_000.0) == []
-    assert watched.application.owned == [0, 0]
+    assert watched.application.measured[LEASES_OWNED] == [0, 0]
 
 
 @pytest.mark.parametrize("parents", [[], [lease("p", "worker-2", "SHARD_END")]], ids=["gone", "at its end"])
@@ -156,3 +166,34 @@ def test_verified_leases_are_not_verified_again_until_there_is_a_new_one(watched
     watched.application.found = [lease("a"), Lease("b", ME, "TRIM_HORIZON", 0, 1, 0)]
     watched.check("a", "b")
     assert watched.application.settled == 2
+
+
+def test_the_shards_that_should_be_read_and_the_retention_are_measured(watched: Watched) -> None:
+    watched.application.stream = [Shard("p", open=False), Shard("a", True, ("p",)), Shard("b", True, ("p",))]
+    watched.application.found = [lease("p", "worker-2")]
+    watched.check()
+    watched.application.found = [lease("p", "worker-2", "SHARD_END"), lease("a")]
+    watched.check()
+    assert watched.application.measured[OPEN_SHARDS] == [1, 2]
+    assert watched.application.measured[RETENTION] == [86_400]
+
+
+def test_the_stream_is_read_once_a_minute_and_again_as_soon_as_it_failed(watched: Watched) -> None:
+    watched.application.stream = None
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            watched.check(after=1.0)
+    watched.application.stream = [Shard("a", True)]
+    watched.check(after=1.0)
+    watched.application.stream = [Shard("a", True), Shard("b", True)]
+    watched.check(after=STREAM_EVERY_SECONDS - 1.0)
+    watched.check(after=1.0)
+    assert watched.application.measured[OPEN_SHARDS] == [1, 1, 2]
+
+
+def test_a_stream_that_does_not_respond_hides_no_unread_lease(watched: Watched) -> None:
+    watched.application.found, watched.application.stream = [lease("a")], None
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            watched.check(after=UNREAD_SECONDS + 1.0)
+    assert watched.watch.reasons([]) == ["a is leased, but has had no record processor for 61 s"]
