@@ -114,7 +114,7 @@ ROWS = (
             ),
             Panel(
                 "Since the last batch",
-                "Empty batches count. A rising line is a shard that gets no batches, or a batch that waits.",
+                "Empty batches and one at work count. A rising line is a shard that gets no batches, or a batch that hangs.",
                 {"{{shard}}": age("consumer_shard_last_batch_timestamp_seconds")},
                 "s",
             ),
@@ -135,6 +135,17 @@ ROWS = (
                 "They should be balanced, and add up to the open shards.",
                 {"{{instance}}": "sum by (instance) (consumer_leases_held{})"},
                 stacked=True,
+            ),
+            Panel(
+                "Shards to read, and shards read",
+                "Held should equal open, but for a minute after a worker or a shard has come or gone.",
+                {"open": "max(consumer_stream_open_shards{})", "held": "sum(consumer_leases_held{})"},
+            ),
+            Panel(
+                "Lag as a share of the retention",
+                "Of the shard that is furthest behind. Records are lost at 100 %.",
+                {"lag": "max(consumer_shard_behind_latest_seconds{}) / (max(consumer_stream_retention_seconds{}) > 0)"},
+                "percentunit",
             ),
             Panel(
                 "Leases without a record processor",
@@ -256,6 +267,18 @@ ROWS = (
                 {"{{shard}}": "max by (shard) (consumer_shard_resident_memory_bytes{})"},
                 "bytes",
                 stacked=True,
+            ),
+            Panel(
+                "Memory of the container",
+                "As a share of its limit. At 100 %, the kernel kills a process.",
+                {"{{instance}}": "consumer_container_memory_bytes{} / consumer_container_memory_limit_bytes{}"},
+                "percentunit",
+            ),
+            Panel(
+                "Running since",
+                "How long ago each worker started.",
+                {"{{instance}}": "time() - consumer_start_timestamp_seconds{}"},
+                "s",
             ),
             Panel(
                 "Versions",
