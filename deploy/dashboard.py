@@ -114,7 +114,7 @@ ROWS = (
             ),
             Panel(
                 "Since the last batch",
-                "Empty batches and one at work count. A rising line is a shard that gets no batches, or a batch that hangs.",
+                "Empty batches count, and one at work does. A rising line is a shard without batches, or a hang.",
                 {"{{shard}}": age("consumer_shard_last_batch_timestamp_seconds")},
                 "s",
             ),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from consumer.monitoring import metrics
-from deploy import dashboard
+from deploy import alerts, dashboard
 from docs_generator import cli, decisions, pictures, settings
 
 FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
@@ -17,5 +17,7 @@ FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/images/record.svg": pictures.record,
         "docs/images/processes.svg": pictures.processes,
         "deploy/grafana/consumer.json": dashboard.text,
+        "deploy/prometheus/alerts.yaml": lambda: alerts.rules(alerts.Service()),
+        "deploy/prometheus/prometheus_rule.yaml": lambda: alerts.prometheus_rule(alerts.Service()),
     }
 )

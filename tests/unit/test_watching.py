@@ -14,7 +14,8 @@ import yaml
 from consumer.monitoring import metrics
 from consumer.monitoring.metrics import Kind, Metric
 from consumer.settings import Settings
-from deploy import dashboard
+from deploy import alerts, dashboard
+from deploy.alerts import Service
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -24,12 +25,20 @@ RULES = [
 ]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 TESTS = yaml.safe_load((PROMETHEUS / "alerts_test.yaml").read_text())["tests"]
+CASES = [case for test in TESTS for case in test.get("alert_rule_test", ())]
 SHOWN = json.loads(GRAFANA.read_text(encoding="utf-8"))
 PANELS = [panel for panel in SHOWN["panels"] if panel["type"] != "row"]
 
 SCRAPED = {"job", "instance"}
-THEIRS = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate"}}
+THEIRS = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate", "severity", "shard", "operation"}}
 """The series that Prometheus itself creates, and their labels."""
+WATCHER = {
+    "consumer_checkpoint_lag_seconds": {"shard"},
+    "consumer_shard_problem_info": {"shard", "problem"},
+    "consumer_quarantine_records": set[str](),
+    "consumer_status_timestamp_seconds": set[str](),
+    "consumer_leases_taken_total": set[str](),
+}
 
 
 def series(metric: Metric) -> dict[str, set[str]]:
@@ -42,7 +51,8 @@ def series(metric: Metric) -> dict[str, set[str]]:
 
 KNOWN = {
     **{name: labels for metric in metrics.ALL for name, labels in series(metric).items()},
-    **{rule["record"]: set() for rule in RULES if "record" in rule},
+    **{rule["record"]: {"job", "shard"} for rule in RULES if "record" in rule},
+    **{name: labels | SCRAPED for name, labels in WATCHER.items()},
     **THEIRS,
 }
 COUNTED = {name for name in KNOWN if name.endswith(("_total", "_bucket", "_sum", "_count"))}
@@ -178,15 +188,60 @@ def test_an_alert_has_a_severity_and_a_runbook(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
-    reported = [case for test in TESTS for case in test["alert_rule_test"] if case["alertname"] == rule["alert"]]
+    reported = [case for case in CASES if case["alertname"] == rule["alert"]]
     assert {bool(case["exp_alerts"]) for case in reported} == {True, False}
 
 
 def test_no_test_is_for_a_removed_alert() -> None:
-    tested = {case["alertname"] for test in TESTS for case in test["alert_rule_test"]}
-    assert tested == {rule["alert"] for rule in ALERTS}
+    assert {case["alertname"] for case in CASES} == {rule["alert"] for rule in ALERTS}
 
 
-def test_prometheus_scrapes_the_default_address() -> None:
-    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
-    assert job["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
+def test_the_jobs_that_are_scraped_are_those_of_the_rules_and_the_address_is_the_default() -> None:
+    worker, watcher = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
+    assert (worker["job_name"], watcher["job_name"]) == (Service.job, Service.watcher)
+    assert worker["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
+
+
+# the rules for another service
+
+OTHER = Service("limits/eu", "limits-watcher", workers=3)
+
+
+@pytest.mark.parametrize("rule", yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"], ids=str)
+def test_every_series_is_selected_by_the_job_of_the_service(rule: dict[str, Any]) -> None:
+    for selector in selected(parse(rule["expr"])):
+        jobs = {matcher.value for matcher in selector.matchers.matchers if matcher.name == "job"}
+        assert jobs < {"limits/eu", "limits-watcher", "limits/eu|limits-watcher"}, selector
+        assert len(jobs) == 1
+    assert rule["labels"].get("job", "limits/eu") in ("limits/eu", "limits-watcher")
+    assert "consumer-watcher" not in str(rule)
+
+
+def test_the_number_of_workers_is_the_given_one() -> None:
+    (rule,) = [rule for rule in yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"] if rule["expr"].endswith("< 3")]
+    assert rule["alert"] == "ConsumerWorkersMissing"
+
+
+def test_the_resource_for_the_operator_has_the_same_rules() -> None:
+    resource = yaml.safe_load(alerts.prometheus_rule(OTHER))
+    assert (resource["apiVersion"], resource["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert resource["metadata"] == {"name": "limits-eu"}
+    assert resource["spec"] == yaml.safe_load(alerts.rules(OTHER))
+
+
+def test_both_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["alerts", "--job", "limits/eu", "--watcher", "w", "--workers", "1", str(tmp_path)])
+    alerts.main()
+    service = Service("limits/eu", "w", 1)
+    assert (tmp_path / "alerts.yaml").read_text() == alerts.rules(service)
+    assert (tmp_path / "prometheus_rule.yaml").read_text() == alerts.prometheus_rule(service)
+
+
+@pytest.mark.parametrize("job", ["", 'a"b', "a|b", "a b", "é"])
+def test_a_name_that_a_selector_cannot_quote_is_refused(
+    job: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["alerts", "--job", job, str(tmp_path)])
+    with pytest.raises(SystemExit):
+        alerts.main()
+    assert list(tmp_path.iterdir()) == []

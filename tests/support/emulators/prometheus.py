@@ -1,4 +1,4 @@
-"""The real Prometheus with the shipped configuration and rules, scraping one worker."""
+"""The real Prometheus with the shipped configuration and rules, scraping one worker and no watcher."""
 
 import json
 import shutil

@@ -1,0 +1,79 @@
+"""Writes the alert rules: `python -m deploy.alerts --job NAME --watcher NAME --workers N DIRECTORY`, or `make docs`.
+
+The rules are the same for every service. What differs is the name under which Prometheus scrapes it, and how many
+workers it should have. DIRECTORY gets alerts.yaml, a rule file, and prometheus_rule.yaml, the same as a resource of the
+Prometheus Operator.
+"""
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from textwrap import indent
+
+TEMPLATE = Path(__file__).parent / "prometheus" / "alerts.template.yaml"
+_HEADER = "# Generated from alerts.template.yaml by `python -m deploy.alerts`. Do not edit.\n"
+_OPERATOR = """\
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {name}
+spec:
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """`job`, `watcher`: the jobs of Prometheus that scrape the workers and `consumer status --serve`.
+
+    workers  how many workers should respond at any time, at least
+    """
+
+    job: str = "consumer"
+    watcher: str = "consumer-watcher"
+    workers: int = 2
+
+
+def rules(service: Service) -> str:
+    """A rule file of Prometheus."""
+    template = TEMPLATE.read_text(encoding="utf-8")
+    # Prometheus' own variables begin with a dollar too: those that are unknown here stay.
+    text = Template(template[template.index("groups:") :]).safe_substitute(
+        job=service.job,
+        watcher_job=service.watcher,
+        workers=service.workers,
+        worker=f'job="{service.job}"',
+        watcher=f'job="{service.watcher}"',
+        both=f'job=~"{service.job}|{service.watcher}"',
+    )
+    return _HEADER + text
+
+
+def prometheus_rule(service: Service) -> str:
+    """The same rules, as a resource of the Prometheus Operator."""
+    name = re.sub(r"[^a-z0-9]+", "-", service.job.lower()).strip("-")
+    return _HEADER + _OPERATOR.format(name=name) + indent(rules(service).removeprefix(_HEADER), "  ")
+
+
+def _job(text: str) -> str:
+    if not re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError("letters, digits and _ . / - only")
+    return text
+
+
+def main() -> None:
+    usual = Service()
+    parser = argparse.ArgumentParser(description="Writes the alert rules.")
+    parser.add_argument("directory", type=Path, help="where to write alerts.yaml and prometheus_rule.yaml")
+    parser.add_argument("--job", type=_job, default=usual.job, help="the job that scrapes the workers")
+    parser.add_argument("--watcher", type=_job, default=usual.watcher, help="the job that scrapes the watcher")
+    parser.add_argument("--workers", type=int, default=usual.workers, help="how many workers there should be, at least")
+    given = parser.parse_args()
+    service = Service(given.job, given.watcher, given.workers)
+    (given.directory / "alerts.yaml").write_text(rules(service), encoding="utf-8")
+    (given.directory / "prometheus_rule.yaml").write_text(prometheus_rule(service), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
