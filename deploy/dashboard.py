@@ -115,7 +115,10 @@ ROWS = (
             Panel(
                 "Since the last batch",
                 "Empty batches count, and one at work does. A rising line is a shard without batches, or a hang.",
-                {"{{shard}}": age("consumer_shard_last_batch_timestamp_seconds")},
+                {
+                    "{{shard}}": age("consumer_shard_last_batch_timestamp_seconds"),
+                    "{{shard}}, since its start": age("consumer_shard_start_timestamp_seconds"),
+                },
                 "s",
             ),
             Panel(

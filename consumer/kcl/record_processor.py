@@ -139,6 +139,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         if self._checkpointed.sub_sequence:
             self._mid_aggregate = self._checkpointed
         self._measure_busy(1)
+        self._measure(metrics.SHARD_START, self.runtime.now(), self.shard)
         log.info("shard started", extra={"shard": self.shard, "after": after})
         self._check_trimmed(self._checkpointed)
 

@@ -165,11 +165,18 @@ BUSY = Metric(
 )
 LAST_BATCH = Metric(
     "consumer_shard_last_batch_timestamp_seconds",
-    "When the shard last had a batch: delivered by the daemon, or still being processed. Before the first one, when its"
-    " record processor started. The daemon also delivers empty batches, so the age of an idle shard stays small.",
+    "When the shard last had a batch: delivered by the daemon, or still being processed. The daemon also delivers empty"
+    " batches, so the age of an idle shard stays small.",
     Kind.GAUGE,
     ("shard",),
     query="time() - consumer_shard_last_batch_timestamp_seconds",
+)
+SHARD_START = Metric(
+    "consumer_shard_start_timestamp_seconds",
+    "When the shard's record processor started: the age of a shard that has not had a batch yet.",
+    Kind.GAUGE,
+    ("shard",),
+    query="time() - (consumer_shard_last_batch_timestamp_seconds or consumer_shard_start_timestamp_seconds)",
 )
 LAST_CHECKPOINT = Metric(
     "consumer_shard_last_checkpoint_timestamp_seconds",
@@ -307,7 +314,17 @@ CORE = (
     RETRIES,
 )
 """Metrics of the core. The record processors and the Lambda function report them."""
-SHARD = (CHECKPOINTS, CHECKPOINT_SECONDS, BEHIND, HEARTBEAT, BUSY, LAST_BATCH, LAST_CHECKPOINT, TRIMMED)
+SHARD = (
+    CHECKPOINTS,
+    CHECKPOINT_SECONDS,
+    BEHIND,
+    HEARTBEAT,
+    BUSY,
+    SHARD_START,
+    LAST_BATCH,
+    LAST_CHECKPOINT,
+    TRIMMED,
+)
 """Metrics that only a record processor reports. A gauge of a shard is removed when its record processor exits."""
 WORKER = (
     LEASES,

@@ -218,7 +218,9 @@ def test_every_series_is_selected_by_the_job_of_the_service(rule: dict[str, Any]
 
 
 def test_the_number_of_workers_is_the_given_one() -> None:
-    (rule,) = [rule for rule in yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"] if rule["expr"].endswith("< 3")]
+    (rule,) = [
+        rule for rule in yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"] if rule["expr"].endswith("< 3")
+    ]
     assert rule["alert"] == "ConsumerWorkersMissing"
 
 

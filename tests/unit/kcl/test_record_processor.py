@@ -157,9 +157,10 @@ def test_the_times_of_the_last_batch_and_the_last_checkpoint_are_measured() -> N
     assert checkpoint >= 1_600
 
 
-def test_a_shard_that_never_gets_a_batch_has_one_since_its_start(life: Life) -> None:
+def test_a_shard_that_never_gets_a_batch_has_a_start(life: Life) -> None:
     life.live(LEASE_LOST)
-    assert [value - EPOCH for _, value, _ in life.measured[metrics.LAST_BATCH]] == [1_000]
+    assert [value - EPOCH for _, value, _ in life.measured[metrics.SHARD_START]] == [1_000]
+    assert metrics.LAST_BATCH not in life.measured
 
 
 def test_a_checkpoint_is_timed_and_one_that_is_refused_is_counted(life: Life) -> None:
