@@ -5,20 +5,18 @@ It changes nothing. Requests are not retried, and have the timeouts of SHORT_TIM
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from consumer import bootstrap
 from consumer.access import advice, checks
-from consumer.access.checks import PROVISION, Check, Clients, Connect
+from consumer.access.checks import PROVISION, Check, Connect
+from consumer.admin.clients import clients
 from consumer.daemon import jars, java
 from consumer.engine.errors import SettingsError
 from consumer.leases.origin import Application
 from consumer.settings import PREFIX, Settings, variable
-from consumer.stores.aws import SHORT_TIMEOUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,9 @@ def examine(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
     yield _jars()
     yield _timeouts(settings)
     yield _credentials()
-    clients = Clients(partial(_application, settings), partial(_client, settings, "s3")).cached()
-    *groups, quarantine = checks.groups(settings, clients)
-    for group in (*groups, [_leases(settings, clients.application)], quarantine):
+    found = clients(settings)
+    *groups, quarantine = checks.groups(settings, found)
+    for group in (*groups, [_leases(settings, found.application)], quarantine):
         yield from _findings(group)
 
 
@@ -118,12 +116,3 @@ def _checked_leases(application: Application) -> str:
     unmarked = application.check(found, origin)
     later = f"; {len(unmarked)} without a mark match and are marked at the next start" if unmarked else ""
     return f"{len(found)} of this stream{later}"
-
-
-def _application(settings: Settings) -> Application:
-    kinesis, dynamodb = _client(settings, "kinesis"), _client(settings, "dynamodb")
-    return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)
-
-
-def _client(settings: Settings, service: Literal["kinesis", "dynamodb", "s3"]) -> Any:
-    return bootstrap.client(settings, service, SHORT_TIMEOUTS)

@@ -60,7 +60,6 @@ def run(
     Raises SettingsError with one line per problem before anything is started.
     """
     settings = memory.fitted(settings, memory.limit())
-    clients = clients and clients.cached()
     with ExitStack() as stack:
         # First of all, so that a stop requested during the checks is not lost.
         inbox = stack.enter_context(signals())

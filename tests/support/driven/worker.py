@@ -2,9 +2,8 @@
 
 import os
 import sys
-from functools import partial
 
-from consumer import bootstrap
+from consumer.admin.clients import clients
 from consumer.monitoring import logs
 from consumer.settings import Settings, load
 from consumer.supervisor import start
@@ -12,8 +11,4 @@ from consumer.supervisor import start
 if __name__ == "__main__":
     settings = load(Settings)
     logs.configure(settings.log_level)
-    sys.exit(
-        start.run(
-            settings, os.environ, executable=" ".join(sys.argv[1:]), connect=partial(bootstrap.application, settings)
-        )
-    )
+    sys.exit(start.run(settings, os.environ, executable=" ".join(sys.argv[1:]), clients=clients(settings)))

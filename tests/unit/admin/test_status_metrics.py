@@ -7,7 +7,7 @@ import pytest
 
 from consumer.admin import status, status_metrics
 from consumer.admin.status import FOREIGN, NOT_REQUESTED, Lag, Quarantine, Shard, Status, Stream
-from consumer.leases.kcl_tables import Layout, Lease, Report, Tables
+from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
 from consumer.monitoring import metrics
 from consumer.monitoring.metrics import Metric
 
@@ -30,7 +30,7 @@ def found(
     lags: Mapping[str, Lag] | None = None,
     reports: Sequence[Report] = (Report(ME, 995, {}),),
 ) -> Status:
-    tables = Tables(Layout.THREE_TABLES, leases, reports, ME)
+    tables = Tables(Layout.THREE_TABLES, leases, reports, Lock(ME, "1"))
     workers = status.workers(tables, NOW, silent_after=6.0)
     alive = [worker.name for worker in workers if worker.alive]
     lines = status.shards(shards, tables, lags or {}, alive)
