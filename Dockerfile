@@ -37,7 +37,8 @@ COPY . .
 RUN PIP_REQUIRE_HASHES=0 tools/bin/pip wheel --no-deps --no-build-isolation -w wheels . \
     && python3 -m venv --without-pip /opt/consumer \
     && PIP_REQUIRE_HASHES=0 tools/bin/pip --python /opt/consumer/bin/python install --no-index --no-deps wheels/*.whl \
-    && /opt/consumer/bin/python -I -m consumer.daemon.jars verify
+    && /opt/consumer/bin/python -I -m consumer.daemon.jars verify \
+    && /opt/consumer/bin/python -I -m consumer.daemon.aot_cache
 RUN python3 -m deploy.sbom --wheels wheels --jars consumer/daemon/jars.lock --out /opt/consumer/sbom.cdx.json
 
 

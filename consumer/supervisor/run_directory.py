@@ -1,8 +1,8 @@
 """The run directory of one worker. Nobody else may place files there, as the worker would read or run them.
 
-Its folder `classes` comes before the KCL's jars on the class path, and its properties name the program to start. A
-directory that belongs to another user, or that others can write to, is therefore refused. Leftovers are removed, and
-files are created without following links.
+Its properties name the program to start, and a jar in it may come before the KCL's jars on the class path. A directory
+that belongs to another user, or that others can write to, is therefore refused. Leftovers are removed, and files are
+created without following links.
 """
 
 import fcntl
@@ -20,16 +20,16 @@ from consumer.settings import variable
 STOPPING = "stopping"
 """The file that announces to the record processors that the worker is stopping."""
 METRICS = "metrics"
-CLASSES = "classes"
-"""The folder for the class of aggregator_shim.py, which comes before the jars on the class path."""
 PROPERTIES = "consumer.properties"
+SHIM = "aggregator-shim.jar"
+"""The jar of aggregator_shim.py, if no build has created it."""
 _LOCK = "lock"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @contextmanager
 def run_directory(wanted: Path | None) -> Iterator[Path]:
-    """A directory with empty folders METRICS and CLASSES and no files of an earlier run.
+    """A directory with an empty folder METRICS and no files of an earlier run.
 
     Without `wanted` it is temporary and removed at the end. Raises SettingsError when it cannot be created, when
     other users can write to it, or when another worker uses it.
@@ -49,11 +49,16 @@ def run_directory(wanted: Path | None) -> Iterator[Path]:
 
 def write(path: Path, text: str) -> None:
     """Replaces the file atomically with one that only its owner can read. Raises OSError."""
+    write_bytes(path, text.encode("ascii"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write`."""
     scratch = path.with_name(f"{path.name}.new")
     scratch.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
         scratch.replace(path)
     except OSError:
         scratch.unlink(missing_ok=True)
@@ -88,10 +93,9 @@ def _claim(directory: Path) -> int:
     claim = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in (METRICS, CLASSES, STOPPING, PROPERTIES):
+        for name in (METRICS, STOPPING, PROPERTIES, SHIM):
             _remove(directory / name)
-        for name in (METRICS, CLASSES):
-            (directory / name).mkdir(mode=0o700)
+        (directory / METRICS).mkdir(mode=0o700)
     except BlockingIOError:
         os.close(claim)
         raise SettingsError([f"{variable('run_directory')}: another worker uses {directory}"]) from None

@@ -39,10 +39,10 @@ def test_missing_java_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_operators_options_come_last_and_take_precedence() -> None:
     command = java.command(
-        Path("/j/java"), [Path("/r/classes"), Path("/jars/*")], ["-Xmx1g"], Path("/r/p"), Path("/r/l")
+        Path("/j/java"), [Path("/r/shim.jar"), Path("/jars/one.jar")], ["-Xmx1g"], Path("/r/p"), Path("/r/l")
     )
     assert command[0] == "/j/java"
     assert command[command.index("-Xmx1g") + 1 :] == (
-        *("-cp", "/r/classes:/jars/*", java.DAEMON),
+        *("-cp", "/r/shim.jar:/jars/one.jar", java.DAEMON),
         *("--properties-file", "/r/p", "--log-configuration", "/r/l"),
     )

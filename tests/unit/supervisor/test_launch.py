@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from consumer.daemon import aggregator_shim, aot_cache
 from consumer.settings import Settings, load
 from consumer.supervisor import launch
+from consumer.supervisor.run_directory import SHIM
 
 
 def settings(**more: Any) -> Settings:
@@ -30,3 +32,45 @@ def test_the_worker_is_killed_before_its_container(tmp_path: Path, monkeypatch: 
     tight = settings(shutdown_grace_seconds=15, stop_timeout_seconds=16)
     plan = launch.prepare(tight, tmp_path, {}, "true", ["true"])
     assert 15 < plan.grace_seconds < 16
+
+
+def class_path(plan: launch.Plan) -> list[Path]:
+    return [Path(entry) for entry in plan.command[plan.command.index("-cp") + 1].split(":")]
+
+
+def test_the_class_path_consists_of_jars_in_a_fixed_order(tmp_path: Path) -> None:
+    first, *others = class_path(launch.prepare(settings(), tmp_path, {}, "true"))
+    assert first == aot_cache.shim()
+    assert others == sorted(others)
+    assert all(jar.is_file() for jar in others)
+
+
+def test_the_daemon_starts_with_the_cache(tmp_path: Path) -> None:
+    plan = launch.prepare(settings(), tmp_path, {}, "true")
+    assert f"-XX:AOTCache={aot_cache.cache()}" in plan.command
+
+
+def test_without_a_build_the_first_jar_is_written_and_no_cache_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path / "nothing")
+    plan = launch.prepare(settings(), tmp_path, {}, "true")
+    assert class_path(plan)[0] == tmp_path / SHIM
+    assert (tmp_path / SHIM).read_bytes() == aggregator_shim.jar()
+    assert [option for option in plan.command if "AOT" in option] == []
+
+
+def test_a_cache_beside_an_altered_jar_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path)
+    aot_cache.cache().touch()
+    (tmp_path / aot_cache.SHIM).write_bytes(b"altered")
+    assert [option for option in launch.prepare(settings(), tmp_path, {}, "true").command if "AOT" in option] == []
+
+
+def test_another_java_starts_without_the_cache(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.touch(mode=0o755)
+    plan = launch.prepare(settings(), tmp_path, {"JAVA_HOME": str(tmp_path)}, "true")
+    assert plan.command[0] == str(java)
+    assert [option for option in plan.command if "AOT" in option or "Xlog" in option] == []

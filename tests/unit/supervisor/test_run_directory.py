@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from consumer.daemon import aggregator_shim
 from consumer.engine.errors import SettingsError
 from consumer.supervisor.run_directory import (
-    CLASSES,
     METRICS,
     PROPERTIES,
+    SHIM,
     STOPPING,
     not_ours,
     run_directory,
@@ -52,7 +51,7 @@ def mode(path: Path) -> int:
 def test_a_missing_directory_is_created_for_its_owner_only(tmp_path: Path) -> None:
     with run_directory(tmp_path / "a" / "b") as made:
         assert made == tmp_path / "a" / "b"
-        assert {mode(made), mode(made / METRICS), mode(made / CLASSES)} == {0o700}
+        assert {mode(made), mode(made / METRICS)} == {0o700}
 
 
 def test_a_temporary_directory_is_created_for_its_owner_only_and_removed() -> None:
@@ -144,15 +143,15 @@ Plant = Callable[[Path, Path], None]
 
 
 @pytest.mark.parametrize("plant", [plant_link, plant_second_name, plant_folder])
-@pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, CLASSES])
+@pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, SHIM])
 def test_planted_files_are_removed_and_their_targets_not_changed(tmp_path: Path, plant: Plant, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "run").mkdir(mode=0o700)
     plant(tmp_path / "run" / name, victim)
     with run_directory(tmp_path / "run") as named:
-        assert sorted(path.name for path in named.iterdir()) == [CLASSES, "lock", METRICS]
-        assert list((named / METRICS).iterdir()) == list((named / CLASSES).iterdir()) == []
+        assert sorted(path.name for path in named.iterdir()) == ["lock", METRICS]
+        assert list((named / METRICS).iterdir()) == []
         write(named / PROPERTIES, "ours")
         assert (named / PROPERTIES).read_text() == "ours"
         assert mode(named / PROPERTIES) == 0o600
@@ -163,9 +162,9 @@ def test_a_folder_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "precious").touch()
-    (tmp_path / "run" / CLASSES).symlink_to(tmp_path / "theirs")
+    (tmp_path / "run" / METRICS).symlink_to(tmp_path / "theirs")
     with run_directory(tmp_path / "run") as named:
-        assert not (named / CLASSES).is_symlink()
+        assert not (named / METRICS).is_symlink()
     assert (tmp_path / "theirs" / "precious").exists()
 
 
@@ -176,17 +175,6 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "lock").symlink_to(victim)
     assert refusal(tmp_path / "run").endswith(str(tmp_path / "run" / "lock"))
     assert victim.read_text() == "precious"
-
-
-def test_a_planted_class_is_never_run(tmp_path: Path) -> None:
-    """A class with the name of the daemon's main class, first on the class path."""
-    planted = tmp_path / "run" / CLASSES / "software/amazon/kinesis/multilang/MultiLangDaemon.class"
-    planted.parent.mkdir(parents=True)
-    planted.write_bytes(b"\xca\xfe\xba\xbe")
-    with run_directory(tmp_path / "run") as named:
-        aggregator_shim.write(named / CLASSES)
-        found = [path.relative_to(named / CLASSES).as_posix() for path in named.glob("**/*.class")]
-    assert found == [f"{aggregator_shim.NAME}.class"]
 
 
 def test_a_written_file_is_not_written_through_a_link(tmp_path: Path) -> None:

@@ -457,7 +457,7 @@ def test_a_named_run_directory_is_kept_and_cleared_of_an_earlier_run(start: Star
     worker = start(f"{SAY}say(message='up', found=[{look}])", CONSUMER_RUN_DIRECTORY=str(named), CONSUMER_RESTARTS="0")
     worker.process.wait(60)
     files, metrics = worker.first("up")["found"]
-    assert (sorted(files), metrics) == (["classes", "consumer.properties", "lock", "metrics"], [])
+    assert (sorted(files), metrics) == (["consumer.properties", "lock", "metrics"], [])
     assert named.exists()
 
 

