@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.daemon import java
 from tests.support.driven import lambda_environment
 from tests.support.driven.container import MIB, Image, as_service, container
 from tests.support.driven.processes import LOOPBACK, free_port
@@ -74,6 +75,18 @@ def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: 
     assert dict(files(consumer_image.root)) == before
     assert "Read-only file system" not in task.log.read_text()
     assert [line for line in service.lines() if line["level"] == "ERROR"] == []
+
+
+def test_the_jvm_starts_with_the_cache_of_the_image(
+    stage: Stage, consumer_image: Image, variables: dict[str, str], tmp_path: Path
+) -> None:
+    stage.put(samples(seed=8, count=1))
+    logged = {"CONSUMER_JAVA_OPTIONS": "-XX:+UseSerialGC -Xlog:class+load"}
+    with container(consumer_image, variables | logged, tmp_path, memory=MEMORY) as task:
+        service = as_service(task, variables["CONSUMER_METRICS_ADDRESS"])
+        until_received(service, 1)
+        assert f"{java.DAEMON} source: shared objects file" in task.log.read_text()
+        assert task.stop() == 0
 
 
 def test_the_health_check_fails_if_the_service_does_not_run(

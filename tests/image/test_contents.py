@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from consumer.daemon import aggregator_shim, aot_cache
 from consumer.daemon.jars import parse_lock, problems
 from deploy.image import BILLS, export, version
 from tests.support.driven.container import Image
@@ -66,6 +67,12 @@ def test_no_tool_that_builds_or_downloads_is_installed(image: Image) -> None:
 def test_the_jars_match_the_lock(consumer_image: Image) -> None:
     (jars,) = consumer_image.root.glob("opt/consumer/lib/python3*/site-packages/amazon_kclpy/jars")
     assert problems(locked(), jars) == []
+
+
+def test_the_aot_cache_and_the_first_jar_are_those_of_the_lock(consumer_image: Image) -> None:
+    folder = consumer_image.root / "opt" / "consumer" / "lib" / "limits-consumer"
+    assert sorted(path.name for path in folder.iterdir()) == [aot_cache.SHIM, aot_cache.cache().name]
+    assert (folder / aot_cache.SHIM).read_bytes() == aggregator_shim.jar()
 
 
 def test_the_bill_of_materials_is_valid(image: Image) -> None:
