@@ -8,6 +8,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -252,7 +253,8 @@ def test_a_refused_checkpoint_is_counted(caplog: pytest.LogCaptureFixture) -> No
     def callback(_consumer: Any) -> None:
         raise CheckpointRefused("InvalidStateException")
 
-    consumer = SimpleNamespace(shard="shardId-0", runtime=SimpleNamespace(exit=lambda _code: None))
+    runtime = SimpleNamespace(exit=lambda _code: None)
+    consumer = SimpleNamespace(shard="shardId-0", runtime=runtime, busy=nullcontext)
     with caplog.at_level(logging.CRITICAL):
         cast("Callable[[Any], None]", callback)(consumer)
     (record,) = caplog.records

@@ -27,7 +27,7 @@ from tests.support.simulation.core import Core, FakeRetryPolicy, Fate, FlakyRepo
 ROOT = Path(__file__).parents[3]
 BOUNDED = {"type", "outcome", "reason", "kind", "operation", "result", "part", "version", "kclpy", "python", "problem"}
 """Labels whose values are closed lists."""
-UNITS = ("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_total", "_shards", "_alive")
+UNITS = ("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_total", "_shards", "_alive", "_busy")
 
 
 def test_the_document_is_what_the_module_says() -> None:
