@@ -302,7 +302,7 @@ class Settings(CoreSettings):
         PositiveInt, Field(description="The daemon exits if a record processor is silent for this long.")
     ] = 300
     healthy_after_seconds: Annotated[
-        NonNegativeFloat, Field(description="How long the daemon must have run until `/healthz` is 200.")
+        NonNegativeFloat, Field(description="How long an initialised daemon must run until `/healthz` is 200.")
     ] = 60.0
     restarts: Annotated[
         NonNegativeInt,

@@ -35,13 +35,14 @@ STILL_SECONDS = 60.0
 class Health:
     """State of the worker, as the supervisor last saw it.
 
-    beat         time.monotonic() of the last round of the supervisor's loop
-    daemon       process id of the JVM, None while it is not running
-    since        time.monotonic() when `daemon` last changed
-    ended        exit code of the previous JVM if it exited unexpectedly, or 128 plus the signal
-    initialised  the JVM has logged that it is initialised
-    still        seconds for which the JVM has shown no sign of life
-    stopping     the worker is shutting down
+    beat            time.monotonic() of the last round of the supervisor's loop
+    daemon          process id of the JVM, None while it is not running
+    since           time.monotonic() when `daemon` last changed
+    ended           exit code of the previous JVM if it exited unexpectedly, or 128 plus the signal
+    initialised     the JVM has logged that it is initialised
+    initialised_at  time.monotonic() when it did
+    still           seconds for which the JVM has shown no sign of life
+    stopping        the worker is shutting down
     """
 
     beat: float
@@ -49,6 +50,7 @@ class Health:
     since: float = 0.0
     ended: int | None = None
     initialised: bool = False
+    initialised_at: float = 0.0
     still: float = 0.0
     stopping: bool = False
 
@@ -110,11 +112,14 @@ def readiness_failures(health: Health, shards: Collection[str]) -> list[str]:
 
 
 def start_failures(health: Health, healthy_after: float, beat: float) -> list[str]:
-    """Reasons why the start has not succeeded yet. The worker must have initialised and lived for a while."""
+    """Reasons why the start has not succeeded yet. The daemon must have run for a while after it initialised.
+
+    Only then does it start to read. On a slow machine initialising may take longer than `healthy_after`.
+    """
     if failures := readiness_failures(health, ()):
         return failures
-    lived = beat - health.since
-    return [] if lived >= healthy_after else [f"the daemon has run for {lived:.0f} of {healthy_after:g} s"]
+    lived = beat - health.initialised_at
+    return [] if lived >= healthy_after else [f"the daemon has been initialised for {lived:.0f} of {healthy_after:g} s"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Seconds:
     """Settings of the checks.
 
     hang           a busy record processor that is silent for this long hangs
-    healthy_after  how long a daemon must live until its worker is healthy
+    healthy_after  how long an initialised daemon must run until its worker is healthy
     """
 
     hang: float

@@ -13,7 +13,8 @@ _LONGEST_SECONDS = 30.0
 class Restarts:
     """Allows `most` restarts within any `window_seconds`, and fewer than FAILED_STARTS failed starts in a row.
 
-    A start has failed if the daemon exits before a batch was settled, and before it has lived for `start_seconds`.
+    A start has failed if the daemon exits before a batch was settled, and before it has lived for `start_seconds`, from
+    the moment when it was initialised if it was.
     """
 
     most: int

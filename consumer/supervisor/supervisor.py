@@ -76,7 +76,7 @@ class Supervisor:
         self._measure = measure
         self._chance = chance
         self._command, self._share = plan.command, plan.share
-        self._starts, self._started = 0, 0.0
+        self._starts, self._lives_since = 0, 0.0
         self._ends: list[float] = []
         self._failed_starts = 0
         self._settled = False
@@ -130,8 +130,9 @@ class Supervisor:
             daemon = processes.start(self._command, self._plan.environment, write_end)
         finally:
             os.close(write_end)
-        self._started = time.monotonic()
-        self._stillness = Stillness(self._started)
+        # Until it is initialised, since its start.
+        self._lives_since = started = time.monotonic()
+        self._stillness = Stillness(started)
         self._shutdown_began = self._last_error = None
         self._heap_exhausted = self._ready = self._settled = False
         self._shards = 0
@@ -141,13 +142,14 @@ class Supervisor:
         self._measure(RESTARTS, min(self._starts, 1))
         self._starts += 1
         self._measure(DAEMON_UP, 1)
-        self._update_health(daemon=daemon, since=self._started, still=0.0)
+        self._update_health(daemon=daemon, since=started, still=0.0)
         log.info("daemon started", extra={"daemon": daemon})
         return daemon
 
     def _notice(self, line: bytes) -> None:
         if INITIALISED in line:
-            self._update_health(initialised=True)
+            self._lives_since = time.monotonic()
+            self._update_health(initialised=True, initialised_at=self._lives_since)
         if ENDING in line:
             self._shutdown_began = time.monotonic()
         if OUT_OF_MEMORY in line:
@@ -219,7 +221,7 @@ class Supervisor:
         return restarts.delay(len(self._ends), self._failed_starts, self._chance())
 
     def _started_well(self, now: float) -> bool:
-        return self._settled or now - self._started >= self._plan.restarts.start_seconds
+        return self._settled or now - self._lives_since >= self._plan.restarts.start_seconds
 
     def _cause(self) -> str | None:
         if self._heap_exhausted:

@@ -245,7 +245,7 @@ def test_ready_is_who_works(health: Health, beats: dict[str, float], reasons: li
     assert readiness_failures(health, beats) == reasons
 
 
-STARTED = Health(beat=0.0, daemon=1, since=100.0, initialised=True)
+STARTED = Health(beat=0.0, daemon=1, initialised=True, initialised_at=100.0)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ STARTED = Health(beat=0.0, daemon=1, since=100.0, initialised=True)
     [
         (replace(STARTED, daemon=None, ended=1), ["the daemon is not running: the last one ended with 1"]),
         (replace(STARTED, initialised=False), ["the daemon is not initialised yet"]),
-        (replace(STARTED, since=101.0), ["the daemon has run for 59 of 60 s"]),
+        (replace(STARTED, initialised_at=101.0), ["the daemon has been initialised for 59 of 60 s"]),
         (replace(STARTED, stopping=True), ["the worker is stopping"]),
         (STARTED, []),
     ],
@@ -263,7 +263,7 @@ def test_a_start_succeeds_when_the_daemon_has_initialised_and_lived(health: Heal
 
 
 def test_a_daemon_may_count_at_once() -> None:
-    assert start_failures(replace(STARTED, since=160.0), healthy_after=0, beat=160.0) == []
+    assert start_failures(replace(STARTED, initialised_at=160.0), healthy_after=0, beat=160.0) == []
 
 
 def reasons_of(served: Exporter, path: str) -> list[str]:
@@ -273,7 +273,7 @@ def reasons_of(served: Exporter, path: str) -> list[str]:
     return list(answer["reasons"])
 
 
-LIVED = Health(beat=float("inf"), daemon=1, since=float("-inf"), initialised=True)
+LIVED = Health(beat=float("inf"), daemon=1, initialised=True, initialised_at=float("-inf"))
 
 
 def test_it_is_healthy_when_every_lease_is_read(tmp_path: Path, start: Start) -> None:
@@ -288,8 +288,8 @@ def test_it_is_healthy_when_every_lease_is_read(tmp_path: Path, start: Start) ->
 
 def test_without_leases_it_is_healthy_once_its_daemon_has_lived(tmp_path: Path) -> None:
     assert reasons_of(exporter(tmp_path, LIVED), "/healthz") == []
-    fresh = replace(LIVED, since=float("inf"))
-    assert reasons_of(exporter(tmp_path, fresh), "/healthz") == ["the daemon has run for -inf of 60 s"]
+    fresh = replace(LIVED, initialised_at=float("inf"))
+    assert reasons_of(exporter(tmp_path, fresh), "/healthz") == ["the daemon has been initialised for -inf of 60 s"]
 
 
 def test_once_healthy_only_liveness_counts(tmp_path: Path, start: Start) -> None:
@@ -297,7 +297,7 @@ def test_once_healthy_only_liveness_counts(tmp_path: Path, start: Start) -> None
     current, leases = [LIVED], StubLeases()
     served = exporter_of(tmp_path, lambda: current[0], leases)
     assert reasons_of(served, "/healthz") == []
-    current[0], leases.owned = replace(LIVED, initialised=False, since=float("inf")), ["shard-1"]
+    current[0], leases.owned = replace(LIVED, initialised=False), ["shard-1"]
     assert reasons_of(served, "/healthz") == []
     assert reasons_of(exporter_of(tmp_path, lambda: current[0], leases), "/healthz"), "it depends on the past"
     start("shard-1", 1.0, "busy")

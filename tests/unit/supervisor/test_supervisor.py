@@ -412,7 +412,7 @@ def test_a_second_signal_changes_nothing(start: Start) -> None:
 
 
 def test_a_stop_is_honoured_while_the_restart_is_delayed(start: Start) -> None:
-    worker = start(f"{SAY}sys.exit(1)")
+    worker = start(f"{SAY}sys.exit(1)", CONSUMER_HEALTHY_AFTER_SECONDS="0")
     until(lambda: len(worker.said("daemon exited unexpectedly")) >= 4, "a long wait")
     assert worker.stop() == 0
 
