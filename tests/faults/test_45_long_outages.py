@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ import pytest
 from consumer.limits.sample import histories
 from consumer.settings import Settings
 from tests.faults.conftest import Note
+from tests.support.driven.leases import owed
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import consumer, environment
 from tests.support.driven.trial import Trial, started_trial
@@ -59,6 +61,10 @@ def outages(aws: Emulator, seed: int, tmp_path_factory: pytest.TempPathFactory) 
         yield found
 
 
+def owes_nothing(trial: Trial) -> bool:
+    return owed(trial.stage) == 0
+
+
 def test_45_outages_replace_no_worker(outages: Mapping[str, Outage], note: Note) -> None:
     assert Settings.model_fields["hang_seconds"].default < OUTAGE_SECONDS
     for name, outage in outages.items():
@@ -76,8 +82,9 @@ def test_45_outages_replace_no_worker(outages: Mapping[str, Outage], note: Note)
     for name, outage in outages.items():
         outage.line.heal()
         healed = time.monotonic()
-        outage.trial.until_settled()
+        until(partial(owes_nothing, outage.trial), f"{name}: everything to be checkpointed", seconds=120)
         seconds = time.monotonic() - healed
+        outage.trial.until_settled()
         note(f"{name}: settled {seconds:.1f} s after the outage")
         assert seconds < SETTLED_SECONDS
         assert outage.trial.running.get("/readyz")[0] == 200
