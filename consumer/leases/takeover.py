@@ -12,7 +12,7 @@ count, so that a slow DynamoDB does not make healthy workers look dead.
 import math
 import zlib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumer.leases.kcl_tables import Lease, Lock, Tables
 
@@ -52,10 +52,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A row as last seen, and for how many seconds it has been seen unchanged."""
+    """A row as last seen, for how many seconds it has been seen unchanged, and whether it was ever seen to change."""
 
     row: Hashable
     still: float = 0.0
+    moved: bool = False
 
 
 class Takeover:
@@ -99,7 +100,9 @@ class Takeover:
 
     def _seen_again(self, key: tuple[str, str], row: Hashable, passed: float) -> _Seen:
         before = self._seen.get(key)
-        return _Seen(row, before.still + passed) if before and before.row == row else _Seen(row)
+        if before and before.row == row:
+            return replace(before, still=before.still + passed)
+        return _Seen(row, moved=before is not None)
 
     def _still(self, kind: str, name: str) -> float:
         return self._seen[kind, name].still
@@ -125,11 +128,12 @@ class Takeover:
         if not own.initialised:
             # Only if it is alone: it takes leases while its JVM still starts, which finds them then.
             return alone
-        mine = [lease for lease in leases if lease.owner == self._worker]
-        if mine:
-            # A JVM that does not renew its leases is frozen, or cannot reach DynamoDB.
-            return not any(map(self._is_free, mine))
-        return self._still("own", self._worker) < self._failover
+        # A JVM that neither renews its leases nor reports is frozen, or cannot reach DynamoDB. After a gap, nothing is
+        # known about our own either until it does.
+        mine = [self._seen["lease", lease.shard] for lease in leases if lease.owner == self._worker]
+        if any(seen.still >= self._failover for seen in mine):
+            return False
+        return any(seen.moved and seen.still < self._failover for seen in (*mine, self._seen["own", self._worker]))
 
     def _takes(self, leases: Collection[Lease], workers: int) -> Sequence[Take]:
         """The free leases up to an equal share, and those that nobody else has taken."""
