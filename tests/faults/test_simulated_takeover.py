@@ -19,7 +19,7 @@ from random import Random
 import pytest
 
 from consumer.leases.kcl_tables import Lease, Tables
-from consumer.leases.takeover import OVERDUE_SECONDS, Condition, Takeover
+from consumer.leases.takeover import OVERDUE_SECONDS, Condition, Decision, Take, Takeover, _rows
 from consumer.monitoring.metrics import LOCKS_REMOVED, Metric
 from tests.faults.conftest import Note
 from tests.support.simulation.lease_tables import MemoryLeases, new_lease, position
@@ -285,7 +285,7 @@ class Life:
         shard.length = shard.arrived(self.now)
         shard.children = [Shard(f"{shard.name}-{side}", self.now, (shard.name,)) for side in ("left", "right")]
         self.cluster.shards |= {child.name: child for child in shard.children}
-        self.quiet_since = self.now
+        self.quiet_since = max(self.quiet_since, self.now)
         self.seen["split"] += 1
 
     def _jump(self) -> None:
@@ -368,3 +368,138 @@ def lives(seeds: Iterable[int]) -> Lives:
     finally:
         logging.disable(logging.NOTSET)
     return Lives(seen, slowest)
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Executor]:
+    """One process per core, each with its own hash seed and thus its own order of sets."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield pool
+
+
+def test_every_life_ends_well(seed: int, note: Note, others: Executor) -> None:
+    parts = [range(first, first + PART) for first in range(seed, seed + LIVES, PART)]
+    seen: Counter[str] = Counter()
+    slowest = 0.0
+    for part in others.map(lives, parts):
+        if part.failed is not None:
+            lived(part.failed)
+            raise AssertionError(f"seed {part.failed} went wrong, but not a second time")
+        seen += part.seen
+        slowest = max(slowest, part.slowest)
+    note(f"{LIVES} lives from seed {seed}, read again after {slowest:.1f} s at the most: {dict(sorted(seen.items()))}")
+    assert seen.keys() >= HAPPENINGS
+
+
+def test_a_seed_is_one_and_the_same_life_everywhere(seed: int, others: Executor) -> None:
+    seeds = range(seed, seed + 20)
+    assert lives(seeds) == others.submit(lives, seeds).result()
+
+
+# faults that are put in on purpose
+
+
+class TakesWhatItHasNotSeen(Life):
+    class tables(MemoryLeases):  # noqa: N801
+        def _is_same(self, seen: Lease, now: Lease) -> bool:
+            return seen.owner == now.owner
+
+
+class KeepsTheCounter(Life):
+    class tables(MemoryLeases):  # noqa: N801
+        def _write(self, operation: str, worker: str | None, seen: Lease, new: Lease) -> bool:
+            return super()._write(operation, worker, seen, replace(new, counter=self.leases[new.shard].counter))
+
+
+class StartsOver(Life):
+    class tables(MemoryLeases):  # noqa: N801
+        def _write(self, operation: str, worker: str | None, seen: Lease, new: Lease) -> bool:
+            return super()._write(operation, worker, seen, replace(new, checkpoint="0"))
+
+
+class CountsAllTime(Life):
+    """Also the time within requests, and that of an outage."""
+
+    class takeover(Takeover):  # noqa: N801
+        def forget(self) -> None:
+            """Does not."""
+
+        def _remember(self, tables: Tables, own: Condition, _began: float, ended: float) -> None:
+            passed = 0.0 if self._looked is None else ended - self._looked
+            rows = _rows(tables, self._worker, own)
+            self._seen = {key: self._seen_again(key, row, passed) for key, row in rows}
+            self._looked = ended
+
+
+class TakesTooEarly(Life):
+    class takeover(Takeover):  # noqa: N801
+        def __init__(self, worker: str, failover: float) -> None:
+            super().__init__(worker, failover / 4)
+
+
+class IgnoresItsOwnJvm(Life):
+    class takeover(Takeover):  # noqa: N801
+        def _is_able(self, *_: object, **__: object) -> bool:
+            return True
+
+
+class TakesEverything(Life):
+    class takeover(Takeover):  # noqa: N801
+        def _is_overdue(self, _take: Take) -> bool:
+            return True
+
+
+class TakesNothing(Life):
+    class takeover(Takeover):  # noqa: N801
+        def _takes(self, *_: object) -> list[Take]:
+            return []
+
+
+class LeavesTheLock(Life):
+    class takeover(Takeover):  # noqa: N801
+        def _silent(self, *_: object) -> None:
+            return None
+
+
+class TakesWithoutTheStream(Life):
+    def _start(self) -> None:
+        super()._start()
+        for worker in self.cluster.workers:
+            worker.reaches_stream = lambda: True  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (TakesWhatItHasNotSeen, "had not seen its last state"),
+        (KeepsTheCounter, "does not refuse others"),
+        (StartsOver, "changes its checkpoint"),
+        (CountsAllTime, "which is healthy"),
+        (TakesTooEarly, "which is healthy"),
+        (IgnoresItsOwnJvm, "with a frozen JVM"),
+        (TakesEverything, "more than its share"),
+        (TakesNothing, "not read"),
+        (LeavesTheLock, "no leader"),
+        (TakesWithoutTheStream, "without Kinesis"),
+    ],
+)
+def test_a_fault_that_is_put_in_on_purpose_is_found(seed: int, fault: type[Life], found: str) -> None:
+    assert any(found in problem for problem in problems(range(seed, seed + MUTANTS), fault))
+
+
+def problems(seeds: Iterable[int], make: Callable[[int], Life]) -> Iterator[str]:
+    logging.disable()
+    try:
+        for seed in seeds:
+            try:
+                lived(seed, make)
+            except AssertionError as wrong:
+                yield str(wrong)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_a_life_that_ends_badly_tells_its_seed() -> None:
+    with pytest.raises(AssertionError, match="changes its checkpoint") as wrong:
+        lived(7, StartsOver)
+    assert wrong.value.__notes__ == ["seed 7: to live it again, CONSUMER_TEST_SEED=7"]

@@ -86,7 +86,9 @@ class Cluster:
                     return self.timeline.after(seconds, partial(reply, Unanswered("throttled")))
                 left = trouble.ends - now + seconds
                 if trouble.seconds == inf:
-                    return self.timeline.after(min(timeout, left), partial(reply, Unanswered("no connection")))
+                    # Not all connections are back at once.
+                    seconds = min(timeout, left + 2.0 * random.random())
+                    return self.timeline.after(seconds, partial(reply, Unanswered("no connection")))
                 # Once DynamoDB recovers, it answers what it has accepted.
                 seconds = max(seconds, min(trouble.seconds * random.uniform(0.3, 1.0), left))
         return self._answer(call, seconds, timeout, reply)
@@ -252,7 +254,7 @@ class Jvm:
         yield self.cluster.random.uniform(0.6, 1.6)
         [found] = yield [self.read(self.cluster.tables.read_leases)]
         if isinstance(found, Unanswered):
-            found = [held.lease]
+            return
         lease = next(each for each in found if each.shard == shard)
         if lease.ended:
             # Discovered from an answer that was older than its end.
@@ -330,7 +332,8 @@ class Assigner:
     def _assignments(self, leases: Sequence[Lease], reports: Sequence[Any]) -> list[Request]:
         now = self._jvm.process.clock()
         self._seen = {lease.shard: self._since(lease, now) for lease in leases}
-        recent = self._jvm.cluster.timeline.now - 2 * self._jvm.cluster.failover
+        # Reports come twice in the failover time; two may be missing.
+        recent = self._jvm.cluster.timeline.now - self._jvm.cluster.failover
         loads = {report.worker: 0 for report in reports if report.at >= recent}
         for lease in leases:
             if lease.owner in loads:
