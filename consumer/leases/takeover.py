@@ -9,8 +9,8 @@ Time is counted by this worker's own monotonic clock, between looks that were an
 count, so that a slow DynamoDB does not make healthy workers look dead.
 """
 
+import hashlib
 import math
-import zlib
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -145,7 +145,7 @@ class Takeover:
             if self._is_free(lease) and lease.owner != self._worker and lease.successor is None
         ]
         # Each worker has its own order, so that two of them rarely want the same lease first.
-        free.sort(key=lambda take: zlib.crc32(f"{self._worker} {take.lease.shard}".encode()))
+        free.sort(key=lambda take: hashlib.sha256(f"{self._worker} {take.lease.shard}".encode()).digest())
         chosen = [take for place, take in enumerate(free) if place < share or self._is_overdue(take)]
         return chosen if self._most is None else chosen[: max(0, self._most - mine)]
 
