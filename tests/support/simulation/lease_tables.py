@@ -11,7 +11,7 @@ from itertools import count
 from consumer.leases.kcl_tables import SHARD_END, TRIM_HORIZON, Layout, Lease, Lock, Report, Tables
 
 Wrote = Callable[[str, str | None, Lease, Lease, Lease], None]
-"""Called before each write to a lease: operation, worker, the lease as the worker has seen it, as it is, as it will be."""
+"""Called before each write to a lease: operation, worker, and the lease as the worker has seen it, before and after."""
 
 
 def new_lease(shard: str, parents: tuple[str, ...] = ()) -> Lease:

@@ -5,6 +5,7 @@ DynamoDBLockBasedLeaderDecider with its lock client, LeaseAssignmentManager, and
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -148,8 +149,8 @@ class Jvm:
         renewed = (yield [self._renewal(lease) for lease in mine]) if mine else []
         self._hold(lease for lease, done in zip(mine, renewed, strict=True) if done is True)
         self.initialised = True
-        for steps in (self._renew(), self._discover(), self._dispatch(), self._report(), self._lead(), self._assigner.run()):
-            self.process.run(steps)
+        for steps in (self._renew, self._discover, self._dispatch, self._report, self._lead, self._assigner.run):
+            self.process.run(steps())
 
     def _renewal(self, lease: Lease) -> Request:
         return self.write(partial(self.cluster.tables.renew, lease, self.worker.id))
@@ -218,7 +219,8 @@ class Jvm:
         while not self.stopping:
             if self.leads:
                 yield from self._put_lock(self.lock)
-                self.leads = self.leads and self.process.clock() - self._beat < LOCK_SECONDS
+                if self.process.clock() - self._beat > LOCK_SECONDS:
+                    self.leads = False
             else:
                 [found] = yield [self.read(self.cluster.tables.read_lock)]
                 now = self.process.clock()
@@ -401,7 +403,8 @@ class Worker:
             answer: Any = True if self.reaches_kinesis else Unanswered("the stream")
             self.cluster.timeline.after(0.02 if self.reaches_kinesis else SUPERVISOR_TIMEOUT, partial(reply, answer))
 
-        return Blocking.wait([ask]) == [True]
+        [answer] = Blocking.wait([ask])
+        return answer is True
 
     @property
     def works(self) -> bool:
@@ -423,10 +426,8 @@ class Worker:
 
     def _look(self) -> None:
         while not self.stopping:
-            try:
+            with suppress(Unanswered):
                 self.taker.look()
-            except Unanswered:
-                pass
             Blocking.wait(EVERY_SECONDS + self.cluster.random.uniform(-JITTER, JITTER))
 
     def _watch(self) -> Steps:

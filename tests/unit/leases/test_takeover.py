@@ -100,7 +100,7 @@ def test_a_renewal_or_a_new_owner_restarts_the_time(scene: Scene) -> None:
     scene.give(ME, "a").give(OTHER, "b").alive.remove(OTHER)
     for change in ({"counter": 8}, {"owner": THIRD}):
         scene.looks(5)
-        scene.leases["b"] = replace(scene.leases["b"], **change)  # type: ignore[arg-type]
+        scene.leases["b"] = replace(scene.leases["b"], **change)
         assert taken(scene.looks(5)) == []
     assert shards(scene.look()) == ["b"]
 
