@@ -81,6 +81,8 @@ class Takeover:
         """`tables` were read between `began` and `ended`, of a monotonic clock."""
         self._remember(tables, own, began, ended)
         leases = [lease for lease in tables.leases if not lease.ended]
+        if own.initialised and self._is_stuck(leases):
+            self._restart_others(leases)
         alive = self._alive(tables, leases)
         if not self._is_able(leases, own, alone=not alive):
             return Decision()
@@ -119,6 +121,21 @@ class Takeover:
         reporters = {each.worker for each in tables.reports if self._still("report", each.worker) < self._failover}
         return (owners | reporters) - {self._worker}
 
+    # --- Our own JVM
+
+    def _mine(self, leases: Iterable[Lease]) -> Sequence[_Seen]:
+        return [self._seen["lease", lease.shard] for lease in leases if lease.owner == self._worker]
+
+    def _is_stuck(self, leases: Iterable[Lease]) -> bool:
+        """Whether our JVM does not renew, or does not report if it has no leases: frozen, or its writes fail."""
+        signs = self._mine(leases) or [self._seen["own", self._worker]]
+        return any(seen.still >= self._failover for seen in signs)
+
+    def _restart_others(self, leases: Iterable[Lease]) -> None:
+        """While our own JVM does not renew, the others may have the same trouble. They get time after it."""
+        own = {("own", self._worker)} | {("lease", lease.shard) for lease in leases if lease.owner == self._worker}
+        self._seen = {key: seen if key in own else replace(seen, still=0.0) for key, seen in self._seen.items()}
+
     # --- What to do
 
     def _is_able(self, leases: Iterable[Lease], own: Condition, *, alone: bool) -> bool:
@@ -128,12 +145,9 @@ class Takeover:
         if not own.initialised:
             # Only if it is alone: it takes leases while its JVM still starts, which finds them then.
             return alone
-        # A JVM that neither renews its leases nor reports is frozen, or cannot reach DynamoDB. After a gap, nothing is
-        # known about our own either until it does.
-        mine = [self._seen["lease", lease.shard] for lease in leases if lease.owner == self._worker]
-        if any(seen.still >= self._failover for seen in mine):
-            return False
-        return any(seen.moved and seen.still < self._failover for seen in (*mine, self._seen["own", self._worker]))
+        # After a gap, nothing is known about our own JVM either until it renews or reports.
+        signs = (*self._mine(leases), self._seen["own", self._worker])
+        return not self._is_stuck(leases) and any(seen.moved and seen.still < self._failover for seen in signs)
 
     def _takes(self, leases: Collection[Lease], workers: int) -> Sequence[Take]:
         """The free leases up to an equal share, and those that nobody else has taken."""

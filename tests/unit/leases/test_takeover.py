@@ -141,12 +141,13 @@ def test_a_worker_without_batches_takes_nothing(scene: Scene) -> None:
 
 
 def test_a_worker_whose_jvm_does_not_renew_takes_nothing(scene: Scene) -> None:
-    """Frozen, or without DynamoDB. It starts again with the first renewal."""
+    """Frozen, or its writes fail, perhaps those of the others too: they get the failover time after it."""
     scene.give(ME, "a").give(OTHER, "b")
     scene.looks(5)
     scene.alive = set()
     assert taken(scene.looks(20)) == []
     scene.alive = {ME}
+    assert taken(scene.looks(4)) == []
     assert shards(scene.look()) == ["b"]
 
 
@@ -166,7 +167,29 @@ def test_a_worker_without_leases_that_does_not_report_takes_nothing(scene: Scene
     scene.alive = set()
     assert taken(scene.looks(20)) == []
     scene.alive = {ME}
+    assert taken(scene.looks(4)) == []
     assert shards(scene.look()) == ["b"]
+
+
+def test_a_frozen_worker_that_loses_its_leases_does_not_take_them_back(scene: Scene) -> None:
+    scene.give(ME, "a").give(OTHER, "b")
+    scene.looks(5)
+    scene.alive = {OTHER}
+    scene.looks(10)
+    scene.give(OTHER, "a").give(None, "c")
+    assert taken(scene.looks(20)) == []
+
+
+def test_after_an_outage_of_writes_the_first_to_recover_takes_nothing_from_the_others(scene: Scene) -> None:
+    scene.give(ME, "a").give(OTHER, "b").give(THIRD, "c")
+    scene.alive = {ME, OTHER, THIRD}
+    scene.looks(5)
+    scene.alive = set()
+    scene.looks(20)
+    scene.alive = {ME}
+    assert taken(scene.looks(3)) == []
+    scene.alive = {ME, OTHER, THIRD}
+    assert taken(scene.looks(20)) == []
 
 
 # a new worker
