@@ -26,7 +26,7 @@ from tests.support.simulation.lease_tables import MemoryLeases, new_lease, posit
 from tests.support.simulation.lease_workers import Cluster, RemoteLeases, Shard, Trouble, Worker
 from tests.support.simulation.timeline import Clock, Timeline
 
-LIVES = 1_500
+LIVES = 3_000
 PART = 50
 MUTANTS = 400
 """So many lives are enough to find each fault that is put in on purpose."""
@@ -34,6 +34,7 @@ HAPPENINGS = frozenset(
     {
         *("killed", "JVM killed", "frozen", "JVM frozen", "thawed", "stopped", "started", "split", "clock jumped"),
         *("Kinesis lost", "all: slow", "all: no answer", "all: slow reads", "all: slow writes", "all: throttled"),
+        *("all: no writes", "all: throttled writes"),
         *("one: slow", "one: no answer", "one: slow writes", "take", "assign", "give back", "lock removed"),
     }
 )
@@ -198,10 +199,14 @@ class Life:
         return worker.works and worker.jvm.initialised and not worker.supervisor.frozen and calm
 
     def _are_writes_worse(self) -> bool:
-        """Whether renewals failed while the leases could be read: no worker can know then that the owner lives."""
-        recent = self.now - 2 * self.failover - 5.0
+        """Whether renewals failed or were late while the leases could be read.
+
+        Nobody can know then that the owner of a lease lives: KCL's leader assigns it to another worker as well.
+        """
         return any(
-            trouble.worker is None and trouble.ends > recent and (not trouble.reads or trouble.failing)
+            trouble.worker is None
+            and self.now < trouble.ends + self.failover
+            and (trouble.failing > 0.0 or not trouble.reads)
             for trouble in self._past
         )
 
@@ -322,6 +327,7 @@ class Life:
                 ("slow writes", Trouble(ends, reads=False, seconds=seconds)),
                 ("throttled", Trouble(ends, failing=self.random.choice((0.2, 0.7)))),
                 ("throttled writes", Trouble(ends, reads=False, failing=0.7)),
+                ("no writes", Trouble(ends, reads=False, seconds=math.inf)),
             )
         )
         self.cluster.troubles.append(replace(trouble, worker=worker.id if worker else None))
