@@ -18,6 +18,11 @@ from consumer.leases.kcl_tables import Lease, Lock, Tables
 
 OVERDUE_SECONDS = 3.0
 """A lease that is free for this long is taken by any worker, even if it has its share."""
+LATE = 0.6
+"""The part of the failover time after which our own JVM is late: it renews every third and reports every half of it.
+
+A JVM that froze soon after another worker had died would otherwise get the leases of the dead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +128,20 @@ class Takeover:
 
     # --- Our own JVM
 
-    def _mine(self, leases: Iterable[Lease]) -> Sequence[_Seen]:
-        return [self._seen["lease", lease.shard] for lease in leases if lease.owner == self._worker]
+    def _own(self, leases: Iterable[Lease]) -> Sequence[_Seen]:
+        """What shows that our JVM works: its leases, which it renews, or its reports if it has none."""
+        mine = [self._seen["lease", lease.shard] for lease in leases if lease.owner == self._worker]
+        return mine or [self._seen["own", self._worker]]
 
     def _is_stuck(self, leases: Iterable[Lease]) -> bool:
-        """Whether our JVM does not renew, or does not report if it has no leases: frozen, or its writes fail."""
-        signs = self._mine(leases) or [self._seen["own", self._worker]]
-        return any(seen.still >= self._failover for seen in signs)
+        """Whether our JVM is frozen, or its writes fail."""
+        return any(seen.still >= self._failover for seen in self._own(leases))
+
+    def _is_well(self, leases: Iterable[Lease]) -> bool:
+        """Whether our JVM renews or reports in time. After a gap, nothing is known about it either until it does."""
+        own = self._own(leases)
+        late = any(seen.still >= LATE * self._failover for seen in own)
+        return not late and (self._seen["own", self._worker].moved or any(seen.moved for seen in own))
 
     def _restart_others(self, leases: Iterable[Lease]) -> None:
         """While our own JVM does not renew, the others may have the same trouble. They get time after it."""
@@ -145,9 +157,7 @@ class Takeover:
         if not own.initialised:
             # Only if it is alone: it takes leases while its JVM still starts, which finds them then.
             return alone
-        # After a gap, nothing is known about our own JVM either until it renews or reports.
-        signs = (*self._mine(leases), self._seen["own", self._worker])
-        return not self._is_stuck(leases) and any(seen.moved and seen.still < self._failover for seen in signs)
+        return self._is_well(leases)
 
     def _takes(self, leases: Collection[Lease], workers: int) -> Sequence[Take]:
         """The free leases up to an equal share, and those that nobody else has taken."""

@@ -151,6 +151,15 @@ def test_a_worker_whose_jvm_does_not_renew_takes_nothing(scene: Scene) -> None:
     assert shards(scene.look()) == ["b"]
 
 
+def test_a_jvm_that_froze_soon_after_another_worker_died_does_not_get_its_leases(scene: Scene) -> None:
+    scene.give(ME, "a").give(OTHER, "b")
+    scene.looks(5)
+    scene.alive = {ME}
+    scene.looks(2)
+    scene.alive = set()
+    assert taken(scene.looks(20)) == []
+
+
 def test_one_lease_that_is_not_renewed_is_enough(scene: Scene) -> None:
     scene.give(ME, "a").give(OTHER, "b").give(ME, "c")
     stuck = scene.leases["c"]
