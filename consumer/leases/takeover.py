@@ -5,8 +5,9 @@ KCL 3.1.3). Every supervisor therefore looks at the leases itself, and takes tho
 failover time, on the conditions on which the KCL takes one. A lease that was taken wrongly costs a replay and never a
 record: its checkpoint is not touched, and the previous owner can no longer write one.
 
-Time is counted by this worker's own monotonic clock, between looks that were answered. Time within a request does not
-count, so that a slow DynamoDB does not make healthy workers look dead.
+Time is counted by this worker's own monotonic clock, between looks that were answered. Neither time within a request
+counts nor time in which our own JVM does not renew, so that a DynamoDB that is slow or refuses writes does not make
+healthy workers look dead.
 """
 
 import hashlib
