@@ -88,6 +88,7 @@ class Life:
             self._make_peace()
             self._await_owners()
             self._await_leader()
+            self._pass(2 * self.failover)
             self.resting = True
             self._pass(3 * self.failover)
         finally:
