@@ -32,13 +32,6 @@ PANELS = [panel for panel in SHOWN["panels"] if panel["type"] != "row"]
 SCRAPED = {"job", "instance"}
 THEIRS = {"up": SCRAPED, "ALERTS": SCRAPED | {"alertname", "alertstate", "severity", "shard", "operation"}}
 """The series that Prometheus itself creates, and their labels."""
-WATCHER = {
-    "consumer_checkpoint_lag_seconds": {"shard"},
-    "consumer_shard_problem_info": {"shard", "problem"},
-    "consumer_quarantine_records": set[str](),
-    "consumer_status_timestamp_seconds": set[str](),
-    "consumer_leases_taken_total": set[str](),
-}
 
 
 def series(metric: Metric) -> dict[str, set[str]]:
@@ -52,7 +45,6 @@ def series(metric: Metric) -> dict[str, set[str]]:
 KNOWN = {
     **{name: labels for metric in metrics.ALL for name, labels in series(metric).items()},
     **{rule["record"]: {"job", "shard"} for rule in RULES if "record" in rule},
-    **{name: labels | SCRAPED for name, labels in WATCHER.items()},
     **THEIRS,
 }
 COUNTED = {name for name in KNOWN if name.endswith(("_total", "_bucket", "_sum", "_count"))}
