@@ -151,6 +151,26 @@ ROWS = (
                 "percentunit",
             ),
             Panel(
+                "Leases taken and given back",
+                "Each shard moves once when a worker comes or goes. Between healthy workers none should move.",
+                {
+                    "taken": "sum(increase(consumer_leases_taken_total{}[$__rate_interval]))",
+                    "given back": "sum(increase(consumer_leases_given_back_total{}[$__rate_interval]))",
+                    "leader locks removed": "sum(increase(consumer_leader_locks_removed_total{}[$__rate_interval]))",
+                },
+            ),
+            Panel(
+                "Seconds without renewal when taken",
+                "For how long a lease had not been renewed when another worker took it.",
+                quantiles("consumer_lease_still_seconds"),
+                "s",
+            ),
+            Panel(
+                "Busy record processors",
+                "1 while a record processor works on a message of the daemon.",
+                {"{{shard}}": "max by (shard) (consumer_shard_busy{})"},
+            ),
+            Panel(
                 "Leases without a record processor",
                 "Owned by a worker without a record processor. Some are right after a start; it must return to 0.",
                 {"{{instance}}": "sum by (instance) (consumer_leases_owned{} - consumer_leases_held{})"},
