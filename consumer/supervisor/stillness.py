@@ -1,7 +1,7 @@
 """Whether the JVM shows signs of life. They must not depend on AWS: an outage is no hang.
 
 A stopped process uses no CPU time, while a JVM always uses some, for its timers. The lines that KCL's main loop logs
-every 30 s would say more, but the loop waits for DynamoDB in an outage, and then logs nothing (decision 66).
+every 30 s would say more, but the loop waits for DynamoDB in an outage, and then logs nothing (decision 65).
 """
 
 _LONGEST_PAUSE = 5.0
