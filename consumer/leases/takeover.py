@@ -30,7 +30,7 @@ A JVM that froze soon after another worker had died would otherwise get the leas
 class Condition:
     """The condition of this worker.
 
-    running      the JVM runs and is not being shut down
+    running      the JVM runs, or is about to be started for the first time, and is not being shut down
     initialised  the KCL is initialised, so it renews its leases and reports
     starved      its record processors get no batches from the stream
     """

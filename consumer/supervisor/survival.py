@@ -42,8 +42,9 @@ class Survivor:
 
     def condition(self) -> Condition:
         health = self.supervisor.health
-        running = health.daemon is not None and not health.stopping
-        return Condition(running, health.initialised, self._is_starved())
+        # Before the first start too: the JVM then finds the leases as soon as it is initialised.
+        runs = health.daemon is not None or health.ended is None
+        return Condition(runs and not health.stopping, health.initialised, self._is_starved())
 
     def reaches_stream(self) -> bool:
         try:

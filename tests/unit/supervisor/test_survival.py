@@ -53,12 +53,14 @@ class Stubs:
 @pytest.mark.parametrize(
     ("health", "condition"),
     [
-        (Health(0.0), Condition(running=False, initialised=False)),
+        (Health(0.0), Condition(running=True, initialised=False)),
+        (Health(0.0, ended=1), Condition(running=False, initialised=False)),
+        (Health(0.0, stopping=True), Condition(running=False, initialised=False)),
         (Health(0.0, daemon=17), Condition(running=True, initialised=False)),
         (RUNNING, Condition(running=True, initialised=True)),
         (Health(0.0, daemon=17, initialised=True, stopping=True), Condition(running=False, initialised=True)),
     ],
-    ids=["no JVM", "starting", "initialised", "stopping"],
+    ids=["first start", "restart", "stopped at once", "starting", "initialised", "stopping"],
 )
 def test_the_condition_is_that_of_the_supervisor(health: Health, condition: Condition) -> None:
     assert Stubs(health=health).survivor().condition() == condition
