@@ -18,8 +18,9 @@ from consumer.daemon.java import wheel_java
 CLASS_LIST = Path(__file__).with_name("class_list.txt")
 """The classes that the daemon loads up to its first batch. Written by `make class-list`."""
 SHIM = "aggregator-shim.jar"
-_OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m", "-XX:+AOTClassLinking")
-"""The cache also serves other collectors, and any heap of less than 32 GiB."""
+_OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m")
+"""The cache also serves other collectors, and any heap of less than 32 GiB. Not `-XX:+AOTClassLinking`: with it, the JVM
+exits if its initial heap is too small for the objects of the cache, as in a container of 512 MiB."""
 _QUIET = ("-Xlog:aot*=off", "-Xlog:cds*=off")
 """Otherwise the JVM would print why a cache does not fit."""
 _CHOICES = ("AOT", "SharedArchiveFile", "-Xshare")
@@ -51,7 +52,7 @@ def options(java: Path, given: Sequence[str]) -> tuple[str, ...]:
     if java != wheel_java() or any(choice in option for option in given for choice in _CHOICES):
         return ()
     file = cache()
-    return (f"-XX:AOTCache={file}", "-XX:+VerifySharedSpaces", *_QUIET) if file.is_file() else ()
+    return (f"-XX:SharedArchiveFile={file}", "-XX:+VerifySharedSpaces", *_QUIET) if file.is_file() else ()
 
 
 def build(java: Path) -> None:

@@ -12,7 +12,7 @@ from consumer.settings import Settings
 
 MIB = 1 << 20
 SHIPPED: Sequence[str] = Settings.model_fields["java_options"].default.split()
-REQUIRED = "-XX:AOTMode=on"
+REQUIRED = "-Xshare:on"
 """With this option the JVM does not start without the cache."""
 
 
@@ -50,7 +50,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- It is used ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [None, 256 * MIB, 512 * MIB, 1024 * MIB, 4096 * MIB, 64 * 1024 * MIB])
+@pytest.mark.parametrize("limit", [None, 64 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB, 4096 * MIB, 64 * 1024 * MIB])
 def test_it_fits_the_options_of_every_container(limit: int | None, without: str) -> None:
     assert start([REQUIRED, *used(SHIPPED), *memory.options(SHIPPED, limit)]) == without
 
@@ -64,6 +64,12 @@ def test_the_daemon_is_loaded_from_it_but_the_replaced_class_is_not() -> None:
     loaded = start([*used(), "-Xlog:class+load"])
     assert f"{java.DAEMON} source: shared objects file" in loaded
     assert aggregator_shim.NAME.replace("/", ".") not in loaded
+
+
+@pytest.mark.parametrize("collector", ["-XX:+UseSerialGC", "-XX:+UseG1GC", "-XX:+UseParallelGC"])
+def test_a_small_initial_heap_does_not_prevent_the_start(collector: str, without: str) -> None:
+    """A container of 512 MiB has one of 8 MiB."""
+    assert start([*used(), collector, "-Xms8m", "-Xmx80m"]) == without
 
 
 # --- It is ignored -------------------------------------------------------------------------------------------------
@@ -98,7 +104,6 @@ def test_a_damaged_cache_is_ignored(damage: Callable[[Path], None], copy: Path, 
         ["-XX:-UseCompressedOops"],
         ["-XX:+UseCompactObjectHeaders"],
         ["-Xmx40g"],
-        ["--add-opens=java.base/java.lang=ALL-UNNAMED"],
     ],
 )
 def test_it_is_ignored_with_options_that_it_does_not_fit(options: list[str], without: str) -> None:
