@@ -9,7 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consumer.daemon import aggregator_shim, jars
@@ -18,9 +18,11 @@ from consumer.daemon.java import wheel_java
 CLASS_LIST = Path(__file__).with_name("class_list.txt")
 """The classes that the daemon loads up to its first batch. Written by `make class-list`."""
 SHIM = "aggregator-shim.jar"
-_OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m")
-"""The cache also serves other collectors, and any heap of less than 32 GiB. Not `-XX:+AOTClassLinking`: with it, the JVM
-exits if its initial heap is too small for the objects of the cache, as in a container of 512 MiB."""
+_OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m", "-XX:+AOTClassLinking")
+"""The cache also serves other collectors, and any heap of less than 32 GiB."""
+_INITIAL_HEAP = "-Xms32m"
+"""The objects of the cache must fit into the initial heap, which is 8 MiB in a container of 512 MiB."""
+_TRIAL_SECONDS = 10.0
 _QUIET = ("-Xlog:aot*=off", "-Xlog:cds*=off")
 """Otherwise the JVM would print why a cache does not fit."""
 _CHOICES = ("AOT", "SharedArchiveFile", "-Xshare")
@@ -52,7 +54,22 @@ def options(java: Path, given: Sequence[str]) -> tuple[str, ...]:
     if java != wheel_java() or any(choice in option for option in given for choice in _CHOICES):
         return ()
     file = cache()
-    return (f"-XX:SharedArchiveFile={file}", "-XX:+VerifySharedSpaces", *_QUIET) if file.is_file() else ()
+    return (f"-XX:AOTCache={file}", _INITIAL_HEAP, "-XX:+VerifySharedSpaces", *_QUIET) if file.is_file() else ()
+
+
+def accepted(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether a JVM with the options in `command`, which come before `-cp`, starts. It loads no class of the daemon.
+
+    The JVM ignores nearly every cache that does not fit, but exits if the objects of the cache do not fit its heap.
+    """
+    trial = [*command[: command.index("-cp") + 2], "-version"]
+    try:
+        ended = subprocess.run(  # noqa: S603
+            trial, env=environment, check=False, capture_output=True, timeout=_TRIAL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0
 
 
 def build(java: Path) -> None:

@@ -62,13 +62,16 @@ class Launcher:
     def _daemon(self, share: Share) -> Sequence[str]:
         found, given = java.find_java(self.environment), self.settings.java_options.split()
         shim = aot_cache.shim()
-        options = [
-            *(aot_cache.options(found, given) if shim else ()),
-            *memory.options(given, memory.limit(), share.heap),
-        ]
-        class_path = jars.class_path(shim or self._written_shim())
+        if shim and (cached := aot_cache.options(found, given)):
+            command = self._command(found, shim, cached, share)
+            if aot_cache.accepted(command, self.environment):
+                return command
+        return self._command(found, shim or self._written_shim(), (), share)
+
+    def _command(self, found: Path, shim: Path, cached: Sequence[str], share: Share) -> Sequence[str]:
+        options = [*cached, *memory.options(self.settings.java_options.split(), memory.limit(), share.heap)]
         log_file = self.settings.properties / "logback.xml"
-        return java.command(found, class_path, options, self.properties, log_file)
+        return java.command(found, jars.class_path(shim), options, self.properties, log_file)
 
     def _written_shim(self) -> Path:
         jar = self.properties.with_name(SHIM)

@@ -12,7 +12,7 @@ from consumer.settings import Settings
 
 MIB = 1 << 20
 SHIPPED: Sequence[str] = Settings.model_fields["java_options"].default.split()
-REQUIRED = "-Xshare:on"
+REQUIRED = "-XX:AOTMode=on"
 """With this option the JVM does not start without the cache."""
 
 
@@ -66,10 +66,11 @@ def test_the_daemon_is_loaded_from_it_but_the_replaced_class_is_not() -> None:
     assert aggregator_shim.NAME.replace("/", ".") not in loaded
 
 
-@pytest.mark.parametrize("collector", ["-XX:+UseSerialGC", "-XX:+UseG1GC", "-XX:+UseParallelGC"])
-def test_a_small_initial_heap_does_not_prevent_the_start(collector: str, without: str) -> None:
-    """A container of 512 MiB has one of 8 MiB."""
-    assert start([*used(), collector, "-Xms8m", "-Xmx80m"]) == without
+@pytest.mark.parametrize(("initial", "accepted"), [([], True), (["-Xms8m"], False)])
+def test_a_trial_shows_whether_its_objects_fit_the_initial_heap(initial: list[str], accepted: bool) -> None:
+    class_path = ":".join(map(str, jars.class_path(aot_cache.folder() / aot_cache.SHIM)))
+    options = [*used(), *SHIPPED, "-Xmx80m", *initial]
+    assert aot_cache.accepted([str(java.find_java({})), *options, "-cp", class_path, java.DAEMON], {}) is accepted
 
 
 # --- It is ignored -------------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ def test_a_damaged_cache_is_ignored(damage: Callable[[Path], None], copy: Path, 
         ["-XX:-UseCompressedOops"],
         ["-XX:+UseCompactObjectHeaders"],
         ["-Xmx40g"],
+        ["--add-opens=java.base/java.lang=ALL-UNNAMED"],
     ],
 )
 def test_it_is_ignored_with_options_that_it_does_not_fit(options: list[str], without: str) -> None:

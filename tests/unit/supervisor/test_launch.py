@@ -47,7 +47,12 @@ def test_the_class_path_consists_of_jars_in_a_fixed_order(tmp_path: Path) -> Non
 
 def test_the_daemon_starts_with_the_cache(tmp_path: Path) -> None:
     plan = launch.prepare(settings(), tmp_path, {}, "true")
-    assert f"-XX:SharedArchiveFile={aot_cache.cache()}" in plan.command
+    assert f"-XX:AOTCache={aot_cache.cache()}" in plan.command
+
+
+def test_a_heap_too_small_for_the_cache_starts_without_it(tmp_path: Path) -> None:
+    plan = launch.prepare(settings(java_options="-XX:+UseSerialGC -Xms8m -Xmx80m"), tmp_path, {}, "true")
+    assert [option for option in plan.command if "AOT" in option] == []
 
 
 def test_without_a_build_the_first_jar_is_written_and_no_cache_is_used(
@@ -57,16 +62,14 @@ def test_without_a_build_the_first_jar_is_written_and_no_cache_is_used(
     plan = launch.prepare(settings(), tmp_path, {}, "true")
     assert class_path(plan)[0] == tmp_path / SHIM
     assert (tmp_path / SHIM).read_bytes() == aggregator_shim.jar()
-    assert [option for option in plan.command if "SharedArchive" in option] == []
+    assert [option for option in plan.command if "AOT" in option] == []
 
 
 def test_a_cache_beside_an_altered_jar_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path)
     aot_cache.cache().touch()
     (tmp_path / aot_cache.SHIM).write_bytes(b"altered")
-    assert [
-        option for option in launch.prepare(settings(), tmp_path, {}, "true").command if "SharedArchive" in option
-    ] == []
+    assert [option for option in launch.prepare(settings(), tmp_path, {}, "true").command if "AOT" in option] == []
 
 
 def test_another_java_starts_without_the_cache(tmp_path: Path) -> None:
@@ -75,4 +78,4 @@ def test_another_java_starts_without_the_cache(tmp_path: Path) -> None:
     java.touch(mode=0o755)
     plan = launch.prepare(settings(), tmp_path, {"JAVA_HOME": str(tmp_path)}, "true")
     assert plan.command[0] == str(java)
-    assert [option for option in plan.command if "SharedArchive" in option or "Xlog" in option] == []
+    assert [option for option in plan.command if "AOT" in option or "Xlog" in option] == []
