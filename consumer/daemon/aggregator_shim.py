@@ -3,11 +3,8 @@
 The KCL deaggregates records before their size can be checked. A record of 1 MiB can hold 170,000 empty records, which
 exhaust the JVM's heap after every restart. The KCL also drops a whole aggregate if one record inside belongs to another
 shard. This class returns the records unchanged; the engine deaggregates them within limits (engine/aggregation.py).
-The class is in a jar that comes before the KCL's jars on the class path.
+shim_jar.py puts the class before the KCL's jars on the class path.
 """
-
-import io
-import zipfile
 
 NAME = "software/amazon/kinesis/retrieval/AggregatorUtil"
 RECORDS = "(Ljava/util/List;)Ljava/util/List;"
@@ -22,14 +19,6 @@ _UTF8, _CLASS, _METHOD, _NAME_AND_TYPE = 1, 7, 10, 12
 # Indexes into the constants of class_file().
 _THIS, _OBJECT, _LIST, _CODE, _INIT, _DEAGGREGATE = 2, 4, 6, 7, 8, 10
 _OBJECT_INIT, _LIST_INIT = 14, 17
-
-
-def jar() -> bytes:
-    """A jar with the class. Its bytes are always the same."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(f"{NAME}.class"), class_file())
-    return made.getvalue()
 
 
 def class_file() -> bytes:

@@ -1,6 +1,6 @@
 """The AOT cache: the classes of the daemon, loaded and linked at the build, which saves the JVM half of its start.
 
-`python -m consumer.daemon.aot_cache` creates it, together with the jar of aggregator_shim.py, below the prefix of this
+`python -m consumer.daemon.aot_cache` creates it, together with the jar of shim_jar.py, below the prefix of this
 Python: the JVM checks that the class path is the same as at the build. A cache that is missing or does not fit is
 ignored, and the daemon starts as fast as without one.
 """
@@ -12,12 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from consumer.daemon import aggregator_shim, jars
+from consumer.daemon import jars, shim_jar
 from consumer.daemon.java import wheel_java
 
 CLASS_LIST = Path(__file__).with_name("class_list.txt")
 """The classes that the daemon loads up to its first batch. Written by `make class-list`."""
-SHIM = "aggregator-shim.jar"
 _OPTIONS = ("-XX:+UseSerialGC", "-Xmx128m", "-XX:+AOTClassLinking")
 """The cache also serves other collectors, and any heap of less than 32 GiB."""
 _INITIAL_HEAP = "-Xms32m"
@@ -34,17 +33,17 @@ def folder() -> Path:
 
 
 def shim() -> Path | None:
-    """The jar of aggregator_shim.py that the build wrote; None if it is missing or has other contents."""
-    jar = folder() / SHIM
+    """The jar of shim_jar.py that the build wrote; None if it is missing or has other contents."""
+    jar = folder() / shim_jar.FILE
     try:
-        return jar if jar.read_bytes() == aggregator_shim.jar() else None
+        return jar if jar.read_bytes() == shim_jar.contents() else None
     except OSError:
         return None
 
 
 def cache() -> Path:
     """The file of the cache. Its name depends on the jars, so that a cache of other jars is never used."""
-    contents = jars.LOCK.read_bytes() + aggregator_shim.jar() + CLASS_LIST.read_bytes()
+    contents = jars.LOCK.read_bytes() + shim_jar.contents() + CLASS_LIST.read_bytes()
     return folder() / f"daemon-{hashlib.sha256(contents).hexdigest()[:16]}.aot"
 
 
@@ -77,11 +76,11 @@ def build(java: Path) -> None:
     file = cache()
     file.parent.mkdir(parents=True, exist_ok=True)
     if shim() is None:
-        (file.parent / SHIM).write_bytes(aggregator_shim.jar())
+        (file.parent / shim_jar.FILE).write_bytes(shim_jar.contents())
     for old in file.parent.glob("daemon-*"):
         old.unlink()
     scratch = file.with_suffix(".new")
-    dump(java, jars.class_path(file.parent / SHIM), scratch)
+    dump(java, jars.class_path(file.parent / shim_jar.FILE), scratch)
     scratch.rename(file)
 
 

@@ -62,6 +62,14 @@ def locked() -> list[Locked]:
     return parse_lock(LOCK.read_text(encoding="ascii"))
 
 
+def path_of(artifact: str) -> Path:
+    """The installed jar of an artifact in jars.lock."""
+    found = next(
+        jar.coordinates for jar in parse_lock(LOCK.read_text(encoding="ascii")) if jar.coordinates.artifact == artifact
+    )
+    return jars_directory() / found.file
+
+
 def versions() -> str:
     """The versions of this package, amazon_kclpy and, according to jars.lock, the KCL."""
     ours, kclpy = metadata.version("limits-consumer"), metadata.version("amazon-kclpy")

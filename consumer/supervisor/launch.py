@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.daemon import aggregator_shim, aot_cache, jars, java, memory, properties
+from consumer.daemon import aot_cache, jars, java, memory, properties, shim_jar
 from consumer.daemon.memory import Share
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, is_aws, variable
 from consumer.supervisor.restarts import Restarts
-from consumer.supervisor.run_directory import METRICS, PROPERTIES, SHIM, write, write_bytes
+from consumer.supervisor.run_directory import METRICS, PROPERTIES, write, write_bytes
 
 log = logging.getLogger("consumer.supervisor")
 
@@ -74,8 +74,8 @@ class Launcher:
         return java.command(found, jars.class_path(shim), options, self.properties, log_file)
 
     def _written_shim(self) -> Path:
-        jar = self.properties.with_name(SHIM)
-        write_bytes(jar, aggregator_shim.jar())
+        jar = self.properties.with_name(shim_jar.FILE)
+        write_bytes(jar, shim_jar.contents())
         return jar
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from consumer.daemon import shim_jar
 from consumer.engine.errors import SettingsError
 from consumer.settings import variable
 
@@ -21,8 +22,6 @@ STOPPING = "stopping"
 """The file that announces to the record processors that the worker is stopping."""
 METRICS = "metrics"
 PROPERTIES = "consumer.properties"
-SHIM = "aggregator-shim.jar"
-"""The jar of aggregator_shim.py, if no build has created it."""
 _LOCK = "lock"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -93,7 +92,7 @@ def _claim(directory: Path) -> int:
     claim = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in (METRICS, STOPPING, PROPERTIES, SHIM):
+        for name in (METRICS, STOPPING, PROPERTIES, shim_jar.FILE):
             _remove(directory / name)
         (directory / METRICS).mkdir(mode=0o700)
     except BlockingIOError:

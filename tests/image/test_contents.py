@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consumer.daemon import aggregator_shim, aot_cache
+from consumer.daemon import aot_cache, shim_jar
 from consumer.daemon.jars import parse_lock, problems
 from deploy.image import BILLS, export, version
 from tests.support.driven.container import Image
@@ -71,8 +71,8 @@ def test_the_jars_match_the_lock(consumer_image: Image) -> None:
 
 def test_the_aot_cache_and_the_first_jar_are_those_of_the_lock(consumer_image: Image) -> None:
     folder = consumer_image.root / "opt" / "consumer" / "lib" / "limits-consumer"
-    assert sorted(path.name for path in folder.iterdir()) == [aot_cache.SHIM, aot_cache.cache().name]
-    assert (folder / aot_cache.SHIM).read_bytes() == aggregator_shim.jar()
+    assert sorted(path.name for path in folder.iterdir()) == [aot_cache.cache().name, shim_jar.FILE]
+    assert (folder / shim_jar.FILE).read_bytes() == shim_jar.contents()
 
 
 def test_the_bill_of_materials_is_valid(image: Image) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.daemon import aggregator_shim, aot_cache, jars, java, memory
+from consumer.daemon import aggregator_shim, aot_cache, jars, java, memory, shim_jar
 from consumer.settings import Settings
 
 MIB = 1 << 20
@@ -19,7 +19,7 @@ REQUIRED = "-XX:AOTMode=on"
 def start(options: Sequence[str], shim: Path | None = None) -> str:
     """All that the daemon prints when it starts without its properties."""
     found = java.find_java({})
-    class_path = ":".join(map(str, jars.class_path(shim or aot_cache.folder() / aot_cache.SHIM)))
+    class_path = ":".join(map(str, jars.class_path(shim or aot_cache.folder() / shim_jar.FILE)))
     command = [str(found), *options, "-cp", class_path, java.DAEMON]
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert ended.returncode == 1
@@ -68,7 +68,7 @@ def test_the_daemon_is_loaded_from_it_but_the_replaced_class_is_not() -> None:
 
 @pytest.mark.parametrize(("initial", "accepted"), [([], True), (["-Xms8m"], False)])
 def test_a_trial_shows_whether_its_objects_fit_the_initial_heap(initial: list[str], accepted: bool) -> None:
-    class_path = ":".join(map(str, jars.class_path(aot_cache.folder() / aot_cache.SHIM)))
+    class_path = ":".join(map(str, jars.class_path(aot_cache.folder() / shim_jar.FILE)))
     options = [*used(), *SHIPPED, "-Xmx80m", *initial]
     assert aot_cache.accepted([str(java.find_java({})), *options, "-cp", class_path, java.DAEMON], {}) is accepted
 
@@ -114,8 +114,8 @@ def test_it_is_ignored_with_options_that_it_does_not_fit(options: list[str], wit
 
 
 def test_it_is_ignored_with_another_class_path(tmp_path: Path, without: str) -> None:
-    shim = tmp_path / aot_cache.SHIM
-    shim.write_bytes(aggregator_shim.jar())
+    shim = tmp_path / shim_jar.FILE
+    shim.write_bytes(shim_jar.contents())
     assert start(used(), shim) == without
     assert start([REQUIRED, *used()], shim) != without
 
@@ -137,13 +137,13 @@ def test_the_operators_choice_is_respected(given: str) -> None:
 # --- The jar before the others -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [None, b"", aggregator_shim.jar()[:-1], aggregator_shim.jar() + b"x"])
+@pytest.mark.parametrize("content", [None, b"", shim_jar.contents()[:-1], shim_jar.contents() + b"x"])
 def test_a_jar_with_other_contents_is_not_used(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path)
     if content is not None:
-        (tmp_path / aot_cache.SHIM).write_bytes(content)
+        (tmp_path / shim_jar.FILE).write_bytes(content)
     assert aot_cache.shim() is None
 
 
@@ -153,8 +153,8 @@ def test_the_build_creates_the_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "daemon-old.aot").touch()
     aot_cache.build(java.find_java({}))
-    assert aot_cache.shim() == tmp_path / "new" / aot_cache.SHIM
-    assert sorted((tmp_path / "new").iterdir()) == [aot_cache.shim(), aot_cache.cache()]
+    assert aot_cache.shim() == tmp_path / "new" / shim_jar.FILE
+    assert sorted((tmp_path / "new").iterdir()) == [aot_cache.cache(), aot_cache.shim()]
 
 
 # --- The build -----------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_the_build_creates_the_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_cache_of_other_jars_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = aot_cache.cache()
     lock = tmp_path / "jars.lock"
-    lock.write_text(jars.LOCK.read_text(encoding="ascii").replace("3", "4"), encoding="ascii")
+    lock.write_text(jars.LOCK.read_text(encoding="ascii") + "\ng:a:1:00\n", encoding="ascii")
     monkeypatch.setattr(jars, "LOCK", lock)
     assert aot_cache.cache() != before
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from consumer.daemon import aggregator_shim, aot_cache
+from consumer.daemon import aot_cache, shim_jar
 from consumer.settings import Settings, load
 from consumer.supervisor import launch
-from consumer.supervisor.run_directory import SHIM
 
 
 def settings(**more: Any) -> Settings:
@@ -60,15 +59,15 @@ def test_without_a_build_the_first_jar_is_written_and_no_cache_is_used(
 ) -> None:
     monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path / "nothing")
     plan = launch.prepare(settings(), tmp_path, {}, "true")
-    assert class_path(plan)[0] == tmp_path / SHIM
-    assert (tmp_path / SHIM).read_bytes() == aggregator_shim.jar()
+    assert class_path(plan)[0] == tmp_path / shim_jar.FILE
+    assert (tmp_path / shim_jar.FILE).read_bytes() == shim_jar.contents()
     assert [option for option in plan.command if "AOT" in option] == []
 
 
 def test_a_cache_beside_an_altered_jar_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aot_cache, "folder", lambda: tmp_path)
     aot_cache.cache().touch()
-    (tmp_path / aot_cache.SHIM).write_bytes(b"altered")
+    (tmp_path / shim_jar.FILE).write_bytes(b"altered")
     assert [option for option in launch.prepare(settings(), tmp_path, {}, "true").command if "AOT" in option] == []
 
 

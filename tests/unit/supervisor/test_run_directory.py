@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from consumer.daemon import shim_jar
 from consumer.engine.errors import SettingsError
 from consumer.supervisor.run_directory import (
     METRICS,
     PROPERTIES,
-    SHIM,
     STOPPING,
     not_ours,
     run_directory,
@@ -143,7 +143,7 @@ Plant = Callable[[Path, Path], None]
 
 
 @pytest.mark.parametrize("plant", [plant_link, plant_second_name, plant_folder])
-@pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, SHIM])
+@pytest.mark.parametrize("name", [PROPERTIES, STOPPING, METRICS, shim_jar.FILE])
 def test_planted_files_are_removed_and_their_targets_not_changed(tmp_path: Path, plant: Plant, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
