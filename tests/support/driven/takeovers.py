@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -67,12 +68,12 @@ class Scene:
         until(lambda: set(owners(self.stage)) == set(names), f"{names} to hold the shards", seconds=PATIENCE_SECONDS)
         self.seconds_until_moving()
 
-    def two(self, **settings: str) -> tuple[Service, Service]:
-        """The leader and another worker, with a shard each. `settings`: of the leader."""
+    def two(self, other: Mapping[str, str] = MappingProxyType({}), **settings: str) -> tuple[Service, Service]:
+        """The leader and another worker, with a shard each. `settings`: of the leader; `other`: of the other one."""
         first = self.start("leader", **settings)
         self.consuming("leader")
         until(lambda: leader(self.stage) == "leader", "a leader")
-        second = self.start("other")
+        second = self.start("other", **other)
         until(lambda: self._reports("other"), "the report of the other worker")
         if len(owners(self.stage)) == 1:
             hand_over(self.stage, min(leases(self.stage)), "other")
@@ -160,8 +161,10 @@ def one_of_two_stopped(scene: Scene) -> float:
 
 def leader_frozen(scene: Scene, *, jvm_only: bool = False) -> float:
     first, _ = scene.two()
+    before = scene.logged("lease taken", "leader")
     frozen = signalled(first, signal.SIGSTOP, jvm_only=jvm_only)
     seconds = scene.seconds_until_moving(frozen)
+    assert scene.logged("lease taken", "leader") == before
     signalled(first, signal.SIGCONT)
     return seconds
 

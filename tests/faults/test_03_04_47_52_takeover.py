@@ -1,9 +1,10 @@
-"""Rows 3, 4 and 47 to 51: a worker is killed, stops, freezes or loses its network, and another one takes its leases.
+"""Rows 3, 4 and 47 to 52: a worker is killed, stops, freezes or loses its network, and another one takes its leases.
 
-Without the supervisors, each row but the last would wait for KCL's leader lock, which expires after two minutes. The
-rows wait more than they compute, so several run at the same time. `make takeovers` measures them one after the other.
+Without the supervisors, each row but the last two would wait for KCL's leader lock, which expires after two minutes.
+The rows wait more than they compute, so several run at the same time. `make takeovers` measures them one by one.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from tests.faults.conftest import Note
 from tests.support.driven.leases import owners
-from tests.support.driven.takeovers import PLAYS, Play, Scene, played
+from tests.support.driven.takeovers import PLAYS, Play, Scene, played, signalled
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.proxy import delay, fault_proxy
+from tests.support.faults.tunnel import tunnel
 
 LOCK_SECONDS = 120.0
 """When KCL's leader lock expires. A take-over that needs this long did not come from a supervisor."""
@@ -98,3 +100,19 @@ def test_51_a_slow_dynamodb_moves_no_lease(aws: Emulator, seed: int, tmp_path: P
             return seconds
 
         played("slow_dynamodb", aws, tmp_path, seed, slow, AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint)
+
+
+def test_52_a_worker_that_cannot_reach_kinesis_takes_nothing(aws: Emulator, seed: int, tmp_path: Path) -> None:
+    with tunnel(aws.endpoint) as line:
+
+        def unreachable(scene: Scene) -> float:
+            first, _ = scene.two(other={"AWS_ENDPOINT_URL_KINESIS": line.endpoint})
+            taken = scene.logged("lease taken", "other")
+            line.stop()
+            signalled(first, signal.SIGKILL)
+            until(lambda: scene.logged("leases not taken: the stream cannot be reached", "other"), "a refusal")
+            assert scene.logged("lease taken", "other") == taken
+            line.heal()
+            return scene.seconds_until_moving()
+
+        played("unreachable_kinesis", aws, tmp_path, seed, unreachable)
