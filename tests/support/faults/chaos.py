@@ -126,7 +126,8 @@ def _both_black_holes(targets: Targets, fault: RandomFault, wait: Wait) -> int:
 
 
 def _kill_record_processor(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
-    return _kill(sorted(targets.replicas.pick(fault.random_bits).record_processors()), fault)
+    running = targets.replicas.running
+    return _kill(sorted(process for worker in running for process in worker.record_processors()), fault)
 
 
 def _kill_jvm(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
@@ -134,7 +135,7 @@ def _kill_jvm(targets: Targets, fault: RandomFault, _wait: Wait) -> int:
 
 
 def _kill(processes: list[int], fault: RandomFault) -> int:
-    """Kills one of the processes. There may be none: a worker may hold no shard."""
+    """Kills one of the processes. There may be none right after a start."""
     for process in processes[fault.random_bits % max(1, len(processes)) :][:1]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
