@@ -32,11 +32,11 @@ from consumer.supervisor import preflight
 from consumer.supervisor.checks import check
 from consumer.supervisor.container_memory import ContainerMemory
 from consumer.supervisor.launch import prepare
+from consumer.supervisor.lease_taking import taking_leases
 from consumer.supervisor.relay import stderr_relay
 from consumer.supervisor.run_directory import METRICS, run_directory
 from consumer.supervisor.signals import signals
 from consumer.supervisor.supervisor import Supervisor
-from consumer.supervisor.survival import taking_leases
 
 OWN = (RESTARTS, DAEMON_UP, LEASES_OWNED, OPEN_SHARDS, RETENTION, TAKEN, STILL_SECONDS, GIVEN_BACK, LOCKS_REMOVED)
 """The metrics that the supervisor measures itself."""

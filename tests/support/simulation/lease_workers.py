@@ -16,7 +16,7 @@ from consumer.leases.kcl_tables import SHARD_END, Layout, Lease, Lock, Tables
 from consumer.leases.takeover import Condition, Takeover
 from consumer.leases.taking import EVERY_SECONDS, GIVE_BACK_SECONDS, JITTER, Taker
 from consumer.monitoring.metrics import Sink
-from consumer.supervisor.survival import STARVED_SECONDS
+from consumer.supervisor.lease_taking import STARVED_SECONDS
 from tests.support.simulation.lease_tables import MemoryLeases, new_lease, position
 from tests.support.simulation.timeline import Blocking, Clock, Process, Reply, Request, Steps, Timeline, Unanswered
 

@@ -30,7 +30,7 @@ log = logging.getLogger("consumer.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
-class Survivor:
+class ThisWorker:
     """Implements taking.Worker. `gets_empty_batches`: whether the daemon delivers batches of idle shards too."""
 
     id: str
@@ -66,7 +66,7 @@ def taking_leases(
 ) -> Iterator[None]:
     """Takes leases during the block. At its end, gives back those of this worker if no process of it is left."""
     shipped = properties.read(settings.properties / PROPERTIES)
-    worker = Survivor(
+    worker = ThisWorker(
         id=supervisor.worker_id,
         supervisor=supervisor,
         exporter=exporter,

@@ -14,9 +14,9 @@ from consumer.leases.kcl_tables import Lease
 from consumer.leases.takeover import Condition
 from consumer.monitoring.endpoints import Health
 from consumer.settings import Settings, load
-from consumer.supervisor import survival
+from consumer.supervisor import lease_taking
+from consumer.supervisor.lease_taking import STARVED_SECONDS, ThisWorker, taking_leases
 from consumer.supervisor.run_directory import PROPERTIES
-from consumer.supervisor.survival import STARVED_SECONDS, Survivor, taking_leases
 from tests.support.driven.waiting import until
 from tests.support.simulation.lease_tables import MemoryLeases
 
@@ -26,7 +26,7 @@ RUNNING = Health(0.0, daemon=17, initialised=True)
 
 @dataclass
 class Stubs:
-    """The supervisor, the exporter and the stream as a Survivor sees them."""
+    """The supervisor, the exporter and the stream as a ThisWorker sees them."""
 
     worker_id: str = ME
     health: Health = RUNNING
@@ -45,9 +45,9 @@ class Stubs:
 
         return SimpleNamespace(stream="events", kinesis=SimpleNamespace(list_shards=list_shards), dynamodb=None)
 
-    def survivor(self, *, gets_empty_batches: bool = True) -> Survivor:
+    def this_worker(self, *, gets_empty_batches: bool = True) -> ThisWorker:
         stubs: Any = self
-        return Survivor(ME, stubs, stubs, self.connect, 1.0, gets_empty_batches)
+        return ThisWorker(ME, stubs, stubs, self.connect, 1.0, gets_empty_batches)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ class Stubs:
     ids=["first start", "restart", "stopped at once", "starting", "initialised", "stopping"],
 )
 def test_the_condition_is_that_of_the_supervisor(health: Health, condition: Condition) -> None:
-    assert Stubs(health=health).survivor().condition() == condition
+    assert Stubs(health=health).this_worker().condition() == condition
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_the_condition_is_that_of_the_supervisor(health: Health, condition: Cond
 )
 def test_a_worker_whose_last_batch_is_old_is_starved(age: float | None, starved: bool) -> None:
     stubs = Stubs(batch=None if age is None else time.time() - age)
-    assert stubs.survivor().condition().starved == starved
+    assert stubs.this_worker().condition().starved == starved
 
 
 def test_without_empty_batches_an_idle_worker_is_not_taken_for_starved() -> None:
-    assert not Stubs(batch=1.0).survivor(gets_empty_batches=False).condition().starved
+    assert not Stubs(batch=1.0).this_worker(gets_empty_batches=False).condition().starved
 
 
 def test_a_stream_that_answers_is_reached() -> None:
     stubs = Stubs()
-    assert stubs.survivor().reaches_stream()
+    assert stubs.this_worker().reaches_stream()
     assert stubs.asked == [{"StreamName": "events", "MaxResults": 1}]
 
 
@@ -93,7 +93,7 @@ def test_a_stream_that_does_not_answer_is_not_reached(error: Exception, caplog: 
     def fail() -> object:
         raise error
 
-    assert not Stubs(list_shards=fail).survivor().reaches_stream()
+    assert not Stubs(list_shards=fail).this_worker().reaches_stream()
     [record] = caplog.records
     assert (record.message, vars(record)["cause"]) == ("leases not taken: the stream cannot be reached", str(error))
 
@@ -104,7 +104,7 @@ def test_a_stream_that_does_not_answer_is_not_reached(error: Exception, caplog: 
 @pytest.fixture
 def tables(monkeypatch: pytest.MonkeyPatch) -> MemoryLeases:
     memory = MemoryLeases()
-    monkeypatch.setattr(survival, "DynamoLeases", lambda *_: memory)
+    monkeypatch.setattr(lease_taking, "DynamoLeases", lambda *_: memory)
     return memory
 
 
