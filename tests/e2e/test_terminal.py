@@ -72,6 +72,8 @@ def test_a_terminal_shows_that_the_service_is_ready_and_that_it_stopped(stage: S
     lines = [match for match in found if match]
     assert sum("ready: " in match["rest"] for match in lines) == 1
     assert {match["logger"].split(".")[0] for match in lines if match["level"] == "INFO"} == {"consumer"}
-    assert lines[-1]["rest"].startswith("stopped gracefully seconds=")
+    stopped, given_back = (match["rest"] for match in lines[-2:])
+    assert stopped.startswith("stopped gracefully seconds=")
+    assert given_back.startswith("leases given back shards=")
     assert not [match for match in lines if "143" in match["rest"].split()]
     assert not [match for match in lines if match["level"] in ("ERROR", "CRITICAL")]
