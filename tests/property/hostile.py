@@ -53,7 +53,8 @@ def misshapen(draw: st.DrawFn) -> Event:
         name = draw(st.sampled_from([*sorted(place), "new"]))
         match draw(st.sampled_from(["replace", "drop", "bury"])):
             case "replace":
-                place[name] = draw(ODD_VALUES | JSON)
+                # a copy: later changes must not reach the values to draw from
+                place[name] = deepcopy(draw(ODD_VALUES | JSON))
             case "drop":
                 place.pop(name, None)
             case _:
