@@ -46,7 +46,8 @@ def took_over(plays: dict[str, Future[Play]], note: Note) -> TookOver:
         note(f"every shard consumed again after {play.seconds:.1f} s")
         assert play.seconds < LOCK_SECONDS
         assert play.logged("lease taken")
-        assert bool(play.logged("leases given back", "leader", "old")) == (name in GIVEN_BACK)
+        if name in GIVEN_BACK:
+            assert play.logged("leases given back", "leader", "old")
 
     return check
 

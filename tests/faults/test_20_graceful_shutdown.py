@@ -93,8 +93,9 @@ def test_20_sigterm_in_an_endless_batch(stage: Stage, made: list[Sample], tmp_pa
 
 def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tmp_path: Path, stop: Stop) -> None:
     """A batch that waits for its environment gives up in time, so the worker need not be killed."""
-    stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
     with worker(stage, tmp_path, "worker") as running:
+        until(lambda: len(running.record_processors()) == SHARDS, "the record processors")
+        stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
         stage.put(made)
         until(lambda: waits(running), "a record processor to wait for the table")
         stop(running, supervisor)
