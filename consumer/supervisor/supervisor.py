@@ -302,17 +302,20 @@ class Supervisor:
 
     def _shut_down(self, daemon: int) -> int | None:
         """Shuts the daemon down within its grace period. Its exit code, None if it had to be killed."""
-        begun = time.monotonic()
+        end = self._shutdown_deadline()
         os.kill(daemon, signal.SIGTERM)
-        while (code := processes.exit_code(daemon)) is None and self._left(begun) > 0:
-            self._wait(self._left(begun))
+        while (code := processes.exit_code(daemon)) is None and (left := end - time.monotonic()) > 0:
+            self._wait(left)
         if code is None:
             log.warning("the daemon did not exit in time, killing it: unfinished batches will be read again")
         self._clean_up(daemon)
         return code
 
-    def _left(self, begun: float) -> float:
-        return begun + self._plan.grace_seconds - time.monotonic()
+    def _shutdown_deadline(self) -> float:
+        """When to kill a daemon that gets SIGTERM now. One that already shuts down has lost a record processor, and
+        waits for it in vain."""
+        end = time.monotonic() + self._plan.grace_seconds
+        return min(end, self._shutdown_began + _SHUTDOWN_SECONDS) if self._shutdown_began else end
 
     def _clean_up(self, daemon: int) -> None:
         self.is_swept = processes.sweep(daemon, self._foreign_children)

@@ -189,6 +189,20 @@ def test_a_daemon_that_shuts_down_unexpectedly_is_not_waited_for(start: Start) -
     worker.process.kill()
 
 
+def test_a_stop_does_not_wait_for_a_daemon_that_shuts_down_unexpectedly(start: Start) -> None:
+    """It waits for its dead record processor until its grace period ends, and its shards would stand still."""
+    worker = start(
+        f"{SAY}say(message='Process terminated, will initiate shutdown.')\n{STUBBORN}",
+        CONSUMER_SHUTDOWN_GRACE_SECONDS="200",
+        CONSUMER_STOP_TIMEOUT_SECONDS="300",
+    )
+    worker.first("up")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(60) == 0
+    assert worker.first("stopping")
+    assert worker.first("the daemon did not exit in time, killing it: unfinished batches will be read again")
+
+
 def test_it_is_restarted_with_the_same_worker_id(start: Start) -> None:
     directory = "os.environ['CONSUMER_RUN_DIRECTORY']"
     worker = start(
