@@ -7,6 +7,8 @@ Tests draw everything random from it.
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def seed() -> int:
     """The seed for everything random in this run."""
     return int(os.environ[SEED])
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Executor]:
+    """One process per core, each with its own hash seed and thus its own order of sets."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ trouble each lease must soon have an owner that reads it.
 
 import logging
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from random import Random
 
 import pytest
@@ -385,13 +383,6 @@ def lives(seeds: Iterable[int]) -> Lives:
     finally:
         logging.disable(logging.NOTSET)
     return Lives(seen, slowest)
-
-
-@pytest.fixture(scope="module")
-def others() -> Iterator[Executor]:
-    """One process per core, each with its own hash seed and thus its own order of sets."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        yield pool
 
 
 def test_every_life_ends_well(seed: int, note: Note, others: Executor) -> None:

@@ -6,13 +6,11 @@ killed before it or after it. Shards split and merge, records come twice, out of
 """
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from random import Random
 
 import pytest
@@ -263,13 +261,6 @@ def lives(seeds: Iterable[int]) -> Lives:
     finally:
         logging.disable(logging.NOTSET)
     return Lives(seen)
-
-
-@pytest.fixture(scope="module")
-def others() -> Iterator[Executor]:
-    """One process per core, each with its own hash seed and thus its own order of sets."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        yield pool
 
 
 def test_every_life_ends_well(seed: int, note: Note, others: Executor) -> None:
