@@ -210,11 +210,12 @@ class Life:
     def _are_writes_worse(self) -> bool:
         """Whether renewals failed or were late while the leases could be read.
 
-        Nobody can know then that the owner of a lease lives: KCL's leader assigns it to another worker as well.
+        Nobody can know then that the owner of a lease lives: KCL's leader assigns it to another worker as well. A
+        renewal that was sent just before the end of the trouble is late by as much as the others.
         """
         return any(
             trouble.worker is None
-            and self.now < trouble.ends + self.failover
+            and self.now < trouble.ends + self.failover + (trouble.seconds if math.isfinite(trouble.seconds) else 0.0)
             and (trouble.failing > 0.0 or not trouble.reads)
             for trouble in self._past
         )
