@@ -4,12 +4,13 @@ A record is settled when its effect is stored, when its effect was stored before
 Faults of the environment are retried for as long as the caller's retry policy allows. They never settle a record.
 """
 
-from collections import Counter, OrderedDict
+import sys
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import groupby
 from typing import Generic, TypeVar
 
@@ -21,12 +22,11 @@ from consumer.engine.quarantine import PartlyKept, Quarantine, Quarantined, grou
 from consumer.engine.records import Position, Record
 from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable, Versioned
 from consumer.engine.retry_policy import RetryPolicy, persist
+from consumer.engine.window import Window
 
 E = TypeVar("E")
 S = TypeVar("S")
-
-ROUND = 200
-"""Keys settled together: enough to keep every request slot busy, few enough to notice a failing store soon."""
+T = TypeVar("T")
 
 QUARANTINE_GROUP = 32
 """Records quarantined together, one request per record: two for each of bootstrap.QUARANTINE_REQUESTS.
@@ -43,7 +43,7 @@ UNREADABLE = "UNREADABLE"
 """The event type of a record that could not be decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BatchResult:
     """The outcome of a batch: `record_outcomes` has one item per record, None for an unsettled record.
 
@@ -66,44 +66,52 @@ class BatchResult:
     @property
     def unsettled(self) -> Position | None:
         """The first delivered record that is not settled. It and the records after it must not be checkpointed."""
-        for record, record_outcome in zip(self.records, self.record_outcomes, strict=True):
-            if record_outcome is None:
-                return record.delivered.position
-        return None
+        first = self._first_unsettled
+        return None if first == len(self.records) else self.records[first].delivered.position
 
     @property
     def settled(self) -> Position | None:
         """The last delivered record before the first unsettled one."""
-        last, unsettled = None, self.unsettled
-        for record in self.records:
-            if record.delivered.position == unsettled:
-                break
-            last = record.delivered.position
-        return last
+        unsettled = self.unsettled
+        for record in reversed(self.records[: self._first_unsettled]):
+            if record.delivered.position != unsettled:
+                return record.delivered.position
+        return None
+
+    @cached_property
+    def _first_unsettled(self) -> int:
+        outcomes = self.record_outcomes
+        return outcomes.index(None) if None in outcomes else len(outcomes)
+
+    @cached_property
+    def _counts(self) -> Sequence[tuple[RecordOutcome, int]]:
+        # Most records share a few outcomes. Counting objects is ten times as fast as counting equal values.
+        settled = {id(each): each for each in self.record_outcomes if each is not None}
+        counts = Counter(map(id, self.record_outcomes))
+        return [(each, counts[identity]) for identity, each in settled.items()]
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        return Counter(record_outcome.outcome for record_outcome in self.record_outcomes if record_outcome)
+        return _sums((each.outcome, count) for each, count in self._counts)
 
     @property
     def by_type(self) -> Counter[tuple[str, Outcome]]:
-        return Counter(
-            (record_outcome.type, record_outcome.outcome) for record_outcome in self.record_outcomes if record_outcome
-        )
+        return _sums(((each.type, each.outcome), count) for each, count in self._counts)
 
     @property
     def warnings(self) -> Counter[str]:
-        return Counter(
-            kind for record_outcome in self.record_outcomes if record_outcome for kind in record_outcome.warnings
-        )
+        return _sums((kind, count) for each, count in self._counts for kind in each.warnings)
 
     @property
     def reasons(self) -> Counter[Reason]:
-        return Counter(
-            record_outcome.rejected.reason
-            for record_outcome in self.record_outcomes
-            if record_outcome and record_outcome.rejected
-        )
+        return _sums((each.rejected.reason, count) for each, count in self._counts if each.rejected)
+
+
+def _sums(counts: Iterable[tuple[T, int]]) -> Counter[T]:
+    total: Counter[T] = Counter()
+    for each, count in counts:
+        total[each] += count
+    return total
 
 
 class Known(Generic[S]):
@@ -132,12 +140,19 @@ class Known(Generic[S]):
 
 
 @dataclass(slots=True)
-class _Batch(Generic[E]):
-    """A batch in progress: its events by key and by index in `records`, and the outcomes so far."""
+class _Batch(Generic[E, S]):
+    """A batch in progress, and the outcomes so far.
+
+    events    the events of each key, with their indexes in `records`
+    stored    what each key holds in the store: from the cache, a read, or a refused write
+    verified  keys whose `stored` was read from the store in this batch; all others come from the cache
+    """
 
     records: Sequence[Record]
     record_outcomes: list[RecordOutcome | None]
-    events: dict[Key, dict[int, E]] = field(default_factory=dict)
+    events: dict[Key, tuple[list[int], list[E]]] = field(default_factory=dict)
+    stored: dict[Key, Stored[S]] = field(default_factory=dict)
+    verified: set[Key] = field(default_factory=set)
     rejected: dict[int, RecordOutcome] = field(default_factory=dict)
     quarantined: list[Quarantined] = field(default_factory=list)
     writes: int = 0
@@ -155,9 +170,10 @@ class _Batch(Generic[E]):
 
     def settle(self, key: Key, record_outcomes: Sequence[RecordOutcome]) -> None:
         """Settles every event of a key, once the key's state is stored."""
-        for index, record_outcome in zip(self.events[key], record_outcomes, strict=True):
+        applied = 0
+        for index, record_outcome in zip(self.events[key][0], record_outcomes, strict=True):
             self.decide(index, record_outcome)
-        applied = sum(record_outcome.outcome is Outcome.APPLIED for record_outcome in record_outcomes)
+            applied += record_outcome.outcome is Outcome.APPLIED
         self.saved += max(0, applied - 1)
 
     def result(self) -> BatchResult:
@@ -211,6 +227,7 @@ class Processor(Generic[E, S]):
     known: Known[S] = field(default_factory=lambda: Known(10_000))
     aggregate_cap: int = RECORDS
     _rejected_in_a_row: int = 0
+    _window: Window = field(default_factory=Window)
 
     def process(self, records: Iterable[Record], retry_policy: RetryPolicy) -> BatchResult:
         """Settles the records, or as many as the retry policy allows.
@@ -239,7 +256,7 @@ class Processor(Generic[E, S]):
         return (deaggregate(record, self.aggregate_cap) for record in records)
 
     def _settle(self, records: Sequence[Record], retry_policy: RetryPolicy) -> BatchResult:
-        batch: _Batch[E] = _Batch(records, [None] * len(records))
+        batch: _Batch[E, S] = _Batch(records, [None] * len(records))
         with self._timed(batch, "decode"):
             self._decode(batch)
         with suppress(GaveUp):
@@ -257,14 +274,15 @@ class Processor(Generic[E, S]):
         return None if isinstance(event, Ignored) else self.projection.correlation_id(event)
 
     @contextmanager
-    def _timed(self, batch: _Batch[E], phase: str) -> Iterator[None]:
+    def _timed(self, batch: _Batch[E, S], phase: str) -> Iterator[None]:
         start = self.clock()
         try:
             yield
         finally:
             batch.seconds[phase] = batch.seconds.get(phase, 0.0) + self.clock() - start
 
-    def _decode(self, batch: _Batch[E]) -> None:
+    def _decode(self, batch: _Batch[E, S]) -> None:
+        key_of, time_of, oldest = self.projection.key, self.projection.time_of, sys.maxsize
         for index, record in enumerate(batch.records):
             try:
                 event = self._event(record)
@@ -272,11 +290,17 @@ class Processor(Generic[E, S]):
                 batch.decide(index, RecordOutcome(UNREADABLE, Outcome.QUARANTINED, rejected=rejected.bare()))
                 continue
             if isinstance(event, Ignored):
-                batch.decide(index, RecordOutcome(event.type, Outcome.IGNORED))
-            else:
-                batch.events.setdefault(self.projection.key(event), {})[index] = event
-                time = self.projection.time_of(event)
-                batch.oldest_event = time if batch.oldest_event is None else min(batch.oldest_event, time)
+                batch.record_outcomes[index] = _ignored(event.type)
+                continue
+            key = key_of(event)
+            if key not in batch.events:
+                batch.events[key] = ([], [])
+            indexes, events = batch.events[key]
+            indexes.append(index)
+            events.append(event)
+            oldest = min(oldest, time_of(event))
+        if batch.events:
+            batch.oldest_event = oldest
 
     def _event(self, record: Record) -> E | Ignored:
         if record.fault is not None:
@@ -287,51 +311,62 @@ class Processor(Generic[E, S]):
             raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
         return self.projection.decode(record.data)
 
-    def _store(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
-        # by key, not by record: a round writes each key once, however many of its events are in the batch
-        keys = list(batch.events)
-        for start in range(0, len(keys), ROUND):
-            self._store_round(batch, set(keys[start : start + ROUND]), retry_policy)
+    def _store(self, batch: _Batch[E, S], retry_policy: RetryPolicy) -> None:
+        """Settles every key: folds its events into the stored state and writes the result.
 
-    def _store_round(self, batch: _Batch[E], pending: AbstractSet[Key], retry_policy: RetryPolicy) -> None:
-        """Settles every key of `pending`: folds its events into the stored state and writes the result.
-
-        stored    what each key holds in the store, from the cache, a read, or a refused write
-        verified  keys whose `stored` was read from the store in this round; all others come from the cache
+        Keys that are not settled go to the end of the queue, so that the others do not wait for them.
         """
-        stored: dict[Key, Stored[S]] = dict(self.known.get(pending))
-        verified = set(pending - stored.keys())
-        stored |= self._load(batch, verified, retry_policy)
+        # by key, not by record: each key is written once, however many of its events are in the batch
+        queue = deque(batch.events)
+        batch.stored |= self.known.get(queue)
         failures = 0
-        while pending:
-            # A fold starts again from `stored` each time: after a conflict, the outcomes may differ as well.
-            with self._timed(batch, "fold"):
-                folds = {key: self._fold(batch, key, stored.get(key)) for key in pending}
-            # The cache may be outdated, or from a deleted table. A conditional write detects that. A duplicate or a
-            # rejection writes nothing, so nothing would detect it: read the state before settling on either.
-            to_verify = {
-                key for key in pending - verified if folds[key].rejects or not _changes(folds[key], stored[key])
-            }
-            if to_verify:
-                _replace(stored, to_verify, self._load(batch, to_verify, retry_policy))
-                verified |= to_verify
-                continue
-            saved = self._save(batch, folds, stored)
+        while queue:
+            keys = [queue.popleft() for _ in range(min(self._window.size, len(queue)))]
+            saved = self._store_keys(batch, keys, retry_policy)
             # A conflict returns the current item, so the next attempt needs no read.
-            _replace(stored, saved.conflicts, saved.conflicts)
-            verified |= saved.conflicts.keys()
+            _replace(batch.stored, saved.conflicts, saved.conflicts)
+            batch.verified |= saved.conflicts.keys()
             # An unknown write may have been stored. The next attempt finds its own write then and succeeds.
-            unsettled = saved.conflicts.keys() | saved.unknown.keys()
-            for key in pending - unsettled:
-                batch.settle(key, folds[key].record_outcomes)
-            pending = unsettled
-            # Conflicts are retried at once: another writer made progress. Only a failing store needs a pause.
-            failures = failures + 1 if saved.unknown else 0
+            queue.extend(key for key in keys if key in saved.conflicts or key in saved.unknown)
+            self._window.learn(len(keys), len(saved.unknown))
+            # Conflicts are retried at once: another writer made progress. Only a failing store needs a pause, longer
+            # each time if nothing succeeds. A few throttled statements need none: the window limits the rate.
+            failures = failures + 1 if len(saved.unknown) == len(keys) else int(self._window.is_shrinking)
             if failures:
                 with self._timed(batch, "store"):
                     retry_policy.wait("store", failures, next(iter(saved.unknown.values())))
 
-    def _load(self, batch: _Batch[E], keys: AbstractSet[Key], retry_policy: RetryPolicy) -> Mapping[Key, Stored[S]]:
+    def _store_keys(self, batch: _Batch[E, S], keys: Sequence[Key], retry_policy: RetryPolicy) -> Saved[S]:
+        """Folds and saves the keys once. Settles those that are stored."""
+        self._read(batch, {key for key in keys if key not in batch.stored and key not in batch.verified}, retry_policy)
+        folds = self._folds(batch, keys)
+        # The cache may be outdated, or from a deleted table. A conditional write detects that. A duplicate or a
+        # rejection writes nothing, so nothing would detect it: read the state before settling on either.
+        to_verify = {
+            key
+            for key, folded in folds.items()
+            if key not in batch.verified and (folded.rejects or not _changes(folded, batch.stored[key]))
+        }
+        if to_verify:
+            cached = {key: batch.stored[key] for key in to_verify}
+            self._read(batch, to_verify, retry_policy)
+            folds |= self._folds(batch, [key for key in to_verify if batch.stored.get(key) != cached[key]])
+        saved = self._save(batch, folds)
+        for key in keys:
+            if key not in saved.conflicts and key not in saved.unknown:
+                batch.settle(key, folds[key].record_outcomes)
+        return saved
+
+    def _read(self, batch: _Batch[E, S], keys: AbstractSet[Key], retry_policy: RetryPolicy) -> None:
+        _replace(batch.stored, keys, self._load(batch, keys, retry_policy))
+        batch.verified |= keys
+
+    def _folds(self, batch: _Batch[E, S], keys: Iterable[Key]) -> dict[Key, Folded[S]]:
+        """A fold starts again from what is stored each time: after a conflict, the outcomes may differ as well."""
+        with self._timed(batch, "fold"):
+            return {key: self._fold(batch.events[key][1], batch.stored.get(key)) for key in keys}
+
+    def _load(self, batch: _Batch[E, S], keys: AbstractSet[Key], retry_policy: RetryPolicy) -> Mapping[Key, Stored[S]]:
         if not keys:
             return {}
         with self._timed(batch, "store"):
@@ -339,17 +374,16 @@ class Processor(Generic[E, S]):
         self.known.learn(loaded)
         return loaded
 
-    def _fold(self, batch: _Batch[E], key: Key, stored: Stored[S] | None) -> Folded[S]:
-        events = list(batch.events[key].values())
+    def _fold(self, events: Sequence[E], stored: Stored[S] | None) -> Folded[S]:
         if isinstance(stored, Unreadable):
             return refuse(self.projection, Rejected(Reason.STORED_STATE, stored.detail), events)
         return fold(self.projection, stored.state if stored else None, events)
 
-    def _save(self, batch: _Batch[E], folds: Mapping[Key, Folded[S]], stored: Mapping[Key, Stored[S]]) -> Saved[S]:
-        # A key whose state does not change is settled without a write; `to_verify` has checked its stored state.
+    def _save(self, batch: _Batch[E, S], folds: Mapping[Key, Folded[S]]) -> Saved[S]:
+        # A key whose state does not change is settled without a write: its stored state has been verified.
         writes = {}
         for key, folded in folds.items():
-            expected = stored.get(key)
+            expected = batch.stored.get(key)
             if folded.state is not None and not isinstance(expected, Unreadable) and _changes(folded, expected):
                 writes[key] = PendingWrite(expected, folded.state)
         if not writes:
@@ -361,7 +395,7 @@ class Processor(Generic[E, S]):
         batch.conflicts += len(saved.conflicts)
         return saved
 
-    def _quarantine_rejected(self, batch: _Batch[E], retry_policy: RetryPolicy) -> None:
+    def _quarantine_rejected(self, batch: _Batch[E, S], retry_policy: RetryPolicy) -> None:
         # The breaker counts before anything is quarantined, so that its records are delivered again after a fix.
         self._check_breaker(batch)
         # The first record of an aggregate has the position of the aggregate. If the aggregate itself was quarantined
@@ -382,7 +416,7 @@ class Processor(Generic[E, S]):
             left[:] = partly.left
             raise
 
-    def _check_breaker(self, batch: _Batch[E]) -> None:
+    def _check_breaker(self, batch: _Batch[E, S]) -> None:
         for index in range(len(batch.records)):
             if _is_fault_of_row(batch.rejected.get(index)):
                 continue
@@ -397,6 +431,11 @@ class Processor(Generic[E, S]):
 def _is_fault_of_row(record_outcome: RecordOutcome | None) -> bool:
     """Whether the fault is in a stored row, not in the record. Such a record must not open the breaker."""
     return bool(record_outcome and record_outcome.rejected and record_outcome.rejected.reason is Reason.STORED_STATE)
+
+
+@cache
+def _ignored(kind: str) -> RecordOutcome:
+    return RecordOutcome(kind, Outcome.IGNORED)
 
 
 def _has_position_of_aggregate(record: Record) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import count
+from itertools import count, cycle
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from consumer.engine.processor import (
     PARTS,
     QUARANTINE_GROUP,
     QUARANTINE_GROUP_BYTES,
-    ROUND,
     BatchResult,
     Known,
     Processor,
@@ -24,6 +24,7 @@ from consumer.engine.quarantine import InMemoryQuarantine, PartlyKept, Quarantin
 from consumer.engine.records import Record
 from consumer.engine.repository import InMemoryRepository, Versioned
 from consumer.engine.retry_policy import NoRetry
+from consumer.engine.window import LEAST, MOST, Window
 from consumer.limits.state import LimitState
 from tests.support.generators import kpl
 from tests.support.generators.events import (
@@ -103,9 +104,9 @@ def test_what_changes_nothing_is_not_written() -> None:
 
 def test_many_limits_are_saved_in_rounds_and_all_are_settled() -> None:
     repository = FlakyRepository(memory())
-    delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(2 * ROUND + 1)))
-    assert delivered.outcomes == {APPLIED: 2 * ROUND + 1}
-    assert [len(save) for save in repository.saves] == [ROUND, ROUND, 1]
+    delivered = Core(repository).deliver(*(of_limit(f"l-{number}") for number in range(2 * MOST + 1)))
+    assert delivered.outcomes == {APPLIED: 2 * MOST + 1}
+    assert [len(save) for save in repository.saves] == [MOST, MOST, 1]
 
 
 def test_the_time_of_each_phase_is_reported() -> None:
@@ -310,6 +311,43 @@ def test_an_update_of_unknown_outcome_is_made_again(fate: Fate) -> None:
     assert core.limit()["progress"] == "10"
 
 
+def test_random_throttling_is_not_waited_for() -> None:
+    random = Random(1)
+    core = Core(FlakyRepository(memory(), lambda _key: Fate.THROTTLED if random.random() < 0.3 else Fate.STORED))
+    delivered = core.deliver(*(of_limit(f"l-{number}") for number in range(2_000)))
+    assert (delivered.outcomes, core.retry_policy.waits) == ({APPLIED: 2_000}, [])
+
+
+def test_a_store_at_its_capacity_is_asked_for_less_and_waited_for() -> None:
+    accepts = iter(cycle([True, *[False] * 9]))
+    repository = FlakyRepository(memory(), lambda _key: Fate.STORED if next(accepts) else Fate.THROTTLED)
+    core = Core(repository)
+    delivered = core.deliver(*(of_limit(f"l-{number}") for number in range(MOST)))
+    assert delivered.outcomes == {APPLIED: MOST}
+    assert len(core.retry_policy.waits) > 0.9 * len(repository.saves)
+    assert [len(save) for save in repository.saves[:5]] == [MOST, MOST // 2, MOST // 4, LEAST, LEAST]
+
+
+def test_a_throttled_limit_does_not_hold_up_the_others() -> None:
+    throttled = count()
+    stuck = FlakyRepository(
+        memory(), lambda key: Fate.THROTTLED if key[1] == "l-0" and next(throttled) < 5 else Fate.STORED
+    )
+    Core(stuck).deliver(*(of_limit(f"l-{number}") for number in range(3 * MOST)))
+    assert [len(save) for save in stuck.saves[:3]] == [MOST] * 3
+    assert (USER, "l-0") in stuck.saves[-1]
+
+
+def test_a_window_grows_back_to_its_size() -> None:
+    window = Window()
+    window.learn(MOST, MOST)
+    sizes = [window.size]
+    while window.size < MOST:
+        window.learn(window.size, window.size // 2)
+        sizes.append(window.size)
+    assert sizes == [100, 125, 150, 175, 200]
+
+
 def test_a_lost_reply_and_then_another_writer_leave_both_in_place() -> None:
     table, second = memory(), iter([False, True])
     other = Core(table)
@@ -389,11 +427,11 @@ def test_giving_up_while_reading_leaves_all_but_the_ignored_unsettled() -> None:
 
 
 def test_giving_up_in_a_later_round_keeps_the_earlier_ones() -> None:
-    late = f"l-{ROUND}"
+    late = f"l-{MOST}"
     stuck = impatient(FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == late else Fate.STORED))
-    delivered = stuck.deliver(*(of_limit(f"l-{number}") for number in range(ROUND + 2)))
-    assert numbers(delivered.unsettled) == str(ROUND + 1)
-    assert delivered.outcomes == {APPLIED: ROUND + 1}
+    delivered = stuck.deliver(*(of_limit(f"l-{number}") for number in range(MOST + 2)))
+    assert numbers(delivered.unsettled) == str(MOST + 1)
+    assert delivered.outcomes == {APPLIED: MOST + 1}
 
 
 def test_what_was_unsettled_is_settled_when_it_comes_again() -> None:
@@ -417,13 +455,16 @@ def test_records_after_the_first_unsettled_one_do_not_count_as_settled() -> None
 def test_an_aggregate_is_settled_once_all_its_records_are(unsettled: int) -> None:
     first, second = record(kpl.aggregate(b"", b"", b""), 1), record(kpl.aggregate(b"", b"", b""), 2)
     one = Core().deliver(created(1)).record_outcomes[0]
-    record_outcomes = [one] * 6
-    result = BatchResult([*deaggregate(first), *deaggregate(second)], record_outcomes)
-    assert (result.settled, result.unsettled) == (position(2), None)
-    record_outcomes[3 + unsettled] = None
-    assert (result.settled, result.unsettled) == (position(1), position(2))
-    record_outcomes[unsettled] = None
-    assert (result.settled, result.unsettled) == (None, position(1))
+
+    def without(*indexes: int) -> BatchResult:
+        batch = [*deaggregate(first), *deaggregate(second)]
+        return BatchResult(batch, [None if index in indexes else one for index in range(6)])
+
+    assert (without().settled, without().unsettled) == (position(2), None)
+    later = without(3 + unsettled)
+    assert (later.settled, later.unsettled) == (position(1), position(2))
+    both = without(unsettled, 3 + unsettled)
+    assert (both.settled, both.unsettled) == (None, position(1))
 
 
 # the quarantine
