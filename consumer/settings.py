@@ -285,6 +285,13 @@ class Settings(CoreSettings):
     checkpoint_records: Annotated[PositiveInt, Field(description="Maximum number of records between checkpoints.")] = (
         10_000
     )
+    gather_seconds: Annotated[
+        NonNegativeFloat,
+        Field(
+            description="How long records may wait to be processed together while their shard is at least 10 seconds "
+            "behind. `0` processes each delivery at once."
+        ),
+    ] = 5.0
     batch_deadline_seconds: Annotated[
         PositiveFloat, Field(description="How long a batch may continue after a shutdown was requested.")
     ] = 5.0

@@ -5,15 +5,23 @@ error. This module imports only small parts of the standard library, so that it 
 """
 
 import os
+import select
 import sys
+from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
 
 class Pipes(NamedTuple):
-    """`input` carries messages from the daemon, `output` messages to it."""
+    """The ends of the pipes.
+
+    input        carries messages from the daemon
+    output       carries messages to it
+    is_readable  waits up to so many seconds for a message; the daemon sends none before the last one is answered
+    """
 
     input: TextIO
     output: TextIO
+    is_readable: Callable[[float], bool]
 
 
 def take_over() -> Pipes:
@@ -27,4 +35,5 @@ def take_over() -> Pipes:
     return Pipes(
         os.fdopen(daemon_in, "r", encoding="utf-8", newline="\n"),
         os.fdopen(daemon_out, "w", encoding="utf-8", newline="\n"),
+        lambda seconds: bool(select.select([daemon_in], [], [], seconds)[0]),
     )

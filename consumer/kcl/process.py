@@ -13,6 +13,7 @@ from typing import NoReturn
 from consumer import bootstrap
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError, Unavailable
+from consumer.engine.gathering import GatheringPolicy
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.kcl.retry import Runtime
@@ -64,6 +65,7 @@ def shard_consumer(settings: Settings) -> ShardConsumer:
         CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records),
         settings.batch_deadline_seconds,
         keep_alive=min(30.0, settings.hang_seconds / 4),
+        gathering=GatheringPolicy(settings.gather_seconds),
     )
     measure = sink()
     metrics.report(measure, metrics.nothing_yet(WARNINGS, ANSWERS))

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec
 
 from amazon_kclpy import dispatch, kcl
@@ -20,13 +20,14 @@ from amazon_kclpy.v3 import processor as v3
 
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
 from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
+from consumer.engine.gathering import Gathered, GatheringPolicy
 from consumer.engine.observed import ObservedQuarantine, ObservedRepository
 from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
-from consumer.engine.retry_policy import Backoff, persist
+from consumer.engine.retry_policy import Backoff, RetryPolicy, persist
 from consumer.engine.stream import Ending, Stream
 from consumer.kcl.pipes import Pipes
-from consumer.kcl.retry import Runtime, UntilStopped, Within
+from consumer.kcl.retry import Runtime, UntilMessage, UntilStopped, Within
 from consumer.monitoring import logs, metrics
 
 log = logging.getLogger("consumer.kcl")
@@ -41,14 +42,12 @@ RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException
 
 KCL raises a bare RuntimeException if DynamoDB cannot be reached or if there are no credentials.
 """
-_OPTIONAL: Mapping[str, object] = {"data": None, "partitionKey": None, "subSequenceNumber": 0}
-"""Fields of a record that amazon_kclpy requires besides the sequence number. A record without data is quarantined."""
 ANSWERS = (MADE, LEASE_GONE, REFUSED, *sorted(RETRIED))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRules:
-    """When to checkpoint, and timeouts in seconds.
+    """When to checkpoint, when to process, and timeouts in seconds.
 
     batch_deadline      how long a batch may continue after a shutdown was requested
     checkpoint_timeout  how long a checkpoint is retried after a batch; after that, the next batch makes it
@@ -62,6 +61,7 @@ class ShardRules:
     checkpoint_timeout: float = 2.0
     shard_end: float = 60.0
     keep_alive: float = 30.0
+    gathering: GatheringPolicy = field(default_factory=GatheringPolicy)
 
 
 @dataclass(slots=True)
@@ -127,6 +127,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._checkpoints = CheckpointState(last=runtime.clock())
         self._checkpointed: Position | None = None
         self._mid_aggregate: Position | None = None
+        self._gathered = Gathered()
         self._delivery: Delivery | None = None
         self._cut_off = False
         self._retry_policy = UntilStopped(runtime, rules.batch_deadline, self._heartbeat, self._count_wait)
@@ -149,15 +150,18 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._measure(metrics.BEHIND, (process_records_input.millis_behind_latest or 0) / 1000, self.shard)
         if self._cut_off:
             return  # a checkpoint after an unsettled record would skip it
-        with self._processing(process_records_input.checkpointer, process_records_input.millis_behind_latest):
-            self._replay_mid_aggregate()
-            self._settle(process_records_input)
+        behind_millis, now = process_records_input.millis_behind_latest or 0, self.runtime.clock()
+        self._gathered.add(map(self._record, process_records_input.records), now)
+        if not self._gathered.may_wait(self._rules.gathering, behind_millis / 1000, now):
+            with self._processing(process_records_input.checkpointer, behind_millis):
+                self._settle(self._retry_policy)
         if self._checkpoints.due(self._rules.checkpoints, self.runtime.clock()):
             self._checkpoint(process_records_input.checkpointer, self._rules.checkpoint_timeout)
 
     @guarded
     def lease_lost(self, _lease_lost_input: Any) -> None:
         self._core.known.forget()
+        self._gathered = Gathered()
         log.info("lease lost", extra={"shard": self.shard})
 
     @guarded
@@ -166,7 +170,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             raise NotCheckpointed("the shard ended with records unsettled")
         self._confirm_end()
         with self._processing(shard_ended_input.checkpointer):
-            self._replay_mid_aggregate()
+            self._settle(self._retry_policy)
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
         # Without this checkpoint KCL never starts the child shards, so it must succeed or the process must exit.
@@ -175,9 +179,31 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     @guarded
     def shutdown_requested(self, shutdown_requested_input: Any) -> None:
+        if self._gathered.records and not self._cut_off:
+            with self._processing(shutdown_requested_input.checkpointer):
+                self._settle(self._retry_policy)
         if self._checkpoints.settled:
             self._checkpoint(shutdown_requested_input.checkpointer, self._rules.batch_deadline)
         log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
+
+    def seconds_to_settle(self) -> float | None:
+        """How long to wait for a message before `settle_gathered` is due. None if no records are gathered."""
+        if self._cut_off or not self._gathered.records:
+            return None
+        return max(0.0, self._gathered.seconds_left(self._rules.gathering, self.runtime.clock()))
+
+    @guarded
+    def settle_gathered(self, is_message_waiting: Callable[[], bool]) -> None:
+        """Processes the gathered records while the daemon sends nothing, for instance because Kinesis is unavailable.
+
+        Stops when a message comes, as the daemon must not wait for long. No checkpoint is possible outside a callback.
+        """
+        before = self._gathered, self._checkpoints
+        self._settle(UntilMessage(self._retry_policy, is_message_waiting))
+        if self._cut_off:
+            # The next callback begins again with the same records. Settling them twice is harmless.
+            self._cut_off = False
+            self._gathered, self._checkpoints = before
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -199,19 +225,22 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         yield
         self._delivery = None
 
-    def _settle(self, batch: Any) -> None:
-        if self._cut_off:  # by the replay before this batch
+    def _settle(self, retry_policy: RetryPolicy) -> None:
+        """Processes the gathered records, after the aggregate at the checkpoint if it must be replayed."""
+        self._replay_mid_aggregate(retry_policy)
+        if self._cut_off:
             return
-        for result in self._results(map(self._record, batch.records), behind_millis=batch.millis_behind_latest):
+        gathered, self._gathered = self._gathered, Gathered()
+        for result in self._results(gathered.records, retry_policy):
             self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
 
-    def _results(self, records: Iterable[Record], **about: object) -> Iterator[BatchResult]:
+    def _results(self, records: Iterable[Record], retry_policy: RetryPolicy) -> Iterator[BatchResult]:
         """Processes the records in slices; measures, logs and yields the result of each."""
-        start = self.runtime.clock()
-        for result in self._core.process_in_slices(records, self._retry_policy, self._may_continue):
+        behind, start = self._delivery.behind_millis if self._delivery else None, self.runtime.clock()
+        for result in self._core.process_in_slices(records, retry_policy, self._may_continue):
             now = self.runtime.clock()
             metrics.report(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
-            logs.log_batch(log, result, self._core.correlation_id, **about)
+            logs.log_batch(log, result, self._core.correlation_id, behind_millis=behind)
             # Set before the next slice starts. From then on, later records must not move the checkpoint.
             self._cut_off = result.unsettled is not None
             start = now
@@ -224,11 +253,14 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             return not self._retry_policy.deadline_exceeded()
         return False
 
-    def _record(self, record: Any) -> Record:
-        position = Position(self._stream.name, self.shard, record.sequence_number, record.sub_sequence_number or 0)
-        return Record.from_base64(position, record.data, record.timestamp_millis)
+    def _record(self, record: Mapping[str, Any]) -> Record:
+        """The record from a message of the daemon. Only its sequence number must be present."""
+        sub_sequence = record.get("subSequenceNumber") or 0
+        position = Position(self._stream.name, self.shard, record["sequenceNumber"], sub_sequence)
+        arrived_at = arrival_of(record.get("approximateArrivalTimestamp"))
+        return Record.from_base64(position, record.get("data"), arrived_at)
 
-    def _replay_mid_aggregate(self) -> None:
+    def _replay_mid_aggregate(self, retry_policy: RetryPolicy) -> None:
         """Replays the aggregate in whose middle an earlier version of the service made its checkpoint.
 
         KCL now delivers aggregates whole. It skips this one, because the sequence number is checkpointed, although its
@@ -238,7 +270,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             return
         checkpoint = self._mid_aggregate
         try:
-            aggregate = persist("load", self._retry_policy, lambda: self._stream.record_at(checkpoint))
+            aggregate = persist("load", retry_policy, lambda: self._stream.record_at(checkpoint))
         except GaveUp:
             self._cut_off = True
             return
@@ -247,7 +279,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             log.error("the aggregate at the checkpoint has expired: its last records may be lost", extra=about)
         else:
             log.info("replaying the aggregate at the checkpoint", extra=about)
-            for _ in self._results([aggregate]):
+            for _ in self._results([aggregate], retry_policy):
                 pass  # no checkpoint: at the aggregate it would move backwards
         if not self._cut_off:
             self._mid_aggregate = None
@@ -380,18 +412,18 @@ def _request_checkpoint(checkpointer: Any, position: Position | None) -> str:
 def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
     """Runs the protocol with the daemon until the daemon closes the pipe."""
     process = kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output)
+    process.io_handler.read_line = functools.partial(_next_line, consumer, pipes)
     process.io_handler.load_action = _action
     process.run()
 
 
+def _next_line(consumer: ShardConsumer, pipes: Pipes) -> str:
+    left = consumer.seconds_to_settle()
+    if left is not None and not pipes.is_readable(left):
+        consumer.settle_gathered(lambda: pipes.is_readable(0))
+    return pipes.input.readline()
+
+
 def _action(line: str) -> Any:
-    """Decodes a line from the daemon. Unlike amazon_kclpy, it accepts records without the optional fields."""
-    message = json.loads(line)
-    if "records" in message:
-        message["records"] = [_delivered(record) for record in message["records"]]
-    return dispatch.message_decode(message)
-
-
-def _delivered(record: Mapping[str, Any]) -> Any:
-    arrival = arrival_of(record.get("approximateArrivalTimestamp"))
-    return dispatch.message_decode({**_OPTIONAL, **record, "approximateArrivalTimestamp": arrival})
+    """Decodes a line from the daemon. Its records stay dicts: amazon_kclpy's objects take longer than the decoding."""
+    return dispatch.message_decode(json.loads(line))

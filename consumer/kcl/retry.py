@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from consumer.engine.errors import GaveUp, Unavailable
-from consumer.engine.retry_policy import Backoff
+from consumer.engine.retry_policy import Backoff, RetryPolicy
 
 log = logging.getLogger("consumer.kcl")
 
@@ -47,9 +47,8 @@ class UntilStopped:
     count_wait: Callable[[str], None]
     backoff: Backoff = field(default_factory=Backoff)
     _stop_seen: float | None = None
-    _logged: set[str] = field(default_factory=set)
+    _logged: dict[str, float] = field(default_factory=dict)
     _since: float = 0.0
-    _last_line: float = 0.0
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.count_wait(part)
@@ -65,14 +64,14 @@ class UntilStopped:
     def _log(self, part: str, attempt: int, cause: str) -> None:
         now = self.runtime.clock()
         if attempt == 1:
-            self._logged.clear()
             self._since = now
-        # Attempts 1, 2, 4, 8, ..., each cause once, and once per minute: an outage of hours must not flood the log.
-        if attempt & (attempt - 1) == 0 or cause not in self._logged or now - self._last_line >= REPORT:
+        # Each cause at once and then every minute, and attempts 2, 4, 8, ...: neither an outage of hours nor a table at
+        # its capacity, which is waited for many times a second, must flood the log.
+        is_due = now - self._logged.get(cause, -REPORT) >= REPORT
+        if is_due or (attempt > 1 and attempt & (attempt - 1) == 0):
             waited = round(now - self._since)
             log.warning("waiting", extra={"part": part, "attempt": attempt, "cause": cause, "waited_seconds": waited})
-            self._last_line = now
-        self._logged.add(cause)
+            self._logged[cause] = now
 
     def deadline_exceeded(self) -> bool:
         """Whether a stop was requested at least `deadline` seconds ago, counted from the first call that sees it."""
@@ -82,6 +81,19 @@ class UntilStopped:
         if self._stop_seen is None:
             self._stop_seen = now
         return now - self._stop_seen >= self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class UntilMessage:
+    """Implements engine.retry.RetryPolicy: as `inner`, and until the daemon sends a message."""
+
+    inner: RetryPolicy
+    is_message_waiting: Callable[[], bool]
+
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
+        if self.is_message_waiting():
+            raise GaveUp(f"{part}: the daemon has sent a message")
+        self.inner.wait(part, attempt, cause)
 
 
 @dataclass(slots=True)

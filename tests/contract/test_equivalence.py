@@ -82,7 +82,10 @@ def through_the_record_processor(stream: Sequence[Put], table: Dynamo) -> Quaran
     daemon = Daemon([INITIALIZE, *batches, SHARD_ENDED])
     rules = ShardRules(CheckpointPolicy(seconds=1, records=5_000), batch_deadline=5)
     pipe = cast("TextIO", daemon)
-    serve(ShardConsumer(core.processor, BelievedStream("limits"), rules, unmeasured, runtime()), Pipes(pipe, pipe))
+    serve(
+        ShardConsumer(core.processor, BelievedStream("limits"), rules, unmeasured, runtime()),
+        Pipes(pipe, pipe, daemon.is_readable),
+    )
     assert daemon.done == ["initialize", *["processRecords"] * len(batches), "shardEnded"]
     return core.quarantine
 

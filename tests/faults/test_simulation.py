@@ -16,6 +16,7 @@ from random import Random
 import pytest
 
 from consumer.engine.checkpoints import CheckpointPolicy
+from consumer.engine.gathering import GatheringPolicy
 from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample, histories
 from tests.faults.conftest import Note
@@ -28,6 +29,8 @@ HAPPENINGS = frozenset(
     {
         *("throttled", "reply_lost", "killed", "crashed", "interludes", "stolen", "zombie batches"),
         *("stopped in a batch", "outages", "split", "merged", "restarted", "conflicts"),
+        *("gathered", "silences", "interrupted silences", "crashed with gathered", "robbed of gathered"),
+        *("lost with gathered", "stopped with gathered", "ended with gathered"),
     }
 )
 """What must have occurred in ten thousand runs for the test to be meaningful."""
@@ -81,10 +84,12 @@ class Life:
         self.troubles = self.random.choice((0, 10, 60))
         self.samples = self._in_disorder()
         policy = CheckpointPolicy(self.random.choice((0.5, 60.0)), self.random.choice((1, 7, 1_000)))
-        self.fleet = Fleet(self.random.randint(1, 2), ShardRules(policy, batch_deadline=2.0))
+        gathering = GatheringPolicy(self.random.choice((0.0, 5.0, 600.0)), records=self.random.choice((2, 10, 100)))
+        rules = ShardRules(policy, batch_deadline=2.0, gathering=gathering)
+        self.fleet = Fleet(self.random.randint(1, 2), rules)
         self.processors: list[ShardProcessor] = []
         self.acts = (
-            *(self._put, self._work, self._work, self._work, self._take),
+            *(self._put, self._work, self._work, self._work, self._silence, self._take),
             *(self._reshard, self._crash, self._stop, self._outage, self._begin_anew),
         )
 
@@ -147,6 +152,7 @@ class Life:
 
     def _start(self, shard: Shard) -> ShardProcessor:
         self.seen["stolen"] += shard.holder is not None
+        self.seen["robbed of gathered"] += shard.holder is not None and shard.holder.gathers
         cached = self.random.choice((0, 2, 1_000))
         self.processors.append(self.fleet.take(shard, RandomFaults(self, shard), cached))
         return self.processors[-1]
@@ -156,7 +162,7 @@ class Life:
             thief = self._start(shard)
             for _ in range(self.random.randint(1, 3)):
                 if thief.alive:
-                    thief.work(self._size())
+                    thief.work(self._size(), self._behind())
 
     def _idle(self) -> list[ShardProcessor]:
         self.processors = [processor for processor in self.processors if processor.alive]
@@ -168,24 +174,44 @@ class Life:
         if not idle:
             return self._take()
         processor = self.random.choice(idle)
+        gathers = processor.gathers
         if processor.stopping and self.random.random() < 0.5:
+            self.seen["stopped with gathered"] += gathers
             processor.stop()
         elif processor.holds_the_lease or self.happens(0.7):
             self.seen["zombie batches"] += not processor.holds_the_lease
-            processor.work(self._size())
+            processor.work(self._size(), self._behind())
+            self.seen["gathered"] += processor.alive and processor.gathers
+            self.seen["ended with gathered"] += gathers and processor.shard.ended
         else:
+            self.seen["lost with gathered"] += gathers
             processor.lease_lost()
         return None
 
+    def _silence(self) -> None:
+        """Delivers nothing to a processor until it processes what it has gathered; sometimes a message interrupts."""
+        gathering = [processor for processor in self._idle() if processor.gathers]
+        if gathering:
+            processor = self.random.choice(gathering)
+            self.seen["silences"] += 1
+            processor.silence(lambda: self.random.random() < 0.3)
+            self.seen["interrupted silences"] += processor.alive and processor.gathers
+
     def _size(self) -> int:
         return self.random.choice((1, 3, 12))
+
+    def _behind(self) -> float:
+        """How far behind its shard the processor is told to be."""
+        return self.random.choice((0.0, 60.0))
 
     def _crash(self) -> None:
         """Kills a processor between two batches: its cache is lost, and records after the checkpoint come again."""
         idle = self._idle()
         if idle and self.happens(0.3):
-            self.random.choice(idle).end()
+            processor = self.random.choice(idle)
             self.seen["crashed"] += 1
+            self.seen["crashed with gathered"] += processor.gathers
+            processor.end()
 
     def _stop(self) -> None:
         """Requests a processor to stop."""

@@ -102,7 +102,7 @@ class ByDaemon(Numbered):
         lines = [line for each in data for line in self.lines(each)]
         daemon = Daemon([INITIALIZE, batch(*lines)])
         pipe = cast("TextIO", daemon)
-        serve(consumer, Pipes(pipe, pipe))
+        serve(consumer, Pipes(pipe, pipe, daemon.is_readable))
         assert daemon.made == [(lines[-1]["sequenceNumber"], lines[-1]["subSequenceNumber"])]
         return observed
 

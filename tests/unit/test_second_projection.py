@@ -112,7 +112,7 @@ def test_the_record_processor_keeps_it_too() -> None:
     pipe = cast("TextIO", daemon)
     serve(
         shard_consumer(BelievedStream("counts"), shelf.kept, shelf.quarantine, discard, frozen_runtime()),
-        Pipes(pipe, pipe),
+        Pipes(pipe, pipe, daemon.is_readable),
     )
     assert daemon.done == ["initialize", "processRecords", "shutdownRequested"]
     assert daemon.made == [("2", 0)]

@@ -2,16 +2,37 @@
 
 import base64
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from consumer.kcl.retry import Runtime
 from tests.support.generators.events import START, encode
 
 Message: TypeAlias = dict[str, Any]
 Place: TypeAlias = tuple[str | None, int | None]
-Step: TypeAlias = "Message | Callable[[], object]"
-"""A message to send, or a function to call before the next one is sent."""
+
+
+@dataclass
+class Silence:
+    """Sends nothing for `seconds` on the runtime's clock."""
+
+    seconds: float
+    runtime: Runtime
+    _end: float | None = None
+
+    def last(self, most: float = math.inf) -> bool:
+        """Lets up to `most` seconds pass. Returns whether the silence is over."""
+        now = self.runtime.clock()
+        self._end = now + self.seconds if self._end is None else self._end
+        self.runtime.sleep(max(0.0, min(self._end - now, most)))
+        return self.runtime.clock() >= self._end
+
+
+Step: TypeAlias = "Message | Silence | Callable[[], object]"
+"""A message to send, a silence before the next one, or a function to call before it is sent."""
 
 SHARD = "shardId-000000000000"
 INITIALIZE: Message = {
@@ -80,14 +101,25 @@ class Daemon:
             return line
         while self._steps:
             step = self._steps.popleft()
-            if not callable(step):
+            if isinstance(step, Silence):
+                step.last()
+            elif not callable(step):
                 assert not self._under_way, f"{self._under_way} is not done"
                 self._under_way = step["action"]
                 if step["action"] == "initialize":
                     self._last = (step["sequenceNumber"], step["subSequenceNumber"])
                 return _line(step)
-            step()
+            else:
+                step()
         return ""
+
+    def is_readable(self, seconds: float) -> bool:
+        """Whether a message is sent within so many seconds."""
+        while self._steps and isinstance(step := self._steps[0], Silence):
+            if not step.last(seconds):
+                return False
+            self._steps.popleft()
+        return True
 
     def write(self, text: str) -> None:
         for line in filter(None, text.split("\n")):

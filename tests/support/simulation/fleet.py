@@ -209,6 +209,12 @@ class Put:
         return base64.b64encode(data[0] if len(data) == 1 else kpl.aggregate(*data)).decode()
 
     @property
+    def delivered(self) -> Mapping[str, Any]:
+        """The record in a message of the daemon."""
+        sequence, sub_sequence = self.place
+        return {"data": self.text, "sequenceNumber": sequence, "subSequenceNumber": sub_sequence}
+
+    @property
     def place(self) -> tuple[str, int]:
         return (self.position.sequence, self.position.sub_sequence)
 
@@ -240,21 +246,11 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """A record as amazon_kclpy delivers it."""
-
-    data: str
-    sequence_number: str
-    sub_sequence_number: int
-    timestamp_millis: int = 0
-
-
-@dataclass(frozen=True)
 class Message:
     """The input of any callback; each callback reads its part."""
 
     checkpointer: "ShardProcessor"
-    records: Sequence[Delivered] = ()
+    records: Sequence[Mapping[str, Any]] = ()
     millis_behind_latest: int = 0
     shard_id: str = ""
     sequence_number: str = BEGINNING
@@ -271,6 +267,8 @@ class ShardProcessor:
         self.fleet, self.shard, self.faults = fleet, shard, faults
         self.start = self.next = shard.done
         self.alive, self.stopping, self.busy = True, False, False
+        self.interrupted = False
+        self.owed = 0
         self.outcomes: Counter[str] = Counter()
         core: Processor[LimitEvent, LimitState] = Processor(
             LIMITS,
@@ -297,7 +295,12 @@ class ShardProcessor:
     def holds_the_lease(self) -> bool:
         return self.shard.holder is self
 
-    def work(self, size: int) -> None:
+    @property
+    def gathers(self) -> bool:
+        """Whether records are delivered to it that wait to be processed."""
+        return self.consumer.seconds_to_settle() is not None
+
+    def work(self, size: int, behind: float = 0.0) -> None:
         """Processes the next batch, or, after the last one of a closed shard, its end.
 
         KCL checks that it still holds the lease before it reports the end.
@@ -309,11 +312,24 @@ class ShardProcessor:
             self.end()
             return
         self.next += len(batch)
-        counted = self.outcomes.total()
-        self._call(self.consumer.process_records, Message(self, [Delivered(put.text, *put.place) for put in batch]))
+        self.owed += sum(len(put.samples) for put in batch)
+        message = Message(self, [put.delivered for put in batch], round(behind * 1_000))
+        self._call(self.consumer.process_records, message)
         if self.alive and self.holds_the_lease and not self.stopping:
-            size = sum(len(put.samples) for put in batch)
-            assert self.outcomes.total() - counted == size, f"{self.outcomes} do not add up"
+            self._check_outcomes()
+
+    def silence(self, is_message_waiting: Callable[[], bool]) -> None:
+        """The daemon sends nothing for as long as records may wait."""
+        self.fleet.pass_time(self.consumer.seconds_to_settle() or 0.0)
+        self._call(lambda _: self.consumer.settle_gathered(is_message_waiting), Message(self))
+        self.interrupted |= self.alive and self.gathers
+
+    def _check_outcomes(self) -> None:
+        """Every delivered record has an outcome, and only one unless a message interrupted the work in a silence."""
+        if self.gathers:
+            return
+        counted = self.outcomes.total()
+        assert counted == self.owed or (self.interrupted and counted > self.owed), f"{self.outcomes} do not add up"
 
     def lease_lost(self) -> None:
         self._call(self.consumer.lease_lost, Message(self))

@@ -64,7 +64,7 @@ def test_a_prompt_finds_the_end_of_input() -> None:
 
 
 def test_no_child_inherits_the_pipes() -> None:
-    ended = run("sys.stderr.write(str([os.get_inheritable(pipe.fileno()) for pipe in pipes]))")
+    ended = run("sys.stderr.write(str([os.get_inheritable(pipe.fileno()) for pipe in pipes[:2]]))")
     assert ended.stderr == b"[False, False]"
 
 

@@ -13,9 +13,11 @@ import pytest
 from consumer.engine.aggregation import RECORDS
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
-from consumer.engine.processor import QUARANTINE_GROUP, ROUND, Known
+from consumer.engine.gathering import GatheringPolicy
+from consumer.engine.processor import QUARANTINE_GROUP, Known
 from consumer.engine.records import Position, Record
 from consumer.engine.stream import BelievedStream, Ending, Stream
+from consumer.engine.window import MOST
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import ShardConsumer, ShardRules, serve
 from consumer.kcl.retry import REPORT, STEP, Runtime, UntilStopped
@@ -33,6 +35,7 @@ from tests.support.driven.daemon import (
     Answer,
     Daemon,
     Message,
+    Silence,
     Step,
     batch,
     delivered,
@@ -46,6 +49,7 @@ EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
 EPOCH = 1e9
 """The difference between the wall clock and the monotonic clock, in seconds."""
+GATHERING = GatheringPolicy(seconds=5.0, behind=10.0, records=6, size=10_000)
 DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE = 5.0, 2.0, 60.0, 30.0
 
 THROTTLED, DEPENDENCY, UNREACHABLE = "ThrottlingException", "KinesisClientLibDependencyException", "RuntimeException"
@@ -102,12 +106,13 @@ class Life:
 
     def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,), begun: Message = INITIALIZE) -> Daemon:
         """Starts the shard and runs the steps, until the daemon closes the pipe or the process exits."""
-        rules = ShardRules(self.policy, DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE)
+        rules = ShardRules(self.policy, DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE, GATHERING)
         runtime = self.clockwork.runtime()
         daemon = Daemon((begun, *steps), answers)
         pipe = cast("TextIO", daemon)
         with suppress(SystemExit):
-            serve(ShardConsumer(self.core.processor, self.stream, rules, self._measure, runtime), Pipes(pipe, pipe))
+            consumer = ShardConsumer(self.core.processor, self.stream, rules, self._measure, runtime)
+            serve(consumer, Pipes(pipe, pipe, daemon.is_readable))
         return daemon
 
     def _measure(self, metric: Metric, value: float, *labels: str) -> None:
@@ -278,6 +283,157 @@ def test_records_that_the_daemon_has_split_are_not_split_again(life: Life) -> No
 def test_a_replayed_batch_changes_nothing(life: Life) -> None:
     assert life.live(FIRST, FIRST, SECOND, FIRST).made[-1] == ("102", 0)
     assert life.core.limit()["progress"] == "20"
+
+
+# gathering while behind
+
+
+def behind(*numbers: int, seconds: float = 60) -> Message:
+    """One event for each number, all of one limit, from a shard that is behind."""
+    events = {number: progress_changed(number - 99, amount=f"{number}") for number in numbers}
+    return batch(*(delivered(number, event) for number, event in events.items()), behind=round(seconds * 1_000))
+
+
+@pytest.fixture
+def watched() -> tuple[Life, FlakyRepository[LimitState]]:
+    """A life, and its repository, which counts the saves."""
+    repository = FlakyRepository(memory())
+    return Life(Core(repository), policy=CheckpointPolicy(seconds=1_000, records=1)), repository
+
+
+Watched = tuple[Life, FlakyRepository[LimitState]]
+
+
+def test_behind_deliveries_are_processed_together(watched: Watched) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101, 102), behind(103, 104), behind(105, 106))
+    assert (len(repository.saves), daemon.made) == (1, [("106", 0)])
+    assert life.core.limit()["lastSequenceNumber"] == 7
+
+
+def test_gathered_records_are_neither_stored_nor_checkpointed(watched: Watched) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101), behind(102), behind())
+    assert (repository.saves, daemon.requested, daemon.done.count("processRecords")) == ([], [], 3)
+
+
+@pytest.mark.parametrize("caught_up", [behind(102, seconds=9.9), behind(seconds=0)])
+def test_a_delivery_that_is_not_behind_ends_the_gathering(watched: Watched, caught_up: Message) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101), caught_up)
+    last = caught_up["records"][-1]["sequenceNumber"] if caught_up["records"] else "101"
+    assert (len(repository.saves), daemon.made) == (1, [(last, 0)])
+
+
+def test_records_wait_for_a_limited_time(watched: Watched) -> None:
+    life, _ = watched
+    pause = life.clockwork.pass_time
+    daemon = life.live(behind(101), lambda: pause(4.9), behind(102), lambda: pause(0.1), behind())
+    assert daemon.made == [("102", 0)]
+    assert life.live(behind(103), lambda: pause(4.9), behind(104)).made == [], "each gathering has its own time"
+
+
+def test_gathering_is_bounded_in_bytes(watched: Watched) -> None:
+    life, repository = watched
+    large = progress_changed(3) | {"source": "x" * GATHERING.size}
+    assert life.live(behind(101), batch(delivered(102, large), behind=60_000)).made == [("102", 0)]
+    assert len(repository.saves) == 1
+
+
+def test_a_shard_that_is_never_behind_gathers_nothing(watched: Watched) -> None:
+    life, repository = watched
+    life.live(FIRST, SECOND)
+    assert len(repository.saves) == 2
+
+
+def test_a_lost_lease_drops_gathered_records(watched: Watched) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101), LEASE_LOST)
+    assert (repository.saves, daemon.requested, life.clockwork.exit_code) == ([], [], None)
+
+
+def test_a_stop_processes_gathered_records_and_checkpoints_them(watched: Watched) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101), behind(102), SHUTDOWN_REQUESTED, LEASE_LOST)
+    assert (len(repository.saves), daemon.made) == (1, [("102", 0)])
+
+
+def test_a_stop_while_the_store_fails_checkpoints_no_gathered_record(watched: Watched) -> None:
+    life, repository = watched
+    life.clockwork.stop_at = 1_000
+    daemon = life.live(
+        FIRST, behind(103), lambda: setattr(repository, "fate", lambda _key: Fate.THROTTLED), SHUTDOWN_REQUESTED
+    )
+    assert (daemon.made, life.core.limit()["lastSequenceNumber"]) == ([("102", 0)], 2)
+
+
+def test_the_end_of_a_shard_processes_gathered_records_first(watched: Watched) -> None:
+    life, repository = watched
+    daemon = life.live(behind(101), SHARD_ENDED)
+    assert (len(repository.saves), daemon.made) == (1, [(None, None)])
+
+
+def test_an_unconfirmed_end_checkpoints_no_gathered_record() -> None:
+    life = Life(stream=ScriptedStream([Ending.OPEN]))
+    daemon = life.live(behind(101), SHARD_ENDED)
+    assert (daemon.requested, life.clockwork.exit_code) == ([], 1)
+
+
+def test_the_breaker_counts_over_gathered_deliveries() -> None:
+    life = Life(Core(breaker=3))
+    poison = [batch(delivered(number, b"poison"), behind=60_000) for number in (101, 102, 103)]
+    daemon = life.live(*poison, SHUTDOWN_REQUESTED)
+    assert (daemon.requested, life.clockwork.exit_code) == ([], 1)
+    assert list(life.core.quarantine.entries()) == []
+
+
+def test_gathered_poison_is_quarantined_before_the_checkpoint() -> None:
+    life = Life()
+    daemon = life.live(batch(delivered(101, b"poison"), behind=60_000), behind(102), SHUTDOWN_REQUESTED)
+    assert len(list(life.core.quarantine.entries())) == 1
+    assert daemon.made == [("102", 0)]
+
+
+def test_a_message_of_life_does_not_checkpoint_gathered_records() -> None:
+    """A batch that waits for the store sends checkpoints as signs of life. They stay before what is unsettled."""
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 600)), clockwork=clockwork)
+    daemon = life.live(behind(101), behind(102), behind(103, seconds=0))
+    assert (daemon.made, daemon.vain > 0) == ([("103", 0)], True)
+
+
+def test_gathered_records_are_processed_when_the_daemon_falls_silent(watched: Watched) -> None:
+    """As when Kinesis is unavailable: nothing more is delivered, but what was delivered must be seen."""
+    life, repository = watched
+    silence = Silence(600, life.clockwork.runtime())
+    stored_at: list[float] = []
+    repository.before_save = lambda: stored_at.append(life.clockwork.time)
+    daemon = life.live(behind(101), silence, behind())
+    assert stored_at == [1_000 + GATHERING.seconds]
+    assert daemon.made == [("101", 0)], "the next message brings the checkpoint"
+
+
+def test_a_store_that_fails_in_the_silence_does_not_keep_the_daemon_waiting() -> None:
+    clockwork = Clockwork()
+    life = Life(Core(failing(clockwork, until=1_000 + 60)), clockwork=clockwork)
+    daemon = life.live(behind(101), Silence(30, clockwork.runtime()), behind(102), SHUTDOWN_REQUESTED)
+    assert daemon.made == [("102", 0)]
+    assert life.counted(metrics.RECORDS) == {("USER_LIMIT_PROGRESS_CHANGED", "applied"): 2}
+
+
+def test_what_a_message_interrupts_is_processed_again_without_a_gap() -> None:
+    """Some of the gathered records are settled when the message comes: the checkpoint may not pass the others."""
+    clockwork = Clockwork(stop_at=1_020)
+    stuck = FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-stuck" else Fate.STORED)
+    life = Life(Core(stuck), clockwork=clockwork)
+    first, second = delivered(101, created(1)), delivered(102, created(2, userLimitId="l-stuck"))
+    daemon = life.live(
+        batch(first, second, behind=60_000),
+        Silence(30, clockwork.runtime()),
+        behind(103, seconds=0),
+        SHUTDOWN_REQUESTED,
+    )
+    assert daemon.made == [("101", 0)]
 
 
 # when to checkpoint
@@ -770,7 +926,7 @@ def test_a_slow_store_is_not_a_hang() -> None:
     clockwork = Clockwork()
     life = Life(Core(FlakyRepository(memory(), before_save=lambda: clockwork.pass_time(20))), clockwork=clockwork)
     daemon = life.live(batch(*(delivered(100 + n, created(n, userLimitId=f"l-{n}")) for n in range(1, 1_001))))
-    rounds = 1_000 / ROUND
+    rounds = 1_000 / MOST
     assert clockwork.time == 1_000 + 20 * rounds
     assert len({when for when, _, _ in life.measured[metrics.HEARTBEAT]}) >= rounds
     assert daemon.vain >= 20 * rounds / (KEEP_ALIVE + 20) - 1
@@ -801,9 +957,20 @@ def test_an_outage_is_logged_rarely_and_each_cause_once(caplog: pytest.LogCaptur
         retry_policy.wait("store", attempt, Unavailable("denied" if attempt in (10, 11) else "throttled"))
     logged = [(record.__dict__["attempt"], record.__dict__["cause"]) for record in caplog.records]
     assert logged == [*((2**power, "throttled") for power in range(4)), (10, "denied"), (16, "throttled")]
+    clockwork.pass_time(REPORT)
     retry_policy.wait("store", 1, Unavailable("denied"))
     assert len(caplog.records) == len(logged) + 1, "the next outage is logged from its first attempt"
     assert caplog.records[-1].__dict__["waited_seconds"] == 0
+
+
+def test_many_short_waits_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """As for a table at its capacity: each save waits shortly, and then makes progress."""
+    clockwork = Clockwork()
+    retry_policy = UntilStopped(clockwork.runtime(), DEADLINE, lambda: None, lambda _part: None)
+    start = clockwork.time
+    while clockwork.time < start + 3 * REPORT - 1:
+        retry_policy.wait("store", 1, Unavailable("throttled"))
+    assert [record.__dict__["waited_seconds"] for record in caplog.records] == [0, 0, 0]
 
 
 def test_a_wait_that_lasts_is_logged_every_minute(caplog: pytest.LogCaptureFixture) -> None:
