@@ -7,14 +7,13 @@ The daemon then exits too, and the supervisor restarts it from the last checkpoi
 
 import functools
 import itertools
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec
 
-from amazon_kclpy import dispatch, kcl
+from amazon_kclpy import kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
@@ -26,6 +25,7 @@ from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.retry_policy import Backoff, RetryPolicy, persist
 from consumer.engine.stream import Ending, Stream
+from consumer.kcl.messages import AnyDelivered, decode
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.retry import Runtime, UntilMessage, UntilStopped, Within
 from consumer.monitoring import logs, metrics
@@ -253,12 +253,13 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             return not self._retry_policy.deadline_exceeded()
         return False
 
-    def _record(self, record: Mapping[str, Any]) -> Record:
-        """The record from a message of the daemon. Only its sequence number must be present."""
-        sub_sequence = record.get("subSequenceNumber") or 0
-        position = Position(self._stream.name, self.shard, record["sequenceNumber"], sub_sequence)
-        arrived_at = arrival_of(record.get("approximateArrivalTimestamp"))
-        return Record.from_base64(position, record.get("data"), arrived_at)
+    def _record(self, record: AnyDelivered) -> Record:
+        sub_sequence = record.sub_sequence_number or 0
+        position = Position(self._stream.name, self.shard, record.sequence_number, sub_sequence)
+        arrived_at = arrival_of(record.approximate_arrival_timestamp)
+        if isinstance(record.data, bytes):
+            return Record(position, record.data, arrived_at)
+        return Record.from_base64(position, record.data, arrived_at)
 
     def _replay_mid_aggregate(self, retry_policy: RetryPolicy) -> None:
         """Replays the aggregate in whose middle an earlier version of the service made its checkpoint.
@@ -413,7 +414,7 @@ def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
     """Runs the protocol with the daemon until the daemon closes the pipe."""
     process = kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output)
     process.io_handler.read_line = functools.partial(_next_line, consumer, pipes)
-    process.io_handler.load_action = _action
+    process.io_handler.load_action = decode
     process.run()
 
 
@@ -422,8 +423,3 @@ def _next_line(consumer: ShardConsumer, pipes: Pipes) -> str:
     if left is not None and not pipes.is_readable(left):
         consumer.settle_gathered(lambda: pipes.is_readable(0))
     return pipes.input.readline()
-
-
-def _action(line: str) -> Any:
-    """Decodes a line from the daemon. Its records stay dicts: amazon_kclpy's objects take longer than the decoding."""
-    return dispatch.message_decode(json.loads(line))

@@ -18,7 +18,9 @@ METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.
 KCL, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
     f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
-RECORD_PROCESSOR, RETRY, PIPES = (f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes"))
+RECORD_PROCESSOR, RETRY, PIPES, MESSAGES = (
+    f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages")
+)
 CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
 ANYTHING = ("consumer",)
 
@@ -34,8 +36,9 @@ OURS: Mapping[str, Sequence[str]] = {
     "consumer.monitoring.emf": (METRICS,),
     MONITORING: (ENGINE, SETTINGS, MONITORING),
     PIPES: (),
+    MESSAGES: (),
     RETRY: (ENGINE,),
-    RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, RETRY),
+    RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, MESSAGES, RETRY),
     KCL: (*CORE, MONITORING, KCL),
     AWS_LAMBDA: (*CORE, MONITORING, AWS_LAMBDA),
     DAEMON: (ENGINE, SETTINGS, DAEMON),
@@ -55,6 +58,7 @@ THEIRS: Mapping[str, Sequence[str]] = {
     STORES: ("boto3", "botocore", "mypy_boto3_dynamodb", "mypy_boto3_kinesis", "mypy_boto3_s3"),
     METRICS: (),
     PIPES: (),
+    MESSAGES: ("amazon_kclpy", "msgspec"),
     RETRY: (),
     RECORD_PROCESSOR: ("amazon_kclpy",),
 }

@@ -23,6 +23,7 @@ from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
 from consumer.engine.records import Position
 from consumer.engine.repository import InMemoryRepository, PendingWrite, Saved, Stored, Versioned
 from consumer.engine.stream import BelievedStream
+from consumer.kcl.messages import OddDelivered
 from consumer.kcl.record_processor import LEASE_GONE, NotCheckpointed, ShardConsumer, ShardRules
 from consumer.kcl.retry import Runtime
 from consumer.limits.events import LimitEvent
@@ -209,10 +210,10 @@ class Put:
         return base64.b64encode(data[0] if len(data) == 1 else kpl.aggregate(*data)).decode()
 
     @property
-    def delivered(self) -> Mapping[str, Any]:
+    def delivered(self) -> OddDelivered:
         """The record in a message of the daemon."""
         sequence, sub_sequence = self.place
-        return {"data": self.text, "sequenceNumber": sequence, "subSequenceNumber": sub_sequence}
+        return OddDelivered(sequence, self.text, sub_sequence)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -250,7 +251,7 @@ class Message:
     """The input of any callback; each callback reads its part."""
 
     checkpointer: "ShardProcessor"
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Sequence[OddDelivered] = ()
     millis_behind_latest: int = 0
     shard_id: str = ""
     sequence_number: str = BEGINNING
