@@ -88,8 +88,10 @@ class ErasableRepository(Repository[S], Protocol[S]):
 
 def fingerprint(attributes: Mapping[str, Plain]) -> str:
     """A hash of the attributes, 32 hex digits. Their order does not matter."""
-    text = json.dumps(attributes, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_to_json(attributes).encode(), digest_size=16).hexdigest()
+
+
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str, check_circular=False).encode
 
 
 class InMemoryRepository(Generic[S]):
