@@ -28,6 +28,7 @@ from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.kinesis import KinesisStream
+from consumer.stores.raw_json import RAW_JSON, use_raw_json
 from consumer.stores.requests import OnRequest, observe_requests
 from consumer.stores.s3 import S3Quarantine
 
@@ -70,7 +71,9 @@ def repository(
 ) -> ErasableRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
-    return DynamoRepository(client(settings, "dynamodb", config, on_request), settings.table_name, Limits(), requests)
+    made = client(settings, "dynamodb", config.merge(RAW_JSON), on_request)
+    use_raw_json(made)
+    return DynamoRepository(made, settings.table_name, Limits(), requests)
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:

@@ -43,6 +43,7 @@ class Codec(Protocol[S]):
     """Converts a state to stored attributes and back. `load(dump(state)) == state`.
 
     `load` ignores unknown attributes, and raises Malformed for known ones with a content that `dump` never writes.
+    An attribute has the same type in every dump: a store compares dumps, and True equals 1.
     """
 
     @property

@@ -1,21 +1,21 @@
 """States in a DynamoDB table, one item per state, written by conditional PartiQL statements, 25 per request.
 
-Statements are batched because boto3 needs about a millisecond of CPU per request, whatever its size.
+Statements are batched because boto3 needs about half a millisecond of CPU per request, whatever its size.
 The responses to the statements were verified on DynamoDB Local and are described in docs/decisions/.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from consumer.engine.errors import Malformed, Unavailable
 from consumer.engine.projection import Codec, Key, Plain
 from consumer.engine.repository import PendingWrite, Saved, Stored, Unreadable, Versioned, fingerprint
+from consumer.stores.attributes import deserialize, serialize
 from consumer.stores.aws import unavailable
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 T = TypeVar("T")
+R = TypeVar("R")
 
 STATEMENTS = 25
 """Maximum number of statements in a BatchExecuteStatement."""
 GETS = 100
 """Maximum number of keys in a BatchGetItem."""
+FORMS = 1_000
+"""How many texts of statements are kept. They differ in their attributes only, so there are few."""
 VERSION = "version"
 MALFORMED = (Malformed, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """Exceptions of a codec for attributes that it did not write. Only the message of Malformed is free of stored data."""
@@ -46,12 +49,10 @@ class DynamoRepository(Generic[S]):
         self._table = table
         self._codec = codec
         self._pool = pool
-        self._serialize: Callable[[Any], Any] = TypeSerializer().serialize
-        self._deserialize: Callable[[Any], Any] = TypeDeserializer().deserialize
 
     def load(self, keys: Iterable[Key]) -> dict[Key, Stored[S]]:
         found: dict[Key, Stored[S]] = {}
-        for part in self._pool.map(self._get, _chunks(keys, GETS)):
+        for part in self._each(self._get, _chunks(keys, GETS)):
             found |= part
         return found
 
@@ -59,7 +60,7 @@ class DynamoRepository(Generic[S]):
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
-        for part in self._pool.map(self._write, _chunks(writes.items(), STATEMENTS)):
+        for part in self._each(self._write, _chunks(writes.items(), STATEMENTS)):
             stored |= part.stored
             conflicts |= part.conflicts
             unknown |= part.unknown
@@ -101,6 +102,11 @@ class DynamoRepository(Generic[S]):
                 # boto3 retries a request whose response was lost. The first attempt may already have deleted the item.
                 return not self.load([key])
         return True
+
+    def _each(self, request: Callable[[list[T]], R], chunks: Iterable[list[T]]) -> Iterator[R]:
+        requests = list(chunks)
+        # A single request does not need another thread.
+        return map(request, requests) if len(requests) < 2 else self._pool.map(request, requests)
 
     def _get(self, keys: Sequence[Key]) -> dict[Key, Stored[S]]:
         pending: list[Any] = [self._key_attributes(key) for key in keys]
@@ -172,29 +178,25 @@ class DynamoRepository(Generic[S]):
     ) -> "BatchStatementRequestTypeDef":
         values = {**attributes, VERSION: version}
         if expected is None:
-            statement, parameters = self._insert(values)
+            statement, parameters = _insert(self._table, tuple(values)), list(values.values())
         else:
             statement, parameters = self._update(expected, values)
         return {
             "Statement": statement,
-            "Parameters": [self._serialize(parameter) for parameter in parameters],
+            "Parameters": [serialize(parameter) for parameter in parameters],
             # A refused UPDATE then returns the current item and saves a read.
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def _insert(self, values: Mapping[str, Plain]) -> tuple[str, list[Plain]]:
-        fields = ", ".join(f"'{name}': ?" for name in values)
-        return f'INSERT INTO "{self._table}" VALUE {{{fields}}}', list(values.values())
-
     def _update(self, expected: Versioned[S], values: Mapping[str, Plain]) -> tuple[str, list[Plain]]:
+        """Only what differs from the expected state is written. The version in the condition vouches for the rest."""
         names = self._codec.key_names
-        set_to = {name: value for name, value in values.items() if name not in names}
+        before = self._codec.dump(expected.state)
+        changed = tuple(name for name, value in values.items() if before.get(name) != value)
         # Only attributes that the expected state had are removed. Attributes that this version does not know stay.
-        gone = self._codec.dump(expected.state).keys() - values.keys()
-        changed = [f'SET "{name}" = ?' for name in set_to] + [f'REMOVE "{name}"' for name in sorted(gone)]
-        where = " AND ".join(f'"{name}" = ?' for name in (*names, VERSION))
-        statement = f'UPDATE "{self._table}" {" ".join(changed)} WHERE {where}'
-        return statement, [*set_to.values(), *(values[name] for name in names), expected.version]
+        gone = tuple(sorted(before.keys() - values.keys()))
+        parameters = [*(values[name] for name in (*changed, *names)), expected.version]
+        return _update(self._table, names, changed, gone), parameters
 
     def _current(self, error: "BatchStatementErrorTypeDef") -> Stored[S] | None:
         item = error.get("Item")
@@ -205,8 +207,7 @@ class DynamoRepository(Generic[S]):
         if not version:
             return self._unreadable(item, f"{VERSION}: a string is needed")
         try:
-            # boto3 raises for numbers of more than 38 digits, which a table can contain.
-            attributes = {name: self._deserialize(value) for name, value in item.items() if name != VERSION}
+            attributes = {name: deserialize(value) for name, value in item.items() if name != VERSION}
             return Versioned(self._codec.load(attributes), version)
         except MALFORMED as wrong:
             return self._unreadable(item, str(wrong) if isinstance(wrong, Malformed) else type(wrong).__name__)
@@ -230,6 +231,19 @@ def _version(found: Stored[S] | None) -> str | None:
 def hashed(key: Key) -> str:
     """16 hex digits that identify a key in logs and in the quarantine, which must not contain the key itself."""
     return hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(FORMS)
+def _insert(table: str, names: Sequence[str]) -> str:
+    fields = ", ".join(f"'{name}': ?" for name in names)
+    return f'INSERT INTO "{table}" VALUE {{{fields}}}'
+
+
+@lru_cache(FORMS)
+def _update(table: str, key_names: Sequence[str], changed: Sequence[str], gone: Sequence[str]) -> str:
+    clauses = [f'SET "{name}" = ?' for name in changed] + [f'REMOVE "{name}"' for name in gone]
+    where = " AND ".join(f'"{name}" = ?' for name in (*key_names, VERSION))
+    return f'UPDATE "{table}" {" ".join(clauses)} WHERE {where}'
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterable[list[T]]:

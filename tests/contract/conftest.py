@@ -22,6 +22,7 @@ from consumer.limits.state import LimitState
 from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.raw_json import RAW_JSON, use_raw_json
 from consumer.stores.s3 import S3Quarantine
 from tests.support.emulators.aws import Emulator, dynamodb_local, ministack, session
 from tests.support.emulators.place import Place, opened
@@ -95,9 +96,9 @@ class Dynamo:
     name: str = field(default_factory=lambda: f"table-{uuid4()}")
 
     def client(self) -> "DynamoDBClient":
-        return self.stack.enter_context(
-            closing(session().client("dynamodb", endpoint_url=self.endpoint, config=CLIENT))
-        )
+        made = session().client("dynamodb", endpoint_url=self.endpoint, config=CLIENT.merge(RAW_JSON))
+        use_raw_json(made)
+        return self.stack.enter_context(closing(made))
 
     def create(self, key_names: tuple[str, str]) -> None:
         partition, sort = key_names

@@ -129,6 +129,24 @@ def test_an_attribute_that_vanishes_is_removed(repository: DynamoRepository[Peak
     assert repository.load([key]) == {key: again}
 
 
+def test_an_update_sets_what_changed_and_nothing_else(relay: Relay, repository: DynamoRepository[Peak]) -> None:
+    key, carry_out = ("north", "hill"), relay.write
+    there = repository.save({key: PendingWrite(None, Peak("hill", 1, "steep"))}).stored[key]
+    sent: list[Answer] = []
+    relay.write = lambda call, statements: sent.extend(statements) or carry_out(call, statements)
+    higher = repository.save({key: PendingWrite(there, Peak("hill", 2, "steep"))}).stored[key]
+    bare = repository.save({key: PendingWrite(higher, Peak("hill", 2))}).stored[key]
+    assert [statement["Statement"].partition(" WHERE ")[0].partition(" SET ")[2] for statement in sent] == [
+        '"highest" = ? SET "version" = ?',
+        '"version" = ? REMOVE "note"',
+    ]
+    assert sent[0]["Parameters"] == [
+        *({"N": "2"}, {"S": higher.version}),
+        *({"S": "north"}, {"S": "hill"}, {"S": there.version}),
+    ]
+    assert repository.load([key]) == {key: bare}
+
+
 def test_an_attribute_nobody_here_knows_is_kept(peak_table: Dynamo, repository: DynamoRepository[Peak]) -> None:
     key, item = ("north", "hill"), {"region": {"S": "north"}, "place": {"S": "hill"}}
     there = repository.save({key: PendingWrite(None, Peak("hill", 1))}).stored[key]

@@ -157,7 +157,7 @@ def test_a_row_that_was_put_back_as_it_was_goes_on(dynamo: Dynamo, repository: E
     assert core.deliver(progress_changed(6)).outcomes == {"applied": 1}
 
 
-def test_a_row_changed_by_hand_that_keeps_its_version_is_overwritten_by_a_writer_that_has_it_cached(
+def test_a_row_changed_by_hand_that_keeps_its_version_is_mixed_with_the_changes_of_a_writer_that_has_it_cached(
     dynamo: Dynamo, repository: ErasableRepository[LimitState]
 ) -> None:
     """The reason why a row is deleted rather than edited (docs/how-to/operate.md)."""
@@ -165,8 +165,8 @@ def test_a_row_changed_by_hand_that_keeps_its_version_is_overwritten_by_a_writer
     core.deliver(created(1))
     row = row_of(found(repository, KEY).state)
     put(dynamo, [row | {"definition": {**row["definition"], "value": 7}}])
-    core.deliver(progress_changed(2))
-    assert core.limit()["value"] == "1000"
+    core.deliver(progress_changed(2, amount="5"))
+    assert (core.limit()["value"], core.limit()["progress"]) == ("7", "5")
 
 
 def test_readers_see_the_other_limits_and_the_unreadable_rows(
