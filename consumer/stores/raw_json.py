@@ -38,7 +38,7 @@ def _take_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: ob
     context[_BODY] = _to_json(params).encode()
     # The endpoint may depend on the names of tables, which are values here and keys there. Contents are left out.
     return {
-        name: dict.fromkeys(value, {}) if isinstance(value, dict) else value
+        name: {key: {} for key in value} if isinstance(value, dict) else value
         for name, value in params.items()
         if not isinstance(value, list)
     }
@@ -52,8 +52,9 @@ def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, An
     if response_dict["status_code"] >= 300:
         return
     try:
-        customized_response_dict.update(json.loads(response_dict["body"]))
-    except (TypeError, ValueError):
-        # boto3 parses it as well, and has the right error.
-        return
-    response_dict["body"] = b"{}"
+        content = json.loads(response_dict["body"])
+    except ValueError:
+        return  # boto3 parses it as well, and has the right error.
+    if isinstance(content, dict):
+        customized_response_dict.update(content)
+        response_dict["body"] = b"{}"

@@ -133,7 +133,12 @@ def test_an_update_sets_what_changed_and_nothing_else(relay: Relay, repository: 
     key, carry_out = ("north", "hill"), relay.write
     there = repository.save({key: PendingWrite(None, Peak("hill", 1, "steep"))}).stored[key]
     sent: list[Answer] = []
-    relay.write = lambda call, statements: sent.extend(statements) or carry_out(call, statements)
+
+    def noted(call: Call, statements: list[Answer]) -> Answer:
+        sent.extend(statements)
+        return carry_out(call, statements)
+
+    relay.write = noted
     higher = repository.save({key: PendingWrite(there, Peak("hill", 2, "steep"))}).stored[key]
     bare = repository.save({key: PendingWrite(higher, Peak("hill", 2))}).stored[key]
     assert [statement["Statement"].partition(" WHERE ")[0].partition(" SET ")[2] for statement in sent] == [

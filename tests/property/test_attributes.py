@@ -56,7 +56,8 @@ def test_odd_numbers_are_refused_as_boto3_does_it(text: str) -> None:
 
 def without_wrappers(value: Any) -> Any:
     if isinstance(value, Binary):
-        return bytes(value)
+        content: Any = value
+        return bytes(content)
     if isinstance(value, dict):
         return {name: without_wrappers(part) for name, part in value.items()}
     if isinstance(value, list | set):
