@@ -69,8 +69,11 @@ class StockLevels:
         # A total order: the same count wins in any order of arrival, even if two counts have the same time.
         return max(left, right, key=lambda count: (count.at, count.sheet, count.pieces))
 
-    def review(self, stored: Count | None, event: Count) -> Review:
+    def review(self, stored: Count | None, event: Count, alone: Count, *, changes: bool) -> Review:  # noqa: ARG002
         return Review(repeated=stored == event)
+
+    def review_overtaken(self, stored: Count, event: Count) -> None:  # noqa: ARG002
+        return None  # `merge` is as fast
 
     def dump(self, kept: Count) -> dict[str, Plain]:
         return kept.model_dump()

@@ -86,7 +86,7 @@ def as_delivered(entry: Quarantined) -> Record:
     if record.data.startswith(MAGIC) and (entry.reason == Reason.ENCODING or entry.detail == nested().detail):
         # An aggregate inside another is rejected, not unpacked. Without the fault the core would unpack it, because the
         # position of the first nested record equals that of a whole aggregate.
-        return replace(record, fault=nested())
+        return record._replace(fault=nested())
     return record
 
 

@@ -7,7 +7,6 @@ consumer/daemon/aggregator_shim.py). Partition keys and hash keys are ignored: e
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 from consumer.engine.errors import Reason, Rejected
@@ -44,11 +43,11 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     if record.fault or not record.data.startswith(MAGIC):
         return [record]
     if record.position.sub_sequence:
-        return [replace(record, fault=nested())]
+        return [record._replace(fault=nested())]
     try:
         parts = _user_records(record.data, most)
     except Rejected as fault:
-        return [replace(record, fault=fault.bare())]
+        return [record._replace(fault=fault.bare())]
     return [_part(record, index, data) for index, data in enumerate(parts)]
 
 

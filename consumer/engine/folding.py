@@ -1,9 +1,9 @@
 """The fold: events merged one by one into a state, each with its outcome."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from functools import lru_cache
+from typing import Generic, NamedTuple, TypeVar
 
 from consumer.engine.errors import Rejected
 from consumer.engine.projection import Projection
@@ -22,8 +22,7 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOutcome:
+class RecordOutcome(NamedTuple):
     """The outcome of one record of type `type`. If the record is quarantined, `rejected` holds the reason."""
 
     type: str
@@ -32,8 +31,7 @@ class RecordOutcome:
     rejected: Rejected | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Folded(Generic[S]):
+class Folded(NamedTuple, Generic[S]):
     """The state after all events (None if no event could be applied), and the outcome of each event."""
 
     state: S | None
@@ -55,24 +53,32 @@ def fold(projection: Projection[E, S], state: S | None, events: Sequence[E]) -> 
     """Merges `events` into `state`, in their order. A rejected event leaves the state as it is."""
     record_outcomes: list[RecordOutcome] = []
     for event in events:
-        merged = _step(projection, state, event)
-        state = merged.state
-        record_outcomes += merged.record_outcomes
+        step = _step(projection, state, event)
+        state = step[0]
+        record_outcomes.append(step[1])
     return Folded(state, record_outcomes)
 
 
-def _step(projection: Projection[E, S], state: S | None, event: E) -> Folded[S]:
+def _step(projection: Projection[E, S], state: S | None, event: E) -> tuple[S | None, RecordOutcome]:
     kind = projection.type_of(event)
     try:
-        review = projection.review(state, event)
+        overtaken = None if state is None else projection.review_overtaken(state, event)
+        if overtaken is not None:
+            return state, _outcome(kind, False, *overtaken)
+        alone = projection.state_of(event)
+        merged = alone if state is None else projection.merge(state, alone)
+        changes = merged is not state and merged != state
+        return merged, _outcome(kind, changes, *projection.review(state, event, alone, changes=changes))
     except Rejected as rejected:
-        return Folded(state, (RecordOutcome(kind, Outcome.QUARANTINED, rejected=rejected.bare()),))
-    alone = projection.state_of(event)
-    merged = alone if state is None else projection.merge(state, alone)
+        return state, RecordOutcome(kind, Outcome.QUARANTINED, rejected=rejected.bare())
+
+
+@lru_cache(1_000)  # Most of a batch's outcomes are equal: they share one object.
+def _outcome(kind: str, changes: bool, repeated: bool, warnings: tuple[str, ...]) -> RecordOutcome:
     # The merge decides what is stored. The review only names the outcome: a repeated event never changes the state,
     # because `merge` is idempotent, and an event that changes nothing without being repeated is older than the state.
-    if merged != state:
+    if changes:
         outcome = Outcome.APPLIED
     else:
-        outcome = Outcome.DUPLICATE if review.repeated else Outcome.STALE
-    return Folded(merged, (RecordOutcome(kind, outcome, review.warnings),))
+        outcome = Outcome.DUPLICATE if repeated else Outcome.STALE
+    return RecordOutcome(kind, outcome, warnings)

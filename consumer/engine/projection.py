@@ -5,9 +5,8 @@ that ships with the service, examples/second_projection.py is another one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 Key: TypeAlias = tuple[str, str]
 """Partition key and sort key of a state."""
@@ -19,8 +18,7 @@ E = TypeVar("E")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """A valid record of a type that the projection does not use.
 
     `type` is one of a few names, so that it can be the label of a metric.
@@ -29,8 +27,7 @@ class Ignored:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(NamedTuple):
     """The findings about an event, compared with the stored state."""
 
     repeated: bool = False
@@ -77,12 +74,25 @@ class Projection(Codec[S], Protocol[E, S]):
         """The state that the event alone leads to."""
         ...
 
-    def merge(self, left: S, right: S) -> S: ...
+    def merge(self, left: S, right: S) -> S:
+        """The join of two states. Returning `left` itself if it is equal to the join makes comparisons fast."""
+        ...
 
     def correlation_id(self, event: E) -> str | None:
         """The producer's id of the event for logs, None if absent."""
         ...
 
-    def review(self, stored: S | None, event: E) -> Review:
-        """Compares an event with the state it will be merged into, if there is one. Raises Rejected."""
+    def review(self, stored: S | None, event: E, alone: S, *, changes: bool) -> Review:
+        """Compares an event with the state it will be merged into, if there is one. Raises Rejected.
+
+        alone    `state_of(event)`
+        changes  whether the merge of `stored` and `alone` differs from `stored`
+        """
+        ...
+
+    def review_overtaken(self, stored: S, event: E) -> Review | None:
+        """A shortcut for replays: what `review` finds about an event that changes nothing in `stored`.
+
+        None if the event may change it, or if finding out would take as long as `merge`. Raises Rejected.
+        """
         ...

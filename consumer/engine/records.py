@@ -1,8 +1,7 @@
 """A record: its bytes and its position in the stream."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote, unquote
 
 from consumer.engine.errors import Rejected
@@ -12,8 +11,7 @@ LATEST_ARRIVAL = 10**14
 """Epoch milliseconds, in the year 5138. A higher number is not a valid arrival time."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A position in a stream: `sequence` is Kinesis' sequence number, `sub_sequence` the index in a KPL aggregate."""
 
     stream: str
@@ -50,8 +48,7 @@ def _decoded(part: str) -> str:
     return "" if part == "%" else unquote(part, errors="surrogatepass")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A user record.
 
     arrived_at  Kinesis' arrival time in epoch milliseconds, 0 if unknown
@@ -63,10 +60,10 @@ class Record:
     data: bytes
     arrived_at: int = 0
     fault: Rejected | None = None
-    aggregate: Self | None = field(default=None, compare=False, repr=False)
+    aggregate: "Record | None" = None
 
     @property
-    def delivered(self) -> Self:
+    def delivered(self) -> "Record":
         """The record that Kinesis delivered. Checkpoints are made at its position."""
         return self.aggregate or self
 

@@ -90,7 +90,7 @@ class _Definition(_Stamp):
     progress: Maybe[Amount] = None
 
     def content(self) -> Register[Definition]:
-        parts = {name: getattr(self, name) for name in Definition.__dataclass_fields__}
+        parts = {name: getattr(self, name) for name in Definition.__struct_fields__}
         return Register(self.stamp(), Definition(**parts))
 
 
@@ -127,7 +127,7 @@ def dump(state: LimitState) -> dict[str, Plain]:
         "previousValue": _dumped(state.previous_value, _value),
         "progress": _dumped(state.progress, _value),
         "nextReset": _dumped(state.next_reset, _value),
-        "lastReset": state.last_reset and _stamp(state.last_reset),
+        "lastReset": None if state.last_reset is None else _stamp(state.last_reset),
         "inferredValue": _dumped(state.inferred_value, _value),
         "inferredKind": _dumped(state.inferred_kind, _kind),
     }

@@ -6,8 +6,9 @@ A new type needs a model in events.py, two functions here, and a line in EVENTS 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
+from consumer.engine.projection import Review
 from consumer.limits import money
 from consumer.limits.events import (
     LimitEvent,
@@ -17,7 +18,9 @@ from consumer.limits.events import (
     odd_times,
     time_places,
 )
-from consumer.limits.state import Definition, Kind, LimitState, Register, Stamp
+from consumer.limits.state import Definition, Kind, LimitState, Register, Stamp, is_join, is_later
+
+V = TypeVar("V")
 
 VALUE_DRIFT = "value_drift"
 PROGRESS_DRIFT = "progress_drift"
@@ -30,6 +33,7 @@ SEQUENCE_JUMP = "sequence_jump"
 TIME_DRIFT = "time_drift"
 ODD_TIME = "odd_time"
 
+NOTHING_FOUND = Review()
 LARGEST_JUMP = 1_000_000
 """An event is applied with a warning if its sequence number exceeds the stored one by more than this."""
 
@@ -39,31 +43,43 @@ class EventType:
     model: type[LimitEvent]
     state_of: Callable[[Any], LimitState]
     """The state that the event alone leads to."""
-    warnings_of: Callable[[Any, LimitState | None], Iterator[str]]
-    """The contradictions within the event, and between the event and the older stored state, if there is one."""
+    warnings_of: Callable[[Any, LimitState, LimitState | None], Iterator[str]]
+    """The contradictions within the event, and between the event and the older stored state, if there is one.
+
+    Called with the event, the state that it alone leads to, and the stored state."""
+    is_overtaken: Callable[[Any, LimitState, Stamp], bool] = lambda _event, _stored, _stamp: False
+    """A shortcut for replays. If true, the event changes nothing: later events wrote all that it would write."""
 
 
 def created(event: UserLimitCreated) -> LimitState:
     stamp, payload = stamp_of(event), event.payload
     definition = Definition(
-        value=payload.value,
-        type=payload.type,
-        period=payload.period,
-        status=payload.status,
-        active_from=payload.active_from,
-        active_until=payload.active_until,
-        created_at=event.created_at if payload.created_at is None else payload.created_at,
-        progress=payload.progress,
+        payload.value,
+        payload.type,
+        payload.period,
+        payload.status,
+        payload.active_from,
+        event.created_at if payload.created_at is None else payload.created_at,
+        payload.active_until,
+        payload.progress,
     )
-    return _state(event, definition=Register(stamp, definition), previous_value=_previous_in_event(event))
+    return _state(event, stamp, definition=Register(stamp, definition), previous_value=_previous_in_event(event))
 
 
 def progress_changed(event: UserLimitProgressChanged) -> LimitState:
-    stamp = stamp_of(event)
-    return _state(
-        event,
-        progress=Register(stamp, event.payload.progress),
-        inferred_value=_register(stamp, _value_after(event)),
+    stamp, payload = stamp_of(event), event.payload
+    progress, remaining = payload.progress, payload.remaining_amount
+    value = None if remaining is None else _sum(progress, remaining)
+    return _state(event, stamp, progress=Register(stamp, progress), inferred_value=_register(stamp, value))
+
+
+def progress_is_overtaken(event: UserLimitProgressChanged, stored: LimitState, stamp: Stamp) -> bool:
+    payload = event.payload
+    return (
+        is_later(stored.progress, stamp)
+        and (payload.remaining_amount is None or is_later(stored.inferred_value, stamp))
+        and (payload.next_reset_time is None or is_later(stored.next_reset, stamp))
+        and is_join(stored)
     )
 
 
@@ -71,42 +87,48 @@ def reset(event: UserLimitReset) -> LimitState:
     stamp, payload = stamp_of(event), event.payload
     return _state(
         event,
+        stamp,
         progress=Register(stamp, money.ZERO),
         last_reset=stamp,
-        inferred_value=_register(stamp, _value_before(event)),
+        inferred_value=_register(stamp, _sum(payload.reset_amount, payload.unused_amount)),
         inferred_kind=Register(stamp, Kind(payload.type, payload.period)),
     )
 
 
-def warnings_of_creation(_event: UserLimitCreated, _stored: LimitState | None) -> Iterator[str]:
+def warnings_of_creation(_event: UserLimitCreated, _alone: LimitState, _stored: LimitState | None) -> Iterator[str]:
     return iter(())
 
 
-def warnings_of_progress(event: UserLimitProgressChanged, stored: LimitState | None) -> Iterator[str]:
-    payload, value = event.payload, _value_of(stored)
-    if payload.amount < 0:
+def warnings_of_progress(
+    event: UserLimitProgressChanged, alone: LimitState, stored: LimitState | None
+) -> Iterator[str]:
+    payload, progress = event.payload, alone.used
+    value = None if stored is None else stored.value
+    if payload.amount < money.ZERO:
         yield NEGATIVE_AMOUNT
-    if payload.progress < 0:
+    if progress < money.ZERO:
         yield NEGATIVE_PROGRESS
     if stored is not None and payload.previous_progress != stored.used:
         yield PROGRESS_DRIFT
-    if value is not None and payload.remaining_amount is not None and value != _value_after(event):
+    if value is not None and payload.remaining_amount is not None and value != alone.value:
         yield VALUE_DRIFT
-    if value is not None and payload.progress > value:
+    if value is not None and progress > value:
         yield OVER_LIMIT
 
 
-def warnings_of_reset(event: UserLimitReset, stored: LimitState | None) -> Iterator[str]:
-    value = _value_of(stored)
+def warnings_of_reset(event: UserLimitReset, alone: LimitState, stored: LimitState | None) -> Iterator[str]:
+    value = None if stored is None else stored.value
     if stored is not None and event.payload.reset_amount != stored.used:
         yield RESET_DRIFT
-    if value is not None and value != _value_before(event):
+    if value is not None and value != alone.value:
         yield VALUE_DRIFT
 
 
 EVENTS: Mapping[str, EventType] = {
     "USER_LIMIT_CREATED": EventType(UserLimitCreated, created, warnings_of_creation),
-    "USER_LIMIT_PROGRESS_CHANGED": EventType(UserLimitProgressChanged, progress_changed, warnings_of_progress),
+    "USER_LIMIT_PROGRESS_CHANGED": EventType(
+        UserLimitProgressChanged, progress_changed, warnings_of_progress, progress_is_overtaken
+    ),
     "USER_LIMIT_RESET": EventType(UserLimitReset, reset, warnings_of_reset),
 }
 
@@ -126,50 +148,56 @@ WARNINGS = (
 """All kinds of warnings. An odd time has one kind per field."""
 
 
-def warnings_of_times(event: LimitEvent) -> Iterator[str]:
+def warnings_of_times(event: LimitEvent) -> list[str]:
     """The warnings about the times of an event of any type."""
-    return (f"{ODD_TIME}:{place}" for place in odd_times(event))
+    return [f"{ODD_TIME}:{place}" for place in odd_times(event)]
 
 
-def warnings_of_order(event: LimitEvent, stored: LimitState) -> Iterator[str]:
-    """The warnings about the event's place in the order of the limit's events."""
-    stamp, last = stamp_of(event), stored.last
-    if any(known.sequence == stamp.sequence and known.event_id != stamp.event_id for known in stored.stamps()):
-        yield SEQUENCE_CONFLICT
-    if stamp.sequence - last.sequence > LARGEST_JUMP:
-        yield SEQUENCE_JUMP
-    if stamp.sequence < last.sequence and stamp.at > last.at and not repeats(stored, stamp):
-        yield TIME_DRIFT
-
-
-def repeats(stored: LimitState, stamp: Stamp) -> bool:
-    """Whether a register of the limit was written by this event."""
-    return any(stamp[:2] == known[:2] for known in stored.stamps())
+def review_of_order(stamp: Stamp, stored: LimitState, last: Stamp) -> Review:
+    """Compares an event with the stamps of a limit, the latest of which is `last`."""
+    ahead = stamp.sequence - last.sequence
+    if ahead > 0:
+        return Review(False, (SEQUENCE_JUMP,)) if ahead > LARGEST_JUMP else NOTHING_FOUND
+    same = {known.event_id for known in stored.stamps() if known.sequence == stamp.sequence}
+    repeated = stamp.event_id in same
+    conflicts = len(same) > repeated
+    drifts = ahead < 0 and stamp.at > last.at and not repeated
+    return Review(repeated, (SEQUENCE_CONFLICT,) * conflicts + (TIME_DRIFT,) * drifts)
 
 
 def stamp_of(event: LimitEvent) -> Stamp:
     return Stamp(event.sequence_number, event.event_id, event.created_at)
 
 
-def _state(event: LimitEvent, **registers: Any) -> LimitState:
+def _state(  # noqa: PLR0913 - the registers
+    event: LimitEvent,
+    stamp: Stamp,
+    *,
+    definition: Register[Definition] | None = None,
+    previous_value: Register[Decimal] | None = None,
+    progress: Register[Decimal] | None = None,
+    last_reset: Stamp | None = None,
+    inferred_value: Register[Decimal] | None = None,
+    inferred_kind: Register[Kind] | None = None,
+) -> LimitState:
     payload = event.payload
     return LimitState(
-        user_id=payload.user_id,
-        user_limit_id=payload.user_limit_id,
-        brand_id=payload.brand_id,
-        currency_code=payload.currency_code,
-        next_reset=_register(stamp_of(event), payload.next_reset_time),
-        **registers,
+        payload.user_id,
+        payload.user_limit_id,
+        payload.brand_id,
+        payload.currency_code,
+        definition,
+        previous_value,
+        progress,
+        _register(stamp, payload.next_reset_time),
+        last_reset,
+        inferred_value,
+        inferred_kind,
     )
 
 
-def _register(stamp: Stamp, value: Any) -> Register[Any] | None:
+def _register(stamp: Stamp, value: V | None) -> Register[V] | None:
     return None if value is None else Register(stamp, value)
-
-
-def _value_of(stored: LimitState | None) -> Decimal | None:
-    known = stored.known_value if stored else None
-    return known.value if known else None
 
 
 def _previous_in_event(event: UserLimitCreated) -> Register[Decimal] | None:
@@ -178,18 +206,7 @@ def _previous_in_event(event: UserLimitCreated) -> Register[Decimal] | None:
     if previous is None or previous == event.payload.value:
         return None
     # One millisecond less: older than the definition of the same event, newer than every earlier event.
-    return Register(stamp._replace(at=stamp.at - 1), previous)
-
-
-def _value_after(event: UserLimitProgressChanged) -> Decimal | None:
-    payload = event.payload
-    if payload.remaining_amount is None:
-        return None
-    return _sum(payload.progress, payload.remaining_amount)
-
-
-def _value_before(event: UserLimitReset) -> Decimal | None:
-    return _sum(event.payload.reset_amount, event.payload.unused_amount)
+    return Register(Stamp(stamp.sequence, stamp.event_id, stamp.at - 1), previous)
 
 
 def _sum(left: Decimal, right: Decimal) -> Decimal | None:

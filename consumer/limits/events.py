@@ -3,7 +3,7 @@
 Field names, types and bounds are those of the contract (docs/reference/events.md). Unknown fields are ignored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from types import NoneType
@@ -184,14 +184,16 @@ def is_odd(millis: int) -> bool:
     return not EARLIEST <= millis < LATEST
 
 
-def odd_times(event: LimitEvent) -> Iterator[str]:
+def odd_times(event: LimitEvent) -> list[str]:
     """The paths of the event's odd times, such as `createdAt` or `payload.activeFrom`."""
+    payload, odd = event.payload, []
     if is_odd(event.created_at):
-        yield "createdAt"
-    for name, place in _times(type(event.payload)):
-        millis = getattr(event.payload, name)
+        odd.append("createdAt")
+    for name, place in _times(type(payload)):
+        millis = getattr(payload, name)
         if millis is not None and is_odd(millis):
-            yield place
+            odd.append(place)
+    return odd
 
 
 def time_places(model: type[LimitEvent]) -> list[str]:

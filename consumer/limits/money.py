@@ -25,11 +25,16 @@ def parse(text: object) -> Decimal:
     if len(text) > LENGTH or not _FORM.fullmatch(text):
         raise ValueError(f"must be a decimal number of the form -12.5 and a length of at most {LENGTH} characters")
     number = Decimal(text)
+    if len(text) > DECIMALS:  # a shorter text has neither too many digits nor too many decimals
+        _check_size(number)
+    return canonical(number)
+
+
+def _check_size(number: Decimal) -> None:
     if len(number.as_tuple().digits) > DIGITS:
         raise ValueError(f"more than {DIGITS} significant digits")
     if -int(number.as_tuple().exponent) > DECIMALS:
         raise ValueError(f"more than {DECIMALS} decimals")
-    return canonical(number)
 
 
 def canonical(number: Decimal) -> Decimal:
@@ -53,7 +58,7 @@ def checked(number: Decimal) -> Decimal:
 def add(left: Decimal, right: Decimal) -> Decimal:
     """The exact sum. Raises ValueError if it has more than 38 digits without an exponent."""
     try:
-        total = canonical(_WIDE.add(left, right))
+        total = canonical(_EXACT.add(left, right))
     except Inexact:
         total = None
     if total is None or total.adjusted() >= DIGITS:

@@ -1,12 +1,12 @@
 """The limits as a projection that the engine keeps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Key, Plain, Review
 from consumer.limits import codec, events, state
-from consumer.limits.event_types import EVENTS, EventType, repeats, stamp_of, warnings_of_order, warnings_of_times
+from consumer.limits.event_types import EVENTS, EventType, review_of_order, stamp_of, warnings_of_times
 from consumer.limits.events import MAX_SEQUENCE, LimitEvent
 from consumer.limits.state import LimitState
 
@@ -44,22 +44,29 @@ class Limits:
     def merge(self, left: LimitState, right: LimitState) -> LimitState:
         return state.merge(left, right)
 
-    def review(self, stored: LimitState | None, event: LimitEvent) -> Review:
+    def review(self, stored: LimitState | None, event: LimitEvent, alone: LimitState, *, changes: bool) -> Review:
         if stored is None:
-            return Review(warnings=tuple(self._warnings_of(event, None)))
+            return Review(False, self._warnings_of(event, alone, None))
         _refuse_other_identity(stored, event)
-        stamp, warnings = stamp_of(event), list(warnings_of_order(event, stored))
-        if stamp > stored.last:
-            warnings += self._warnings_of(event, stored)
-        elif self.merge(stored, self.state_of(event)) != stored:
-            # The event is older than the stored state: a difference between the two is not a contradiction.
-            warnings += self._warnings_of(event, None)
-        # Otherwise the event changes nothing. If it is a duplicate, its warnings were counted the first time.
-        return Review(repeated=repeats(stored, stamp), warnings=tuple(warnings))
+        stamp, last = stamp_of(event), stored.last
+        found = review_of_order(stamp, stored, last)
+        if stamp > last:
+            own = self._warnings_of(event, alone, stored)
+        else:
+            # An event older than the stored state does not contradict it. One that changes nothing has no warnings of
+            # its own: if it is a duplicate, they were counted the first time.
+            own = self._warnings_of(event, alone, None) if changes else ()
+        return Review(found.repeated, found.warnings + own) if own else found
 
-    def _warnings_of(self, event: LimitEvent, stored: LimitState | None) -> Iterator[str]:
-        yield from warnings_of_times(event)
-        yield from self.types[event.type].warnings_of(event, stored)
+    def review_overtaken(self, stored: LimitState, event: LimitEvent) -> Review | None:
+        stamp = stamp_of(event)
+        if not self.types[event.type].is_overtaken(event, stored, stamp):
+            return None
+        _refuse_other_identity(stored, event)
+        return review_of_order(stamp, stored, stored.last)
+
+    def _warnings_of(self, event: LimitEvent, alone: LimitState, stored: LimitState | None) -> tuple[str, ...]:
+        return (*warnings_of_times(event), *self.types[event.type].warnings_of(event, alone, stored))
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)

@@ -4,10 +4,10 @@
 duplicates, any batches and any number of writers lead to the same state (docs/explanation/reliability.md).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from consumer.limits.events import LimitType, Period, Status
 from consumer.limits.money import ZERO
@@ -15,7 +15,7 @@ from consumer.limits.money import ZERO
 V = TypeVar("V")
 
 
-class Stamp(NamedTuple):
+class Stamp(Struct, frozen=True, order=True, gc=False):
     """The event that wrote a register. The later event has the greater stamp."""
 
     sequence: int
@@ -24,14 +24,12 @@ class Stamp(NamedTuple):
     """The event's `createdAt`, epoch milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Register(Generic[V]):
+class Register(Struct, Generic[V], frozen=True, gc=False):
     stamp: Stamp
     value: V
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True, gc=False):
     """The content of a CREATED."""
 
     value: Decimal
@@ -44,16 +42,14 @@ class Definition:
     progress: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True, gc=False):
     """What a RESET reveals about a limit whose CREATED has not been processed."""
 
     type: LimitType
     period: Period
 
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
+class LimitState(Struct, frozen=True, gc=False):
     """The state of a limit after the events processed so far. `definition` or `progress` is always set.
 
     user_id, user_limit_id  the key
@@ -78,20 +74,18 @@ class LimitState:
     inferred_value: Register[Decimal] | None = None
     inferred_kind: Register[Kind] | None = None
 
-    def stamps(self) -> Iterator[Stamp]:
+    def stamps(self) -> list[Stamp]:
         """The stamps of all registers that are set."""
-        for register in (
+        registers = (
             self.definition,
             self.previous_value,
             self.progress,
             self.next_reset,
             self.inferred_value,
             self.inferred_kind,
-        ):
-            if register is not None:
-                yield register.stamp
-        if self.last_reset is not None:
-            yield self.last_reset
+        )
+        stamps = [register.stamp for register in registers if register is not None]
+        return stamps if self.last_reset is None else [*stamps, self.last_reset]
 
     @property
     def last(self) -> Stamp:
@@ -99,11 +93,11 @@ class LimitState:
         return max(self.stamps())
 
     @property
-    def known_value(self) -> Register[Decimal] | None:
+    def value(self) -> Decimal | None:
         """The limit's value: the defined one, otherwise the inferred one."""
-        if self.definition is None:
-            return self.inferred_value
-        return Register(self.definition.stamp, self.definition.value.value)
+        if self.definition is not None:
+            return self.definition.value.value
+        return None if self.inferred_value is None else self.inferred_value.value
 
     @property
     def used(self) -> Decimal:
@@ -115,7 +109,7 @@ class LimitState:
 
 
 def merge(left: LimitState, right: LimitState) -> LimitState:
-    """The join of two states of one limit.
+    """The join of two states of one limit. It is `left` itself if `right` adds nothing to it.
 
     Each register is the maximum by stamp, which makes the join commutative, associative and idempotent. A new register
     must be merged the same way, or be proven by tests/property/test_merge.py.
@@ -123,29 +117,47 @@ def merge(left: LimitState, right: LimitState) -> LimitState:
     definition = _later(left.definition, right.definition)
     # `review` keeps different brands and currencies apart. The maximum makes `merge` commutative without it as well.
     brand_id, currency_code = max((left.brand_id, left.currency_code), (right.brand_id, right.currency_code))
-    return LimitState(
-        user_id=left.user_id,
-        user_limit_id=left.user_limit_id,
-        brand_id=brand_id,
-        currency_code=currency_code,
-        definition=definition,
-        previous_value=_previous(definition, left, right),
-        progress=_later(left.progress, right.progress),
-        next_reset=_later(left.next_reset, right.next_reset),
+    merged = LimitState(
+        left.user_id,
+        left.user_limit_id,
+        brand_id,
+        currency_code,
+        definition,
+        _previous(definition, left, right),
+        _later(left.progress, right.progress),
+        _later(left.next_reset, right.next_reset),
         # Kept besides `progress`, because a later PROGRESS_CHANGED overwrites that register.
-        last_reset=max(filter(None, (left.last_reset, right.last_reset)), default=None),
-        inferred_value=_later(left.inferred_value, right.inferred_value),
-        inferred_kind=_later(left.inferred_kind, right.inferred_kind),
+        _later_stamp(left.last_reset, right.last_reset),
+        _later(left.inferred_value, right.inferred_value),
+        _later(left.inferred_kind, right.inferred_kind),
     )
+    return left if merged == left else merged
+
+
+def is_join(state: LimitState) -> bool:
+    """Whether `state` is what `merge` leads to: true but for a row that another program wrote."""
+    return state.previous_value is None or merge(state, state) is state
+
+
+def is_later(register: Register[Any] | None, stamp: Stamp) -> bool:
+    return register is not None and register.stamp > stamp
 
 
 def _later(left: Register[V] | None, right: Register[V] | None) -> Register[V] | None:
-    if left is None or right is None:
-        return left or right
+    if right is None:
+        return left
+    if left is None or left.stamp < right.stamp:
+        return right
     # Two contents under one stamp break the contract. The choice must still not depend on the order of arrival.
     if left.stamp == right.stamp and left.value != right.value:
         return max(left, right, key=_rank)
-    return left if left.stamp >= right.stamp else right
+    return left
+
+
+def _later_stamp(left: Stamp | None, right: Stamp | None) -> Stamp | None:
+    if left is None or right is None:
+        return left or right
+    return max(left, right)
 
 
 def _rank(register: Register[V]) -> tuple[Decimal, str]:
@@ -161,7 +173,9 @@ def _previous(definition: Register[Definition] | None, left: LimitState, right: 
         return None
     # The definition that loses the merge is a candidate too: its value may be the previous one. Values equal to the
     # current one do not count, so a CREATED that only changes the status keeps the previous value.
-    seen = [Register(made.stamp, made.value.value) for made in (left.definition, right.definition) if made is not None]
-    seen += [before for before in (left.previous_value, right.previous_value) if before is not None]
-    others = [register for register in seen if register.value != definition.value.value]
+    lost = right.definition if definition is left.definition else left.definition
+    former = None if lost is None else Register(lost.stamp, lost.value.value)
+    value = definition.value.value
+    seen = (former, left.previous_value, right.previous_value)
+    others = [register for register in seen if register is not None and register.value != value]
     return max(others, key=lambda register: (register.stamp, register.value), default=None)

@@ -61,7 +61,7 @@ def view(state: LimitState, now_millis: int) -> UserLimit:
     """The limit as of `now_millis`, epoch milliseconds."""
     definition = state.definition.value if state.definition else None
     kind = definition or (state.inferred_kind.value if state.inferred_kind else None)
-    value = state.known_value.value if state.known_value else None
+    value = state.value
     times = _times(state)
     return UserLimit(
         user_id=state.user_id,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consumer.engine.records import Position, Record, arrival_of
@@ -46,7 +46,7 @@ class KinesisStream:
             return None
         arrived = found.get("ApproximateArrivalTimestamp")
         arrived_at = arrival_of(arrived.timestamp(), 1_000) if arrived else 0
-        return Record(replace(position, sub_sequence=0), found["Data"], arrived_at)
+        return Record(position._replace(sub_sequence=0), found["Data"], arrived_at)
 
     def _first_from(self, position: Position) -> "RecordTypeDef | None":
         """The record at the position or, if it has expired, the oldest one after it. None if there is none."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -73,11 +73,11 @@ def test_what_a_stream_says_of_itself(kinesis: Kinesis) -> None:
     assert kinesis.stream.oldest_from(first) == first.sequence
     assert kinesis.stream.oldest_from(second) == second.sequence
     for position in (first, second):
-        found = kinesis.stream.record_at(replace(position, sub_sequence=3))
+        found = kinesis.stream.record_at(position._replace(sub_sequence=3))
         assert found is not None
         assert (found.position, found.data, found.fault) == (position, b"event", None)
         assert abs(time.time() * 1_000 - found.arrived_at) < 3_600_000
-    assert kinesis.stream.record_at(replace(first, shard="shardId-000000000007")) is None
+    assert kinesis.stream.record_at(first._replace(shard="shardId-000000000007")) is None
 
     assert kinesis.stream.ending(SHARD) is Ending.OPEN
     assert kinesis.stream.ending("shardId-000000000007") is Ending.UNLISTED

@@ -54,7 +54,7 @@ OURS: Mapping[str, Sequence[str]] = {
 
 THEIRS: Mapping[str, Sequence[str]] = {
     ENGINE: (),
-    LIMITS: ("pydantic", "pydantic_core"),
+    LIMITS: ("msgspec", "pydantic", "pydantic_core"),
     STORES: ("boto3", "botocore", "mypy_boto3_dynamodb", "mypy_boto3_kinesis", "mypy_boto3_s3"),
     METRICS: (),
     PIPES: (),

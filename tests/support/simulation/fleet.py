@@ -8,7 +8,7 @@ import base64
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
 from typing import Any, NoReturn, Protocol
@@ -221,7 +221,7 @@ class Put:
 
     @property
     def parts(self) -> Iterator[tuple[Position, Sample]]:
-        return ((replace(self.position, sub_sequence=sub), sample) for sub, sample in enumerate(self.samples))
+        return ((self.position._replace(sub_sequence=sub), sample) for sub, sample in enumerate(self.samples))
 
 
 @dataclass

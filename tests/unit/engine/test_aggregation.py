@@ -1,7 +1,6 @@
 """Aggregates of the Kinesis Producer Library, valid and broken."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -114,7 +113,7 @@ def test_a_message_that_is_not_of_the_format(body: bytes) -> None:
 
 @pytest.mark.parametrize("sub", [0, 1])
 def test_an_unpacked_record_keeps_its_number(sub: int) -> None:
-    unpacked = Record(replace(position(3), sub_sequence=sub), b"{}")
+    unpacked = Record(position(3)._replace(sub_sequence=sub), b"{}")
     assert deaggregate(unpacked) == [unpacked]
     assert unpacked.delivered is unpacked
 
@@ -122,7 +121,7 @@ def test_an_unpacked_record_keeps_its_number(sub: int) -> None:
 def test_an_aggregate_inside_an_aggregate_is_not_opened() -> None:
     inner = kpl.aggregate(b"{}")
     first, nested = deaggregate(record(kpl.aggregate(b"{}", inner)))
-    delivered_alone = Record(replace(position(3), sub_sequence=1), inner)
+    delivered_alone = Record(position(3)._replace(sub_sequence=1), inner)
     assert first.fault is None
     for part in (nested, *deaggregate(delivered_alone)):
         assert (part.data, part.position.sub_sequence) == (inner, 1)

@@ -1,7 +1,6 @@
 """What the processor settles, and what it leaves unsettled, while the environment fails."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import count, cycle
 from random import Random
 from typing import Any
@@ -541,14 +540,14 @@ def test_each_record_of_such_an_aggregate_has_its_own_outcome() -> None:
 
 def test_many_aggregates_with_rejected_records_are_an_entry_each() -> None:
     core = Core()
-    numbered = [replace(spoilt(1_000), position=position(number)) for number in range(50)]
+    numbered = [spoilt(1_000)._replace(position=position(number)) for number in range(50)]
     assert core.deliver(*numbered).outcomes[QUARANTINED] == 50_000
     assert [entry.record.data for entry in core.quarantine.entries()] == [each.data for each in numbered]
 
 
 def test_such_an_aggregate_is_not_settled_before_it_is_kept() -> None:
     core = Core(quarantine=FlakyQuarantine(lambda: True), retry_policy=FakeRetryPolicy(most=2))
-    delivered = core.deliver(created(1, userLimitId="l-other"), replace(spoilt(PARTS + 1), position=position(2)))
+    delivered = core.deliver(created(1, userLimitId="l-other"), spoilt(PARTS + 1)._replace(position=position(2)))
     assert (numbers(delivered.settled), numbers(delivered.unsettled)) == ("1", "2")
     assert (delivered.outcomes, delivered.quarantined) == ({APPLIED: 3}, [])
 
@@ -564,7 +563,7 @@ def test_such_an_aggregate_is_replayed_once_its_records_can_be_applied() -> None
 
 def test_records_that_were_taken_apart_before_are_kept_one_by_one() -> None:
     core = Core()
-    core.deliver(*(Record(replace(position(3), sub_sequence=sub), POISON) for sub in range(PARTS + 5)))
+    core.deliver(*(Record(position(3)._replace(sub_sequence=sub), POISON) for sub in range(PARTS + 5)))
     assert [entry.record.data for entry in core.quarantine.entries()] == [POISON] * (PARTS + 5)
 
 
