@@ -148,9 +148,9 @@ WARNINGS = (
 """All kinds of warnings. An odd time has one kind per field."""
 
 
-def warnings_of_times(event: LimitEvent) -> list[str]:
+def warnings_of_times(event: LimitEvent, model: type[LimitEvent]) -> list[str]:
     """The warnings about the times of an event of any type."""
-    return [f"{ODD_TIME}:{place}" for place in odd_times(event)]
+    return [f"{ODD_TIME}:{place}" for place in odd_times(event, model)]
 
 
 def review_of_order(stamp: Stamp, stored: LimitState, last: Stamp) -> Review:

@@ -1,9 +1,8 @@
-"""The events of a limit: the models, and `decode`, which parses a record's bytes to an event.
+"""The models of the events of a limit.
 
 Field names, types and bounds are those of the contract (docs/reference/events.md). Unknown fields are ignored.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from types import NoneType
@@ -23,9 +22,6 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from consumer.engine.errors import Reason, Rejected
-from consumer.engine.projection import Ignored
-from consumer.engine.wire import parse_object
 from consumer.limits import money
 
 LARGEST = 2**53 - 1
@@ -52,7 +48,7 @@ OUT_OF_SCOPE = frozenset(
 T = TypeVar("T")
 
 
-class _NotNull:
+class NotNull:
     """A field that may be absent, but not null."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -74,9 +70,10 @@ def _amount_schema(sign: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "description": text})
 
 
-Maybe = Annotated[T | None, _NotNull()]
+Maybe = Annotated[T | None, NotNull()]
 Millis = Annotated[int, Field(ge=-LARGEST, le=LARGEST, description="Milliseconds since 1970-01-01T00:00Z.")]
-Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f]+$"
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
 Amount = Annotated[Decimal, PlainValidator(money.parse), _amount_schema("-?")]
 Positive = Annotated[Amount, AfterValidator(_not_negative), _amount_schema("")]
@@ -184,52 +181,30 @@ def is_odd(millis: int) -> bool:
     return not EARLIEST <= millis < LATEST
 
 
-def odd_times(event: LimitEvent) -> list[str]:
-    """The paths of the event's odd times, such as `createdAt` or `payload.activeFrom`."""
-    payload, odd = event.payload, []
-    if is_odd(event.created_at):
-        odd.append("createdAt")
-    for name, place in _times(type(payload)):
-        millis = getattr(payload, name)
+def odd_times(event: LimitEvent, model: type[LimitEvent]) -> list[str]:
+    """The paths of the odd times, such as `createdAt` or `payload.activeFrom`, in an event of the model."""
+    odd = ["createdAt"] if is_odd(event.created_at) else []
+    for name, place in _times(model):
+        millis = getattr(event.payload, name)
         if millis is not None and is_odd(millis):
             odd.append(place)
     return odd
 
 
 def time_places(model: type[LimitEvent]) -> list[str]:
-    """The paths of all times in events of the type."""
-    payload: type[Payload] = get_type_hints(model)["payload"]
-    return ["createdAt", *(place for _, place in _times(payload))]
+    """The paths of all times in events of the model."""
+    return ["createdAt", *(place for _, place in _times(model))]
 
 
 @cache
-def _times(payload: type[Payload]) -> tuple[tuple[str, str], ...]:
-    """The fields of a payload that hold times, with their paths in the event."""
-    hints = get_type_hints(payload, include_extras=True)
+def _times(model: type[LimitEvent]) -> tuple[tuple[str, str], ...]:
+    """The fields of the payload that hold times, with their paths in the event."""
+    hints = get_type_hints(get_type_hints(model)["payload"], include_extras=True)
     return tuple((name, f"payload.{to_camel(name)}") for name, hint in hints.items() if _is_time(hint))
 
 
 def _is_time(hint: object) -> bool:
     return hint == Millis or any(_is_time(part) for part in get_args(hint))
-
-
-def decode(data: bytes, models: Callable[[str], type[LimitEvent] | None], max_sequence: int) -> LimitEvent | Ignored:
-    """The event in `data`, or Ignored if its type is not one of `models`. Raises Rejected."""
-    document = parse_object(data)
-    name = document.get("type")
-    if not isinstance(name, str):
-        raise Rejected(Reason.SCHEMA, "type: must be a string")
-    model = models(name)
-    if model is None:
-        return Ignored(name if name in OUT_OF_SCOPE else "UNKNOWN")
-    return _identified(_in_sequence(_validated(model, document), max_sequence))
-
-
-def _validated(model: type[LimitEvent], document: dict[str, Any]) -> LimitEvent:
-    try:
-        return model.model_validate(document)
-    except ValidationError as invalid:
-        raise Rejected(Reason.SCHEMA, first_fault(invalid, "event")) from None
 
 
 def first_fault(invalid: ValidationError, whole: str) -> str:
@@ -238,15 +213,3 @@ def first_fault(invalid: ValidationError, whole: str) -> str:
     first = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"])) or whole
     return f"{place}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def _in_sequence(event: LimitEvent, most: int) -> LimitEvent:
-    if event.sequence_number > most:
-        raise Rejected(Reason.SEQUENCE, f"sequenceNumber: above {most}; all later events would be ignored")
-    return event
-
-
-def _identified(event: LimitEvent) -> LimitEvent:
-    if event.aggregate_id != event.payload.user_id:
-        raise Rejected(Reason.IDENTITY, "aggregateId: differs from payload.userId")
-    return event

@@ -12,7 +12,7 @@ DECIMALS = 18
 LENGTH = DIGITS + DECIMALS + len("-.")
 FORM = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 
-_FORM = re.compile(FORM, re.ASCII)
+_matches = re.compile(FORM, re.ASCII).fullmatch
 _EXACT = Context(prec=DIGITS, rounding=ROUND_HALF_EVEN, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 _WIDE = Context(prec=2 * DIGITS, traps=[Inexact, InvalidOperation, Overflow])
 ZERO = Decimal(0)
@@ -22,12 +22,12 @@ def parse(text: object) -> Decimal:
     """The number in `text`, without trailing zeros. Raises ValueError if the format is not the contract's."""
     if not isinstance(text, str):
         raise ValueError("must be a decimal string")  # noqa: TRY004 - pydantic only converts ValueErrors
-    if len(text) > LENGTH or not _FORM.fullmatch(text):
+    if len(text) > LENGTH or not _matches(text):
         raise ValueError(f"must be a decimal number of the form -12.5 and a length of at most {LENGTH} characters")
     number = Decimal(text)
     if len(text) > DECIMALS:  # a shorter text has neither too many digits nor too many decimals
         _check_size(number)
-    return canonical(number)
+    return number.normalize(_EXACT) or ZERO
 
 
 def _check_size(number: Decimal) -> None:

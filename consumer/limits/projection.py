@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Key, Plain, Review
-from consumer.limits import codec, events, state
+from consumer.limits import codec, state
+from consumer.limits.decoding import Decoder
 from consumer.limits.event_types import EVENTS, EventType, review_of_order, stamp_of, warnings_of_times
 from consumer.limits.events import MAX_SEQUENCE, LimitEvent
 from consumer.limits.state import LimitState
@@ -22,9 +23,14 @@ class Limits:
     key_names: tuple[str, str] = ("userId", "userLimitId")
     types: Mapping[str, EventType] = field(default_factory=lambda: EVENTS, repr=False)
     max_sequence: int = MAX_SEQUENCE
+    _decoder: Decoder = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        models = {name: known.model for name, known in self.types.items()}
+        object.__setattr__(self, "_decoder", Decoder(models, self.max_sequence))
 
     def decode(self, data: bytes) -> LimitEvent | Ignored:
-        return events.decode(data, self._model, self.max_sequence)
+        return self._decoder.decode(data)
 
     def type_of(self, event: LimitEvent) -> str:
         return event.type
@@ -66,17 +72,14 @@ class Limits:
         return review_of_order(stamp, stored, stored.last)
 
     def _warnings_of(self, event: LimitEvent, alone: LimitState, stored: LimitState | None) -> tuple[str, ...]:
-        return (*warnings_of_times(event), *self.types[event.type].warnings_of(event, alone, stored))
+        known = self.types[event.type]
+        return (*warnings_of_times(event, known.model), *known.warnings_of(event, alone, stored))
 
     def dump(self, kept: LimitState) -> dict[str, Plain]:
         return codec.dump(kept)
 
     def load(self, attributes: Mapping[str, Plain]) -> LimitState:
         return codec.load(attributes)
-
-    def _model(self, name: str) -> type[LimitEvent] | None:
-        known = self.types.get(name)
-        return known.model if known else None
 
 
 def _refuse_other_identity(stored: LimitState, event: LimitEvent) -> None:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from consumer.engine.folding import fold
-from consumer.engine.projection import Key
+from consumer.engine.projection import Ignored, Key
 from consumer.engine.repository import ErasableRepository, PendingWrite, Repository, Saved, Versioned
-from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository, UserLimits
 from consumer.limits.state import LimitState
@@ -26,7 +25,7 @@ def repository(place: Kept) -> ErasableRepository[LimitState]:
 
 def state(*events: Event) -> LimitState:
     decoded = [LIMITS.decode(encode(event)) for event in events]
-    folded = fold(LIMITS, None, [event for event in decoded if isinstance(event, LimitEvent)]).state
+    folded = fold(LIMITS, None, [event for event in decoded if not isinstance(event, Ignored)]).state
     assert folded
     return folded
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar, get_args
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from consumer.limits.events import LimitEvent, LimitType, Period, Status
+from consumer.engine.projection import Ignored
+from consumer.limits.events import LimitType, Period, Status
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from tests.support.generators.events import START, Event, created, encode, progress_changed, reset
@@ -116,7 +117,7 @@ def histories(size: int = 12, sequences: SearchStrategy[int] = SEQUENCES) -> Sea
 
 def state_of(event: Event) -> LimitState:
     decoded = LIMITS.decode(encode(event))
-    assert isinstance(decoded, LimitEvent)
+    assert not isinstance(decoded, Ignored)
     return LIMITS.state_of(decoded)
 
 

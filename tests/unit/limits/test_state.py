@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from consumer.limits.events import LimitEvent
+from consumer.engine.projection import Ignored
 from consumer.limits.money import plain
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState, Stamp
@@ -18,7 +18,7 @@ LIMITS = Limits()
 
 def state_of(event: Event) -> LimitState:
     decoded = LIMITS.decode(encode(event))
-    assert isinstance(decoded, LimitEvent)
+    assert not isinstance(decoded, Ignored)
     return LIMITS.state_of(decoded)
 
 
