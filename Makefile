@@ -18,6 +18,8 @@ SEED ?=
 # Fault test files that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
 MINUTES ?= 10
+# `make bench ROWS="caught-up replay"` measures only these.
+ROWS ?=
 RUNS ?= 3
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
@@ -104,6 +106,10 @@ soak: env ## run the service under load and random faults (MINUTES=10, SEED=... 
 .PHONY: takeovers
 takeovers: env ## measure how long shards stand still after a death (RUNS=3)
 	$(PY) -m tests.support.driven.takeovers --runs "$(RUNS)"
+
+.PHONY: bench
+bench: env ## measure the cost of an event beside what users would write (ROWS="..." only these)
+	@$(PY) -m bench $(ROWS)
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events
