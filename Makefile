@@ -108,7 +108,7 @@ takeovers: env ## measure how long shards stand still after a death (RUNS=3)
 	$(PY) -m tests.support.driven.takeovers --runs "$(RUNS)"
 
 .PHONY: bench
-bench: env ## measure the cost of an event beside what users would write (ROWS="..." only these)
+bench: env .venv-bench/.locked ## measure the cost of an event beside what users would write (ROWS="..." only these)
 	@$(PY) -m bench $(ROWS)
 
 .PHONY: schema
@@ -146,6 +146,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt >/dev/null
 	@$(COMPILE) requirements/build.in -o requirements/build.txt >/dev/null
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
+	@$(COMPILE) requirements/bench.in -o requirements/bench.txt >/dev/null
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
 	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
@@ -201,6 +202,7 @@ clean: ## remove everything that make created
 # The other environments: one for each lock of the same name.
 FOR_ministack := the AWS emulator for tests and the demo
 FOR_deploy := tools that check and describe the deployment
+FOR_bench := the peers of the benchmark and its pictures
 FOR_docs := the generator of the documentation site
 FOR_localstack := LocalStack, without a container (takes some minutes)
 FOR_lock := uv, which writes the locks

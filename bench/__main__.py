@@ -1,51 +1,131 @@
-"""`make bench`: measures, and shows tables. See --help."""
+"""Measures what an event costs, beside what users would write instead, and shows tables: `make bench`.
+
+python -m bench [ROW ...] [options]
+"""
 
 import argparse
 import os
 import platform
+import subprocess
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-from bench import cpu, results, tables
-from bench.results import Results
-from bench.store import in_memory
+from bench import cpu, growth, page, results, shards, tables, throttling, worker, write_cost
+from bench.child import Failed
+from bench.others import PYTHON
+from bench.results import Figure, Growth, Report, Results, Rounds
+from bench.store import Store, in_memory
+
+OTHERS = ("write", "throttled", "memory", "behind-memory", "worker", "growth")
+ROWS = (*cpu.KEYS, *OTHERS)
 
 
 def main() -> None:
     chosen = _arguments()
-    started = os.getloadavg()[0]
     start = time.monotonic()
-    with in_memory() as store:
-        wanted = [row for row in cpu.ROWS if row.key == cpu.PEER or not chosen.rows or row.key in chosen.rows]
-        rounds = cpu.measure(store, wanted, chosen.rounds, chosen.size, lambda line: _report(start, line))
-    found = Results(_machine(started), rounds)
+    try:
+        found = _measured(chosen, lambda line: _report(start, line))
+    except Failed as failed:
+        sys.exit(f"bench: {failed}")
     sys.stdout.write(tables.text(found))
     if chosen.json:
         results.save(found, chosen.json)
+    if chosen.write:
+        _write(found)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("rows", nargs="*", help="measure only these rows")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=f"rows: {', '.join(ROWS)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *ROWS], help="measure only these rows")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the rows that are compared (5)")
     parser.add_argument("--size", type=float, default=1.0, help="multiplies the number of events")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    return parser.parse_args()
+    parser.add_argument("--worker", type=int, default=60_000, help="events of the whole worker (60000)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
+    parser.add_argument("--write", action="store_true", help="write the page and the pictures of the documentation")
+    chosen = parser.parse_args()
+    if chosen.write and chosen.rows:
+        parser.error("--write needs all rows: a page of several runs would compare what was not measured together")
+    return chosen
+
+
+def _measured(chosen: argparse.Namespace, report: Report) -> Results:
+    before = os.getloadavg()[0]
+    wanted = set(chosen.rows or ROWS)
+    with in_memory() as store:
+        rounds = _rounds(store, wanted, chosen, report)
+        figures, grown = _others(store, wanted, chosen, report)
+    return Results(_machine(before), rounds, figures, grown)
+
+
+def _rounds(store: Store, wanted: Collection[str], chosen: argparse.Namespace, report: Report) -> list[Rounds]:
+    if not set(cpu.KEYS) & set(wanted):
+        return []
+    with cpu.rows(wanted) as rows:
+        return cpu.measure(store, rows, chosen.rounds, chosen.size, report)
+
+
+def _others(
+    store: Store, wanted: Collection[str], chosen: argparse.Namespace, report: Report
+) -> tuple[list[Figure], list[Growth]]:
+    figures: list[Figure] = []
+    grown: list[Growth] = []
+    if "write" in wanted:
+        figures += write_cost.measure(store, chosen.rounds, report)
+    if "throttled" in wanted:
+        figures += throttling.measure(report)
+    if "memory" in wanted:
+        memory, by_shards = shards.measure(store, report)
+        figures += memory
+        grown += by_shards
+    if "behind-memory" in wanted:
+        figures += shards.behind(store, round(shards.EVENTS_BEHIND * chosen.size), report)
+    if "growth" in wanted:
+        grown += growth.measure(store, chosen.size, report)
+    if "worker" in wanted:
+        figures += worker.measure(chosen.worker, report)
+    return figures, grown
 
 
 def _report(start: float, line: str) -> None:
     sys.stderr.write(f"{time.monotonic() - start:6.1f} s  {line}\n")
 
 
-def _machine(load_at_start: float) -> dict[str, str]:
+def _machine(load_before: float) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "processor": _processor(),
         "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "load average": f"{load_at_start:.1f} to {os.getloadavg()[0]:.1f}",
+        "Python": platform.python_version(),
+        "boto3": version("boto3"),
+        "boto3 of peers (b) and (c)": _boto3_of_peers(),
+        "load average": f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} after",
     }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _boto3_of_peers() -> str:
+    line = [str(PYTHON), "-c", "import boto3; print(boto3.__version__)"]
+    return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def _write(found: Results) -> None:
+    results.save(found, page.RESULTS)
+    page.PAGE.write_text(page.page(), encoding="utf-8")
+    subprocess.run([str(PYTHON), "-m", "bench.pictures", str(page.RESULTS), str(page.PICTURES)], check=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
+
+from bench import load
+from bench.load import Event
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SHARD = "shardId-000000000000"
@@ -27,8 +30,27 @@ class Command:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How events are delivered: records a batch, and whether the daemon says that the shard is behind."""
+
+    batch: int = 1_000
+    behind: bool = False
+
+
+class Running(Protocol):
+    """A running contender for one shard."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def deliver(self, events: Sequence[Event], shape: Shape, first: int) -> None:
+        """Delivers the events and waits until they are settled. `first`: of their sequence numbers on the shard."""
+        ...
+
+
 class Child:
-    """A running record processor, initialized."""
+    """A record processor on the pipes of a daemon, initialized."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.stdin is None or process.stdout is None:
@@ -42,6 +64,12 @@ class Child:
         place = {"sequenceNumber": "TRIM_HORIZON", "subSequenceNumber": 0}
         self._call("initialize", _line({"action": "initialize", "shardId": SHARD, **place}))
 
+    def deliver(self, events: Sequence[Event], shape: Shape, first: int) -> None:
+        """The last batch is never behind, so that nothing is held back after it."""
+        batches = list(load.batches(events, shape.batch, first))
+        for number, batch in enumerate(batches, 1):
+            self.process(batch, BEHIND if shape.behind and number < len(batches) else CAUGHT_UP)
+
     def process(self, records: Sequence[bytes], behind_millis: int = CAUGHT_UP) -> None:
         """Delivers a batch of load.record lines and waits until it is answered."""
         about = b'],"millisBehindLatest":%d}\n' % behind_millis
@@ -50,10 +78,6 @@ class Child:
     def shut_down(self) -> None:
         """Requests a shutdown, as the daemon does before it stops; the record processor makes its checkpoint."""
         self._call("shutdownRequested", _line({"action": "shutdownRequested"}))
-
-    def cpu_seconds(self) -> float:
-        """User and system time of the process so far."""
-        return cpu_seconds(self.pid)
 
     def _call(self, action: str, line: bytes) -> None:
         self._input.write(line)
@@ -75,15 +99,23 @@ class Child:
 
 @contextmanager
 def child(command: Command, log: Path) -> Iterator[Child]:
-    """A record processor during the block, initialized. It exits when its pipe is closed, also if this process dies."""
+    """A record processor during the block, initialized before it and shut down after it."""
+    with piped(command, log) as process:
+        started = Child(process, log)
+        started.initialize()
+        yield started
+        started.shut_down()
+
+
+@contextmanager
+def piped(command: Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process during the block. It exits when its input is closed, also if this process dies."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
             command.line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=dict(command.environment)
         )
     try:
-        started = Child(process, log)
-        started.initialize()
-        yield started
+        yield process
     finally:
         _end(process)
 

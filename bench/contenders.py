@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from bench.child import Command, Failed
+from bench.child import Child, Command, Failed, Running, child
 from bench.load import Event
 from bench.store import Store
 from consumer.limits.projection import Limits
@@ -24,11 +25,14 @@ SHOWN_BY_PEERS = ("brandId", "currencyCode", "type", "period", "status", "value"
 
 
 class Contender(Protocol):
-    """A record processor that can be measured."""
+    """Something that keeps the limits of one shard in a table and can be measured."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def command(self, store: Store, table: str, directory: Path) -> Command: ...
+    def started(self, store: Store, table: str, directory: Path) -> AbstractContextManager[Running]:
+        """Runs it during the block, for an empty table."""
+        ...
 
     def check(self, items: Iterable[Mapping[str, Any]], events: Sequence[Event]) -> None:
         """Raises Failed if the items are not what the oracle expects after the events."""
@@ -42,11 +46,14 @@ class Service:
     name: str = "this service"
     settings: Mapping[str, str] | None = None
 
+    def started(self, store: Store, table: str, directory: Path) -> AbstractContextManager[Child]:
+        return child(self.command(store, table, directory), directory / "log")
+
     def command(self, store: Store, table: str, directory: Path) -> Command:
         metrics = directory / "metrics"
         metrics.mkdir(exist_ok=True)
-        environment = {
-            **_environment(store, table, directory),
+        variables = {
+            **environment(store, table, directory),
             "MALLOC_ARENA_MAX": "2",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "CONSUMER_RUN_DIRECTORY": str(directory),
@@ -54,7 +61,7 @@ class Service:
             "CONSUMER_QUARANTINE": f"dir:{directory / 'quarantine'}",
             **(self.settings or {}),
         }
-        return Command([sys.executable, "-m", "consumer", "process"], environment)
+        return Command([sys.executable, "-m", "consumer", "process"], variables)
 
     def check(self, items: Iterable[Mapping[str, Any]], events: Sequence[Event]) -> None:
         states = [Limits().load(_plain(item)) for item in items]
@@ -68,8 +75,9 @@ class SampleShape:
 
     name: str = "sample shape"
 
-    def command(self, store: Store, table: str, directory: Path) -> Command:
-        return Command([sys.executable, "-m", "bench.peers.sample_shape"], _environment(store, table, directory))
+    def started(self, store: Store, table: str, directory: Path) -> AbstractContextManager[Running]:
+        line = [sys.executable, "-m", "bench.peers.sample_shape"]
+        return child(Command(line, environment(store, table, directory)), directory / "log")
 
     def check(self, items: Iterable[Mapping[str, Any]], events: Sequence[Event]) -> None:
         check_peer(self.name, items, events)
@@ -92,7 +100,7 @@ def check_peer(name: str, items: Iterable[Mapping[str, Any]], events: Sequence[E
     _compare(name, found, wanted)
 
 
-def _environment(store: Store, table: str, directory: Path) -> dict[str, str]:
+def environment(store: Store, table: str, directory: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),

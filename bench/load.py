@@ -47,10 +47,25 @@ def realistic(events: int, seed: int = 1, users: int = USERS) -> Load:
 
 
 def spread(events: int, limits: int, seed: int = 1) -> Load:
-    """`events` PROGRESS_CHANGED of `limits` limits, one after the other: with `limits` = `events`, the worst case."""
+    """`events` PROGRESS_CHANGED of `limits` limits, one after the other."""
     history = _History(seed, limits)
     setup = [history.created(user, PERIODS[0]) for user in range(limits)]
     return Load(setup, [history.progressed(number % limits, PERIODS[0], 100) for number in range(events)])
+
+
+def all_different(events: int) -> Load:
+    """The worst case: every event changes another limit."""
+    return spread(events, events)
+
+
+def created(user: int) -> Event:
+    """The creation of the first limit of a user that no load contains: `user` is at least 100,000."""
+    return _History(user, 0).created(user, PERIODS[0])
+
+
+def limit_of(user_id: str) -> str:
+    """The id of the limit of `created`."""
+    return f"limit-{user_id.removeprefix('user-')}-{PERIODS[0].lower()}"
 
 
 class _History:

@@ -1,6 +1,6 @@
 """The results of a run, as they are stored in JSON and shown in the documentation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -9,6 +9,8 @@ from typing import TypeAlias
 from pydantic import TypeAdapter
 
 Point: TypeAlias = tuple[float, float]
+Report: TypeAlias = Callable[[str], None]
+"""Takes a line that shows the progress."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,16 @@
-"""One run of a contender: set up, deliver the load in batches, measure, and check the table."""
+"""One run of a contender: set up, deliver the load, measure, and check the table."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import load
-from bench.child import BEHIND, CAUGHT_UP, Child, child
+from bench.child import Shape, cpu_seconds
 from bench.contenders import Contender
-from bench.load import Event, Load
+from bench.load import Load
 from bench.store import Store
 
-SETUP_BATCH = 1_000
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How the load is delivered.
-
-    batch    records a batch
-    behind   whether the daemon says that the shard is behind, except in the last batch
-    replay   whether the load was delivered before: then all its events are known
-    """
-
-    batch: int = 1_000
-    behind: bool = False
-    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +27,23 @@ class Cost:
         return 1e6 * self.cpu_seconds / self.events
 
 
-def run(contender: Contender, store: Store, made: Load, shape: Shape) -> Cost:
-    """The cost of the paid events of a load. Raises Failed if the table is wrong afterwards."""
+def run(contender: Contender, store: Store, made: Load, shape: Shape, *, replay: bool = False) -> Cost:
+    """The cost of the paid events of a load. `replay`: they were delivered before, so all of them are known.
+
+    Raises Failed if the table is wrong afterwards.
+    """
     table = f"limits-{next(_numbers)}"
     store.create(table)
-    with TemporaryDirectory(prefix="bench-") as directory:
-        command = contender.command(store, table, Path(directory))
-        with child(command, Path(directory, "log")) as running:
-            _deliver(running, made.setup, Shape(SETUP_BATCH), first=1)
-            if shape.replay:
-                _deliver(running, made.paid, Shape(10_000), first=1 + len(made.setup))
-            cost = _measured(running, store, table, made, shape)
+    with (
+        TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory,
+        contender.started(store, table, Path(directory)) as running,
+    ):
+        running.deliver(made.setup, Shape(), first=1)
+        if replay:
+            running.deliver(made.paid, Shape(10_000), first=1 + len(made.setup))
+        before, cpu = store.counts(table), cpu_seconds(running.pid)
+        running.deliver(made.paid, shape, first=1 + len(made.setup))
+        cpu = cpu_seconds(running.pid) - cpu
+        counts = {name: count - before.get(name, 0) for name, count in store.counts(table).items()}
     contender.check(store.items(table), made.events)
-    return cost
-
-
-def _measured(running: Child, store: Store, table: str, made: Load, shape: Shape) -> Cost:
-    batches = list(load.batches(made.paid, shape.batch, first=1 + len(made.setup)))
-    before, cpu = store.counts(table), running.cpu_seconds()
-    send(running, batches, behind=shape.behind)
-    running.shut_down()
-    cpu = running.cpu_seconds() - cpu
-    counts = {name: count - before.get(name, 0) for name, count in store.counts(table).items()}
     return Cost(len(made.paid), cpu, counts)
-
-
-def send(running: Child, batches: Sequence[Sequence[bytes]], *, behind: bool) -> None:
-    """Delivers the batches. The last one is never behind, so that nothing is held back after it."""
-    for number, batch in enumerate(batches, 1):
-        running.process(batch, BEHIND if behind and number < len(batches) else CAUGHT_UP)
-
-
-def _deliver(running: Child, events: Sequence[Event], shape: Shape, first: int) -> None:
-    send(running, list(load.batches(events, shape.batch, first)), behind=shape.behind)

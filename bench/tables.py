@@ -1,23 +1,141 @@
-"""The results as tables, for a terminal and as Markdown."""
+"""The results as tables: rows of cells, for the terminal and for the page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import TypeAlias
 
+from bench import goals, load, sizing
 from bench.cpu import PEER
-from bench.results import Results, ratios
+from bench.goals import Goal
+from bench.growth import model
+from bench.results import Figure, Results, Rounds, ratios
+
+USERS = load.USERS
+Row: TypeAlias = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    head: Row
+    rows: Sequence[Row]
+
+
+def tables(found: Results) -> list[Table]:
+    """Those of which there are results."""
+    every = (_cpu(found), _figures(found), _growth(found), _model(found), _sizes(found))
+    return [table for table in every if table.rows]
+
+
+def _cpu(found: Results) -> Table:
+    head = ("CPU an event", "us", "times cheaper", "of the rounds", "requests", "writes", "must", "aim", "met")
+    peer = found.of(PEER)
+    return Table("CPU", head, [_cost(peer, row) for row in found.rounds] if peer else [])
+
+
+def _cost(peer: Rounds, row: Rounds) -> Row:
+    each = ratios(peer, row)
+    ratio, goal = median(each), goals.RATIOS.get(row.key)
+    spread = f"{min(each):.1f} to {max(each):.1f}"
+    counted = (f"{row.requests:.4f}", f"{row.writes:.4f}")
+    return (
+        row.title,
+        f"{row.median:.0f}",
+        f"{ratio:.1f}x",
+        spread,
+        *counted,
+        *_goal(goal, "x", reached=goal is not None and ratio >= goal.must),
+    )
+
+
+def _figures(found: Results) -> Table:
+    rows = [(each.title, *_value(each), *_reached(each)) for each in found.figures]
+    return Table("Other figures", ("measure", "value", "unit", "lowest to highest", "must", "aim", "met"), rows)
+
+
+def _reached(figure: Figure) -> Row:
+    goal = goals.FIGURES.get(figure.key)
+    return _goal(goal, "", reached=goal is not None and figure.value <= goal.must)
+
+
+def _value(figure: Figure) -> Row:
+    spread = "" if figure.low is None or figure.high is None else f"{figure.low:,.1f} to {figure.high:,.1f}"
+    return f"{figure.value:,.1f}", figure.unit, spread
+
+
+def _goal(goal: Goal | None, unit: str, *, reached: bool) -> Row:
+    if goal is None:
+        return "", "", ""
+    aim = "" if goal.aim is None else f"{goal.aim:g}{unit}"
+    return f"{goal.must:g}{unit}", aim, "yes" if reached else "no"
+
+
+def _growth(found: Results) -> Table:
+    rows = [(growth.x, growth.y, ", ".join(f"{x:g}: {y:.0f}" for x, y in growth.points)) for growth in found.growth]
+    return Table("How the cost grows", ("with", "cost", "measured"), rows)
+
+
+def _model(found: Results) -> Table:
+    return Table("Model", ("cost of an event",), [(formula(found),)] if found.grown("limits") else [])
+
+
+def formula(found: Results) -> str:
+    """How the cost of an event depends on the distinct limits."""
+    limits = found.grown("limits")
+    event, write = model(limits.points if limits else [])
+    return f"us = {event:.1f} + {write:.1f} x distinct limits an event"
+
+
+def _sizes(found: Results) -> Table:
+    head = ("events/s", "shards", "tasks", "a task", "write units/s", "Kinesis", "DynamoDB", "Fargate", "a month")
+    measured = sizes_from(found)
+    return Table("Size", head, [_size(sizing.size(measured, events)) for events in sizing.LOADS] if measured else [])
+
+
+def _size(need: sizing.Size) -> Row:
+    task = f"{need.vcpu:g} vCPU, {need.gb:g} GB"
+    dollars = [f"${need.dollars[name]:,.0f}" for name in ("Kinesis", "DynamoDB", "Fargate")]
+    total = f"${sum(need.dollars.values()):,.0f}"
+    return (
+        f"{need.events:,}",
+        f"{need.shards:,}",
+        f"{need.tasks:,}",
+        task,
+        f"{need.write_units:,.0f}",
+        *dollars,
+        total,
+    )
+
+
+def sizes_from(found: Results) -> sizing.Measured | None:
+    """What the sizes are computed from, None if a part was not measured."""
+    names = ("worker", "memory-16", "memory-jvm", "memory-supervisor")
+    worker, shard, jvm, supervisor = (found.figure(name) for name in names)
+    up = found.of("caught-up")
+    if worker is None or shard is None or jvm is None or supervisor is None or up is None:
+        return None
+    return sizing.Measured(event_bytes(), worker, up.writes, shard, jvm + supervisor)
+
+
+def event_bytes() -> float:
+    """The data of an average event of the realistic load."""
+    return mean(len(load.data(event)) for event in load.realistic(1_000).paid)
 
 
 def text(found: Results) -> str:
-    lines = [", ".join(f"{name} {value}" for name, value in found.machine.items()), "", *_rounds(found)]
-    return "\n".join(lines) + "\n"
+    """All tables for a terminal."""
+    machine = ", ".join(f"{name} {value}" for name, value in found.machine.items())
+    return "\n".join([machine, *(line for table in tables(found) for line in ("", *_aligned(table)))]) + "\n"
 
 
-def _rounds(found: Results) -> Iterator[str]:
-    peer = found.of(PEER)
-    yield f"{'':44} {'us/event':>9} {'ratio':>6} {'of the rounds':>14} {'requests':>9} {'writes':>7}"
-    for row in found.rounds:
-        line = f"{row.title:44} {row.median:9.1f}"
-        if peer:
-            each = sorted(ratios(peer, row))
-            spread = f"{each[0]:.1f} to {each[-1]:.1f}"
-            line += f" {each[len(each) // 2]:5.1f}x {spread:>14} {row.requests:9.4f} {row.writes:7.4f}"
-        yield line
+def _aligned(table: Table) -> Iterator[str]:
+    rows = [table.head, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.head))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def markdown(table: Table) -> str:
+    lines = [table.head, ("---",) * len(table.head), *table.rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)

@@ -1,0 +1,34 @@
+"""What is aimed at. A goal's key is that of a row or a figure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`must`: at least, if it is a ratio to peer (a), else at most."""
+
+    must: float
+    aim: float | None = None
+
+
+RATIOS: Mapping[str, Goal] = {
+    "caught-up": Goal(12, 18),
+    "behind-1000": Goal(22, 35),
+    "behind-10000": Goal(25, 40),
+    "replay": Goal(20, 30),
+    "worst-case": Goal(6, 8),
+}
+FIGURES: Mapping[str, Goal] = {
+    "write": Goal(60, 35),
+    "worker": Goal(45, 30),
+    "idle-jvm": Goal(70),
+    "memory-1": Goal(55, 40),
+    "memory-4": Goal(50, 30),
+    "memory-16": Goal(25, 20),
+    "memory-behind-1000": Goal(80, 60),
+    "memory-behind-10000": Goal(80, 60),
+    "throttled": Goal(0.5, 0),
+    "latency-p50": Goal(600),
+    "latency-p99": Goal(1_500),
+}

@@ -1,0 +1,125 @@
+"""The page docs/explanation/performance.md, from the stored results of a run: `make bench WRITE=1`."""
+
+from pathlib import Path
+
+from bench import results, sizing, tables
+from bench.results import Results
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("results.json")
+PICTURES = ROOT / "docs" / "images"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
+
+_INTRODUCTION = """\
+# Performance
+
+What an event costs, measured beside what users would write instead. `make bench` measures it again, and
+`make bench WRITE=1` also writes this page and its pictures.
+"""
+
+_METHOD = """\
+## How it is measured
+
+The load is that of one shard: payments of {users} users by Zipf's law. Each payment is an event of a foreign type and
+one PROGRESS_CHANGED for each of the user's three limits (day, week, month): {bytes:.0f} bytes a record.
+
+- The service is the real record processor, `consumer process`, with its default settings. The benchmark is its daemon:
+  it writes the lines of the MultiLangDaemon to its pipe. CPU is user and system time of that process, without its
+  start.
+- The store is a small DynamoDB in memory, in a process of its own, so that only the client's CPU counts. It checks
+  keys, versions and conditions.
+- The contenders take turns in each round. A ratio compares two runs of one round. The table shows the median.
+- After every run the table is compared with an oracle that shares no code with the service. A wrong table is an error.
+- *Behind* means that the daemon reports a lag of more than 10 seconds. *Replay* delivers events that were applied
+  before; it makes no write.
+- The whole worker is the real daemon on MiniStack: the JVM, the record processor and the supervisor.
+
+The peers are in `bench/peers/`, written as the documentation of their libraries shows. All of them make one conditional
+update per record, and need their events in order.
+
+| peer | what it is |
+|---|---|
+| (a) sample shape | the sample of `amazon_kclpy`: the record processor that most people would write first |
+| (b) Lambda with Powertools | the batch processor of Powertools for AWS Lambda, invoked with batches of 1,000 records |
+| (c) async-kinesis | an asynchronous reader of the stream. Its CPU includes reading the stream, which the JVM does for (a) and for the service |
+"""
+
+_GROWTH = """\
+## How the cost grows
+
+An event costs its parsing and folding, and its share of a write. Events of one limit in one batch share a write, so the
+number of distinct limits decides: **{model}**.
+
+{pictures}
+"""
+
+_SIZING = """\
+## What a load needs
+
+{table}
+A task is a worker on Fargate. Prices are those of {region} as of {date}, in dollars a month of {hours} hours, without
+storage, transfer and fan-out.
+
+```
+shards      = events/s / ({shard_use} x min({records:,}, {shard_bytes:,} / bytes of a record))
+tasks       = shards / {per_task}
+vCPU        = events/s of a task x CPU an event of the whole worker / {cpu_use}, rounded up to a size of Fargate
+memory      = (JVM + supervisor + shards of a task x PSS a shard) / {memory_use}, rounded up to a size of Fargate
+write units = events/s x writes an event, caught up
+Kinesis     = shards x hours x ${shard_hour} + million records x ${put_units}
+DynamoDB    = million write units x ${write_units}, on demand
+Fargate     = tasks x hours x (vCPU x ${vcpu_hour} + GB x ${gb_hour})
+```
+
+The writes an event are those of this load: with more users on a shard, fewer events share a write, up to one write for
+each event of a limit. The constants are in `bench/sizing.py`.
+"""
+
+
+def page() -> str:
+    return _page(results.load(RESULTS))
+
+
+def _page(found: Results) -> str:
+    shown = {table.title: tables.markdown(table) for table in tables.tables(found)}
+    machine = ", ".join(f"{name} {value}" for name, value in found.machine.items())
+    parts = [
+        _INTRODUCTION,
+        f"Measured with: {machine}.\n",
+        "## CPU an event\n",
+        shown["CPU"],
+        "## Other figures\n",
+        shown["Other figures"],
+        _METHOD.format(users=tables.USERS, bytes=tables.event_bytes()),
+        _GROWTH.format(model=tables.formula(found), pictures=_pictures(found)),
+        _SIZING.format(table=shown["Size"], **_constants()),
+    ]
+    return "\n".join(parts)
+
+
+def _pictures(found: Results) -> str:
+    return "\n".join(f"![{each.title}: {each.y}, by {each.x}](../images/{picture(each.key)})" for each in found.growth)
+
+
+def picture(key: str) -> str:
+    """The file name of a picture in docs/images."""
+    return f"performance-{key}.svg"
+
+
+def _constants() -> dict[str, object]:
+    return {
+        "region": sizing.REGION,
+        "date": sizing.PRICES_AS_OF,
+        "hours": sizing.HOURS,
+        "shard_use": sizing.SHARD_USE,
+        "records": sizing.SHARD_RECORDS,
+        "shard_bytes": sizing.SHARD_BYTES,
+        "per_task": sizing.SHARDS_PER_TASK,
+        "cpu_use": sizing.CPU_USE,
+        "memory_use": sizing.MEMORY_USE,
+        "shard_hour": sizing.SHARD_HOUR,
+        "put_units": sizing.PUT_UNITS_MILLION,
+        "write_units": sizing.WRITE_UNITS_MILLION,
+        "vcpu_hour": sizing.VCPU_HOUR,
+        "gb_hour": sizing.GB_HOUR,
+    }
