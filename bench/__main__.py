@@ -4,6 +4,7 @@ python -m bench [ROW ...] [options]
 """
 
 import argparse
+import logging
 import os
 import platform
 import subprocess
@@ -26,6 +27,7 @@ ROWS = (*cpu.KEYS, *OTHERS)
 
 def main() -> None:
     chosen = _arguments()
+    logging.disable()  # the core's warnings about the throttling that is measured
     start = time.monotonic()
     try:
         found = _measured(chosen, lambda line: _report(start, line))

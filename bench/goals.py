@@ -22,7 +22,7 @@ RATIOS: Mapping[str, Goal] = {
 FIGURES: Mapping[str, Goal] = {
     "write": Goal(60, 35),
     "worker": Goal(45, 30),
-    "idle-jvm": Goal(70),
+    "idle-jvm": Goal(30),  # 35 % less than before
     "memory-1": Goal(55, 40),
     "memory-4": Goal(50, 30),
     "memory-16": Goal(25, 20),

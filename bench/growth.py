@@ -27,6 +27,7 @@ def measure(store: Store, size: float, report: Report) -> list[Growth]:
         for events in BACKLOGS
         if events <= max(BACKLOGS[2], BACKLOGS[-1] * size)
     ]
+    limits = _limits(store, size, report)
     return [
         Growth("batch", "Records a batch", "records a batch, caught up", US, batches),
         Growth(
@@ -34,7 +35,7 @@ def measure(store: Store, size: float, report: Report) -> list[Growth]:
             "Distinct limits",
             f"distinct limits an event, batches of {BATCH:,}",
             US,
-            _limits(store, size, report),
+            limits,
         ),
         Growth("backlog", "Backlog", f"events of the backlog, batches of {BATCH:,}", US, backlogs),
     ]
@@ -54,5 +55,5 @@ def model(limits: Iterable[Point]) -> tuple[float, float]:
 
 def _micros(store: Store, made: Load, shape: Shape, report: Report) -> float:
     cost = run(Service(), store, made, shape)
-    report(f"growth: {len(made.paid)} events, {shape}: {cost.micros:.1f} us")
+    report(f"growth: {len(made.paid):,} events, batches of {shape.batch:,}: {cost.micros:.1f} us")
     return cost.micros

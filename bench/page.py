@@ -41,7 +41,7 @@ update per record, and need their events in order.
 |---|---|
 | (a) sample shape | the sample of `amazon_kclpy`: the record processor that most people would write first |
 | (b) Lambda with Powertools | the batch processor of Powertools for AWS Lambda, invoked with batches of 1,000 records |
-| (c) async-kinesis | an asynchronous reader of the stream. Its CPU includes reading the stream, which the JVM does for (a) and for the service |
+| (c) async-kinesis | an asynchronous reader. Its CPU includes reading the stream, which the JVM does for the others |
 """
 
 _GROWTH = """\

@@ -13,7 +13,7 @@ import matplotlib as mpl
 mpl.use("svg")
 mpl.rcParams |= {"svg.hashsalt": "bench", "svg.fonttype": "none", "font.family": "sans-serif"}
 
-from matplotlib import pyplot  # noqa: E402 - after the choice of the backend
+from matplotlib import pyplot as plt  # noqa: E402 - after the choice of the backend
 
 LOGARITHMIC = ("batch", "backlog", "shards-memory", "shards-cpu")
 SIZE = (6.4, 3.6)
@@ -22,7 +22,7 @@ BLUE, GREY = "#2a78d6", "#8a8984"
 
 def draw(key: str, x: str, y: str, points: Sequence[tuple[float, float]], file: Path) -> None:
     """One line with its points and their values."""
-    figure, axes = pyplot.subplots(figsize=SIZE)
+    figure, axes = plt.subplots(figsize=SIZE)
     across, up = zip(*points, strict=True)
     axes.plot(across, up, marker="o", color=BLUE)
     if key in LOGARITHMIC:
@@ -39,7 +39,7 @@ def draw(key: str, x: str, y: str, points: Sequence[tuple[float, float]], file: 
     figure.tight_layout()
     # The description lets a test compare the picture with the results.
     figure.savefig(file, metadata={"Date": None, "Creator": None, "Description": json.dumps(points)})
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def main(results: Path, directory: Path) -> None:

@@ -24,7 +24,7 @@ WARM = 3_000
 TOGETHER = 3_000
 """Paid events of each record processor while all work at the same time."""
 EVENTS_BEHIND = 40_000
-MB = 1e6
+MIB = 2**20
 PAUSE = 0.05
 
 
@@ -50,16 +50,16 @@ def measure(store: Store, report: Report) -> tuple[list[Figure], list[Growth]]:
         for count in COUNTS:
             while len(shards) < count:
                 shards.append(_started(stack, store, f"shard-{len(shards)}", made))
-            memory.append((float(count), sum(pss_bytes(each.child.pid) for each in shards) / count / MB))
+            memory.append((float(count), sum(pss_bytes(each.child.pid) for each in shards) / count / MIB))
             cpu.append((float(count), _together(shards)))
-            report(f"{count} shards: {memory[-1][1]:.1f} MB a shard, {cpu[-1][1]:.1f} us an event")
+            report(f"{count} shards: {memory[-1][1]:.1f} MiB a shard, {cpu[-1][1]:.1f} us an event")
     figures = [
-        Figure(f"memory-{round(count)}", f"PSS a shard at {round(count)}", "MB", size)
+        Figure(f"memory-{round(count)}", f"PSS a shard at {round(count)}", "MiB", size)
         for count, size in memory
         if round(count) in SHOWN
     ]
     return figures, [
-        Growth("shards-memory", "Memory and shards", "record processors", "MB a shard (PSS)", memory),
+        Growth("shards-memory", "Memory and shards", "record processors", "MiB a shard (PSS)", memory),
         Growth("shards-cpu", "CPU and shards", "record processors at work together", "us of CPU an event", cpu),
     ]
 
@@ -73,10 +73,9 @@ def behind(store: Store, events: int, report: Report) -> list[Figure]:
             pid, found = shard.child.pid, [pss_bytes(shard.child.pid)]
             with background(partial(_largest, pid, found), "memory"):
                 shard.deliver(events, Shape(batch, behind=True))
-        figures.append(
-            Figure(f"memory-behind-{batch}", f"PSS while behind, batches of {batch:,}", "MB", max(found) / MB)
-        )
-        report(f"{figures[-1].title}: {figures[-1].value:.1f} MB")
+        title = f"PSS while behind, batches of {batch:,}"
+        figures.append(Figure(f"memory-behind-{batch}", title, "MiB", max(found) / MIB))
+        report(f"{title}: {max(found) / MIB:.1f} MiB")
     return figures
 
 

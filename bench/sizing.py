@@ -27,7 +27,7 @@ FARGATE: Sequence[tuple[float, Sequence[float]]] = (
 )
 """The sizes of a task: vCPU, and the GB that it may have."""
 
-PRICES_AS_OF = "2025-06"
+PRICES_AS_OF = "2026-03"
 REGION = "us-east-1"
 SHARD_HOUR = 0.015
 PUT_UNITS_MILLION = 0.014
@@ -48,15 +48,15 @@ class Measured:
     event_bytes       data of a record
     worker_micros     microseconds of CPU an event of the whole worker
     writes_per_event  conditional writes an event; each is one write unit
-    shard_mb          memory of a record processor, at SHARDS_PER_TASK
-    worker_mb         memory of the JVM and the supervisor
+    shard_mib         memory of a record processor, at SHARDS_PER_TASK
+    worker_mib        memory of the JVM and the supervisor
     """
 
     event_bytes: float
     worker_micros: float
     writes_per_event: float
-    shard_mb: float
-    worker_mb: float
+    shard_mib: float
+    worker_mib: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def size(measured: Measured, events: int) -> Size:
     tasks = ceil(shards / SHARDS_PER_TASK)
     held = min(shards, SHARDS_PER_TASK)
     cpu = events / tasks * measured.worker_micros / 1e6 / CPU_USE
-    memory = (measured.worker_mb + held * measured.shard_mb) / 1_000 / MEMORY_USE
+    memory = (measured.worker_mib + held * measured.shard_mib) / 1_024 / MEMORY_USE
     vcpu, gb = _task(cpu, memory)
     units = events * measured.writes_per_event
     dollars = {

@@ -39,14 +39,8 @@ def _cost(peer: Rounds, row: Rounds) -> Row:
     ratio, goal = median(each), goals.RATIOS.get(row.key)
     spread = f"{min(each):.1f} to {max(each):.1f}"
     counted = (f"{row.requests:.4f}", f"{row.writes:.4f}")
-    return (
-        row.title,
-        f"{row.median:.0f}",
-        f"{ratio:.1f}x",
-        spread,
-        *counted,
-        *_goal(goal, "x", reached=goal is not None and ratio >= goal.must),
-    )
+    reached = goal is not None and ratio >= goal.must
+    return (row.title, f"{row.median:.0f}", f"{ratio:.1f}x", spread, *counted, *_goal(goal, "x", reached=reached))
 
 
 def _figures(found: Results) -> Table:
@@ -96,16 +90,8 @@ def _sizes(found: Results) -> Table:
 def _size(need: sizing.Size) -> Row:
     task = f"{need.vcpu:g} vCPU, {need.gb:g} GB"
     dollars = [f"${need.dollars[name]:,.0f}" for name in ("Kinesis", "DynamoDB", "Fargate")]
-    total = f"${sum(need.dollars.values()):,.0f}"
-    return (
-        f"{need.events:,}",
-        f"{need.shards:,}",
-        f"{need.tasks:,}",
-        task,
-        f"{need.write_units:,.0f}",
-        *dollars,
-        total,
-    )
+    counts = (f"{count:,.0f}" for count in (need.events, need.shards, need.tasks))
+    return (*counts, task, f"{need.write_units:,.0f}", *dollars, f"${sum(need.dollars.values()):,.0f}")
 
 
 def sizes_from(found: Results) -> sizing.Measured | None:

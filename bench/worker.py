@@ -35,7 +35,7 @@ EVERY = 0.02
 """Seconds between two reads of the table: the error of a latency."""
 SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 15.0
-MB = 1e6
+MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ def _found(worker: Worker, put_at: Mapping[str, float], found_at: dict[str, floa
     if waiting:
         table = worker.stage.variables["AWS_TABLE_NAME"]
         keys = [{KEYS[0]: {"S": user}, KEYS[1]: {"S": load.limit_of(user)}} for user in waiting[:100]]
-        wanted = {table: {"Keys": keys, "ConsistentRead": True}}
-        items = worker.dynamodb.batch_get_item(RequestItems=wanted)["Responses"][table]
+        found = worker.dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+        items = found["Responses"][table]
         found_at |= dict.fromkeys((str(item[KEYS[0]]["S"]) for item in items), time.monotonic())
     return len(found_at)
 
@@ -180,6 +180,6 @@ def _throughput(worker: Worker, events: Sequence[Event], before: int) -> list[Fi
     return [
         Figure("worker-events", "events of the whole worker's run", "events", len(events)),
         *(Figure(key, title, "us an event", 1e6 * part / len(events)) for key, title, part in parts),
-        Figure("memory-jvm", "PSS of the JVM after it", "MB", pss_bytes(worker.jvm) / MB),
-        Figure("memory-supervisor", "PSS of the supervisor", "MB", pss_bytes(worker.running.process.pid) / MB),
+        Figure("memory-jvm", "PSS of the JVM after it", "MiB", pss_bytes(worker.jvm) / MIB),
+        Figure("memory-supervisor", "PSS of the supervisor", "MiB", pss_bytes(worker.running.process.pid) / MIB),
     ]
