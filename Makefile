@@ -18,8 +18,11 @@ SEED ?=
 # Fault test files that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
 MINUTES ?= 10
-# `make bench ROWS="caught-up replay"` measures only these.
+# `make bench ROWS="caught-up replay"` measures only these; WORKER: events of the whole worker.
 ROWS ?=
+WORKER ?= 60000
+JSON ?=
+WRITE ?=
 RUNS ?= 3
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
@@ -108,8 +111,8 @@ takeovers: env ## measure how long shards stand still after a death (RUNS=3)
 	$(PY) -m tests.support.driven.takeovers --runs "$(RUNS)"
 
 .PHONY: bench
-bench: env .venv-bench/.locked ## measure the cost of an event beside what users would write (ROWS="..." only these)
-	@$(PY) -m bench $(ROWS)
+bench: env .venv-bench/.locked ## measure the cost of an event beside what users would write (WRITE=1: write the page)
+	@$(PY) -m bench $(ROWS) --worker "$(WORKER)" $(if $(JSON),--json "$(JSON)") $(if $(WRITE),--write)
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events

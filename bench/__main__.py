@@ -127,7 +127,9 @@ def _boto3_of_peers() -> str:
 def _write(found: Results) -> None:
     results.save(found, page.RESULTS)
     page.PAGE.write_text(page.page(), encoding="utf-8")
-    subprocess.run([str(PYTHON), "-m", "bench.pictures", str(page.RESULTS), str(page.PICTURES)], check=True)
+    subprocess.run(
+        [str(PYTHON), "-m", "bench.pictures", str(page.RESULTS), str(page.PICTURES)], check=True, cwd=page.ROOT
+    )
 
 
 if __name__ == "__main__":

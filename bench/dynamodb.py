@@ -77,6 +77,8 @@ class Store:
             "BatchGetItem": self._batch_get,
             "GetItem": self._get,
             "UpdateItem": self._update,
+            "DeleteItem": self._delete,
+            "Query": self._query,
             "Scan": self._scan,
         }
         if operation not in operations:
@@ -163,13 +165,32 @@ class Store:
         table = self._counted(request["TableName"], "UpdateItem")
         names, values = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
         current = table.items.get(table.key(request["Key"]), {})
-        wanted = request.get("ConditionExpression")
-        if wanted and not condition(wanted)(current, names, values):
-            table.counts["refused"] += 1
-            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
+        self._refuse_unless(table, request)
         changed = {names.get(name, name): values[value] for name, value in assignments(request["UpdateExpression"])}
         table.put({**current, **request["Key"], **changed})
         return {}
+
+    def _delete(self, request: Request) -> Answer:
+        table = self._counted(request["TableName"], "DeleteItem")
+        self._refuse_unless(table, request)
+        table.items.pop(table.key(request["Key"]), None)
+        return {}
+
+    def _query(self, request: Request) -> Answer:
+        table = self._counted(request["TableName"], "Query")
+        about = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
+        holds = condition(request["KeyConditionExpression"])
+        items = [item for _, item in sorted(table.items.items()) if holds(item, *about)]
+        return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+
+    def _refuse_unless(self, table: Table, request: Request) -> None:
+        """Raises Refused if the request has a condition that does not hold."""
+        wanted = request.get("ConditionExpression")
+        current = table.items.get(table.key(request["Key"]), {})
+        about = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+        if wanted and not condition(wanted)(current, *about):
+            table.counts["refused"] += 1
+            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
 
     def _scan(self, request: Request) -> Answer:
         items = list(self._table(request["TableName"]).items.values())

@@ -9,22 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 
-mpl.use("svg")
-mpl.rcParams |= {"svg.hashsalt": "bench", "svg.fonttype": "none", "font.family": "sans-serif"}
-
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of the backend
+from bench.model import fitted
 
 LOGARITHMIC = ("batch", "backlog", "shards-memory", "shards-cpu")
 SIZE = (6.4, 3.6)
-BLUE, GREY = "#2a78d6", "#8a8984"
+"""Inches."""
+BLUE, GREY = "#2a78d6", "#6b6a66"
+STYLE = {"svg.hashsalt": "bench", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 
 def draw(key: str, x: str, y: str, points: Sequence[tuple[float, float]], file: Path) -> None:
-    """One line with its points and their values."""
-    figure, axes = plt.subplots(figsize=SIZE)
+    """One line with its points and their values; for distinct limits, also the model."""
+    figure = Figure(SIZE, layout="tight")
+    axes = figure.subplots()
     across, up = zip(*points, strict=True)
     axes.plot(across, up, marker="o", color=BLUE)
+    if key == "limits":
+        event, write = fitted(points)
+        axes.plot(across, [event + write * each for each in across], linestyle="--", color=GREY)
     if key in LOGARITHMIC:
         axes.set_xscale("log")
         axes.set_xticks(across, [f"{value:,.0f}" for value in across])
@@ -36,16 +40,16 @@ def draw(key: str, x: str, y: str, points: Sequence[tuple[float, float]], file: 
     axes.set_ylabel(y)
     axes.grid(visible=True, color=GREY, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     # The description lets a test compare the picture with the results.
     figure.savefig(file, metadata={"Date": None, "Creator": None, "Description": json.dumps(points)})
-    plt.close(figure)
 
 
 def main(results: Path, directory: Path) -> None:
     # Plain JSON: this Python has none of the service's packages.
-    for each in json.loads(results.read_text(encoding="utf-8"))["growth"]:
-        draw(each["key"], each["x"], each["y"], each["points"], directory / f"performance-{each['key']}.svg")
+    found = json.loads(results.read_text(encoding="utf-8"))
+    with mpl.rc_context(STYLE):
+        for each in found["growth"]:
+            draw(each["key"], each["x"], each["y"], each["points"], directory / f"performance-{each['key']}.svg")
 
 
 if __name__ == "__main__":

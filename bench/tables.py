@@ -8,7 +8,7 @@ from typing import TypeAlias
 from bench import goals, load, sizing
 from bench.cpu import PEER
 from bench.goals import Goal
-from bench.growth import model
+from bench.model import fitted
 from bench.results import Figure, Results, Rounds, ratios
 
 USERS = load.USERS
@@ -54,8 +54,16 @@ def _reached(figure: Figure) -> Row:
 
 
 def _value(figure: Figure) -> Row:
-    spread = "" if figure.low is None or figure.high is None else f"{figure.low:,.1f} to {figure.high:,.1f}"
-    return f"{figure.value:,.1f}", figure.unit, spread
+    known = figure.low is not None and figure.high is not None
+    spread = f"{_number(figure.low)} to {_number(figure.high)}" if known else ""
+    return _number(figure.value), figure.unit, spread
+
+
+def _number(value: float | None) -> str:
+    """Three digits or more; empty for None."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
 
 def _goal(goal: Goal | None, unit: str, *, reached: bool) -> Row:
@@ -77,7 +85,7 @@ def _model(found: Results) -> Table:
 def formula(found: Results) -> str:
     """How the cost of an event depends on the distinct limits."""
     limits = found.grown("limits")
-    event, write = model(limits.points if limits else [])
+    event, write = fitted(limits.points if limits else [])
     return f"us = {event:.1f} + {write:.1f} x distinct limits an event"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from bench import page as performance
 from consumer.monitoring import metrics
 from deploy import alerts, dashboard
 from docs_generator import cli, decisions, pictures, settings
@@ -13,6 +14,7 @@ FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/reference/cli.md": cli.page,
         "docs/reference/metrics.md": metrics.document,
         "docs/decisions/index.md": decisions.index,
+        "docs/explanation/performance.md": performance.page,
         "docs/images/rooms.svg": pictures.rooms,
         "docs/images/record.svg": pictures.record,
         "docs/images/processes.svg": pictures.processes,

@@ -1,4 +1,4 @@
-"""Empty stores of every kind: in memory, on MiniStack, on DynamoDB Local, in a directory.
+"""Empty stores of every kind: in memory, on MiniStack, on DynamoDB Local, on the benchmark's store, in a directory.
 
 If CONSUMER_TEST_AWS is set (tests/support/emulators/place.py), the tables are created there instead of on MiniStack.
 """
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from bench.store import in_memory
 from consumer.engine.projection import Codec
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import ErasableRepository, InMemoryRepository
@@ -24,7 +25,7 @@ from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.raw_json import RAW_JSON, use_raw_json
 from consumer.stores.s3 import S3Quarantine
-from tests.support.emulators.aws import Emulator, dynamodb_local, ministack, session
+from tests.support.emulators.aws import dynamodb_local, ministack, session
 from tests.support.emulators.place import Place, opened
 
 if TYPE_CHECKING:
@@ -33,9 +34,18 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-LAUNCHERS: dict[str, Callable[[], AbstractContextManager[Emulator]]] = {
+
+class Served(Protocol):
+    """A running emulator."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+
+LAUNCHERS: dict[str, Callable[[], AbstractContextManager[Served]]] = {
     "ministack": ministack,
     "dynamodb-local": dynamodb_local,
+    "bench": in_memory,
 }
 DYNAMODB = [pytest.param("ministack"), pytest.param("dynamodb-local", marks=pytest.mark.conformance)]
 
@@ -46,7 +56,7 @@ class Emulators:
 
     stack: ExitStack
     place: Place
-    running: dict[str, Emulator] = field(default_factory=dict)
+    running: dict[str, Served] = field(default_factory=dict)
 
     @cached_property
     def theirs(self) -> Mapping[str, str]:
@@ -151,7 +161,7 @@ def dynamo(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor)
         yield emulators.table(request.param, pool, stack)
 
 
-@pytest.fixture(params=["memory", *DYNAMODB])
+@pytest.fixture(params=["memory", *DYNAMODB, "bench"])
 def place(request: pytest.FixtureRequest, emulators: Emulators, pool: Executor) -> Iterator[Kept]:
     if request.param == "memory":
         yield Memory()
