@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench import load
-from bench.child import Shape
+from bench.child import Failed, Shape
 from bench.contenders import Contender, SampleShape, Service
 from bench.load import Load
 from bench.others import AsyncReader, LambdaPowertools
@@ -76,9 +76,16 @@ def measure(
     costs: list[list[Cost]] = [[] for _ in chosen]
     for number in range(1, rounds + 1):
         for row, made, found in zip(chosen, loads, costs, strict=True):
-            found.append(run(row.contender, store, made, row.shape, replay=row.replay))
+            found.append(_cost(store, row, made))
             report(f"round {number} of {rounds}: {row.title}: {found[-1].micros:.1f} us")
     return [_rounds(row, found) for row, found in zip(chosen, costs, strict=True)]
+
+
+def _cost(store: Store, row: Row, made: Load) -> Cost:
+    cost = run(row.contender, store, made, row.shape, replay=row.replay)
+    if row.replay and cost.counts.get("written", 0):
+        raise Failed(f"the replay of known events made {cost.counts['written']} writes")
+    return cost
 
 
 def _events(row: Row, size: float) -> int:

@@ -9,7 +9,7 @@ from bench.runs import run
 from bench.store import Store
 
 BATCHES = (100, 300, 1_000, 3_000, 10_000)
-LIMITS = (1, 10, 50, 100, 250, 500, 1_000)
+LIMITS = (1, 100, 250, 500, 750, 1_000)
 BACKLOGS = (1_000, 3_000, 10_000, 30_000, 60_000)
 BATCH = 1_000
 US = "us of CPU an event"

@@ -57,12 +57,12 @@ _SIZING = """\
 ## What a load needs
 
 {table}
-A task is a worker on Fargate. Prices are those of {region} as of {date}, in dollars a month of {hours} hours, without
-storage, transfer and fan-out.
+A task is a worker on Fargate. The last column is what peer (a) would need in place of the service's record processor.
+Prices are those of {region} as of {date}, in dollars a month of {hours} hours, without storage, transfer and fan-out.
 
 ```
 shards      = events/s / ({shard_use} x min({records:,}, {shard_bytes:,} / bytes of a record))
-tasks       = shards / {per_task}
+tasks       = shards / {per_task}, or fewer shards a task if it would need more than Fargate has
 vCPU        = events/s of a task x CPU an event of the whole worker / {cpu_use}, rounded up to a size of Fargate
 memory      = (JVM + supervisor + shards of a task x PSS a shard) / {memory_use}, rounded up to a size of Fargate
 write units = events/s x writes an event, caught up
@@ -114,7 +114,7 @@ def _constants() -> dict[str, object]:
         "shard_use": sizing.SHARD_USE,
         "records": sizing.SHARD_RECORDS,
         "shard_bytes": sizing.SHARD_BYTES,
-        "per_task": sizing.SHARDS_PER_TASK,
+        "per_task": sizing.SHARDS_PER_TASK[0],
         "cpu_use": sizing.CPU_USE,
         "memory_use": sizing.MEMORY_USE,
         "shard_hour": sizing.SHARD_HOUR,

@@ -15,7 +15,8 @@ SHARD_USE = 0.7
 CPU_USE = 0.6
 MEMORY_USE = 0.8
 """The part of a task's CPU and memory that is used on average."""
-SHARDS_PER_TASK = 16
+SHARDS_PER_TASK = (16, 8, 4, 2, 1)
+"""The first that fits into a task is used."""
 
 FARGATE: Sequence[tuple[float, Sequence[float]]] = (
     (0.25, (0.5, 1, 2)),
@@ -24,6 +25,7 @@ FARGATE: Sequence[tuple[float, Sequence[float]]] = (
     (2, tuple(range(4, 17))),
     (4, tuple(range(8, 31))),
     (8, tuple(range(16, 61, 4))),
+    (16, tuple(range(32, 121, 8))),
 )
 """The sizes of a task: vCPU, and the GB that it may have."""
 
@@ -48,7 +50,7 @@ class Measured:
     event_bytes       data of a record
     worker_micros     microseconds of CPU an event of the whole worker
     writes_per_event  conditional writes an event; each is one write unit
-    shard_mib         memory of a record processor, at SHARDS_PER_TASK
+    shard_mib         memory of a record processor among 16
     worker_mib        memory of the JVM and the supervisor
     """
 
@@ -73,13 +75,14 @@ class Size:
 
 
 def size(measured: Measured, events: int) -> Size:
+    """Raises ValueError if one shard needs more than the largest task has."""
     per_shard = SHARD_USE * min(SHARD_RECORDS, SHARD_BYTES / measured.event_bytes)
     shards = ceil(events / per_shard)
-    tasks = ceil(shards / SHARDS_PER_TASK)
-    held = min(shards, SHARDS_PER_TASK)
-    cpu = events / tasks * measured.worker_micros / 1e6 / CPU_USE
-    memory = (measured.worker_mib + held * measured.shard_mib) / 1_024 / MEMORY_USE
-    vcpu, gb = _task(cpu, memory)
+    fitting = filter(None, (_tasks(measured, events, shards, most) for most in SHARDS_PER_TASK))
+    found = next(fitting, None)
+    if found is None:
+        raise ValueError(f"no task has what a shard needs: {measured}")
+    tasks, vcpu, gb = found
     units = events * measured.writes_per_event
     dollars = {
         "Kinesis": shards * HOURS * SHARD_HOUR + events * SECONDS / 1e6 * PUT_UNITS_MILLION,
@@ -89,10 +92,13 @@ def size(measured: Measured, events: int) -> Size:
     return Size(events, shards, tasks, vcpu, gb, units, dollars)
 
 
-def _task(cpu: float, memory: float) -> tuple[float, float]:
-    """The smallest task that has both. Raises ValueError if none does."""
+def _tasks(measured: Measured, events: int, shards: int, most: int) -> tuple[int, float, float] | None:
+    """How many tasks of at most `most` shards, and the smallest vCPU and GB of one. None if no task is that large."""
+    tasks = ceil(shards / most)
+    cpu = events / tasks * measured.worker_micros / 1e6 / CPU_USE
+    memory = (measured.worker_mib + min(shards, most) * measured.shard_mib) / 1_024 / MEMORY_USE
     for vcpu, sizes in FARGATE:
         fitting = [gb for gb in sizes if gb >= memory]
         if vcpu >= cpu and fitting:
-            return vcpu, fitting[0]
-    raise ValueError(f"no task has {cpu:.1f} vCPU and {memory:.1f} GB")
+            return tasks, vcpu, fitting[0]
+    return None

@@ -10,8 +10,11 @@ from bench.cpu import PEER
 from bench.goals import Goal
 from bench.model import fitted
 from bench.results import Figure, Results, Rounds, ratios
+from bench.sizing import Measured
 
 USERS = load.USERS
+SIZED = ("worker", "worker-processor", "memory-16", "memory-jvm", "memory-supervisor")
+"""The figures from which the sizes are computed."""
 Row: TypeAlias = Sequence[str]
 
 
@@ -90,26 +93,32 @@ def formula(found: Results) -> str:
 
 
 def _sizes(found: Results) -> Table:
-    head = ("events/s", "shards", "tasks", "a task", "write units/s", "Kinesis", "DynamoDB", "Fargate", "a month")
-    measured = sizes_from(found)
-    return Table("Size", head, [_size(sizing.size(measured, events)) for events in sizing.LOADS] if measured else [])
+    dollars = ("Kinesis", "DynamoDB", "Fargate", "a month", "with peer (a)")
+    head = ("events/s", "shards", "tasks", "a task", "write units/s", *dollars)
+    measured = _measured(found)
+    return Table("Size", head, [_size(*measured, events) for events in sizing.LOADS] if measured else [])
 
 
-def _size(need: sizing.Size) -> Row:
+def _size(measured: Measured, peer: Measured, events: int) -> Row:
+    need = sizing.size(measured, events)
     task = f"{need.vcpu:g} vCPU, {need.gb:g} GB"
-    dollars = [f"${need.dollars[name]:,.0f}" for name in ("Kinesis", "DynamoDB", "Fargate")]
+    dollars = [*need.dollars.values(), sum(need.dollars.values()), sum(sizing.size(peer, events).dollars.values())]
     counts = (f"{count:,.0f}" for count in (need.events, need.shards, need.tasks))
-    return (*counts, task, f"{need.write_units:,.0f}", *dollars, f"${sum(need.dollars.values()):,.0f}")
+    return (*counts, task, f"{need.write_units:,.0f}", *(f"${each:,.0f}" for each in dollars))
 
 
-def sizes_from(found: Results) -> sizing.Measured | None:
-    """What the sizes are computed from, None if a part was not measured."""
-    names = ("worker", "memory-16", "memory-jvm", "memory-supervisor")
-    worker, shard, jvm, supervisor = (found.figure(name) for name in names)
-    up = found.of("caught-up")
-    if worker is None or shard is None or jvm is None or supervisor is None or up is None:
+def _measured(found: Results) -> tuple[Measured, Measured] | None:
+    """What the sizes are computed from: of the service, and of peer (a) in the same daemon. None if not measured."""
+    known = [value for value in map(found.figure, SIZED) if value is not None]
+    up, peer = found.of("caught-up"), found.of(PEER)
+    if len(known) < len(SIZED) or up is None or peer is None:
         return None
-    return sizing.Measured(event_bytes(), worker, up.writes, shard, jvm + supervisor)
+    worker, processor, shard, jvm, supervisor = known
+    data, memory = event_bytes(), jvm + supervisor
+    around = worker - processor
+    return Measured(data, worker, up.writes, shard, memory), Measured(
+        data, around + peer.median, peer.writes, shard, memory
+    )
 
 
 def event_bytes() -> float:

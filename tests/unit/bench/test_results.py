@@ -52,8 +52,14 @@ def test_large_records_need_more_shards() -> None:
 
 
 def test_a_task_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="no task has"):
+    with pytest.raises(ValueError, match="no task has what a shard needs"):
         size(Measured(400, 50_000, 0.3, 50, 400), 100_000)
+
+
+def test_costly_events_get_fewer_shards_a_task() -> None:
+    need = size(Measured(400, 2_000, 0.3, 50, 400), 11_200)
+
+    assert (need.shards, need.tasks, need.vcpu) == (16, 4, 16)
 
 
 def test_a_goal_that_is_not_reached_says_so() -> None:
