@@ -103,7 +103,7 @@ class _History:
 
     def _foreign(self, user: int, cents: int) -> Event:
         payload = {"amount": _amount(cents), "currencyCode": "SEK", "userId": _user(user), "brandId": BRAND}
-        return self._event("PAYMENT_DEPOSIT_COMPLETED", user, 1, payload)
+        return self._event("LIMIT_USER_PENDING_PAYMENT_PROCESSED", user, 1, payload)
 
     def _of_limit(self, kind: str, user: int, period: str, payload: Event) -> Event:
         sequence = self._sequences[user, period] = self._sequences.get((user, period), 0) + 1

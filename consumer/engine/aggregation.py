@@ -56,7 +56,7 @@ def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
     held: list[Record] = []
     size = 0
     for parts in delivered:
-        more = sum(len(part.data) for part in parts)
+        more = len(parts[0].data) if len(parts) == 1 else sum(len(part.data) for part in parts)
         if held and (len(held) + len(parts) > SLICE_RECORDS or size + more > SLICE_BYTES):
             yield held
             held, size = [], 0

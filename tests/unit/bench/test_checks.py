@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_load() -> None:
 def test_a_payment_is_a_foreign_event_and_one_of_each_limit() -> None:
     kinds = [event["type"] for event in MADE.paid[:4]]
 
-    assert kinds == ["PAYMENT_DEPOSIT_COMPLETED", *["USER_LIMIT_PROGRESS_CHANGED"] * 3]
+    assert kinds == ["LIMIT_USER_PENDING_PAYMENT_PROCESSED", *["USER_LIMIT_PROGRESS_CHANGED"] * 3]
     assert len(MADE.setup) == 9
 
 
