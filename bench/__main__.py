@@ -1,7 +1,4 @@
-"""Measures what an event costs, beside what users would write instead, and shows tables: `make bench`.
-
-python -m bench [ROW ...] [options]
-"""
+"""Measures what an event costs, beside what users would write instead, and shows tables: `make bench`."""
 
 import argparse
 import logging
@@ -47,7 +44,7 @@ def _arguments() -> argparse.Namespace:
         epilog=f"rows: {', '.join(ROWS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *ROWS], help="measure only these rows")
+    parser.add_argument("rows", nargs="*", metavar="ROW", type=_row, help="measure only these rows")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the rows that are compared (5)")
     parser.add_argument("--size", type=float, default=1.0, help="multiplies the number of events")
     parser.add_argument("--worker", type=int, default=60_000, help="events of the whole worker (60000)")
@@ -57,6 +54,12 @@ def _arguments() -> argparse.Namespace:
     if chosen.write and chosen.rows:
         parser.error("--write needs all rows: a page of several runs would compare what was not measured together")
     return chosen
+
+
+def _row(text: str) -> str:
+    if text not in ROWS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(ROWS)}")
+    return text
 
 
 def _measured(chosen: argparse.Namespace, report: Report) -> Results:
