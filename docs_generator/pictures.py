@@ -40,7 +40,7 @@ def rooms() -> str:
 WAY = [
     Box(16, 122, 130, 62, "Kinesis", ["stream, shards"], AWS),
     Box(196, 40, 205, 78, "MultiLangDaemon", ["JVM with KCL: leases,", "fetches, checkpoints"], EDGE),
-    Box(451, 40, 185, 78, "Record processor", ["one process per shard", "consumer/kcl"], EDGE),
+    Box(451, 30, 185, 98, "Record processor", ["one process per shard,", "gathers while behind", "consumer/kcl"], EDGE),
     Box(196, 188, 205, 78, "Event source mapping", ["AWS Lambda: fetches,", "checkpoints"], AWS),
     Box(451, 188, 185, 78, "Lambda function", ["one call per batch", "consumer/aws_lambda"], EDGE),
     Box(696, 104, 190, 98, "Core", ["decode, fold, store", "consumer/engine", "consumer/limits"], PURE),
