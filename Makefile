@@ -24,6 +24,7 @@ WORKER ?= 60000
 JSON ?=
 WRITE ?=
 RUNS ?= 3
+EVENTS ?= 1000000
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -113,6 +114,10 @@ takeovers: env ## measure how long shards stand still after a death (RUNS=3)
 .PHONY: bench
 bench: env .venv-bench/.locked ## measure the cost of an event beside what users would write (WRITE=1: write the page)
 	@$(PY) -m bench $(ROWS) --worker "$(WORKER)" $(if $(JSON),--json "$(JSON)") $(if $(WRITE),--write)
+
+.PHONY: decoders
+decoders: env ## compare the two decoders of events on mutated records (EVENTS=1000000, SEED=... repeats a run)
+	$(PY) -m tests.support.generators.mutated --events "$(EVENTS)" $(if $(SEED),--seed "$(SEED)")
 
 .PHONY: schema
 schema: env ## write the JSON Schema of the events

@@ -3,7 +3,7 @@
 A new type needs a model in events.py, two functions here, and a line in EVENTS (docs/how-to/add-an-event-type.md).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -153,16 +153,17 @@ def warnings_of_times(event: LimitEvent, model: type[LimitEvent]) -> list[str]:
     return [f"{ODD_TIME}:{place}" for place in odd_times(event, model)]
 
 
-def review_of_order(stamp: Stamp, stored: LimitState, last: Stamp) -> Review:
+def review_of_order(stamp: Stamp, stamps: Sequence[Stamp], last: Stamp) -> Review:
     """Compares an event with the stamps of a limit, the latest of which is `last`."""
     ahead = stamp.sequence - last.sequence
     if ahead > 0:
         return Review(False, (SEQUENCE_JUMP,)) if ahead > LARGEST_JUMP else NOTHING_FOUND
-    same = {known.event_id for known in stored.stamps() if known.sequence == stamp.sequence}
+    same = {known.event_id for known in stamps if known.sequence == stamp.sequence}
     repeated = stamp.event_id in same
-    conflicts = len(same) > repeated
     drifts = ahead < 0 and stamp.at > last.at and not repeated
-    return Review(repeated, (SEQUENCE_CONFLICT,) * conflicts + (TIME_DRIFT,) * drifts)
+    if not same and not drifts:
+        return NOTHING_FOUND
+    return Review(repeated, (SEQUENCE_CONFLICT,) * (len(same) > repeated) + (TIME_DRIFT,) * drifts)
 
 
 def stamp_of(event: LimitEvent) -> Stamp:

@@ -54,8 +54,9 @@ class Limits:
         if stored is None:
             return Review(False, self._warnings_of(event, alone, None))
         _refuse_other_identity(stored, event)
-        stamp, last = stamp_of(event), stored.last
-        found = review_of_order(stamp, stored, last)
+        stamp, stamps = stamp_of(event), stored.stamps()
+        last = max(stamps)
+        found = review_of_order(stamp, stamps, last)
         if stamp > last:
             own = self._warnings_of(event, alone, stored)
         else:
@@ -69,7 +70,8 @@ class Limits:
         if not self.types[event.type].is_overtaken(event, stored, stamp):
             return None
         _refuse_other_identity(stored, event)
-        return review_of_order(stamp, stored, stored.last)
+        stamps = stored.stamps()
+        return review_of_order(stamp, stamps, max(stamps))
 
     def _warnings_of(self, event: LimitEvent, alone: LimitState, stored: LimitState | None) -> tuple[str, ...]:
         known = self.types[event.type]

@@ -48,7 +48,7 @@ def ignored(name: str) -> Ignored:
 def quick_path(models: Mapping[str, type[LimitEvent]]) -> QuickPath:
     """Decodes an event of one of `models`, by their types, or of a type out of scope. None leaves it to pydantic."""
     structs = [struct_of(model) for name, model in models.items() if _type_of(model) == name]
-    foreign = [_foreign(name) for name in sorted(OUT_OF_SCOPE - models.keys())]
+    foreign = {_foreign(name): ignored(name) for name in sorted(OUT_OF_SCOPE - models.keys())}
     known: Any = reduce(or_, [*filter(None, structs), *foreign])
     # An exponent out of range fails here as in wire.py.
     decode = Decoder(known, float_hook=Decimal).decode
@@ -61,9 +61,11 @@ def quick_path(models: Mapping[str, type[LimitEvent]]) -> QuickPath:
             found: Any = decode(data)
         except (MsgspecError, ArithmeticError, RecursionError):
             return None
-        if type(found) in foreign:
-            return None if data.count(b"[") + data.count(b"{") > DEPTH else ignored(found.type)
-        return cast("LimitEvent", found)
+        out_of_scope = foreign.get(type(found))
+        if out_of_scope is None:
+            return cast("LimitEvent", found)
+        # Only these can be nested too deeply: the fields of all others are known.
+        return None if data.count(b"[") + data.count(b"{") > DEPTH else out_of_scope
 
     return quick
 
