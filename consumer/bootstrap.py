@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from botocore.config import Config
 from botocore.session import Session, get_session
 
+from consumer.engine.messages import MessageBus
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import ErasableRepository, InMemoryRepository
@@ -23,10 +24,11 @@ from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
 from consumer.limits.repository import UserLimitRepository
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings
+from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, RecordSettings, Settings
 from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.eventbridge import EventBridge
 from consumer.stores.kinesis import KinesisStream
 from consumer.stores.raw_json import RAW_JSON, use_raw_json
 from consumer.stores.requests import OnRequest, observe_requests
@@ -44,7 +46,7 @@ QUARANTINE_REQUESTS = 16
 
 def client(
     settings: AwsSettings,
-    service: Literal["kinesis", "dynamodb", "s3"],
+    service: Literal["kinesis", "dynamodb", "s3", "events"],
     config: Config = CLIENT,
     on_request: OnRequest | None = None,
 ) -> Any:
@@ -106,6 +108,10 @@ def quarantine(
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
     return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
+
+
+def message_bus(settings: NoticeSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> MessageBus:
+    return EventBridge(client(settings, "events", config, on_request), settings.event_bus)
 
 
 def processor(

@@ -6,7 +6,7 @@ Credentials are not settings: boto3 and the AWS SDK for Java find them through t
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import pairwise
@@ -28,8 +28,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from consumer.engine.aggregation import RECORDS
 from consumer.engine.errors import SettingsError
@@ -79,6 +80,16 @@ def _form(pattern: str, advice: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _thresholds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    found = sorted(int(part) for part in parts if re.fullmatch(r"[0-9]{1,4}", part))
+    if len(found) != len(parts) or len(set(found)) != len(parts) or not 1 <= found[0] <= found[-1] <= 1_000:
+        raise ValueError("use different whole percentages from 1 to 1000, such as 80,100")
+    return tuple(found)
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host can only be this machine: `localhost`, 127.0.0.0/8 or ::1. No other name is trusted."""
     try:
@@ -123,6 +134,8 @@ AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0
 QuarantinePlace = Annotated[
     str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")
 ]
+EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
+Thresholds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_thresholds)]
 Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use HOST:PORT")]
 WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
 
@@ -195,6 +208,13 @@ class AwsSettings(_Environment):
         Endpoint | None,
         Field(validation_alias="AWS_ENDPOINT_URL_S3", description="The endpoint of S3. Overrides `AWS_ENDPOINT_URL`."),
     ] = None
+    events_endpoint: Annotated[
+        Endpoint | None,
+        Field(
+            validation_alias="AWS_ENDPOINT_URL_EVENTBRIDGE",
+            description="The endpoint of EventBridge. Overrides `AWS_ENDPOINT_URL`.",
+        ),
+    ] = None
     enable_dynamo_db: Annotated[
         bool,
         Field(
@@ -220,10 +240,22 @@ class AwsSettings(_Environment):
             raise ValueError("use a decimal number such as 2.5")
         return value
 
-    def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3"]) -> str | None:
+    def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3", "events"]) -> str | None:
         """The endpoint of one service. None is the default endpoint of AWS."""
         own: str | None = getattr(self, f"{service}_endpoint")
         return own or self.endpoint
+
+
+class NoticeSettings(AwsSettings):
+    """The settings of the function that sends notices."""
+
+    thresholds: Annotated[
+        Thresholds,
+        Field(
+            description="A notice is sent when the progress of a limit reaches one of these percentages of its value."
+        ),
+    ] = (80, 100)
+    event_bus: Annotated[EventBus, Field(description="The EventBridge bus for notices: a name or an ARN.")] = "default"
 
 
 class CoreSettings(RecordSettings, AwsSettings):
@@ -361,6 +393,9 @@ class Settings(CoreSettings):
 
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 
+FIELDS: Mapping[str, FieldInfo] = {**Settings.model_fields, **NoticeSettings.model_fields}
+"""Every setting, by the name of its field."""
+
 _PREFIXES = (PREFIX, "AWS_ENDPOINT_URL_", "AWS_")
 _AWS_OWN = frozenset({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCHOMNI"})
 """Variables of boto3 whose names resemble ours."""
@@ -368,7 +403,7 @@ _AWS_OWN = frozenset({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_CLOU
 
 def variable(field: str) -> str:
     """The environment variable of a field."""
-    alias = Settings.model_fields[field].validation_alias
+    alias = FIELDS[field].validation_alias
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return str(alias) if alias else f"{PREFIX}{field.upper()}"
@@ -380,7 +415,7 @@ def misspelled(names: Iterable[str]) -> list[str]:
     Other variables with our prefix are ignored: an orchestrator or another version may set them. Those of AWS are
     ignored as well.
     """
-    known = {"AWS_DEFAULT_REGION", *map(variable, Settings.model_fields)}
+    known = {"AWS_DEFAULT_REGION", *map(variable, FIELDS)}
     unknown = sorted(name for name in names if name.upper() not in known and name not in _AWS_OWN)
     near = {name: _nearest(name, known) for name in unknown}
     return [f"{name} is not a setting: did you mean {found}?" for name, found in near.items() if found]
@@ -430,5 +465,5 @@ def _line(error: ErrorDetails) -> str:
     if not error["loc"]:
         return message
     place = str(error["loc"][0])
-    name = variable(place) if place in Settings.model_fields else place
+    name = variable(place) if place in FIELDS else place
     return f"{name} is not set" if error["type"] == "missing" else f"{name}: {message}"

@@ -1,4 +1,4 @@
-"""Packs the Lambda function: `make lambda-zip`, or python -m deploy.lambda_zip [--arch aarch64] [--python 3.12].
+"""Packs the Lambda functions: `make lambda-zip`, or python -m deploy.lambda_zip [--arch aarch64] [--python 3.12].
 
 The archive is reproducible: names are sorted, times and permissions are fixed, and the wheels are those of the lock, by
 hash, unpacked unchanged. It contains no bytecode, which would depend on the build of Python.
@@ -22,7 +22,7 @@ OUT = ROOT / "dist" / "lambda.zip"
 MOST_BYTES = 30_000_000
 PLATFORM = "manylinux2014"
 """Works on every Python runtime of Lambda: Amazon Linux 2 has glibc 2.26, and later versions have newer ones."""
-SERVICES = frozenset({"dynamodb", "s3", "sts"})
+SERVICES = frozenset({"dynamodb", "events", "s3", "sts"})
 """Service descriptions of botocore to keep. Those of all of AWS are most of its size."""
 PACKED_OF_MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
 NOT_PACKED = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")

@@ -16,6 +16,8 @@ from consumer.aws_lambda.handler import SEQUENCE, STREAM, MalformedInvocation
 from consumer.stores.kinesis import Stretch
 
 BATCH = "KinesisBatchInfo"
+TABLE_BATCH = "DDBStreamBatchInfo"
+"""The same for a mapping of a DynamoDB stream. Only the object in S3, which has the event, is of use."""
 _LISTS = ("Records", "Messages")
 _MESSAGES = ("Body", "body", "Sns", "Message")
 _WRAPPERS = ("requestContext", *_LISTS)
@@ -75,7 +77,7 @@ def _unwrapped(value: object) -> list[Content]:
     value = _parsed(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
         return []
-    if BATCH in value:
+    if BATCH in value or (TABLE_BATCH in value and "payload" in value):
         return [_failed(value)]
     if "requestPayload" in value:
         return [Captured(value["requestPayload"])]

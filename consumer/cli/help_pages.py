@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from consumer.settings import AwsSettings, CoreSettings, RecordSettings, Settings, variable
+from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, RecordSettings, Settings, variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ PAGES: Mapping[str, Page] = {
     "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", AwsSettings),
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
     "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
+    "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),
     "quarantine list": Page("consumer quarantine list", "the quarantine cannot be read", CoreSettings),
     "quarantine show": Page(

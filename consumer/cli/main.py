@@ -16,6 +16,7 @@ from consumer.cli import (
     help_pages,
     lambda_invoke,
     limits,
+    notices,
     properties,
     provision,
     put,
@@ -42,6 +43,7 @@ app.command()(status.status)
 app.command()(put.put)
 app.command()(apply.apply)
 app.command()(lambda_invoke.lambda_invoke)
+app.command()(notices.notices)
 app.add_typer(limits.app, name="limits")
 app.add_typer(quarantine.app, name="quarantine")
 

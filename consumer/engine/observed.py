@@ -1,4 +1,4 @@
-"""Wrappers that call a function before each request to a store.
+"""Wrappers that call a function before each request to a store or a bus.
 
 A record processor reports that it is alive there. A Lambda invocation checks there whether enough time is left.
 """
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from consumer.engine.errors import Unavailable
+from consumer.engine.messages import PART, Message, MessageBus
 from consumer.engine.projection import Key
 from consumer.engine.quarantine import Quarantine, Quarantined
 from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable
@@ -50,3 +52,22 @@ class ObservedQuarantine:
     def put(self, entries: Iterable[Quarantined]) -> None:
         self.before("quarantine")
         self.inner.put(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBus:
+    """Implements MessageBus over another one; calls `before("bus")` before each request.
+
+    An exception from `before` prevents the request.
+    """
+
+    inner: MessageBus
+    before: Callable[[str], None]
+
+    @property
+    def most(self) -> int:
+        return self.inner.most
+
+    def send(self, messages: Sequence[Message]) -> Mapping[str, Unavailable]:
+        self.before(PART)
+        return self.inner.send(messages)

@@ -1,4 +1,4 @@
-"""Generates the JSON Schemas of the events and of the view: `python -m consumer.limits.schema docs/schema`.
+"""Generates the JSON Schemas of the events, of the view and of notices: `python -m consumer.limits.schema docs/schema`.
 
 A schema cannot express all rules of the models: see "What the schemas cannot say" in docs/reference/events.md.
 """
@@ -13,10 +13,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
 from consumer.limits.event_types import EVENTS, EventType
+from consumer.limits.notices import Notice
 from consumer.limits.view import UserLimit
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 VIEW = "user-limit.json"
+NOTICE = "limit-notice.json"
 
 MEANING: Mapping[str, str] = {
     # objects
@@ -24,6 +26,7 @@ MEANING: Mapping[str, str] = {
     "UserLimitProgressChanged": "Some of a limit was used or given back.",
     "UserLimitReset": "A period of a limit ended and the next one began. The progress is 0 again.",
     "UserLimit": "The current state of a limit. Times are epoch milliseconds. Unknown fields are absent.",
+    "Notice": "A limit has reached a threshold in its current period. Times are epoch milliseconds.",
     "Context": "The origin of the event. May be empty.",
     "CreatedPayload": "The whole definition, not only the changed fields.",
     "ProgressChangedPayload": "The change and the progress before it.",
@@ -69,6 +72,10 @@ MEANING: Mapping[str, str] = {
     "complete": "The limit's CREATED was processed. Otherwise value, type and period are inferred or absent.",
     "lastSequenceNumber": "The sequence number of the latest event in the limit.",
     "lastEventAt": "The createdAt of that event.",
+    "Notice.id": "The same for every notice of this limit, period and threshold. Drop a notice whose id is known.",
+    "threshold": "The threshold, in percent of the value.",
+    "resetSequenceNumber": "The sequence number of the RESET that began the period. Absent in the first period.",
+    "Notice.type": "What the limit applies to.",
     "UserLimit.createdAt": "The creation time of the limit.",
     "UserLimit.type": "What the limit applies to.",
 }
@@ -78,9 +85,13 @@ _NULL = {"type": "null"}
 
 
 def schemas(types: Mapping[str, EventType] = EVENTS) -> dict[str, dict[str, Any]]:
-    """The schemas by file name: one per event type, and one for the view."""
+    """The schemas by file name: one per event type, one for the view, and one for notices."""
     events = {f"{name.lower().replace('_', '-')}.json": _event(name, known) for name, known in types.items()}
-    return {**events, VIEW: _schema(UserLimit, "A user's limit", "serialization")}
+    return {
+        **events,
+        VIEW: _schema(UserLimit, "A user's limit", "serialization"),
+        NOTICE: _schema(Notice, "A notice about a limit", "serialization"),
+    }
 
 
 def text(schema: Mapping[str, Any]) -> str:
@@ -128,7 +139,7 @@ def _nullable(made: Mapping[str, Any]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes the JSON Schemas of the events and of the view.")
+    parser = argparse.ArgumentParser(description="Writes the JSON Schemas of the events, the view and notices.")
     parser.add_argument("folder", type=Path, help="the target folder, for example docs/schema")
     write(parser.parse_args().folder)
 

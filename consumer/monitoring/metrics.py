@@ -118,17 +118,18 @@ SAVED = Metric(
 CONFLICTS = Metric("consumer_write_conflicts_total", "Conditional writes refused because another writer came first.")
 REQUESTS = Metric(
     "consumer_store_requests_total",
-    "Requests to DynamoDB and S3, including retries, by operation and result: ok, throttled, refused, unanswered.",
+    "Requests to DynamoDB, S3 and EventBridge, including retries, by operation and result: ok, throttled, refused,"
+    " unanswered.",
     labels=("operation", "result"),
 )
 THROTTLES = Metric(
     "consumer_store_throttles_total",
-    "Throttled requests, and throttled statements and keys within requests, by operation.",
+    "Throttled requests, and throttled statements, keys and entries within requests, by operation.",
     labels=("operation",),
 )
 RETRIES = Metric(
     "consumer_environment_retries_total",
-    "Waits for a failing environment, by part: load, store, quarantine.",
+    "Waits for a failing environment, by part: load, store, quarantine, bus.",
     labels=("part",),
 )
 CHECKPOINTS = Metric(

@@ -17,7 +17,7 @@ THROTTLES = frozenset(
         "ThrottlingException",
     }
 )
-"""Error codes with which DynamoDB and S3 reject a request, or one statement of a request, that came too fast."""
+"""Error codes with which AWS rejects a request, or one part of a request, that came too fast."""
 
 
 class RequestOutcome(NamedTuple):
@@ -25,7 +25,7 @@ class RequestOutcome(NamedTuple):
 
     operation  the operation of the API
     result     OK, THROTTLED, REFUSED or UNANSWERED
-    throttled  how many items were throttled: the request itself, statements or keys
+    throttled  how many items were throttled: the request itself, statements, keys or entries
     """
 
     operation: str
@@ -56,11 +56,12 @@ def _result(response: Mapping[str, Any] | None) -> str:
 
 
 def _throttled_inside(response: Mapping[str, Any]) -> int:
-    """Counts throttled statements of a BatchExecuteStatement and throttled keys of a BatchGetItem."""
+    """Counts throttled statements of a BatchExecuteStatement, keys of a BatchGetItem and entries of a PutEvents."""
     responses = response.get("Responses")
     statements = responses if isinstance(responses, list) else ()
     keys = (table["Keys"] for table in response.get("UnprocessedKeys", {}).values())
-    return sum(_code(statement) in THROTTLES for statement in statements) + sum(map(len, keys))
+    entries = (entry.get("ErrorCode") in THROTTLES for entry in response.get("Entries", ()))
+    return sum(_code(statement) in THROTTLES for statement in statements) + sum(map(len, keys)) + sum(entries)
 
 
 def _code(response: Mapping[str, Any]) -> str:
