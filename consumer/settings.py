@@ -397,7 +397,9 @@ FIELDS: Mapping[str, FieldInfo] = {**Settings.model_fields, **NoticeSettings.mod
 """Every setting, by the name of its field."""
 
 _PREFIXES = (PREFIX, "AWS_ENDPOINT_URL_", "AWS_")
-_AWS_OWN = frozenset({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCHOMNI"})
+_AWS_OWN = frozenset(
+    f"AWS_ENDPOINT_URL_{service}" for service in ("CLOUDWATCH_LOGS", "CLOUDWATCHOMNI", "EVENTBRIDGEV2")
+)
 """Variables of boto3 whose names resemble ours."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from consumer.settings import AwsSettings, CoreSettings, Settings, variable
+from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, Settings, variable
 
 OPENING = """\
 # Settings
@@ -24,8 +24,13 @@ Credentials are not settings of the service. boto3 and the AWS SDK for Java find
 example `AWS_ACCESS_KEY_ID`, a profile, or the role of the task.
 """
 GROUPS = (
-    (AwsSettings, "AWS and the table", "Used by every command that connects to AWS, and by the Lambda function."),
-    (CoreSettings, "Processing", "Used by the service, the Lambda function, and `consumer quarantine`."),
+    (AwsSettings, "AWS and the table", "Used by every command that connects to AWS, and by the Lambda functions."),
+    (
+        CoreSettings,
+        "Processing",
+        "Used by the service, the Lambda function of the limits, and `consumer quarantine`.",
+    ),
+    (NoticeSettings, "Notices", "Used by the Lambda function that sends notices, and by `consumer notices`."),
     (Settings, "The service", "Used by `consumer run`, and by the commands that prepare or inspect it."),
 )
 CLOSING = """\
@@ -68,6 +73,8 @@ def _default(default: object) -> str:
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{','.join(map(str, default))}`"
     if isinstance(default, Path):
         return f"`{default.name}/` in the package"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

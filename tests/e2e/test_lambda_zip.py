@@ -55,10 +55,10 @@ def test_it_contains_nothing_about_the_build_machine() -> None:
     assert not [name for name in names if name.startswith(("/", "..")) or ".data/" in name]
 
 
-def test_it_contains_the_handler_and_nothing_of_the_daemon() -> None:
+def test_it_contains_both_handlers_and_nothing_of_the_daemon() -> None:
     names = {entry.filename for entry in entries()}
 
-    assert "consumer/aws_lambda/handler.py" in names
+    assert {"consumer/aws_lambda/handler.py", "consumer/aws_lambda/notices.py"} <= names
     assert {name.partition("/")[0] for name in names} & FOREIGN == set()
     assert not [
         name for name in names if name.endswith(".jar") or name.startswith(("consumer/daemon/", "consumer/supervisor/"))
@@ -104,6 +104,7 @@ def test_an_archive_that_is_too_large_is_not_written(monkeypatch: pytest.MonkeyP
         ("six-1.17.0.dist-info/licenses/LICENSE", "six-1.17.0.dist-info/licenses/LICENSE"),
         ("botocore/data/endpoints.json", "botocore/data/endpoints.json"),
         ("botocore/data/dynamodb/2012-08-10/service-2.json.gz", "botocore/data/dynamodb/2012-08-10/service-2.json.gz"),
+        ("botocore/data/events/2015-10-07/service-2.json.gz", "botocore/data/events/2015-10-07/service-2.json.gz"),
         ("botocore/data/ec2/2016-11-15/service-2.json.gz", None),
     ],
 )

@@ -26,7 +26,7 @@ from tests.support.emulators.cloudformation import container, resolved, resource
 from tests.support.emulators.filter_patterns import fields, matches
 
 ALARM, FILTER = "AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"
-SERVICES = ("fargate.yaml", "lambda.yaml")
+SERVICES = ("fargate.yaml", "lambda.yaml", "notices.yaml")
 SCALING = "ScaleOnIteratorAgeAlarm"
 """It only scales: it informs nobody."""
 RUNBOOK = re.compile(r"docs/how-to/([\w-]+\.md)#([\w-]+)")
@@ -83,6 +83,7 @@ def test_the_table_lists_every_alarm_with_its_sections(name: str) -> None:
     [
         ("fargate.yaml", {"IteratorAgeAlarm", "NoTasksAlarm", "TasksMissingAlarm"}, {"NearRetentionAlarm"}),
         ("lambda.yaml", {"NothingReadsAlarm"}, set()),
+        ("notices.yaml", set(), set()),
     ],
 )
 def test_missing_data_is_a_fault_only_where_a_running_service_always_sends_some(
@@ -153,6 +154,7 @@ OTHER_LINES = (
     line("exiting", shard="shardId-0", error="BreakerOpen: 1000 records in a row"),
     line("shard started", shard="shardId-0"),
     line("batch"),
+    line("notices", records=2, notices=1, unsent=1),
     line("stopped gracefully"),
     line("leases cannot be read", cause="EndpointConnectionError"),
     "consumer: CONSUMER_STREAM_NAME: stream limit-events does not exist",
@@ -188,6 +190,10 @@ COUNTED: Mapping[str, Mapping[str, list[str]]] = {
             line("the aggregate at the checkpoint has expired: its last records may be lost"),
         ],
         "WorkerStartsFilter": [line("worker", worker_id="a")],
+    },
+    "notices.yaml": {
+        "NoticesFailingFilter": [line("giving up", part="bus", seconds_left=9.0)],
+        "UnreadableFilter": [line("unreadable image", record="1", detail="definition.status: wrong")],
     },
     "lambda.yaml": {
         "EnvironmentFailingFilter": [line("giving up", part="store", seconds_left=9.0)],

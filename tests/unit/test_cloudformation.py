@@ -1,15 +1,21 @@
 """The CloudFormation templates, as far as they can be checked without deploying them."""
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from consumer.admin import provision
-from consumer.settings import CoreSettings, Settings, load, misspelled, variable
+from consumer.aws_lambda.notices import VIEW
+from consumer.limits.events import Status
+from consumer.limits.notices import TYPE, Notice
+from consumer.settings import CoreSettings, NoticeSettings, Settings, load, misspelled, variable
+from consumer.stores.eventbridge import SOURCE
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import (
     FOLDER,
@@ -20,8 +26,10 @@ from tests.support.emulators.cloudformation import (
     statements,
     template,
 )
+from tests.support.generators.events import created
+from tests.support.generators.table_stream import changes, entry
 
-TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "watcher.yaml")
+TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "notices.yaml", "watcher.yaml")
 TASKS = ("fargate.yaml", "watcher.yaml")
 EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"]}
 """The statements on all resources, by template."""
@@ -78,7 +86,10 @@ KEPT: Mapping[str, Callable[[dict[str, Any]], bool]] = {
 """The resources to retain, and whether they are encrypted."""
 
 
-@pytest.mark.parametrize(("name", "bucket"), [("data.yaml", "QuarantineBucket"), ("lambda.yaml", "FailureBucket")])
+@pytest.mark.parametrize(
+    ("name", "bucket"),
+    [("data.yaml", "QuarantineBucket"), ("lambda.yaml", "FailureBucket"), ("notices.yaml", "FailureBucket")],
+)
 def test_buckets_are_private_and_versioned_and_expire_no_current_object(name: str, bucket: str) -> None:
     found = resolved(name).properties(bucket)
     rules = found["LifecycleConfiguration"]["Rules"]
@@ -186,7 +197,7 @@ def test_the_metrics_port_is_open_only_to_the_given_group(name: str) -> None:
 
 
 def test_logs_expire() -> None:
-    for name in ("fargate.yaml", "lambda.yaml", "watcher.yaml"):
+    for name in ("fargate.yaml", "lambda.yaml", "notices.yaml", "watcher.yaml"):
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
 
 
@@ -240,14 +251,84 @@ def test_the_mapping_gives_up_on_no_record_before_it_expires() -> None:
     assert function["ReservedConcurrentExecutions"] >= mapping["ParallelizationFactor"]
 
 
-def test_the_function_is_a_zip_or_an_image() -> None:
-    zipped = resolved("lambda.yaml", CodeBucket="bucket", CodeKey="key").properties("Function")
-    image = resolved("lambda.yaml", ImageUri="registry/limits@sha256:0").properties("Function")
+@pytest.mark.parametrize(("name", "module"), [("lambda.yaml", "handler"), ("notices.yaml", "notices")])
+def test_the_function_is_a_zip_or_an_image(name: str, module: str) -> None:
+    zipped = resolved(name, CodeBucket="bucket", CodeKey="key").properties("Function")
+    image = resolved(name, ImageUri="registry/limits@sha256:0").properties("Function")
 
     assert (zipped["PackageType"], zipped["Code"]) == ("Zip", {"S3Bucket": "bucket", "S3Key": "key"})
-    assert zipped["Handler"] == "consumer.aws_lambda.handler.handler"
+    assert zipped["Handler"] == f"consumer.aws_lambda.{module}.handler"
+    assert callable(importlib.import_module(f"consumer.aws_lambda.{module}").handler)
+    assert "ImageConfig" not in zipped
+    # The image starts the function of lambda.yaml unless it is told otherwise.
+    assert image.get("ImageConfig", {"Command": ["consumer.aws_lambda.handler.handler"]}) == {
+        "Command": [zipped["Handler"]]
+    }
     assert (image["PackageType"], image["Code"]) == ("Image", {"ImageUri": "registry/limits@sha256:0"})
     assert not {"Handler", "Runtime"} & image.keys()
+
+
+# --- notices.yaml --------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_stream_with_both_images_if_it_is_asked_for() -> None:
+    without, with_stream = resolved("data.yaml"), resolved("data.yaml", LimitsTableStream="true")
+
+    assert "StreamSpecification" not in without.properties("LimitsTable")
+    assert with_stream.properties("LimitsTable")["StreamSpecification"] == {"StreamViewType": VIEW}
+
+
+def test_the_settings_of_the_notices_exist_and_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = resolved("notices.yaml").properties("Function")["Environment"]["Variables"]
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = load(NoticeSettings)
+
+    assert variables.keys() <= {variable(field) for field in NoticeSettings.model_fields}
+    for name in ("thresholds", "event_bus"):
+        assert getattr(settings, name) == NoticeSettings.model_fields[name].default
+
+
+def test_the_mapping_of_the_table_gives_up_on_no_record_before_it_expires() -> None:
+    mapping = resolved("notices.yaml").properties("Mapping")
+
+    assert mapping["EventSourceArn"].endswith("LimitsTable")
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert (mapping["BisectBatchOnFunctionError"], mapping["MaximumRetryAttempts"]) == (True, -1)
+    assert mapping["MaximumRecordAgeInSeconds"] <= 12 * 3_600, "the stream of a table keeps a record for 24 hours"
+    assert mapping["DestinationConfig"]["OnFailure"]["Destination"].endswith("FailureBucket")
+
+
+def test_the_mapping_leaves_out_only_limits_that_are_not_active() -> None:
+    (wanted,) = resolved("notices.yaml").properties("Mapping")["FilterCriteria"]["Filters"]
+
+    for status in get_args(Status):
+        ((_, state),) = changes([created(1, status=status)])
+        assert state
+        assert accepts(json.loads(wanted["Pattern"]), entry((None, state))) is (status == "ACTIVE")
+
+
+def accepts(pattern: Any, record: Any) -> bool:
+    """Whether a record has a value of the list at the end of each path of the pattern."""
+    if isinstance(pattern, list):
+        return record in pattern
+    return all(name in record and accepts(inner, record[name]) for name, inner in pattern.items())
+
+
+def test_rule_and_role_name_what_the_function_sends() -> None:
+    notices = resolved("notices.yaml", ExampleQueue="true")
+    pattern = notices.properties("Rule")["EventPattern"]
+    (sending,) = [
+        each
+        for each in statements(notices.properties("FunctionRole")["Policies"])
+        if each["Action"] == ["events:PutEvents"]
+    ]
+
+    assert (pattern["source"], pattern["detail-type"]) == ([SOURCE], [TYPE])
+    assert pattern["detail"].keys() <= {to_camel(name) for name in Notice.model_fields}
+    assert sending["Condition"] == {"StringEquals": {"events:source": SOURCE}}
+    assert sending["Resource"] == ["arn:aws:events:us-east-1:000000000000:event-bus/default"]
 
 
 # --- Permissions ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.support.emulators.permissions import KNOWN_BY_ITERATOR, Call, grants,
 from tests.support.emulators.permissions import calls as calls_of
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/limits"
+BUS = "arn:aws:events:us-east-1:000000000000:event-bus/limits"
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
 INSERT = {"Statement": "INSERT INTO \"limits\" VALUE {'userId': ?}"}
 UPDATE = {"Statement": 'UPDATE "limits" SET "version" = ? WHERE "userId" = ?'}
@@ -70,6 +71,10 @@ def line(
         (
             line("monitoring", body="Action=PutMetricData&Namespace=app"),
             {Call("cloudwatch:PutMetricData", "*", (("cloudwatch:namespace", "app"),))},
+        ),
+        (
+            line("events", "AWSEvents.PutEvents", {"Entries": [{"EventBusName": "limits", "Source": "app"}] * 2}),
+            {Call("events:PutEvents", BUS, (("events:source", "app"),))},
         ),
     ],
 )

@@ -15,6 +15,7 @@ from consumer.limits.projection import Limits
 from consumer.settings import (
     AwsSettings,
     CoreSettings,
+    NoticeSettings,
     RecordSettings,
     Settings,
     is_aws,
@@ -34,6 +35,7 @@ ENDPOINTS = (
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
 )
 INSECURE = "CONSUMER_ALLOW_INSECURE_ENDPOINTS"
 
@@ -231,6 +233,8 @@ def test_a_misspelled_variable_is_refused_with_all_other_errors(given: Given, ki
         ("AWS_ENDPOINT_URL_KINESES", "AWS_ENDPOINT_URL_KINESIS"),
         ("AWS_ENDPOINT_URL_CLOUD_WATCH", "AWS_ENDPOINT_URL_CLOUDWATCH"),
         ("AWS_ENDPOINT_URL_S_3", "AWS_ENDPOINT_URL_S3"),
+        ("AWS_ENDPOINT_URL_EVENT_BRIDGE", "AWS_ENDPOINT_URL_EVENTBRIDGE"),
+        ("CONSUMER_TRESHOLDS", "CONSUMER_THRESHOLDS"),
         ("ENABLE_DYNAMODB", "ENABLE_DYNAMO_DB"),
         ("ENABLE_DYNAMO", "ENABLE_DYNAMO_DB"),
         ("AWS_ENABLE_DYNAMO_DB", "ENABLE_DYNAMO_DB"),
@@ -295,6 +299,45 @@ def test_a_misspelled_variable_is_reported_and_an_orchestrators_is_ignored() -> 
     names = ["CONSUMER_FAILOVER_MILIS", "CONSUMER_PORT", "CONSUMER_SERVICE_HOST", "CONSUMER_STREAM_NAME", "PATH"]
 
     assert misspelled(names) == ["CONSUMER_FAILOVER_MILIS is not a setting: did you mean CONSUMER_FAILOVER_MILLIS?"]
+
+
+# notices
+
+
+@pytest.mark.parametrize(
+    ("text", "thresholds"),
+    [("80,100", (80, 100)), ("100", (100,)), (" 100 , 50,80", (50, 80, 100)), ("1,1000", (1, 1_000)), ("080", (80,))],
+)
+def test_thresholds_are_whole_percentages(given: Given, text: str, thresholds: tuple[int, ...]) -> None:
+    given(CONSUMER_THRESHOLDS=text)
+    assert load(NoticeSettings).thresholds == thresholds
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "1001", "80,80", "80,", ",", "80;100", "80%", "-5", "79.5", "[80]", "\u0668", "many"]
+)
+def test_other_thresholds_are_refused(given: Given, text: str) -> None:
+    given(CONSUMER_THRESHOLDS=text)
+    assert problems(NoticeSettings) == [
+        "CONSUMER_THRESHOLDS: use different whole percentages from 1 to 1000, such as 80,100"
+    ]
+
+
+@pytest.mark.parametrize("bus", ["default", "limits/notices", "arn:aws:events:eu-west-1:111122223333:event-bus/limits"])
+def test_a_bus_is_a_name_or_an_arn(given: Given, bus: str) -> None:
+    given(CONSUMER_EVENT_BUS=bus)
+    assert load(NoticeSettings).event_bus == bus
+
+
+def test_by_default_notices_are_sent_at_80_and_100_percent_to_the_default_bus(given: Given) -> None:
+    given()
+    settings = load(NoticeSettings)
+    assert (settings.thresholds, settings.event_bus) == ((80, 100), "default")
+
+
+def test_notices_have_their_own_endpoint(given: Given) -> None:
+    given(AWS_ENDPOINT_URL="http://localhost:1", AWS_ENDPOINT_URL_EVENTBRIDGE="http://localhost:2")
+    assert load(NoticeSettings).endpoint_of("events") == "http://localhost:2"
 
 
 # where to start

