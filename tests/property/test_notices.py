@@ -22,18 +22,16 @@ Mark = tuple[oracle.Key, tuple[int, str] | None, int]
 @st.composite
 def lifetimes(draw: st.DrawFn) -> list[Event]:
     """Events of one limit with few amounts, so that thresholds are crossed again and again, in order."""
-    found: list[Event] = []
-    for sequence in range(1, draw(st.integers(2, 14))):
-        amount = str(draw(st.integers(0, 12)) * 10)
-        kind = draw(st.sampled_from("cpppr"))
-        status = draw(st.sampled_from(["ACTIVE", "ACTIVE", "CANCELED"]))
-        made = {
-            "c": lambda at=sequence, value=amount, now=status: created(at, value=value, status=now),
-            "p": lambda at=sequence, used=amount: progress_changed(at, amount=used, previousProgress="0"),
-            "r": lambda at=sequence: reset(at),
-        }
-        found.append(made[kind]())
-    return found
+    return [draw(_next(sequence)) for sequence in range(1, draw(st.integers(2, 14)))]
+
+
+@st.composite
+def _next(draw: st.DrawFn, sequence: int) -> Event:
+    amount = str(10 * draw(st.integers(0, 12)))
+    kind = draw(st.sampled_from("cpppr"))
+    if kind == "c":
+        return created(sequence, value=amount, status=draw(st.sampled_from(["ACTIVE", "ACTIVE", "CANCELED"])))
+    return reset(sequence) if kind == "r" else progress_changed(sequence, amount=amount)
 
 
 EVENTS = histories() | lifetimes()

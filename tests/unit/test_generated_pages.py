@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.settings import Settings, variable
+from consumer.settings import FIELDS, Settings, variable
 from docs_generator import ROOT, decisions, pictures, rooms, settings
 from docs_generator.files import FILES
 
@@ -16,7 +16,7 @@ def test_a_generated_file_is_up_to_date(name: str) -> None:
 
 def test_every_setting_is_on_the_page_once() -> None:
     page = settings.page()
-    assert [field for field in Settings.model_fields if page.count(f"| `{variable(field)}` |") != 1] == []
+    assert [field for field in FIELDS if page.count(f"| `{variable(field)}` |") != 1] == []
 
 
 def test_the_order_of_the_timeouts_is_the_checked_one() -> None:
@@ -28,7 +28,18 @@ def test_the_order_of_the_timeouts_is_the_checked_one() -> None:
 
 def test_every_command_is_on_the_page() -> None:
     page = FILES["docs/reference/cli.md"]()
-    commands = ("run", "process", "provision", "doctor", "status", "put", "limits show", "apply", "quarantine replay")
+    commands = (
+        "run",
+        "process",
+        "provision",
+        "doctor",
+        "status",
+        "put",
+        "limits show",
+        "apply",
+        "notices",
+        "quarantine replay",
+    )
     assert [name for name in commands if f"\n## consumer {name}\n" not in page] == []
 
 

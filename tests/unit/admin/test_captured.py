@@ -11,10 +11,12 @@ from consumer.aws_lambda.handler import MalformedInvocation
 from consumer.stores.kinesis import Stretch
 from tests.support.driven.invocations import event
 from tests.support.driven.pipes import piped
+from tests.support.generators import table_stream
 from tests.support.generators.events import created, encode, records
 from tests.support.generators.failures import ARN, notice, object_of
 
 EVENT = event(records(created(1), b"poison"))
+CHANGE = table_stream.stream_event(table_stream.changes([created(1)]))
 NOTICE = notice(records(created(1), b"poison"))
 FAILED = FailedBatch(Stretch(ARN, "shardId-000000000000", f"{1:056}", f"{2:056}"), 2)
 
@@ -43,7 +45,11 @@ WRAPPINGS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
-@pytest.mark.parametrize(("body", "found"), [(NOTICE, FAILED), (object_of(EVENT), Captured(EVENT))], ids=["SQS", "S3"])
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [(NOTICE, FAILED), (object_of(EVENT), Captured(EVENT)), (table_stream.object_of(CHANGE), Captured(CHANGE))],
+    ids=["SQS", "S3", "S3, of a table's stream"],
+)
 def test_a_failed_batch_is_found_in_its_wrapping(wrap: Callable[[Any], object], body: object, found: Content) -> None:
     for indent in (None, 2):
         assert contents([json.dumps(wrap(body), indent=indent).encode()]) == [found]
