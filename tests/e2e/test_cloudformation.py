@@ -23,18 +23,23 @@ from consumer.bootstrap import pool
 from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
+from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample
 from consumer.monitoring.metrics import LEASE_OWNER
+from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
 from tests.support.driven.lambda_environment import quarantined
 from tests.support.driven.lambda_zip import HERE, archive
+from tests.support.driven.queues import Queue
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import consumer, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.cloudformation import FOLDER, resources, template
 from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permitted
 from tests.support.emulators.stacks import NETWORK, Account, account
+from tests.support.generators.events import created, progress_changed
 from tests.support.generators.failures import failure
+from tests.support.simulation.core import Core
 
 KNOWN = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
 LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"
@@ -120,19 +125,22 @@ NOT_SEEN_OF_THE_FUNCTION = {
     ("logs:PutLogEvents", LOG_GROUP): "as before",
 }
 
+NOT_SEEN_OF_THE_NOTICES = {
+    (
+        f"dynamodb:{action}",
+        "table/it-limits/stream/*",
+    ): "used by Lambda's poller; MiniStack's reads records directly"
+    for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+} | {key: reason for key, reason in NOT_SEEN_OF_THE_FUNCTION.items() if not key[0].startswith("kinesis:")}
+
 
 def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Account) -> None:
     data = cloud.data("mapped")
-    code = {"Bucket": "code", "Key": "lambda.zip"}
-    cloud.client("s3").create_bucket(Bucket=code["Bucket"])
-    cloud.client("s3").put_object(**code, Body=archive())
     outputs = cloud.create(
         "mapped-service",
         (FOLDER / "lambda.yaml").read_text(encoding="utf-8"),
         DataStack="mapped",
-        CodeBucket=code["Bucket"],
-        CodeKey=code["Key"],
-        Runtime=f"python{HERE.python}",
+        **uploaded(cloud),
     )
     variables = {
         "AWS_ENDPOINT_URL": cloud.aws.endpoint,
@@ -147,10 +155,47 @@ def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Acco
     until_equal(stage, made)
     until(lambda: quarantined(variables, "quarantine") == poison(made), "the poison to be quarantined")
 
-    granted, requested = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
+    granted = cloud.grants(outputs["RoleArn"])
+    requested = cloud.calls(ACCOUNT) - of_the_notices(cloud.calls(ACCOUNT))
     assert requested, "MiniStack's functions sign with the account's number"
     assert not_permitted(requested, granted) == []
     assert unexplained(requested, granted, NOT_SEEN_OF_THE_FUNCTION) == []
+
+
+def test_the_function_of_the_notices_uses_all_permissions_of_its_role_and_no_others(cloud: Account) -> None:
+    data = cloud.data("noticed", LimitsTableStream="true")
+    outputs = cloud.create(
+        "noticed-service",
+        (FOLDER / "notices.yaml").read_text(encoding="utf-8"),
+        DataStack="noticed",
+        **uploaded(cloud),
+        ExampleQueue="true",
+    )
+    queue = Queue(cloud.client("sqs"), outputs["QueueUrl"])
+    history = [created(1), progress_changed(2, amount="850"), progress_changed(3, amount="1000")]
+    repository = DynamoRepository(cloud.client("dynamodb"), data["LimitsTableName"], Limits(), pool())
+    core = Core(repository)
+    for event in history:
+        assert core.deliver(event).unsettled is None
+    until(queue.received, "the notice of the rule")
+
+    assert [each["detail"]["threshold"] for each in queue.received()] == [100]
+    granted, requested = cloud.grants(outputs["RoleArn"]), of_the_notices(cloud.calls(ACCOUNT))
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_NOTICES) == []
+
+
+def uploaded(cloud: Account) -> dict[str, str]:
+    """The parameters of the code: the archive is in a bucket."""
+    code = {"CodeBucket": "code", "CodeKey": "lambda.zip"}
+    cloud.client("s3").create_bucket(Bucket=code["CodeBucket"])
+    cloud.client("s3").put_object(Bucket=code["CodeBucket"], Key=code["CodeKey"], Body=archive())
+    return {**code, "Runtime": f"python{HERE.python}"}
+
+
+def of_the_notices(calls: set[Call]) -> set[Call]:
+    """Both functions sign with the account's number. The other one only uses resources of its own stack."""
+    return {call for call in calls if "mapped" not in call.resource}
 
 
 def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Account, tmp_path: Path) -> None:
@@ -239,7 +284,7 @@ def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str
 def _spelt(grant: Grant) -> tuple[str, str]:
     """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
-    return grant.action, re.sub(r"\b(polled|fanned|mapped|tooled|watched)\b", "it", plain)
+    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|tooled|watched)\b", "it", plain)
 
 
 def _makes(call: Call) -> bool:

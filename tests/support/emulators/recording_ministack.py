@@ -3,8 +3,8 @@
 It is ASGI middleware, so it records HTTP/2, which the JVM uses for Kinesis, as well as HTTP/1.1.
 One line per request: {"key": access key, "service", "target": x-amz-target, "method", "path", "query", "body"}.
 
-It also fixes a gap of MiniStack: its CloudFormation creates indexes without a status, so KCL and `consumer provision`
-would take them for missing and create their own.
+It also fixes two gaps of MiniStack. Its CloudFormation creates indexes without a status, so KCL and
+`consumer provision` would take them for missing and create their own. Its tables do not stream what PartiQL writes.
 """
 
 import gzip
@@ -86,6 +86,7 @@ def main() -> None:
     server: Any = importlib.import_module("ministack.app")
     with open(sys.argv.pop(1), "a", encoding="utf-8") as out:  # noqa: PTH123 - MiniStack reads the rest of argv
         fix_indexes()
+        importlib.import_module("streaming_ministack").stream_partiql()
         server.app = recorder(server.app, out)
         server.main()
 

@@ -51,7 +51,7 @@ class Account:
         assert described()["StackStatus"] == "CREATE_COMPLETE", described()
         return {each["OutputKey"]: each["OutputValue"] for each in described().get("Outputs", [])}
 
-    def data(self, name: str) -> dict[str, str]:
+    def data(self, name: str, **parameters: str) -> dict[str, str]:
         """Creates the stack of data.yaml with two shards; all resources are named after `name`."""
         return self.create(
             name,
@@ -61,6 +61,7 @@ class Account:
             ApplicationName=f"{name}-consumer",
             Shards="2",
             OperatorArn=OPERATOR,
+            **parameters,
         )
 
     def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
