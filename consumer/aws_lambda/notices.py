@@ -21,7 +21,7 @@ from consumer.aws_lambda.handler import UNKNOWN, Answer, MalformedInvocation, wr
 from consumer.engine.errors import Malformed
 from consumer.engine.messages import Message, MessageBus, send_all
 from consumer.engine.observed import ObservedBus
-from consumer.limits.notices import TYPE, Notice, notices
+from consumer.limits.notices import TYPE, Notice, notices, reached
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.monitoring import logs, metrics
@@ -86,15 +86,19 @@ class NoticeFunction:
 
         Raises MalformedInvocation before anything is sent.
         """
-        changes = read(event)
+        deadline, changes = Deadline.of(context), read(event)
         announced = [each for change in changes for each in self._announced(change)]
-        unsent = self._send(changes[0].table, announced, Deadline.of(context)) if announced else frozenset()
+        unsent = self._send(changes[0].table, announced, deadline) if announced else frozenset()
         failed = [sequence for sequence, notice in announced if notice.id in unsent][:1]
         log.info("notices", extra={"records": len(changes), "notices": len(announced), "unsent": len(unsent)})
         return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in failed]}
 
     def _announced(self, change: Change) -> list[Announced]:
-        old, new = _state(change.sequence, change.old), _state(change.sequence, change.new)
+        new = _state(change.sequence, change.new)
+        # Most records end here, and need only one of the images.
+        if not reached(new, self.thresholds):
+            return []
+        old = _state(change.sequence, change.old)
         return [Announced(change.sequence, each) for each in notices(old, new, self.thresholds)]
 
     def _send(self, table: str, announced: Sequence[Announced], deadline: Deadline) -> frozenset[str]:
