@@ -1,7 +1,10 @@
 """Which thresholds a change of a limit crosses, and what identifies a notice."""
 
+import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from consumer.limits.state import LimitState
 from tests.support.generators.events import BRAND, DAY, LIMIT, START, USER, Event, created, progress_changed, reset
 from tests.support.generators.table_stream import changes
 
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "send-notices.md"
 THRESHOLDS = (80, 100)
 
 
@@ -222,3 +226,11 @@ def test_every_notice_follows_the_schema() -> None:
     validator = Draft202012Validator(schema.schemas()[schema.NOTICE])
     for notice in sent(created(1), used(2, "1000"), reset(3, nextResetTime=START), used(4, "2000.5")):
         validator.validate(notice.to_json())
+
+
+def test_the_example_of_the_page_is_a_notice() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    example = json.loads(text)
+    (found,) = sent(created(1), reset(2, nextResetTime=START + DAY), used(3, "850.50"))
+
+    assert example == found.to_json()
