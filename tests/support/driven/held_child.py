@@ -53,8 +53,16 @@ class HeldRepository(Generic[S]):
 def main() -> None:
     # before any other import, as in `consumer process`
     pipes = take_over()
+    hold()
+    from consumer.kcl import process
+
+    process.process(pipes)
+
+
+def hold() -> None:
+    """Places the hold points in this process."""
     from consumer import bootstrap
-    from consumer.kcl import process, record_processor
+    from consumer.kcl import record_processor
 
     reach = HoldPoints(Path(os.environ["TEST_HOLD_POINTS"])).reach
     repository, ask = bootstrap.repository, record_processor._request_checkpoint
@@ -71,7 +79,6 @@ def main() -> None:
     bootstrap.repository = held_repository
     record_processor._request_checkpoint = held_ask
     hold_scratch_files(reach)
-    process.process(pipes)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.support.driven.held_child import EXECUTABLE
+from tests.support.driven import gathering_child, held_child
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import RUN, Service, children, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import ROOT
 from tests.support.faults.hold_points import HoldPoints
+from tests.support.faults.lag import Lag
 
-WITH_HELD_CHILD = ("tests.support.driven.worker", *EXECUTABLE.split())
+WITH_HELD_CHILD = ("tests.support.driven.worker", *held_child.EXECUTABLE.split())
+WITH_GATHERING_CHILD = ("tests.support.driven.worker", *gathering_child.EXECUTABLE.split())
 
 FAST_REBALANCING: Mapping[str, int] = {"parentShardPollIntervalMillis": 500, "varianceBalancingFrequency": 8}
 """Properties with which child shards start soon and a new worker gets its share of leases within seconds.
@@ -38,9 +40,23 @@ def worker(
 def held_worker(stage: Stage, directory: Path, name: str, **settings: str) -> Iterator[tuple[Service, HoldPoints]]:
     """Like `worker`, with hold points in the record processors."""
     hold_points = HoldPoints(directory / f"{name}.holds")
-    variables = _variables(stage, settings) | {"PYTHONPATH": str(ROOT), "TEST_HOLD_POINTS": str(hold_points.directory)}
-    with service(variables, directory / f"{name}.log", WITH_HELD_CHILD) as running:
+    with worker(stage, directory, name, WITH_HELD_CHILD, **settings, **_controlled_by(hold_points)) as running:
         yield running, hold_points
+
+
+@contextmanager
+def gathering_worker(
+    stage: Stage, directory: Path, name: str, **settings: str
+) -> Iterator[tuple[Service, Lag, HoldPoints]]:
+    """Like `held_worker`, and the record processors gather what is delivered while the lag lasts: for 10 minutes."""
+    hold_points = HoldPoints(directory / f"{name}.holds")
+    settings = {"CONSUMER_GATHER_SECONDS": "600", **settings, **_controlled_by(hold_points)}
+    with worker(stage, directory, name, WITH_GATHERING_CHILD, **settings) as running:
+        yield running, Lag(hold_points.directory), hold_points
+
+
+def _controlled_by(hold_points: HoldPoints) -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "TEST_HOLD_POINTS": str(hold_points.directory)}
 
 
 def _variables(stage: Stage, settings: Mapping[str, str]) -> dict[str, str]:
