@@ -30,12 +30,12 @@ from tests.support.driven.waiting import until
 from tests.support.driven.workers import FAST_REBALANCING, gathering_worker, processes, with_properties, worker
 from tests.support.emulators.aws import NO_SETTINGS, Emulator
 from tests.support.faults.hold_points import HoldPoints, Point
-from tests.support.faults.lag import Lag
-from tests.support.faults.tunnel import tunnel
+from tests.support.faults.lag import BEHIND_SECONDS, Lag
+from tests.support.faults.tunnel import Tunnel, tunnel
 
 SHARDS = 2
 SHARD = "shardId-000000000000"
-BEFORE, DELIVERY, DELIVERIES = 200, 100, 4
+BEFORE, DELIVERIES, TOTAL, LATER = 200, 4, 600, 200
 RECOVERY_SECONDS = 30.0
 STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
 HANG_SECONDS = 8
@@ -111,9 +111,13 @@ def scene(
         yield Scene(stage, running, lag, hold_points, list(made[:before]), list(made[before:]))
 
 
+def history(seed: int) -> list[Sample]:
+    return list(histories(Random(seed), TOTAL + LATER, users=40, duplicates=0.02, poison=0.05))
+
+
 @pytest.fixture
 def made(seed: int) -> list[Sample]:
-    return list(histories(Random(seed), BEFORE + DELIVERIES * DELIVERY, users=40, duplicates=0.02, poison=0.05))
+    return history(seed)[:TOTAL]
 
 
 def logged(running: Service, message: str) -> list[Mapping[str, Any]]:
@@ -209,8 +213,10 @@ def test_54_reassigned(stage: Stage, made: list[Sample], tmp_path: Path, handoff
     assert [len(logged(running, "daemon started")) for running in (play.running, heir)] == [1, 1]
 
 
-def test_54_late_writes(stage: Stage, made: list[Sample], tmp_path: Path, note: Note) -> None:
-    """The JVM freezes. Its record processors write what they have gathered after others have taken their leases."""
+def test_54_late_writes(stage: Stage, seed: int, tmp_path: Path, note: Note) -> None:
+    """The JVM freezes. Its record processors write what they have gathered after others have written later events."""
+    everything = history(seed)
+    made, later = everything[:TOTAL], everything[TOTAL:]
     settings = {"CONSUMER_WORKER_ID": "zombie", "CONSUMER_GATHER_SECONDS": str(SILENT_SECONDS)}
     with scene(stage, tmp_path, made, settings) as play:
         play.gather(deliveries=1)
@@ -220,15 +226,16 @@ def test_54_late_writes(stage: Stage, made: list[Sample], tmp_path: Path, note: 
         os.kill(jvm, signal.SIGSTOP)
         until(lambda: len(play.hold_points.held(Point.BEFORE_WRITE)) == SHARDS, "both to write in the silence")
         play.assert_only_gathered()
+        stage.put(later)
         with worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir") as heir:
             until(lambda: owners(stage) == {"heir": SHARDS}, "the leases to be taken")
-            settled(stage, made)
+            settled(stage, everything)
             before = answers(play.running)
             play.hold_points.release(Point.BEFORE_WRITE)
             until(lambda: play.running.received() == len(made), "the late writes")
             os.kill(jvm, signal.SIGCONT)
             until(lambda: len(logged(play.running, "lease lost")) == SHARDS, "the shards to be let go")
-            settled(stage, made)
+            settled(stage, everything)
             assert answers(play.running)["made"] == before["made"], "no checkpoint of what it has written late"
             assert play.running.jvm() == jvm
             assert [line["behind_millis"] for line in play.batches()] == [None] * SHARDS, "outside a delivery"
@@ -261,10 +268,11 @@ def splittable(streams: Emulator, tables: Emulator, tmp_path: Path) -> Stage:
 
 
 @pytest.mark.conformance
-def test_55_shard_end(splittable: Stage, made: list[Sample], tmp_path: Path, seed: int, note: Note) -> None:
+def test_55_shard_end(splittable: Stage, seed: int, tmp_path: Path, note: Note) -> None:
     """What is gathered is settled before the end is checkpointed, and the children start after that."""
     stage, settings = splittable, with_properties(tmp_path, **FAST_REBALANCING)
-    later = samples(seed + 1, count=100, users=20)
+    everything = history(seed)
+    made, later = everything[:TOTAL], everything[TOTAL:]
     with scene(stage, tmp_path, made, settings) as play:
         play.gather()
         (parent,) = shards(stage).values()
@@ -278,7 +286,7 @@ def test_55_shard_end(splittable: Stage, made: list[Sample], tmp_path: Path, see
         assert batch["time"] <= ended <= min(logged_at([play.running], "shard started")[child][0] for child in children)
         play.lag.end()
         stage.put(later)
-        settled(stage, [*made, *later])
+        settled(stage, everything)
         play.stop()
     note(f"{len(play.rest)} records of {DELIVERIES} deliveries were one batch at the end of the shard")
 
@@ -394,7 +402,8 @@ def away(play: Scene, take: Callable[[], None], bring_back: Callable[[], object]
     with undisturbed(trial):
         play.lag.end()
         until(lambda: waiting(play, part) >= SHARDS, f"both record processors to wait for {part}")
-        until(lambda: min(trial.lags().values()) > HANG_SECONDS + 2, "the daemon to need signs of life")
+        longer = BEHIND_SECONDS + HANG_SECONDS + 2
+        until(lambda: min(trial.lags().values()) > longer, "the daemon to need signs of life")
         assert trial.checkpoints() == checkpoints
         assert play.running.get("/livez")[0] == 200
         bring_back()
@@ -409,25 +418,49 @@ def waiting(play: Scene, part: str) -> int:
     return sum(line["part"] == part and line["attempt"] == 1 for line in logged(play.running, "waiting"))
 
 
-def test_58_kinesis_away(aws: Emulator, stage: Stage, made: list[Sample], tmp_path: Path, note: Note) -> None:
+@pytest.fixture
+def line(aws: Emulator) -> Iterator[Tunnel]:
+    """The connection to Kinesis of the worker with the settings `silent(line)`."""
+    with tunnel(aws.endpoint) as started:
+        yield started
+
+
+def silent(line: Tunnel) -> dict[str, str]:
+    return {"CONSUMER_GATHER_SECONDS": str(SILENT_SECONDS), "AWS_ENDPOINT_URL_KINESIS": line.endpoint}
+
+
+def test_58_kinesis_away(stage: Stage, line: Tunnel, made: list[Sample], tmp_path: Path, note: Note) -> None:
     """What is gathered is applied although nothing is delivered any more, and checkpointed with the next delivery."""
-    with tunnel(aws.endpoint) as line:
-        settings = {"CONSUMER_GATHER_SECONDS": str(SILENT_SECONDS), "AWS_ENDPOINT_URL_KINESIS": line.endpoint}
-        with scene(stage, tmp_path, made, settings) as play:
-            play.gather(deliveries=1)
+    with scene(stage, tmp_path, made, silent(line)) as play:
+        play.gather(deliveries=1)
+        line.stop()
+        stopped = time.monotonic()
+        until_equal(stage, made, seconds=2 * SILENT_SECONDS)
+        applied = time.monotonic() - stopped
+        until(lambda: play.running.received() == len(made), "both batches")
+        assert [batch["behind_millis"] for batch in play.batches()] == [None] * SHARDS, "outside a delivery"
+        assert stage.quarantined() == poison(made)
+        assert owed(stage) == len(play.rest), "a checkpoint needs a delivery"
+        line.heal()
+        healed = time.monotonic()
+        play.assert_settled(play.running)
+        note(f"applied {applied:.1f} s into the outage, checkpointed {time.monotonic() - healed:.1f} s after it")
+        play.stop()
+
+
+def test_58_kinesis_and_table_away(stage: Stage, line: Tunnel, made: list[Sample], tmp_path: Path, note: Note) -> None:
+    """What is retried in the silence gives way to the next delivery, so the daemon gets its signs of life."""
+    with scene(stage, tmp_path, made, {**IMPATIENT, **silent(line)}, before=0) as play:
+
+        def take() -> None:
             line.stop()
-            stopped = time.monotonic()
-            until_equal(stage, made, seconds=2 * SILENT_SECONDS)
-            applied = time.monotonic() - stopped
-            until(lambda: play.running.received() == len(made), "both batches")
-            assert [batch["behind_millis"] for batch in play.batches()] == [None] * SHARDS, "outside a delivery"
-            assert stage.quarantined() == poison(made)
-            assert owed(stage) == len(play.rest), "a checkpoint needs a delivery"
+            stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
+            until(lambda: waiting(play, "load") == SHARDS, "both to wait for the table in the silence")
+            assert owed(stage) == len(made)
             line.heal()
-            healed = time.monotonic()
-            play.assert_settled(play.running)
-            note(f"applied {applied:.1f} s after Kinesis fell silent, checkpointed {time.monotonic() - healed:.1f} s later")
-            play.stop()
+
+        play.gather(deliveries=1)
+        away(play, take, lambda: consumer(stage.variables, "provision"), "load", note)
 
 
 # --- Without a fault -------------------------------------------------------------------------------------------------

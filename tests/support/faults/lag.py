@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumer.engine.gathering import GatheringPolicy
 from tests.support.driven.waiting import until
 
-BEHIND_MILLIS = 60_000
+BEHIND_SECONDS = GatheringPolicy().behind
+"""The lag that shards seem to have: just enough for them to gather."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Lag:
 
     def reported(self, true: int | None) -> int | None:
         """Called by a record processor: the lag to take for real, in milliseconds."""
-        return BEHIND_MILLIS if self._order.exists() else true
+        return round(BEHIND_SECONDS * 1000) if self._order.exists() else true
 
     def note(self, gathered: int) -> None:
         """Called by a record processor after each delivery: how many records it has gathered."""
