@@ -41,7 +41,7 @@ STOP_SECONDS = float(Settings.model_fields["stop_timeout_seconds"].default)
 HANG_SECONDS = 8
 """The daemon exits if a record processor is silent for so long. A quarter of it is the pause between signs of life."""
 IMPATIENT = {"CONSUMER_HANG_SECONDS": str(HANG_SECONDS), "CONSUMER_RESTARTS": "0"}
-SILENT_SECONDS = 15
+SILENT_SECONDS = 20
 """How long records are gathered where the daemon falls silent: enough to gather them on a busy machine."""
 BREAKER = 25
 OLD_SECONDS = 10.0
@@ -64,6 +64,8 @@ class Scene:
         return self.before + self.rest
 
     def gather(self, deliveries: int = DELIVERIES) -> None:
+        started = shards(self.stage).keys()
+        until(lambda: logged_at([self.running], "shard started").keys() == started, "every shard to start")
         self.stage.put(self.before)
         until_received(self.running, len(self.before))
         until(lambda: owed(self.stage) == 0, "the checkpoints of what comes before")
@@ -194,22 +196,20 @@ def test_53_killed_worker(stage: Stage, made: list[Sample], tmp_path: Path, note
 def test_54_reassigned(stage: Stage, made: list[Sample], tmp_path: Path, handoff: str, *, flushed: bool) -> None:
     """At once: the old holder drops what it has gathered. After a graceful handoff: it settles it first."""
     settings = {"CONSUMER_HANDOFF_SECONDS": handoff, **with_properties(tmp_path, varianceBalancingFrequency=10**6)}
-    with (
-        scene(stage, tmp_path, made, settings) as play,
-        worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir,
-    ):
-        until_ready(heir)
+    with scene(stage, tmp_path, made, settings) as play:
         play.gather()
-        made_before = answers(play.running)["made"]
-        hand_over(stage, SHARD, "heir", gracefully=flushed)
-        until(lambda: SHARD in logged_at([play.running], "lease lost"), "the lease to be lost")
-        until(lambda: SHARD in logged_at([heir], "shard started"), "the other worker to read the shard")
-        assert [line["shard"] for line in play.batches()] == [SHARD] * flushed
-        assert answers(play.running)["made"] == made_before + flushed
-        play.lag.end()
-        play.assert_settled(play.running, heir)
-        play.stop()
-        assert heir.stop() == 0
+        with worker(stage, tmp_path, "heir", CONSUMER_WORKER_ID="heir", **settings) as heir:
+            until_ready(heir)
+            checkpoints = answers(play.running)["made"]
+            hand_over(stage, SHARD, "heir", gracefully=flushed)
+            until(lambda: SHARD in logged_at([play.running], "lease lost"), "the lease to be lost")
+            until(lambda: SHARD in logged_at([heir], "shard started"), "the other worker to read the shard")
+            assert [line["shard"] for line in play.batches()] == [SHARD] * flushed
+            assert answers(play.running)["made"] == checkpoints + flushed
+            play.lag.end()
+            play.assert_settled(play.running, heir)
+            play.stop()
+            assert heir.stop() == 0
     assert [len(logged(running, "daemon started")) for running in (play.running, heir)] == [1, 1]
 
 
@@ -402,15 +402,20 @@ def away(play: Scene, take: Callable[[], None], bring_back: Callable[[], object]
     with undisturbed(trial):
         play.lag.end()
         until(lambda: waiting(play, part) >= SHARDS, f"both record processors to wait for {part}")
-        longer = BEHIND_SECONDS + HANG_SECONDS + 2
-        until(lambda: min(trial.lags().values()) > longer, "the daemon to need signs of life")
+        until_signs_of_life(trial)
         assert trial.checkpoints() == checkpoints
-        assert play.running.get("/livez")[0] == 200
         bring_back()
         begun = time.monotonic()
         play.assert_settled(play.running)
         note(f"{part}: settled {time.monotonic() - begun:.1f} s after it was back")
     play.stop()
+
+
+def until_signs_of_life(trial: Trial) -> None:
+    """Waits until both record processors have been in a batch for longer than the daemon waits for a sign of life."""
+    longer = BEHIND_SECONDS + HANG_SECONDS + 2
+    until(lambda: min(trial.lags().values()) > longer, "the daemon to need signs of life")
+    assert trial.running.get("/livez")[0] == 200
 
 
 def waiting(play: Scene, part: str) -> int:
@@ -451,16 +456,22 @@ def test_58_kinesis_away(stage: Stage, line: Tunnel, made: list[Sample], tmp_pat
 def test_58_kinesis_and_table_away(stage: Stage, line: Tunnel, made: list[Sample], tmp_path: Path, note: Note) -> None:
     """What is retried in the silence gives way to the next delivery, so the daemon gets its signs of life."""
     with scene(stage, tmp_path, made, {**IMPATIENT, **silent(line)}, before=0) as play:
-
-        def take() -> None:
-            line.stop()
-            stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
-            until(lambda: waiting(play, "load") == SHARDS, "both to wait for the table in the silence")
-            assert owed(stage) == len(made)
-            line.heal()
-
+        trial = Trial(stage, play.running, iter(()))
         play.gather(deliveries=1)
-        away(play, take, lambda: consumer(stage.variables, "provision"), "load", note)
+        before = trial.processes()
+        line.stop()
+        stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
+        until(lambda: waiting(play, "load") == SHARDS, "both to wait for the table in the silence")
+        line.heal()
+        until_signs_of_life(trial)
+        assert owed(stage) == len(made)
+        consumer(stage.variables, "provision")
+        begun = time.monotonic()
+        settled(stage, made)
+        note(f"settled {time.monotonic() - begun:.1f} s after it was back")
+        assert trial.processes() == before
+        assert [batch["behind_millis"] for batch in play.batches()[:SHARDS]] == [None] * SHARDS, "interrupted"
+        play.stop()
 
 
 # --- Without a fault -------------------------------------------------------------------------------------------------
