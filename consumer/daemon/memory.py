@@ -1,4 +1,4 @@
-"""Sizes the JVM's heap and the fetches from the memory limit of the container.
+"""Sizes the JVM and the fetches from the memory limit and the CPUs of the container.
 
 A worker consists of a supervisor, a JVM, and one record processor per shard. FIXED is what the first two need in any
 case. Of the rest, the heap gets a quarter. The record processors get what remains: each needs 60 MiB and the size of
@@ -8,6 +8,8 @@ These sizes suit ordinary events. Kinesis accepts records of up to 10 MiB and re
 then needs HEAP_OF_LARGE for each shard. After the JVM ran out of memory, `after_exhaustion` chooses other sizes.
 """
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +23,8 @@ FIXED = 192
 processors of four shards still fit into 512 MiB, as tests/image shows."""
 SMALL = 1024
 """MiB, below which the JVM runs without its optimising compiler. It uses 45 MiB, nearly as much as a shard."""
+FEW_CPUS = 2
+"""CPUs, up to which it does as well: there the compiler takes CPU time from the record processors."""
 SHARE = 4
 """The heap gets 1/SHARE of the memory beyond FIXED."""
 UNLIMITED = 256
@@ -45,6 +49,8 @@ FEWER = 10
 _FILES = ("memory.max", "memory/memory.limit_in_bytes")
 """The files with the limit, as a container sees them: cgroup v2, then v1."""
 _NO_LIMIT = 1 << 60
+_QUOTA = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""The files with the CPU time in a period, and the period. `max` or -1 is no limit."""
 _USED = (
     ("memory.current", "memory.stat", "inactive_file "),
     ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file "),
@@ -74,6 +80,18 @@ def limit(groups: Path = GROUPS) -> int | None:
             continue
         return int(text) if text.isdecimal() and int(text) < _NO_LIMIT else None
     return None
+
+
+def cpus(groups: Path = GROUPS) -> int:
+    """CPUs that the container may use, rounded up as the JVM does."""
+    usable = len(os.sched_getaffinity(0))
+    for files in _QUOTA:
+        try:
+            quota, period = " ".join((groups / file).read_text(encoding="ascii") for file in files).split()
+        except OSError:
+            continue
+        return min(usable, math.ceil(int(quota) / int(period))) if quota.isdecimal() else usable
+    return usable
 
 
 def used(groups: Path = GROUPS) -> int | None:
@@ -108,15 +126,17 @@ def fitted(settings: Settings, limited: int | None) -> Settings:
     return settings.model_copy(update={"max_records": records(limited)})
 
 
-def options(given: Sequence[str], limited: int | None, mib: int | None = None) -> list[str]:
-    """The `given` options of the JVM, after ours that fit it into the memory unless the given ones set the heap size.
+def options(given: Sequence[str], limited: int | None, cpus: int, mib: int | None = None) -> list[str]:
+    """The `given` options of the JVM, after ours, over which they take precedence.
 
-    `mib`: MiB of heap; by default what fits.
+    `mib`: MiB of heap; by default what fits. If the given options set the heap size, ours set neither it nor the
+    compiler.
     """
     if sizes_heap(given):
         return [*given]
     small = limited is not None and limited < SMALL * MIB
-    return [f"-Xmx{mib or heap(limited)}m", *(["-XX:TieredStopAtLevel=1"] if small else []), *given]
+    compiler = ["-XX:TieredStopAtLevel=1"] if small or cpus <= FEW_CPUS else []
+    return [f"-Xmx{mib or heap(limited)}m", *compiler, *given]
 
 
 def sizes_heap(given: Sequence[str]) -> bool:

@@ -69,7 +69,8 @@ class Launcher:
         return self._command(found, shim or self._written_shim(), (), share)
 
     def _command(self, found: Path, shim: Path, cached: Sequence[str], share: Share) -> Sequence[str]:
-        options = [*cached, *memory.options(self.settings.java_options.split(), memory.limit(), share.heap)]
+        given = self.settings.java_options.split()
+        options = [*cached, *memory.options(given, memory.limit(), memory.cpus(), share.heap)]
         log_file = self.settings.properties / "logback.xml"
         return java.command(found, jars.class_path(shim), options, self.properties, log_file)
 

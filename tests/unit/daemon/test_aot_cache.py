@@ -50,9 +50,10 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- It is used ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cpus", [1, 4])
 @pytest.mark.parametrize("limit", [None, 64 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB, 4096 * MIB, 64 * 1024 * MIB])
-def test_it_fits_the_options_of_every_container(limit: int | None, without: str) -> None:
-    assert start([REQUIRED, *used(SHIPPED), *memory.options(SHIPPED, limit)]) == without
+def test_it_fits_the_options_of_every_container(limit: int | None, cpus: int, without: str) -> None:
+    assert start([REQUIRED, *used(SHIPPED), *memory.options(SHIPPED, limit, cpus)]) == without
 
 
 @pytest.mark.parametrize("collector", ["-XX:+UseG1GC", "-XX:+UseParallelGC"])

@@ -1,5 +1,6 @@
 """The heap is a part of the container's memory; the operator's options take precedence."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,12 @@ def test_the_limit_is_read_from_either_version_of_control_groups(
 def test_the_memory_in_use_leaves_out_what_the_kernel_can_drop(
     tmp_path: Path, files: dict[str, str], bytes_: int | None
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write(tmp_path, files)
     assert memory.used(tmp_path) == bytes_
 
 
+MANY = 4
+"""CPUs of a container that is not small."""
 SIZES = [(None, 256, 10_000), (100, 64, 640), (512, 80, 800), (1024, 208, 2_080), (8192, 2000, 10_000)]
 """MiB of a container, MiB of its heap, records a fetch."""
 
@@ -59,14 +60,56 @@ SIZES = [(None, 256, 10_000), (100, 64, 640), (512, 80, 800), (1024, 208, 2_080)
 @pytest.mark.parametrize(("mib", "heap", "records"), SIZES)
 def test_the_heap_and_a_fetch_grow_with_the_container(mib: int | None, heap: int, records: int) -> None:
     limited = mib and mib * MIB
-    assert memory.options([], limited)[0] == f"-Xmx{heap}m"
+    assert memory.options([], limited, MANY)[0] == f"-Xmx{heap}m"
     assert memory.records(limited) == records
 
 
-def test_a_small_container_runs_without_the_optimising_compiler() -> None:
-    compiler = "-XX:TieredStopAtLevel=1"
-    assert memory.options(["-a"], 512 * MIB) == ["-Xmx80m", compiler, "-a"]
-    assert memory.options(["-a"], 1024 * MIB) == ["-Xmx208m", "-a"]
+@pytest.mark.parametrize(
+    ("mib", "cpus", "compiler"),
+    [
+        (512, MANY, ["-XX:TieredStopAtLevel=1"]),
+        (1024, MANY, []),
+        (1024, 3, []),
+        (1024, 2, ["-XX:TieredStopAtLevel=1"]),
+        (None, 1, ["-XX:TieredStopAtLevel=1"]),
+        (None, MANY, []),
+    ],
+)
+def test_a_small_container_runs_without_the_optimising_compiler(
+    mib: int | None, cpus: int, compiler: list[str]
+) -> None:
+    assert memory.options(["-a"], mib and mib * MIB, cpus)[1:] == [*compiler, "-a"]
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"memory.max": "max\n"}, None),
+    ],
+)
+def test_the_cpus_are_those_of_the_machine_or_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: int | None
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)))
+    write(tmp_path, files)
+    assert memory.cpus(tmp_path) == (quota or 8)
+
+
+def test_a_quota_of_more_cpus_than_there_are_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 3})
+    write(tmp_path, {"cpu.max": "800000 100000\n"})
+    assert memory.cpus(tmp_path) == 2
+
+
+def write(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
 
 
 def test_a_fetch_size_set_by_the_operator_is_kept() -> None:
@@ -77,7 +120,7 @@ def test_a_fetch_size_set_by_the_operator_is_kept() -> None:
 
 @pytest.mark.parametrize("said", ["-Xmx1g", "-XX:MaxHeapSize=1g", "-XX:MaxRAMPercentage=50", "-XX:MaxRAM=2g"])
 def test_a_heap_size_set_by_the_operator_is_kept(said: str) -> None:
-    assert memory.options([said], 512 * MIB) == [said]
+    assert memory.options([said], 512 * MIB, 1) == [said]
 
 
 # --- Out of memory -------------------------------------------------------------------------------------------------
