@@ -16,13 +16,23 @@ def main() -> None:
     on_interrupt(exit_now)
     if sys.argv[1:] == ["process"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Before all other imports, because whatever they print must not reach the daemon.
+        # Before all other imports: they are not needed here if the record processor is forked,
+        from consumer.kcl.fork_client import hand_over
+
+        hand_over(os.environ.get("CONSUMER_RUN_DIRECTORY"))
+        # and whatever they print must not reach the daemon.
         from consumer.kcl.pipes import take_over
 
         pipes = take_over()
         from consumer.kcl.process import process
 
         process(pipes)
+    elif sys.argv[1:] == ["fork-server"]:
+        from socket import socket
+
+        from consumer.kcl.fork_server import serve
+
+        serve(socket(fileno=0))
     elif sys.argv[1:] == ["doctor", "--live"]:
         from os import environ
 

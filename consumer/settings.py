@@ -361,6 +361,13 @@ class Settings(CoreSettings):
     metrics_level: Annotated[
         Literal["NONE", "SUMMARY", "DETAILED"], Field(description="Which of its own metrics KCL sends to CloudWatch.")
     ] = "NONE"
+    fork_from_shards: Annotated[
+        NonNegativeInt,
+        Field(
+            description="With this many shards, a worker forks its record processors from one process, so that they"
+            " share memory. 0: never."
+        ),
+    ] = 4
     java_options: Annotated[
         str, Field(description="JVM options, separated by blanks. The service sizes the heap unless they do.")
     ] = "-XX:+UseSerialGC"

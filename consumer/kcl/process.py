@@ -7,13 +7,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from consumer import bootstrap
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.gathering import GatheringPolicy
+from consumer.engine.processor import Processor
+from consumer.engine.stream import Stream
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.kcl.retry import Runtime
@@ -21,6 +26,8 @@ from consumer.limits.event_types import WARNINGS
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.prometheus import PrometheusSink, reserve
 from consumer.settings import Settings, load
+from consumer.stores.aws import frugal_session
+from consumer.stores.requests import RequestOutcome
 
 log = logging.getLogger("consumer.kcl")
 
@@ -28,24 +35,61 @@ PARENT_CHECK_SECONDS = 1.0
 """Pause between two checks whether the daemon still runs."""
 
 
+Exit = Callable[[int], NoReturn]
+
+
+class RequestMetrics:
+    """Reports the requests of clients that exist before the metrics do."""
+
+    def __init__(self) -> None:
+        self.measure: metrics.Sink = lambda *_: None
+
+    def __call__(self, outcome: RequestOutcome) -> None:
+        metrics.report(self.measure, metrics.of_request(*outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a record processor has before it knows its shard. It has no thread and no open connection."""
+
+    settings: Settings
+    core: Processor[Any, Any]
+    stream: Stream
+    requests: RequestMetrics
+
+
+def prepare() -> Prepared:
+    """Raises SettingsError."""
+    settings, requests = load(Settings), RequestMetrics()
+    logs.configure(settings.log_level)
+    with frugal_session():
+        return Prepared(
+            settings, bootstrap.processor(settings, on_request=requests), bootstrap.stream(settings), requests
+        )
+
+
 def process(pipes: Pipes) -> None:
     """Runs the protocol with the daemon until the daemon closes the pipe or exits."""
+    run(pipes, prepare, partial(_until_orphaned, os.getppid()), exit_process)
+
+
+def run(pipes: Pipes, prepared: Callable[[], Prepared], until_daemon_exits: Callable[[], object], end: Exit) -> None:
+    """Runs the protocol in the process of one record processor, which `end` ends."""
     # Signals reach the whole process group. Only the daemon decides when a record processor stops.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_daemon, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_daemon, args=(until_daemon_exits, end), daemon=True).start()
     try:
-        settings = load(Settings)
-        logs.configure(settings.log_level)
-        clear_scratch(settings)
-        serve(shard_consumer(settings), pipes)
+        ready = prepared()
+        clear_scratch(ready.settings)
+        serve(shard_consumer(ready, end), pipes)
     except SettingsError as error:
         sys.stderr.write("".join(f"consumer: {problem}\n" for problem in error.problems))
-        exit_process(2)
+        end(2)
     except Exception:
         log.critical("exiting", exc_info=True)
-        exit_process(1)
-    exit_process(0)
+        end(1)
+    end(0)
 
 
 def clear_scratch(settings: Settings) -> None:
@@ -60,19 +104,17 @@ def clear_scratch(settings: Settings) -> None:
             log.warning("scratch files of exited processes removed from the quarantine", extra={"files": files})
 
 
-def shard_consumer(settings: Settings) -> ShardConsumer:
+def shard_consumer(ready: Prepared, end: Exit) -> ShardConsumer:
+    settings = ready.settings
     rules = ShardRules(
         CheckpointPolicy(settings.checkpoint_seconds, settings.checkpoint_records),
         settings.batch_deadline_seconds,
         keep_alive=min(30.0, settings.hang_seconds / 4),
         gathering=GatheringPolicy(settings.gather_seconds),
     )
-    measure = sink()
+    measure = ready.requests.measure = sink()
     metrics.report(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
-    core = bootstrap.processor(
-        settings, on_request=lambda outcome: metrics.report(measure, metrics.of_request(*outcome))
-    )
-    return ShardConsumer(core, bootstrap.stream(settings), rules, measure, runtime(settings))
+    return ShardConsumer(ready.core, ready.stream, rules, measure, runtime(settings, end))
 
 
 def sink() -> metrics.Sink:
@@ -86,7 +128,7 @@ def sink() -> metrics.Sink:
     return PrometheusSink((*metrics.CORE, *metrics.SHARD))
 
 
-def runtime(settings: Settings) -> Runtime:
+def runtime(settings: Settings, end: Exit) -> Runtime:
     run_directory = settings.run_directory
     return Runtime(
         clock=time.monotonic,
@@ -94,7 +136,7 @@ def runtime(settings: Settings) -> Runtime:
         sleep=time.sleep,
         random=random.random,
         stop_requested=lambda: run_directory is not None and (run_directory / "stopping").exists(),
-        exit=exit_process,
+        exit=end,
     )
 
 
@@ -104,9 +146,13 @@ def exit_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _exit_with_daemon(daemon: int) -> None:
-    """Exits when the daemon has exited. During a batch, a closed pipe would not be noticed."""
-    while os.getppid() == daemon:
+def _exit_with_daemon(until_daemon_exits: Callable[[], object], end: Exit) -> None:
+    """During a batch, a closed pipe would not be noticed."""
+    until_daemon_exits()
+    log.warning("the daemon has exited")
+    end(1)
+
+
+def _until_orphaned(parent: int) -> None:
+    while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
-    log.warning("the daemon has exited", extra={"daemon": daemon})
-    exit_process(1)

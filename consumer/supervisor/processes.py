@@ -26,11 +26,17 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], output: int) -> int:
-    """Starts a process in a new session, with stdout and stderr going to the descriptor `output`; returns its id."""
+def start(
+    command: Sequence[str], environment: Mapping[str, str], output: int, standard_input: int | None = None
+) -> int:
+    """Starts a process in a new session, with stdout and stderr going to the descriptor `output`; returns its id.
+
+    It is killed when the thread that calls this exits.
+    """
     guarded = (sys.executable, "-I", "-S", "-c", _PARENT_DEATH_SIGNAL, str(os.getpid()), *command)
+    nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     files = (
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        nothing if standard_input is None else (os.POSIX_SPAWN_DUP2, standard_input, 0),
         (os.POSIX_SPAWN_DUP2, output, 1),
         (os.POSIX_SPAWN_DUP2, output, 2),
     )
@@ -92,6 +98,11 @@ def children(parent: int | None = None) -> set[int]:
     """The children of a process, by default of this one, zombies included."""
     its = str(parent or os.getpid())
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == its}
+
+
+def adopted_from(leader: int) -> set[int]:
+    """Our children that the leader of a session has left behind, zombies included."""
+    return {child for child in children() if child != leader and os.getsid(child) == leader}
 
 
 def _parent(process: Path) -> str | None:

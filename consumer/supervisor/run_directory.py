@@ -22,6 +22,8 @@ STOPPING = "stopping"
 """The file that announces to the record processors that the worker is stopping."""
 METRICS = "metrics"
 PROPERTIES = "consumer.properties"
+FORK_SERVER = "fork-server"
+"""The socket of fork_server.py."""
 _LOCK = "lock"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -92,7 +94,7 @@ def _claim(directory: Path) -> int:
     claim = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in (METRICS, STOPPING, PROPERTIES, shim_jar.FILE):
+        for name in (METRICS, STOPPING, PROPERTIES, FORK_SERVER, shim_jar.FILE):
             _remove(directory / name)
         (directory / METRICS).mkdir(mode=0o700)
     except BlockingIOError:

@@ -31,6 +31,7 @@ from consumer.settings import Settings
 from consumer.supervisor import preflight
 from consumer.supervisor.checks import check
 from consumer.supervisor.container_memory import ContainerMemory
+from consumer.supervisor.fork_server import fork_server
 from consumer.supervisor.launch import prepare
 from consumer.supervisor.lease_taking import taking_leases
 from consumer.supervisor.relay import stderr_relay
@@ -80,6 +81,8 @@ def run(
         plan = replace(plan, address=_address(settings, listener))
         measure = PrometheusSink(OWN, figures)
         supervisor = Supervisor(plan, inbox, relay, measure)
+        if forks := fork_server(settings, executable, plan.environment, directory, relay):
+            forks.start(lambda: supervisor.record_processors() >= settings.fork_from_shards)
         watch = LeaseWatch(plan.worker_id, measure)
         seconds = Seconds(settings.hang_seconds, settings.healthy_after_seconds)
         leases = watch if clients else NoLeases()

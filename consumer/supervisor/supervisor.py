@@ -112,12 +112,18 @@ class Supervisor:
                 continue
             # The daemon is dead, so its record processors have become our children. Count them before they are killed:
             # the number of shards says how much memory was needed.
-            self._shards = max(self._shards, len(processes.children() - self._foreign_children - {daemon}))
+            self._shards = max(self._shards, len(processes.adopted_from(daemon)))
             self._clean_up(daemon)
             self._update_health(ended=code)
             if not self._may_restart(code):
                 return GAVE_UP
         return STOPPED
+
+    def record_processors(self) -> int:
+        """How many record processors the daemon has started. Any thread may call this."""
+        daemon = self.health.daemon
+        # Each child of the daemon is the record processor of one shard, or waits for the one that was forked for it.
+        return len(processes.children(daemon)) if daemon else 0
 
     def _is_stopping(self) -> bool:
         # A method, because mypy takes `health.stopping` for False after the loop's condition.
@@ -168,8 +174,7 @@ class Supervisor:
             # It shuts down because a record processor has died, and would wait for that one in vain.
             if self._shutdown_began and time.monotonic() - self._shutdown_began > _SHUTDOWN_SECONDS:
                 os.kill(daemon, signal.SIGKILL)
-            # Each child of the daemon is the record processor of one shard.
-            self._shards = max(self._shards, len(processes.children(daemon)))
+            self._shards = max(self._shards, self.record_processors())
             self._observe(daemon, has_settled)
             self._log_when_ready()
             processes.reap(spare=daemon)

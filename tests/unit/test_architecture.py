@@ -18,8 +18,8 @@ METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.
 KCL, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
     f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
-RECORD_PROCESSOR, RETRY, PIPES, MESSAGES = (
-    f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages")
+RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT = (
+    f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client")
 )
 CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
 ANYTHING = ("consumer",)
@@ -37,6 +37,7 @@ OURS: Mapping[str, Sequence[str]] = {
     MONITORING: (ENGINE, SETTINGS, MONITORING),
     PIPES: (),
     MESSAGES: (),
+    FORK_CLIENT: (),
     RETRY: (ENGINE,),
     RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, MESSAGES, RETRY),
     KCL: (*CORE, MONITORING, KCL),
@@ -47,7 +48,7 @@ OURS: Mapping[str, Sequence[str]] = {
     SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, ACCESS, SUPERVISOR),
     ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, ADMIN),
     CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
-    "consumer.__main__": (PIPES, "consumer.kcl.process", CLI),
+    "consumer.__main__": (PIPES, FORK_CLIENT, "consumer.kcl.fork_server", "consumer.kcl.process", CLI),
     "consumer": (),
 }
 """The parts of the package that each room may import. The longest name that matches a module counts."""
@@ -59,6 +60,7 @@ THEIRS: Mapping[str, Sequence[str]] = {
     METRICS: (),
     PIPES: (),
     MESSAGES: ("amazon_kclpy", "msgspec"),
+    FORK_CLIENT: (),
     RETRY: (),
     RECORD_PROCESSOR: ("amazon_kclpy",),
 }

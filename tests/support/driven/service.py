@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,17 @@ class Service:
     def record_processors(self) -> list[int]:
         """The process ids of the record processors, one per shard."""
         jvm = self.jvm()
-        return [pid for pid in (children(jvm) if jvm else []) if command_line(pid).endswith("process")]
+        return [pid for pid in (children(jvm) if jvm else []) if command_line(pid).endswith("process")] + self.forks()
+
+    def fork_server(self) -> int | None:
+        """The process id of the fork server; None while there is none."""
+        return next((pid for pid in children(self.process.pid) if _forks(pid) and _leads(pid)), None)
+
+    def forks(self) -> list[int]:
+        """The record processors that were forked. They become children of the supervisor if their server dies."""
+        server = self.fork_server()
+        found = [*children(self.process.pid), *(children(server) if server else [])]
+        return [pid for pid in found if _forks(pid) and not _leads(pid)]
 
     def lines(self) -> list[dict[str, Any]]:
         """The parsed lines of the log. Fails if a line is not a JSON object."""
@@ -162,6 +172,17 @@ def alive(pid: int) -> bool:
 def gone(pids: list[int], seconds: float = 10.0) -> None:
     """Waits until all of the processes have exited."""
     until(lambda: not any(map(alive, pids)), f"the processes {pids} to exit", seconds=seconds)
+
+
+def _forks(pid: int) -> bool:
+    return command_line(pid).endswith("fork-server")
+
+
+def _leads(pid: int) -> bool:
+    """Whether the process leads a session, as the fork server does, but not its forks."""
+    with suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False
 
 
 def _process_ids() -> list[int]:

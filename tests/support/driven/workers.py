@@ -76,9 +76,10 @@ def with_properties(directory: Path, **properties: object) -> dict[str, str]:
 
 
 def processes(running: Service) -> list[int]:
-    """The process ids of the supervisor, the JVM and the record processors."""
+    """The process ids of the supervisor, the JVM and its children, the fork server and its forks."""
     jvm = running.jvm()
-    return [running.process.pid, *([jvm, *children(jvm)] if jvm else [])]
+    forked = [pid for pid in (running.fork_server(), *running.forks()) if pid]
+    return [running.process.pid, *([jvm, *children(jvm)] if jvm else []), *forked]
 
 
 def consuming_since(running: Service, moment: float) -> set[str]:
