@@ -26,7 +26,6 @@ from consumer.limits.event_types import WARNINGS
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.prometheus import PrometheusSink, reserve
 from consumer.settings import Settings, load
-from consumer.stores.aws import frugal_session
 from consumer.stores.requests import RequestOutcome
 
 log = logging.getLogger("consumer.kcl")
@@ -62,7 +61,7 @@ def prepare() -> Prepared:
     """Raises SettingsError."""
     settings, requests = load(Settings), RequestMetrics()
     logs.configure(settings.log_level)
-    with frugal_session():
+    with bootstrap.frugal_clients():
         return Prepared(
             settings, bootstrap.processor(settings, on_request=requests), bootstrap.stream(settings), requests
         )

@@ -1,14 +1,10 @@
 """The client configuration that the AWS stores share, and one exception for all failures of a request."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import Loader
-from botocore.session import get_session
 
 from consumer.engine.errors import Unavailable
 
@@ -40,27 +36,3 @@ def unavailable(what: str) -> Iterator[None]:
         raise Unavailable(f"{what}: {error.response.get('Error', {}).get('Code', 'unknown error')}") from error
     except BotoCoreError as error:
         raise Unavailable(f"{what}: {type(error).__name__}") from error
-
-
-class _Descriptions(Loader):
-    """Botocore's descriptions of services and regions, which can be forgotten."""
-
-    def forget(self) -> None:
-        self._cache.clear()  # type: ignore[attr-defined] # not in the stubs
-
-
-@contextmanager
-def frugal_session() -> Iterator[None]:
-    """Within this context boto3 creates clients. Afterwards, what it keeps to create more of them is freed: 8 MB."""
-    session, descriptions = get_session(), _Descriptions()
-    session.register_component("data_loader", descriptions)
-    boto3.setup_default_session(botocore_session=session)
-    try:
-        yield
-    finally:
-        # The clients keep the loader, and the session keeps the regions.
-        boto3.DEFAULT_SESSION = None
-        descriptions.forget()
-        # They are in cycles, and would otherwise stay until a batch has taken more memory.
-        del session
-        gc.collect()
