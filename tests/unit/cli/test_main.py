@@ -142,7 +142,12 @@ def test_all_wrong_settings_are_reported_together() -> None:
 LOADING = [
     *(("run",), ("provision",), ("properties",), ("doctor",), ("status",), ("put", "events.json"), ("limits", "u-1")),
     *(("limits", "show", "u-1"), ("limits", "forget", "u-1", "l-1"), ("apply", "events.json")),
-    *(("lambda-invoke", "events.json"), ("quarantine", "list"), ("quarantine", "show", "s/shardId-0/1")),
+    *(
+        ("lambda-invoke", "events.json"),
+        ("notices", "--once", "events.json"),
+        ("quarantine", "list"),
+        ("quarantine", "show", "s/shardId-0/1"),
+    ),
     *(("quarantine", "replay"), ("quarantine", "drop", "s/shardId-0/1"), ("process",)),
 ]
 """Every command that needs settings."""
