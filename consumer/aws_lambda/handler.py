@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from consumer import bootstrap
 from consumer.aws_lambda.deadline import Context, Deadline, UntilTimeRunsOut
@@ -55,6 +55,12 @@ def write_line(line: str) -> None:
     """Writes a line to stdout. CloudWatch Logs collects stdout."""
     # One write, so that lines of several threads do not mix.
     sys.stdout.write(f"{line}\n")
+
+
+class Function(Protocol):
+    """What a Lambda function does with an invocation."""
+
+    def handle(self, event: object, context: Context) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +104,7 @@ class LambdaConsumer:
                 logs.log_batch(log, result, self.core.correlation_id)
                 failed = result.unsettled
         finally:
-            # Threads of the stores append outcomes, so the deque is emptied one by one.
-            while self.requests:
-                metrics.report(sink, metrics.of_request(*self.requests.popleft()))
-            sink.flush()
+            flush(sink, self.requests)
         return failed
 
     def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
@@ -124,12 +127,25 @@ class LambdaConsumer:
 
 def handler(event: object, context: Context) -> Answer:
     """The function's entry point: `consumer.aws_lambda.handler.handler`."""
+    return invoke(container, event, context)
+
+
+def invoke(container: Callable[[], Function], event: object, context: Context) -> Answer:
+    """Handles an invocation; logs the exception that ends it, and raises it."""
     with logs.fields(request_id=context.aws_request_id):
         try:
             return container().handle(event, context)
         except Exception:
             log.exception("invocation failed")
             raise
+
+
+def flush(sink: EmfSink, requests: deque[RequestOutcome]) -> None:
+    """Writes the metrics of an invocation, those of its requests included."""
+    # Threads of the stores append outcomes, so the deque is emptied one by one.
+    while requests:
+        metrics.report(sink, metrics.of_request(*requests.popleft()))
+    sink.flush()
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from consumer import bootstrap
 from consumer.aws_lambda.deadline import Context, Deadline, UntilTimeRunsOut
-from consumer.aws_lambda.handler import UNKNOWN, Answer, MalformedInvocation, write_line
+from consumer.aws_lambda.handler import UNKNOWN, Answer, MalformedInvocation, flush, invoke, write_line
 from consumer.engine.errors import Malformed
 from consumer.engine.messages import Message, MessageBus, send_all
 from consumer.engine.observed import ObservedBus
@@ -109,19 +109,12 @@ class NoticeFunction:
         try:
             return send_all(ObservedBus(self.bus, deadline.check), messages, retry_policy)
         finally:
-            while self.requests:
-                metrics.report(sink, metrics.of_request(*self.requests.popleft()))
-            sink.flush()
+            flush(sink, self.requests)
 
 
 def handler(event: object, context: Context) -> Answer:
     """The function's entry point: `consumer.aws_lambda.notices.handler`."""
-    with logs.fields(request_id=context.aws_request_id):
-        try:
-            return container().handle(event, context)
-        except Exception:
-            log.exception("invocation failed")
-            raise
+    return invoke(container, event, context)
 
 
 @functools.cache
