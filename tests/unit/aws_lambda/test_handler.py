@@ -564,16 +564,6 @@ def test_the_breaker_restarts_its_count_for_a_batch_that_is_delivered_again() ->
 
 
 @pytest.fixture
-def own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("consumer").setLevel(logging.NOTSET)
-
-
-@pytest.fixture
 def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_logging: None) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function without AWS. Each test has its own container."""
     del own_logging

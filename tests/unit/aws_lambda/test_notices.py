@@ -287,6 +287,7 @@ def test_requests_to_the_bus_are_measured_with_the_table() -> None:
     }
 
 
+@pytest.mark.usefixtures("own_logging")
 def test_the_function_uses_short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     configs = []
