@@ -146,8 +146,7 @@ def test_a_fork_is_the_record_processor_and_the_exit_code_is_its_own(forks: Fork
     assert shard.request(LEASE_LOST) == "leaseLost"
     assert shard.close() == 0
     gone([fork])
-    # It was reaped, so its process id may belong to another process by now.
-    assert fork not in children(forks.server.pid)
+    until(lambda: fork not in children(forks.server.pid), "the fork to be reaped")
 
 
 def test_an_error_before_the_protocol_is_the_exit_code_too(forks: Forks) -> None:

@@ -19,6 +19,7 @@ from consumer.supervisor.fork_server import ForkServer
 from consumer.supervisor.relay import Relay
 from consumer.supervisor.run_directory import FORK_SERVER
 from tests.support.driven.service import children, gone
+from tests.support.driven.waiting import until
 
 ANSWERS = """
 import os, socket
@@ -78,6 +79,7 @@ def test_enough_of_them_get_a_fork_server_and_the_waiting_ones_too(run: Run) -> 
     run.serve(sys.executable, "-c", ANSWERS)
     assert run.connect() == b""
     run.needed = True
+    until(lambda: run.connect() != b"", "the end of closing the connections that came before")
     told = {run.connect() for _ in range(3)}
     assert told == {str(pid).encode() for pid in children(os.getpid())} & told
     assert len(told) == 1
