@@ -61,7 +61,8 @@ def test_four_shards_in_512_mib(stage: Stage, consumer_image: Image, variables: 
         held = [(memory(process), command_line(process)) for process in task.processes()]
         print(*(f"{resident / MIB:.0f} MiB {command[-40:]}" for resident, command in held), sep="\n")
 
-        assert sum(command.endswith(" process") for _, command in held) == SHARDS
+        record_processors = sum(command.endswith((" process", " fork-server")) for _, command in held)
+        assert record_processors == SHARDS + 1, "and the process that they are forked from"
         assert sum(resident for resident, _ in held) < MEMORY
         assert first_difference(stage.limits(), expected(made)) is None
         assert lambda_environment.quarantined(variables) == poison(made)
