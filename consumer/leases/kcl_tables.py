@@ -77,7 +77,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The leader's lock. `version` changes with every heartbeat of the leader, which the KCL sends every 30 seconds."""
+    """The leader's lock. `version` changes with every heartbeat of the leader (daemon/kcl_constants.py)."""
 
     owner: str
     version: str

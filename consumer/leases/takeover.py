@@ -178,7 +178,7 @@ class Takeover:
         return take.still >= OVERDUE_SECONDS + (self._failover if take.lease.owner else 0.0)
 
     def _silent(self, lock: Lock | None, alive: Collection[str]) -> Lock | None:
-        """The lock of a leader that is not alive. The lock alone does not show it: its heartbeats are 30 s apart."""
+        """The lock of a leader that is not alive. The lock alone does not show it: its renewals may be 30 s apart."""
         if lock is None or lock.owner == self._worker or lock.owner in alive:
             return None
         return lock if self._still("lock", lock.owner) >= 2 * self._failover else None

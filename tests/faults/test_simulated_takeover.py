@@ -16,13 +16,13 @@ from random import Random
 
 import pytest
 
+from consumer.daemon.kcl_constants import LOCK_SECONDS
 from consumer.leases.kcl_tables import Lease, Tables
 from consumer.leases.takeover import LATE, OVERDUE_SECONDS, Condition, Take, Takeover, _rows
 from consumer.monitoring.metrics import LOCKS_REMOVED, Metric
 from tests.faults.conftest import Note
 from tests.support.simulation.lease_tables import MemoryLeases, new_lease, position
 from tests.support.simulation.lease_workers import (
-    LOCK_HEARTBEAT_SECONDS,
     Cluster,
     RemoteLeases,
     Shard,
@@ -123,7 +123,7 @@ class Life:
 
     def _await_leader(self) -> None:
         """Twice a heartbeat may pass: with the first, a leader that was frozen finds that it is none any more."""
-        ends = self.now + 4 * self.failover + 2 * LOCK_HEARTBEAT_SECONDS
+        ends = self.now + 4 * self.failover + 2 * self.cluster.heartbeat
         while not self._is_led():
             assert self.now < ends, "no leader after the last trouble"
             self._pass(2.0)
@@ -473,6 +473,12 @@ class LeavesTheLock(Life):
             return None
 
 
+class LooksAtTheLockAsOftenAsTheKcl(Life):
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.cluster.heartbeat = float(LOCK_SECONDS.before)
+
+
 class TakesWithoutTheStream(Life):
     def _start(self) -> None:
         super()._start()
@@ -492,6 +498,7 @@ class TakesWithoutTheStream(Life):
         (TakesEverything, "more than its share"),
         (TakesNothing, "not read"),
         (LeavesTheLock, "no leader"),
+        (LooksAtTheLockAsOftenAsTheKcl, "not read"),
         (TakesWithoutTheStream, "without Kinesis"),
     ],
 )

@@ -12,6 +12,7 @@ from math import inf
 from random import Random
 from typing import Any
 
+from consumer.daemon import kcl_constants
 from consumer.leases.kcl_tables import SHARD_END, Layout, Lease, Lock, Tables
 from consumer.leases.takeover import Condition, Takeover
 from consumer.leases.taking import EVERY_SECONDS, GIVE_BACK_SECONDS, JITTER, Taker
@@ -20,7 +21,7 @@ from consumer.supervisor.lease_taking import STARVED_SECONDS
 from tests.support.simulation.lease_tables import MemoryLeases, new_lease, position
 from tests.support.simulation.timeline import Blocking, Clock, Process, Reply, Request, Steps, Timeline, Unanswered
 
-LOCK_SECONDS, LOCK_HEARTBEAT_SECONDS = 120.0, 30.0
+LOCK_SECONDS = 120.0
 ASSIGNMENT_SECONDS = 2.0
 BALANCE_EVERY = 30
 SUPERVISOR_TIMEOUT, JVM_TIMEOUT = 3.0, 15.0
@@ -63,7 +64,11 @@ class Trouble:
 
 @dataclass
 class Cluster:
-    """The stream, the tables and the workers. `held` is called when a worker has got or renewed a lease."""
+    """The stream, the tables and the workers.
+
+    held       called when a worker has got or renewed a lease
+    heartbeat  seconds between two looks at the leader's lock
+    """
 
     timeline: Timeline
     random: Random
@@ -74,6 +79,7 @@ class Cluster:
     troubles: list[Trouble] = field(default_factory=list)
     held: Callable[["Worker", Lease], None] = lambda _worker, _lease: None
     measure: Sink = lambda *_: None
+    heartbeat: float = float(kcl_constants.LOCK_SECONDS.after)
 
     def request(self, worker: str, call: Callable[[], Any], timeout: float, *, write: bool) -> Request:
         return partial(self._send, worker, call, timeout, write)
@@ -128,7 +134,7 @@ class Jvm:
         self.held: dict[str, Held] = {}
         self.last_batch: float | None = None
         self.lock: Lock | None = None
-        self._beat = 0.0
+        self._beat = self._paused_until = 0.0
         self._assigner = Assigner(self)
         self.process.run(self._main())
 
@@ -230,11 +236,13 @@ class Jvm:
                 expired = now > LOCK_SECONDS and now - since >= LOCK_SECONDS
                 if not isinstance(found, Unanswered) and (found is None or expired):
                     yield from self._put_lock(found)
-            yield LOCK_HEARTBEAT_SECONDS
+            yield self.cluster.heartbeat
 
     def _put_lock(self, seen: Lock | None) -> Steps:
         [lock] = yield [self.write(partial(self.cluster.tables.put_lock, self.worker.id, seen))]
         if not isinstance(lock, Unanswered):
+            # The lock client pauses after a lost race, and the main loop waits for it.
+            self._paused_until = 0.0 if lock else self.process.clock() + self.cluster.heartbeat
             self.leads, self.lock, self._beat = lock is not None, lock, self.process.clock()
 
     # records
@@ -242,6 +250,7 @@ class Jvm:
     def _dispatch(self) -> Steps:
         """Scheduler.runProcessLoop: a record processor for each lease that is held."""
         while not self.stopping:
+            yield max(0.0, self._paused_until - self.process.clock())
             for shard, held in self.held.items():
                 if not held.consumed and self.is_held(shard, held):
                     held.consumed = True
