@@ -33,7 +33,7 @@ from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.eventbridge import EventBridge
 from consumer.stores.kinesis import KinesisStream
-from consumer.stores.raw_json import RAW_JSON, use_raw_json
+from consumer.stores.raw_json import RAW_JSON, RawJson
 from consumer.stores.requests import OnRequest, observe_requests
 from consumer.stores.s3 import S3Quarantine
 
@@ -108,8 +108,8 @@ def repository(
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
     made = client(settings, "dynamodb", config.merge(RAW_JSON), on_request)
-    use_raw_json(made)
-    return DynamoRepository(made, settings.table_name, Limits(), requests)
+    raw_json = RawJson(made, _session().get_credentials())
+    return DynamoRepository(raw_json, settings.table_name, Limits(), requests)
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:

@@ -17,7 +17,7 @@ def serialize(value: Plain) -> dict[str, Any]:
         return {"S": value}
     if isinstance(value, bool):
         return {"BOOL": value}
-    if isinstance(value, int | Decimal):
+    if isinstance(value, Decimal | int):
         return {"N": str(_NUMBERS.create_decimal(value))}
     return {"M": {name: serialize(part) for name, part in value.items()}}
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from consumer.engine.errors import Malformed, Unavailable
 from consumer.engine.projection import Codec, Key, Plain
-from consumer.engine.repository import PendingWrite, Saved, Stored, Unreadable, Versioned, fingerprint
+from consumer.engine.repository import PendingWrite, Saved, Stored, Unreadable, Versioned
 from consumer.stores.attributes import deserialize, serialize
 from consumer.stores.aws import unavailable
+from consumer.stores.raw_json import RawJson
+from consumer.stores.versions import version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,7 +46,7 @@ MALFORMED = (Malformed, ValueError, LookupError, TypeError, AttributeError, Arit
 class DynamoRepository(Generic[S]):
     """Implements engine.repository.Repository. Requests run on `pool`; no key is in two of them at the same time."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, codec: Codec[S], pool: Executor) -> None:
+    def __init__(self, client: "DynamoDBClient | RawJson", table: str, codec: Codec[S], pool: Executor) -> None:
         self._client = client
         self._table = table
         self._codec = codec
@@ -128,7 +130,7 @@ class DynamoRepository(Generic[S]):
 
     def _write(self, writes: Sequence[tuple[Key, PendingWrite[S]]]) -> Saved[S]:
         wanted = [self._codec.dump(change.state) for _, change in writes]
-        versions = [fingerprint(attributes) for attributes in wanted]
+        versions = [version_of(attributes) for attributes in wanted]
         statements = [
             self._statement(change.expected, attributes, version)
             for (_, change), attributes, version in zip(writes, wanted, versions, strict=True)

@@ -23,7 +23,7 @@ from consumer.limits.state import LimitState
 from consumer.stores.aws import CLIENT
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
-from consumer.stores.raw_json import RAW_JSON, use_raw_json
+from consumer.stores.raw_json import RAW_JSON, RawJson
 from consumer.stores.s3 import S3Quarantine
 from tests.support.emulators.aws import dynamodb_local, ministack, session
 from tests.support.emulators.place import Place, opened
@@ -107,8 +107,11 @@ class Dynamo:
 
     def client(self) -> "DynamoDBClient":
         made = session().client("dynamodb", endpoint_url=self.endpoint, config=CLIENT.merge(RAW_JSON))
-        use_raw_json(made)
         return self.stack.enter_context(closing(made))
+
+    def requests(self) -> RawJson:
+        """What a repository uses."""
+        return RawJson(self.client(), session().get_credentials())
 
     def create(self, key_names: tuple[str, str]) -> None:
         partition, sort = key_names
@@ -127,7 +130,7 @@ class Dynamo:
         return self.repository(Limits())
 
     def repository(self, codec: Codec[S], client: Any = None) -> DynamoRepository[S]:
-        return DynamoRepository(client or self.client(), self.name, codec, self.pool)
+        return DynamoRepository(client or self.requests(), self.name, codec, self.pool)
 
 
 @dataclass

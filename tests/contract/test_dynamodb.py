@@ -88,7 +88,7 @@ def peak_table(dynamo: Dynamo) -> Dynamo:
 
 @pytest.fixture
 def relay(peak_table: Dynamo) -> Relay:
-    return Relay(peak_table.client())
+    return Relay(peak_table.requests())
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_whatever_else_a_statement_answers_is_unknown(
 
 
 def test_a_processor_writes_throttled_statements_again(dynamo: Dynamo) -> None:
-    relay = Relay(dynamo.client())
+    relay = Relay(dynamo.requests())
     relay.write = in_turn(throttling([0, 1, 3]), throttling([1]), throttling([]))
     core = Core(dynamo.repository(Limits(), relay))
     delivered = core.deliver(*(created(1, userLimitId=f"l-{count}") for count in range(5)))
@@ -265,7 +265,7 @@ def test_updates_with_a_lost_response_are_found_when_retried(relay: Relay, repos
 
 
 def test_a_processor_settles_writes_whose_answer_was_lost_without_a_second_effect(dynamo: Dynamo) -> None:
-    relay = Relay(dynamo.client())
+    relay = Relay(dynamo.requests())
     carry_out = relay.write
     relay.write = in_turn(lost, carry_out, lost, lost, carry_out)
     core = Core(dynamo.repository(Limits(), relay))

@@ -56,7 +56,15 @@ OURS: Mapping[str, Sequence[str]] = {
 THEIRS: Mapping[str, Sequence[str]] = {
     ENGINE: (),
     LIMITS: ("msgspec", "pydantic", "pydantic_core"),
-    STORES: ("boto3", "botocore", "mypy_boto3_dynamodb", "mypy_boto3_events", "mypy_boto3_kinesis", "mypy_boto3_s3"),
+    STORES: (
+        "boto3",
+        "botocore",
+        "msgspec",
+        "mypy_boto3_dynamodb",
+        "mypy_boto3_events",
+        "mypy_boto3_kinesis",
+        "mypy_boto3_s3",
+    ),
     METRICS: (),
     PIPES: (),
     MESSAGES: ("amazon_kclpy", "msgspec"),
