@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeAlias
 
 from amazon_kclpy import kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
@@ -33,6 +33,7 @@ from consumer.monitoring import logs, metrics
 log = logging.getLogger("consumer.kcl")
 
 Input = ParamSpec("Input")
+Report: TypeAlias = Callable[[Iterable[metrics.Measurement]], None]
 
 MADE = "made"
 LEASE_GONE = "ShutdownException"
@@ -124,6 +125,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._stream = stream
         self._rules = rules
         self._measure = measure
+        self._report: Report = functools.partial(metrics.report, measure)
         self._checkpoints = CheckpointState(last=runtime.clock())
         self._checkpointed: Position | None = None
         self._mid_aggregate: Position | None = None
@@ -198,12 +200,14 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
         Stops when a message comes, as the daemon must not wait for long. No checkpoint is possible outside a callback.
         """
-        before = self._gathered, self._checkpoints
-        self._settle(UntilMessage(self._retry_policy, is_message_waiting))
+        before, measured = (self._gathered, self._checkpoints), list[metrics.Measurement]()
+        self._settle(UntilMessage(self._retry_policy, is_message_waiting), measured.extend)
         if self._cut_off:
-            # The next callback begins again with the same records. Settling them twice is harmless.
+            # The next callback begins again with the same records, and counts them. Settling them twice is harmless.
             self._cut_off = False
             self._gathered, self._checkpoints = before
+            measured = [each for each in measured if each.metric in metrics.EFFORT]
+        self._report(measured)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -225,21 +229,24 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         yield
         self._delivery = None
 
-    def _settle(self, retry_policy: RetryPolicy) -> None:
-        """Processes the gathered records, after the aggregate at the checkpoint if it must be replayed."""
+    def _settle(self, retry_policy: RetryPolicy, report: Report | None = None) -> None:
+        """Processes the gathered records, after the aggregate at the checkpoint if it must be replayed.
+
+        `report` receives their measurements in place of the metrics.
+        """
         self._replay_mid_aggregate(retry_policy)
         if self._cut_off:
             return
         gathered, self._gathered = self._gathered, Gathered()
-        for result in self._results(gathered.records, retry_policy):
+        for result in self._results(gathered.records, retry_policy, report or self._report):
             self._checkpoints = self._checkpoints.advance(result.settled, len(result.records))
 
-    def _results(self, records: Iterable[Record], retry_policy: RetryPolicy) -> Iterator[BatchResult]:
+    def _results(self, records: Iterable[Record], retry_policy: RetryPolicy, report: Report) -> Iterator[BatchResult]:
         """Processes the records in slices; measures, logs and yields the result of each."""
         behind, start = self._delivery.behind_millis if self._delivery else None, self.runtime.clock()
         for result in self._core.process_in_slices(records, retry_policy, self._may_continue):
             now = self.runtime.clock()
-            metrics.report(self._measure, metrics.of_batch(result, now - start, self.runtime.now()))
+            report(metrics.of_batch(result, now - start, self.runtime.now()))
             logs.log_batch(log, result, self._core.correlation_id, behind_millis=behind)
             # Set before the next slice starts. From then on, later records must not move the checkpoint.
             self._cut_off = result.unsettled is not None
@@ -280,7 +287,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             log.error("the aggregate at the checkpoint has expired: its last records may be lost", extra=about)
         else:
             log.info("replaying the aggregate at the checkpoint", extra=about)
-            for _ in self._results([aggregate], retry_policy):
+            for _ in self._results([aggregate], retry_policy, self._report):
                 pass  # no checkpoint: at the aggregate it would move backwards
         if not self._cut_off:
             self._mid_aggregate = None

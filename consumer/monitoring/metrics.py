@@ -357,6 +357,8 @@ PHASES: Mapping[str, Metric] = {
     "quarantine": QUARANTINE_SECONDS,
 }
 """The keys are the phases of BatchResult.seconds."""
+EFFORT = frozenset({WRITES, SAVED, CONFLICTS, *PHASES.values()})
+"""Metrics of what an attempt at a batch took. The others of `of_batch` count the batch and its records."""
 
 
 def report(measure: Sink, measurements: Iterable[Measurement]) -> None:

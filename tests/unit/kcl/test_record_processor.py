@@ -436,6 +436,34 @@ def test_what_a_message_interrupts_is_processed_again_without_a_gap() -> None:
     assert daemon.made == [("101", 0)]
 
 
+def test_what_a_message_interrupts_is_counted_once() -> None:
+    """The attempt settles one of two limits, and writes it; the next one counts the batch and all of its records."""
+    clockwork = Clockwork()
+    stuck = FlakyRepository(
+        memory(), lambda key: Fate.THROTTLED if key[1] == "l-stuck" and clockwork.time < 1_045 else Fate.STORED
+    )
+    life = Life(Core(stuck), clockwork=clockwork)
+    first, second = delivered(101, created(1)), delivered(102, created(2, userLimitId="l-stuck"))
+    life.live(batch(first, second, behind=60_000), Silence(30, clockwork.runtime()), behind(103, seconds=0))
+
+    assert [value for _, value, _ in life.measured[metrics.BATCH_RECORDS]] == [3]
+    assert len(life.measured[metrics.BATCH_SECONDS]) == 1
+    assert life.counted(metrics.RECORDS) == {
+        ("USER_LIMIT_CREATED", "duplicate"): 1,  # the attempt has stored it
+        ("USER_LIMIT_CREATED", "applied"): 1,
+        ("USER_LIMIT_PROGRESS_CHANGED", "applied"): 1,
+    }
+    assert life.counted(metrics.WRITES)[()] == sum(map(len, stuck.saves)) > 3
+
+
+def test_what_no_message_interrupts_is_counted_in_the_silence(watched: Watched) -> None:
+    life, _ = watched
+    counted: list[float] = []
+    silence = Silence(600, life.clockwork.runtime())
+    life.live(behind(101, 102), silence, lambda: counted.append(sum(life.counted(metrics.RECORDS).values())))
+    assert counted == [2]
+
+
 # when to checkpoint
 
 
