@@ -52,17 +52,18 @@ class Running(Protocol):
 class Child:
     """A record processor on the pipes of a daemon, initialized."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, shard: str = SHARD) -> None:
         if process.stdin is None or process.stdout is None:
             raise Failed("a record processor needs pipes")
         self.pid = process.pid
         self._input: IO[bytes] = process.stdin
         self._output: IO[bytes] = process.stdout
         self._log = log
+        self._shard = shard
 
     def initialize(self) -> None:
         place = {"sequenceNumber": "TRIM_HORIZON", "subSequenceNumber": 0}
-        self._call("initialize", _line({"action": "initialize", "shardId": SHARD, **place}))
+        self._call("initialize", _line({"action": "initialize", "shardId": self._shard, **place}))
 
     def deliver(self, events: Sequence[Event], shape: Shape, first: int) -> None:
         """The last batch is never behind, so that nothing is held back after it."""

@@ -38,17 +38,18 @@ class Load:
         return [*self.setup, *self.paid]
 
 
-def realistic(events: int, seed: int = 1, users: int = USERS) -> Load:
-    """`events` events of payments by Zipf's law."""
-    history = _History(seed, users)
+def realistic(events: int, seed: int = 1, users: int = USERS, first: int = 0) -> Load:
+    """`events` events of payments by Zipf's law. `first`: the number of the first user; shards do not share users."""
+    numbers = range(first, first + users)
+    history = _History(seed, numbers)
     weights = list(accumulate(1 / rank**SKEW for rank in range(1, users + 1)))
-    setup = [history.created(user, period) for user in range(users) for period in PERIODS]
+    setup = [history.created(user, period) for user in numbers for period in PERIODS]
     return Load(setup, list(islice(history.payments(weights), events)))
 
 
 def spread(events: int, limits: int, seed: int = 1) -> Load:
     """`events` PROGRESS_CHANGED of `limits` limits, one after the other."""
-    history = _History(seed, limits)
+    history = _History(seed, range(limits))
     setup = [history.created(user, PERIODS[0]) for user in range(limits)]
     return Load(setup, [history.progressed(number % limits, PERIODS[0], 100) for number in range(events)])
 
@@ -60,7 +61,7 @@ def all_different(events: int) -> Load:
 
 def created(user: int) -> Event:
     """The creation of the first limit of a user that no load contains: `user` is at least 100,000."""
-    return _History(user, 0).created(user, PERIODS[0])
+    return _History(user, range(0)).created(user, PERIODS[0])
 
 
 def limit_of(user_id: str) -> str:
@@ -71,7 +72,7 @@ def limit_of(user_id: str) -> str:
 class _History:
     """Makes events whose sequence numbers, times and amounts continue those before."""
 
-    def __init__(self, seed: int, users: int) -> None:
+    def __init__(self, seed: int, users: range) -> None:
         self._random = Random(seed)
         self._users = users
         self._made = 0
@@ -81,7 +82,7 @@ class _History:
     def payments(self, weights: Sequence[float]) -> Iterator[Event]:
         """Endless: a foreign event and three of ours per payment."""
         while True:
-            user = self._random.choices(range(self._users), cum_weights=weights)[0]
+            user = self._random.choices(self._users, cum_weights=weights)[0]
             cents = self._random.randrange(100, 20_000)
             yield self._foreign(user, cents)
             for period in PERIODS:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench import results, sizing, tables
+from bench.forks import FORK_FROM
 from bench.results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,9 @@ one PROGRESS_CHANGED for each of the user's three limits (day, week, month): {by
 - After every run the table is compared with an oracle that shares no code with the service. A wrong table is an error.
 - *Behind* means that the daemon reports a lag of more than 10 seconds. *Replay* delivers events that were applied
   before; it makes no write.
+- From {fork_from} shards on, the record processors of a worker are forks of one process, as in the service. The memory
+  of a shard includes its part of that process and the small process that waits for its fork, but not the JVM and the
+  supervisor. It is read after three batches of 1,000 events on each shard.
 - The whole worker is the real daemon on MiniStack: the JVM, the record processor and the supervisor.
 
 The peers are in `bench/peers/`, written as the documentation of their libraries shows. All of them make one conditional
@@ -71,6 +75,7 @@ DynamoDB    = million write units x ${write_units}, on demand
 Fargate     = tasks x hours x (vCPU x ${vcpu_hour} + GB x ${gb_hour})
 ```
 
+The PSS a shard is the one measured with {memory_at} shards: the largest of these numbers that the task has.
 The writes an event are those of this load: with more users on a shard, fewer events share a write, up to one write for
 each event of a limit. The constants are in `bench/sizing.py`.
 """
@@ -90,7 +95,7 @@ def _page(found: Results) -> str:
         shown["CPU"],
         "## Other figures\n",
         shown["Other figures"],
-        _METHOD.format(users=tables.USERS, bytes=tables.event_bytes()),
+        _METHOD.format(users=tables.USERS, bytes=tables.event_bytes(), fork_from=FORK_FROM),
         _GROWTH.format(model=tables.formula(found), pictures=_pictures(found)),
         _SIZING.format(table=shown["Size"], **_constants()),
     ]
@@ -114,6 +119,7 @@ def _constants() -> dict[str, object]:
         "shard_use": sizing.SHARD_USE,
         "records": sizing.SHARD_RECORDS,
         "shard_bytes": sizing.SHARD_BYTES,
+        "memory_at": " or ".join(map(str, sizing.MEMORY_AT)),
         "per_task": sizing.SHARDS_PER_TASK[0],
         "cpu_use": sizing.CPU_USE,
         "memory_use": sizing.MEMORY_USE,

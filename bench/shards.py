@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import load
-from bench.child import Child, Shape, cpu_seconds, pss_bytes
+from bench import forks, load
+from bench.child import Child, Shape, pss_bytes
 from bench.contenders import Service
-from bench.load import Event
+from bench.forks import Group
+from bench.load import Event, Load
 from bench.results import Figure, Growth, Report
+from bench.sizing import MEMORY_AT
 from bench.store import Store
 from tests.support.driven.background import background
 
 COUNTS = (1, 2, 4, 8, 16)
-SHOWN = (1, 4, 16)
+SETUP = load.USERS * len(load.PERIODS)
 WARM = 3_000
 """Paid events of each record processor before its memory is read: three batches."""
 TOGETHER = 3_000
@@ -43,23 +45,21 @@ class Shard:
 
 
 def measure(store: Store, report: Report) -> tuple[list[Figure], list[Growth]]:
-    made = load.realistic(WARM + TOGETHER * len(COUNTS)).events
+    """For each of COUNTS a worker of its own. Raises Failed if a table is wrong."""
     memory, cpu = [], []
-    with ExitStack() as stack:
-        shards: list[Shard] = []
-        for count in COUNTS:
-            while len(shards) < count:
-                shards.append(_started(stack, store, f"shard-{len(shards)}", made))
-            memory.append((float(count), sum(pss_bytes(each.child.pid) for each in shards) / count / MIB))
-            cpu.append((float(count), _together(shards)))
-            report(f"{count} shards: {memory[-1][1]:.1f} MiB a shard, {cpu[-1][1]:.1f} us an event")
+    for count in COUNTS:
+        mib, micros = _worker(store, count)
+        memory.append((float(count), mib))
+        cpu.append((float(count), micros))
+        report(f"{count} shards: {mib:.1f} MiB a shard, {micros:.1f} us an event")
     figures = [
-        Figure(f"memory-{round(count)}", f"PSS a shard at {round(count)}", "MiB", size)
-        for count, size in memory
-        if round(count) in SHOWN
+        Figure(f"memory-{round(count)}", f"PSS a shard at {round(count)}", "MiB", mib)
+        for count, mib in memory
+        if round(count) in MEMORY_AT
     ]
+    across = f"record processors, forked from {forks.FORK_FROM} on"
     return figures, [
-        Growth("shards-memory", "Memory and shards", "record processors", "MiB a shard (PSS)", memory),
+        Growth("shards-memory", "Memory and shards", across, "MiB a shard (PSS)", memory),
         Growth("shards-cpu", "CPU and shards", "record processors at work together", "us of CPU an event", cpu),
     ]
 
@@ -79,22 +79,41 @@ def behind(store: Store, events: int, report: Report) -> list[Figure]:
     return figures
 
 
+def _worker(store: Store, count: int) -> tuple[float, float]:
+    """The record processors of a worker with so many shards: MiB a shard, and microseconds of CPU an event."""
+    table = f"shards-{count}"
+    store.create(table)
+    loads = [load.realistic(WARM + TOGETHER, number, first=load.USERS * number) for number in range(count)]
+    with TemporaryDirectory(prefix="bench-shards-", ignore_cleanup_errors=True) as directory:
+        command = Service().command(store, table, Path(directory))
+        with forks.started(command, count, Path(directory)) as group:
+            found = _measured(group, loads)
+    Service().check(store.items(table), [event for made in loads for event in made.events])
+    return found
+
+
+def _measured(group: Group, loads: Sequence[Load]) -> tuple[float, float]:
+    shards = [Shard(child, made.events) for child, made in zip(group.children, loads, strict=True)]
+    for each in shards:
+        each.deliver(SETUP + WARM, Shape())
+    return group.pss_bytes() / len(shards) / MIB, _together(group, shards)
+
+
 def _started(stack: ExitStack, store: Store, table: str, events: Sequence[Event]) -> Shard:
     store.create(table)
     directory = Path(stack.enter_context(TemporaryDirectory(prefix="bench-shard-", ignore_cleanup_errors=True)))
     shard = Shard(stack.enter_context(Service().started(store, table, directory)), events)
-    shard.deliver(load.USERS * len(load.PERIODS) + WARM, Shape())
+    shard.deliver(SETUP + WARM, Shape())
     return shard
 
 
-def _together(shards: Sequence[Shard]) -> float:
+def _together(group: Group, shards: Sequence[Shard]) -> float:
     """Microseconds of CPU an event while all shards work at the same time."""
-    before = sum(cpu_seconds(each.child.pid) for each in shards)
+    before = group.cpu_seconds()
     with ThreadPoolExecutor(len(shards)) as pool:
         for done in [pool.submit(each.deliver, TOGETHER, Shape()) for each in shards]:
             done.result()
-    seconds = sum(cpu_seconds(each.child.pid) for each in shards) - before
-    return 1e6 * seconds / (TOGETHER * len(shards))
+    return 1e6 * (group.cpu_seconds() - before) / (TOGETHER * len(shards))
 
 
 def _largest(pid: int, found: list[int], over: threading.Event) -> None:

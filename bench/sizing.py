@@ -17,6 +17,8 @@ MEMORY_USE = 0.8
 """The part of a task's CPU and memory that is used on average."""
 SHARDS_PER_TASK = (16, 8, 4, 2, 1)
 """The first that fits into a task is used."""
+MEMORY_AT = (1, 4, 16)
+"""The numbers of shards of a worker with which the memory of a shard is measured."""
 
 FARGATE: Sequence[tuple[float, Sequence[float]]] = (
     (0.25, (0.5, 1, 2)),
@@ -50,15 +52,19 @@ class Measured:
     event_bytes       data of a record
     worker_micros     microseconds of CPU an event of the whole worker
     writes_per_event  conditional writes an event; each is one write unit
-    shard_mib         memory of a record processor among 16
+    shard_mib         memory of a record processor, by the number of shards of its worker; 1 is one of them
     worker_mib        memory of the JVM and the supervisor
     """
 
     event_bytes: float
     worker_micros: float
     writes_per_event: float
-    shard_mib: float
+    shard_mib: Mapping[int, float]
     worker_mib: float
+
+    def memory_mib(self, shards: int) -> float:
+        """Memory of a worker with so many shards, each as measured with the largest number that is not above it."""
+        return self.worker_mib + shards * self.shard_mib[max(number for number in self.shard_mib if number <= shards)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def _tasks(measured: Measured, events: int, shards: int, most: int) -> tuple[int
     """How many tasks of at most `most` shards, and the smallest vCPU and GB of one. None if no task is that large."""
     tasks = ceil(shards / most)
     cpu = events / tasks * measured.worker_micros / 1e6 / CPU_USE
-    memory = (measured.worker_mib + min(shards, most) * measured.shard_mib) / 1_024 / MEMORY_USE
+    memory = measured.memory_mib(min(shards, most)) / 1_024 / MEMORY_USE
     for vcpu, sizes in FARGATE:
         fitting = [gb for gb in sizes if gb >= memory]
         if vcpu >= cpu and fitting:

@@ -10,10 +10,10 @@ from bench.cpu import PEER
 from bench.goals import Goal
 from bench.model import fitted
 from bench.results import Figure, Results, Rounds, ratios
-from bench.sizing import Measured
+from bench.sizing import MEMORY_AT, Measured
 
 USERS = load.USERS
-SIZED = ("worker", "worker-processor", "memory-16", "memory-jvm", "memory-supervisor")
+SIZED = ("worker", "worker-processor", "memory-jvm", "memory-supervisor", *(f"memory-{at}" for at in MEMORY_AT))
 """The figures from which the sizes are computed."""
 Row: TypeAlias = Sequence[str]
 
@@ -113,9 +113,9 @@ def _measured(found: Results) -> tuple[Measured, Measured] | None:
     up, peer = found.of("caught-up"), found.of(PEER)
     if len(known) < len(SIZED) or up is None or peer is None:
         return None
-    worker, processor, shard, jvm, supervisor = known
-    data, memory = event_bytes(), jvm + supervisor
-    around = worker - processor
+    worker, processor, jvm, supervisor, *shards = known
+    data, memory, around = event_bytes(), jvm + supervisor, worker - processor
+    shard = dict(zip(MEMORY_AT, shards, strict=True))
     return Measured(data, worker, up.writes, shard, memory), Measured(
         data, around + peer.median, peer.writes, shard, memory
     )

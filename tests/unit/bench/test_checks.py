@@ -30,6 +30,14 @@ def test_a_payment_is_a_foreign_event_and_one_of_each_limit() -> None:
     assert len(MADE.setup) == 9
 
 
+def test_shards_can_have_users_of_their_own() -> None:
+    shards = [load.realistic(40, users=3, first=first).events for first in (0, 3)]
+    one, other = ({event["aggregateId"] for event in events} for events in shards)
+
+    assert shards[0] == MADE.events
+    assert (len(one), len(other), one & other) == (3, 3, set())
+
+
 def test_the_worst_case_changes_another_limit_each_time() -> None:
     made = load.all_different(50)
 

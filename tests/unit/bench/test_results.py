@@ -11,7 +11,7 @@ from bench.results import Rounds, ratios
 from bench.sizing import Measured, size
 
 STORED = results.load(page.RESULTS)
-MEASURED = Measured(event_bytes=400, worker_micros=50, writes_per_event=0.3, shard_mib=50, worker_mib=400)
+MEASURED = Measured(event_bytes=400, worker_micros=50, writes_per_event=0.3, shard_mib={1: 50}, worker_mib=400)
 
 
 @pytest.mark.parametrize("growth", STORED.growth, ids=lambda growth: growth.key)
@@ -48,18 +48,23 @@ def test_a_small_load_needs_two_shards_and_one_task() -> None:
 
 
 def test_large_records_need_more_shards() -> None:
-    assert size(Measured(4_096, 50, 0.3, 50, 400), 1_000).shards == 6
+    assert size(Measured(4_096, 50, 0.3, {1: 50}, 400), 1_000).shards == 6
 
 
 def test_a_task_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="no task has what a shard needs"):
-        size(Measured(400, 50_000, 0.3, 50, 400), 100_000)
+        size(Measured(400, 50_000, 0.3, {1: 50}, 400), 100_000)
 
 
 def test_costly_events_get_fewer_shards_a_task() -> None:
-    need = size(Measured(400, 2_000, 0.3, 50, 400), 11_200)
+    need = size(Measured(400, 2_000, 0.3, {1: 50}, 400), 11_200)
 
     assert (need.shards, need.tasks, need.vcpu) == (16, 4, 16)
+
+
+@pytest.mark.parametrize(("shards", "mib"), [(1, 454), (3, 562), (4, 560), (15, 1_000), (16, 800), (20, 900)])
+def test_a_shard_needs_less_memory_beside_others(shards: int, mib: float) -> None:
+    assert Measured(400, 50, 0.3, {1: 54, 4: 40, 16: 25}, 400).memory_mib(shards) == mib
 
 
 def test_a_goal_that_is_not_reached_says_so() -> None:
