@@ -75,7 +75,7 @@ DynamoDB    = million write units x ${write_units}, on demand
 Fargate     = tasks x hours x (vCPU x ${vcpu_hour} + GB x ${gb_hour})
 ```
 
-The PSS a shard is the one measured with {memory_at} shards: the largest of these numbers that the task has.
+The PSS a shard is that of the largest measured number of shards ({memory_at}) that the task has.
 The writes an event are those of this load: with more users on a shard, fewer events share a write, up to one write for
 each event of a limit. The constants are in `bench/sizing.py`.
 """
@@ -119,7 +119,7 @@ def _constants() -> dict[str, object]:
         "shard_use": sizing.SHARD_USE,
         "records": sizing.SHARD_RECORDS,
         "shard_bytes": sizing.SHARD_BYTES,
-        "memory_at": " or ".join(map(str, sizing.MEMORY_AT)),
+        "memory_at": ", ".join(map(str, sizing.MEMORY_AT)),
         "per_task": sizing.SHARDS_PER_TASK[0],
         "cpu_use": sizing.CPU_USE,
         "memory_use": sizing.MEMORY_USE,
