@@ -1,6 +1,6 @@
 """States in a DynamoDB table, one item per state, written by conditional PartiQL statements, 25 per request.
 
-Statements are batched because boto3 needs about half a millisecond of CPU per request, whatever its size.
+Statements are batched because a request takes CPU whatever its size.
 The responses to the statements were verified on DynamoDB Local and are described in docs/decisions/.
 """
 
