@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -43,6 +44,14 @@ MALFORMED = (Malformed, ValueError, LookupError, TypeError, AttributeError, Arit
 """Exceptions of a codec for attributes that it did not write. Only the message of Malformed is free of stored data."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request(Generic[S]):
+    """A write of up to STATEMENTS keys. `ours`: what each key holds afterwards, in the order of the statements."""
+
+    ours: Mapping[Key, Versioned[S]]
+    statements: "Sequence[BatchStatementRequestTypeDef]"
+
+
 class DynamoRepository(Generic[S]):
     """Implements engine.repository.Repository. Requests run on `pool`; no key is in two of them at the same time."""
 
@@ -54,7 +63,7 @@ class DynamoRepository(Generic[S]):
 
     def load(self, keys: Iterable[Key]) -> dict[Key, Stored[S]]:
         found: dict[Key, Stored[S]] = {}
-        for part in self._each(self._get, _chunks(keys, GETS)):
+        for part in self._each(self._get, list(_chunks(keys, GETS))):
             found |= part
         return found
 
@@ -62,7 +71,10 @@ class DynamoRepository(Generic[S]):
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
-        for part in self._each(self._write, _chunks(writes.items(), STATEMENTS)):
+        # Threads only wait for responses. If they computed as well, they would take more CPU for it.
+        requests = [self._request(chunk) for chunk in _chunks(writes.items(), STATEMENTS)]
+        for request, responses in zip(requests, self._each(self._write, requests), strict=True):
+            part = self._classified(request.ours, responses)
             stored |= part.stored
             conflicts |= part.conflicts
             unknown |= part.unknown
@@ -105,10 +117,9 @@ class DynamoRepository(Generic[S]):
                 return not self.load([key])
         return True
 
-    def _each(self, request: Callable[[list[T]], R], chunks: Iterable[list[T]]) -> Iterator[R]:
-        requests = list(chunks)
+    def _each(self, send: Callable[[T], R], requests: Sequence[T]) -> Iterator[R]:
         # A single request does not need another thread.
-        return map(request, requests) if len(requests) < 2 else self._pool.map(request, requests)
+        return map(send, requests) if len(requests) < 2 else self._pool.map(send, requests)
 
     def _get(self, keys: Sequence[Key]) -> dict[Key, Stored[S]]:
         pending: list[Any] = [self._key_attributes(key) for key in keys]
@@ -128,31 +139,36 @@ class DynamoRepository(Generic[S]):
             pending = unread
         return found
 
-    def _write(self, writes: Sequence[tuple[Key, PendingWrite[S]]]) -> Saved[S]:
+    def _request(self, writes: Sequence[tuple[Key, PendingWrite[S]]]) -> _Request[S]:
         wanted = [self._codec.dump(change.state) for _, change in writes]
         versions = [version_of(attributes) for attributes in wanted]
-        statements = [
-            self._statement(change.expected, attributes, version)
-            for (_, change), attributes, version in zip(writes, wanted, versions, strict=True)
-        ]
+        return _Request(
+            {key: Versioned(change.state, version) for (key, change), version in zip(writes, versions, strict=True)},
+            [
+                self._statement(change.expected, attributes, version)
+                for (_, change), attributes, version in zip(writes, wanted, versions, strict=True)
+            ],
+        )
+
+    def _write(self, request: _Request[S]) -> "Sequence[BatchStatementResponseTypeDef] | Unavailable":
         try:
             with unavailable(f"write to {self._table}"):
-                responses = self._client.batch_execute_statement(Statements=statements)["Responses"]
+                return self._client.batch_execute_statement(Statements=request.statements)["Responses"]
         except Unavailable as cause:
-            # After a timeout each statement may or may not have been executed.
-            return Saved(unknown={key: cause for key, _ in writes})
-        ours = {key: Versioned(change.state, version) for (key, change), version in zip(writes, versions, strict=True)}
-        return self._classified(ours, dict(zip(ours, responses, strict=True)))
+            return cause
 
     def _classified(
-        self, ours: Mapping[Key, Versioned[S]], responses: "Mapping[Key, BatchStatementResponseTypeDef]"
+        self, ours: Mapping[Key, Versioned[S]], responses: "Sequence[BatchStatementResponseTypeDef] | Unavailable"
     ) -> Saved[S]:
         """Sorts the keys by the response to their statement. Each key ends up in exactly one of the three mappings."""
+        if isinstance(responses, Unavailable):
+            # After a timeout each statement may or may not have been executed.
+            return Saved(unknown=dict.fromkeys(ours, responses))
         stored: dict[Key, Versioned[S]] = {}
         conflicts: dict[Key, Stored[S] | None] = {}
         unknown: dict[Key, Unavailable] = {}
         existing: list[Key] = []
-        for key, response in responses.items():
+        for key, response in zip(ours, responses, strict=True):
             error = response.get("Error")
             if error is None:
                 stored[key] = ours[key]

@@ -1,10 +1,11 @@
 """The start of a record processor, before the protocol with the daemon."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from consumer.kcl.process import clear_scratch
+from consumer.kcl.process import OBJECTS, clear_scratch, collect_rarely
 from consumer.settings import Settings
 
 
@@ -38,3 +39,14 @@ def test_an_unreadable_directory_does_not_end_the_process(tmp_path: Path, caplog
     clear_scratch(settings(f"dir:{tmp_path / 'file'}"))
     (line,) = caplog.records
     assert "Not a directory" in line.__dict__["cause"]
+
+
+def test_the_garbage_collector_runs_rarely_and_leaves_alone_what_exists() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_rarely()
+        assert gc.get_threshold() == (OBJECTS, *before[1:])
+        assert gc.get_freeze_count() > 1_000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
