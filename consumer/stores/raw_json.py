@@ -19,6 +19,7 @@ import botocore
 import msgspec
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ConnectionError as NotConnected
 from botocore.exceptions import HTTPClientError
 
 from consumer.stores.signature import SignedRequest
@@ -39,7 +40,10 @@ MODEL_SECONDS = 600.0
 _BODY = "consumer_body"
 _encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
-_Result: TypeAlias = AWSResponse | HTTPClientError
+_FAILURES = (HTTPClientError, NotConnected)
+"""What sending a request raises. boto3 retries after both."""
+
+_Result: TypeAlias = AWSResponse | HTTPClientError | NotConnected
 _first_result: ContextVar[_Result | None] = ContextVar("first_result", default=None)
 """What boto3 takes for the result of its first attempt."""
 
@@ -91,6 +95,8 @@ class RawJson:
         result = self._result(model.request, _to_json(params))
         content = _content(result)
         if content is None:
+            # The copy itself might be at fault.
+            self._models.pop(operation, None)
             token = _first_result.set(result)
             try:
                 return by_boto3(**params)
@@ -103,7 +109,7 @@ class RawJson:
         headers: Any = model.signed(body, self._credentials.get_frozen_credentials(), time.time())
         try:
             return self._send(AWSPreparedRequest("POST", model.url, headers, body, stream_output=False))
-        except HTTPClientError as failed:
+        except _FAILURES as failed:
             return failed
 
     def _report(self, operation: str, result: _Result, content: dict[str, Any]) -> None:
@@ -119,7 +125,7 @@ class RawJson:
             self._learn(operation, request)
             return None
         _first_result.set(None)
-        if isinstance(result, HTTPClientError):
+        if isinstance(result, _FAILURES):
             raise result
         return result
 
@@ -134,7 +140,7 @@ class RawJson:
 
 def _content(result: _Result) -> dict[str, Any] | None:
     """The JSON of a response that is as it should be, otherwise None."""
-    if isinstance(result, HTTPClientError) or result.status_code != 200:
+    if isinstance(result, _FAILURES) or result.status_code != 200:
         return None
     body, checksum = result.content, result.headers.get("x-amz-crc32")
     if checksum is not None and checksum != str(crc32(body)):

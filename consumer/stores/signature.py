@@ -18,7 +18,10 @@ _OF_ONE_REQUEST = {
     "amz-sdk-invocation-id",
     "amz-sdk-request",
     "authorization",
+    "baggage",
     "content-length",
+    "traceparent",
+    "tracestate",
     "x-amz-date",
     "x-amz-security-token",
     "x-amzn-trace-id",
@@ -68,7 +71,7 @@ class SignedRequest:
         date = strftime("%Y%m%dT%H%M%SZ", gmtime(now))
         headers = {**self.headers, "x-amz-date": date}
         if credentials.token:
-            headers["x-amz-security-token"] = credentials.token
+            headers["x-amz-security-token"] = " ".join(credentials.token.split())
         # A proxy may change how the client calls itself.
         names = sorted(headers.keys() - {"user-agent"})
         canonical = "".join(f"{name}:{headers[name]}\n" for name in names)

@@ -14,7 +14,10 @@ NUMBERS = st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | s
 VALUES = st.recursive(TEXTS | NUMBERS, lambda inner: st.dictionaries(TEXTS, inner, max_size=4), max_leaves=10)
 
 
-@example({"a": "\x7f", "b": "\ud800", "ü": Decimal("-0.0"), "n": 2**70})
+@example({"a": "\x7f"})
+@example({"a": "\ud800"})
+@example({"ü": "a"})
+@example({"a": Decimal("-0.0"), "n": 2**70, "m": -(2**70)})
 @example({"a": {"c": Decimal("1E+10"), "b": True}})
 @example({"a": '\x00\x1f"\\/\b\f\n\r\t'})
 @given(st.dictionaries(TEXTS, VALUES, max_size=6))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import repeat
 from threading import Thread
@@ -13,13 +14,18 @@ from zlib import crc32
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     ConnectionClosedError,
-    HTTPClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
     NoCredentialsError,
+    ProxyConnectionError,
     ReadTimeoutError,
+    SSLError,
 )
 from botocore.parsers import ResponseParserError
 from botocore.session import Session, get_session
@@ -52,6 +58,15 @@ def response(content: bytes, status: int = 200, checksum: int | None = None) -> 
 
 
 OK = response(b'{"Responses": [{}]}')
+THERE: dict[str, Any] = {"endpoint_url": "https://there", "proxy_url": "http://proxy", "error": "why"}
+UNANSWERED = [
+    kind(**THERE)
+    for kind in (
+        *(ReadTimeoutError, ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError),
+        *(SSLError, ProxyConnectionError),
+    )
+]
+"""All that botocore's session raises."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Sent:
 class Wire:
     """A client, what it sends, and what is reported about it. `answers` are returned or raised in turn."""
 
-    def __init__(self, session: Session, *answers: AWSResponse | HTTPClientError, raw: bool = True) -> None:
+    def __init__(self, session: Session, *answers: AWSResponse | BotoCoreError, raw: bool = True) -> None:
         client: Any = session.create_client(
             "dynamodb", region_name="eu-north-1", config=CLIENT.merge(RAW_JSON) if raw else CLIENT
         )
@@ -87,7 +102,7 @@ class Wire:
         self.sent: list[Sent] = []
         self.reported: list[RequestOutcome] = []
         self.boto3s = Counter[str]()
-        self.answers: Iterator[AWSResponse | HTTPClientError] = iter(answers)
+        self.answers: Iterator[AWSResponse | BotoCoreError] = iter(answers)
         self.client: Any = RawJson(client, session.get_credentials()) if raw else client
         observe_requests(client, self.reported.append)
         client.meta.events.register("before-call", self._made_by_boto3)
@@ -98,7 +113,7 @@ class Wire:
     def _send(self, request: AWSPreparedRequest) -> AWSResponse:
         self.sent.append(Sent.of(request))
         answer = next(self.answers)
-        if isinstance(answer, HTTPClientError):
+        if isinstance(answer, BotoCoreError):
             raise answer
         return answer
 
@@ -122,7 +137,7 @@ def wire(session: Session) -> MakeWire:
 def later(wire: MakeWire) -> MakeWire:
     """A client that has made a request of each operation before."""
 
-    def make(*answers: AWSResponse | HTTPClientError) -> Wire:
+    def make(*answers: AWSResponse | BotoCoreError) -> Wire:
         made = wire(*(response(b"{}") for _ in OPERATIONS), *answers)
         for operation in OPERATIONS:
             call(made.client, operation)
@@ -223,12 +238,11 @@ def test_an_error_is_boto3s(any_wire: MakeWire) -> None:
     [
         (response(b"{}", 500), "refused"),
         (response(b'{"__type": "ThrottlingException"}', 400), "throttled"),
-        (ReadTimeoutError(endpoint_url="https://there"), "unanswered"),
-        (ConnectionClosedError(endpoint_url="https://there"), "unanswered"),
+        *((failure, "unanswered") for failure in UNANSWERED),
     ],
 )
 def test_a_failure_is_boto3s_first_attempt(
-    any_wire: MakeWire, monkeypatch: pytest.MonkeyPatch, failure: AWSResponse | HTTPClientError, result: str
+    any_wire: MakeWire, monkeypatch: pytest.MonkeyPatch, failure: AWSResponse | BotoCoreError, result: str
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     made = any_wire(failure, response(b'{"Responses": [{}]}'), OK)
@@ -238,16 +252,25 @@ def test_a_failure_is_boto3s_first_attempt(
     assert len(made.sent) == 2
 
 
-@pytest.mark.parametrize("failure", [ReadTimeoutError, ConnectionClosedError])
-def test_two_failures_are_an_error(
-    any_wire: MakeWire, monkeypatch: pytest.MonkeyPatch, failure: type[HTTPClientError]
-) -> None:
+@pytest.mark.parametrize("failure", UNANSWERED)
+def test_two_failures_are_an_error(any_wire: MakeWire, monkeypatch: pytest.MonkeyPatch, failure: BotoCoreError) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    made = any_wire(failure(endpoint_url="https://there"), failure(endpoint_url="https://there"), OK)
-    with pytest.raises(failure):
+    made = any_wire(failure, failure, OK)
+    with pytest.raises(type(failure)):
         call(made.client, "BatchGetItem")
     assert [outcome.result for outcome in made.reported] == ["unanswered", "unanswered"]
     assert call(made.client, "BatchExecuteStatement")["Responses"] == [{}], "a failure does not reach another request"
+
+
+def test_after_a_failure_boto3_makes_the_next_request(later: MakeWire) -> None:
+    made = later(response(b'{"__type": "InvalidSignatureException"}', 400), OK, OK)
+    with pytest.raises(ClientError, match="InvalidSignatureException"):
+        call(made.client, "BatchExecuteStatement")
+    assert made.boto3s == {"BatchExecuteStatement": 1}
+    call(made.client, "BatchExecuteStatement")
+    assert made.boto3s == {"BatchExecuteStatement": 2}
+    call(made.client, "BatchExecuteStatement")
+    assert made.boto3s == {"BatchExecuteStatement": 2}
 
 
 def test_a_damaged_response_is_requested_again(any_wire: MakeWire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +326,38 @@ def test_renewed_credentials_sign_the_next_request(session: Session) -> None:
     assert made.boto3s == {"BatchExecuteStatement": 1}
     assert [sent.scope[0] for sent in made.sent] == ["AKIDEXAMPLE", "AKIDNEW"]
     assert made.sent[1].headers["x-amz-security-token"] == "token"
+
+
+def test_a_session_without_a_token_does_not_send_the_previous_one(session: Session) -> None:
+    kept = session.get_credentials()
+    assert isinstance(kept, Credentials)
+    kept.token = "token"
+    made = Wire(session, OK, OK)
+    call(made.client, "BatchExecuteStatement")
+    kept.token = None
+    call(made.client, "BatchExecuteStatement")
+    assert [sent.headers.get("x-amz-security-token") for sent in made.sent] == ["token", None]
+
+
+def test_credentials_that_cannot_be_renewed_are_boto3s_error_and_send_nothing(session: Session) -> None:
+    renewals: list[str] = []
+
+    def renew() -> dict[str, str]:
+        renewals.append("renewed")
+        if len(renewals) > 1:
+            raise CredentialRetrievalError(provider="test", error_msg="away")
+        return {"access_key": "AKIDNEW", "secret_key": "s", "token": "t", "expiry_time": "2000-01-01T00:00:00Z"}
+
+    expired = {"access_key": "AKIDOLD", "secret_key": "s", "token": "t", "expiry_time": "2100-01-01T00:00:00Z"}
+    made = Wire(session, OK, OK)
+    kept: Any = RefreshableCredentials.create_from_metadata(expired, renew, "test")
+    made.client._client._request_signer._credentials = made.client._credentials = kept
+    call(made.client, "BatchExecuteStatement")
+    kept._expiry_time = datetime(2000, 1, 1, tzinfo=UTC)
+    with pytest.raises((CredentialRetrievalError, RuntimeError)):
+        call(made.client, "BatchExecuteStatement")
+    assert renewals
+    assert len(made.sent) == 1
 
 
 def test_without_credentials_boto3_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

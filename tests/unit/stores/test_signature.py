@@ -19,6 +19,8 @@ HEADERS = {
     "Accept-Encoding": "identity",
 }
 KEYS = st.text("ABCDEFGHIJ0123456789+=", min_size=1, max_size=40)
+TOKENS = st.text("ABC/+= \t", min_size=1, max_size=40).filter(str.strip)
+CREDENTIALS = st.builds(ReadOnlyCredentials, KEYS, KEYS, TOKENS | st.none())
 MOMENTS = st.integers(0, 2**33)
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
 URLS = st.sampled_from(
@@ -43,17 +45,18 @@ def of_botocore(url: str, body: bytes, region: str, credentials: ReadOnlyCredent
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-@given(URLS, st.binary(max_size=100), NAMES, st.builds(ReadOnlyCredentials, KEYS, KEYS, KEYS | st.none()), MOMENTS)
+@given(URLS, st.binary(max_size=100), NAMES, CREDENTIALS, MOMENTS)
 def test_a_signature_is_botocores(
     url: str, body: bytes, region: str, credentials: ReadOnlyCredentials, now: int
 ) -> None:
-    before = of_botocore(url, b"other", region, ReadOnlyCredentials("AKIDFIRST", "other", None), 0)
+    before = of_botocore(url, b"other", region, ReadOnlyCredentials("AKIDFIRST", "other", "token"), 0)
     model = SignedRequest.of("POST", url, before)
     assert model is not None
     for moment in (now, now + 86_400, now):
         wanted = of_botocore(url, body, region, credentials, moment)
         signed = model.signed(body, credentials, moment + 0.9)
-        assert {name: value for name, value in signed.items() if name != "host"} == wanted
+        token = {name: " ".join(value.split()) for name, value in wanted.items() if name == "x-amz-security-token"}
+        assert {name: value for name, value in signed.items() if name != "host"} == wanted | token
 
 
 SIGNED = of_botocore("https://there/", b"", "eu-north-1", ReadOnlyCredentials("AKID", "secret", None), 0)
@@ -77,6 +80,13 @@ SIGNED = of_botocore("https://there/", b"", "eu-north-1", ReadOnlyCredentials("A
 def test_only_what_can_be_signed_here_is_a_model(method: str, url: str, headers: dict[str, str]) -> None:
     assert SignedRequest.of(method, url, headers) is None
     assert SignedRequest.of("POST", "https://there/", SIGNED) is not None
+
+
+def test_headers_of_one_request_are_not_those_of_the_next() -> None:
+    traced = {"traceparent": "00-1-2-01", "tracestate": "a=1", "Baggage": "b=2", "X-Amzn-Trace-Id": "Root=1"}
+    model = SignedRequest.of("POST", "https://there/", {**SIGNED, **traced, "Content-Length": "2"})
+    assert model is not None
+    assert model.headers.keys() == {*(name.lower() for name in HEADERS), "host"}
 
 
 def test_no_secret_is_shown() -> None:
