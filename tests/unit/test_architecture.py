@@ -18,8 +18,8 @@ METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.
 KCL, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
     f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
-RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT = (
-    f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client")
+RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT, MALLOC = (
+    f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client", "malloc")
 )
 CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
 ANYTHING = ("consumer",)
@@ -38,6 +38,7 @@ OURS: Mapping[str, Sequence[str]] = {
     PIPES: (),
     MESSAGES: (),
     FORK_CLIENT: (),
+    MALLOC: (),
     RETRY: (ENGINE,),
     RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, MESSAGES, RETRY),
     KCL: (*CORE, MONITORING, KCL),
@@ -48,7 +49,7 @@ OURS: Mapping[str, Sequence[str]] = {
     SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, ACCESS, SUPERVISOR),
     ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, ADMIN),
     CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
-    "consumer.__main__": (PIPES, FORK_CLIENT, "consumer.kcl.fork_server", "consumer.kcl.process", CLI),
+    "consumer.__main__": (PIPES, FORK_CLIENT, MALLOC, "consumer.kcl.fork_server", "consumer.kcl.process", CLI),
     "consumer": (),
 }
 """The parts of the package that each room may import. The longest name that matches a module counts."""
@@ -69,6 +70,7 @@ THEIRS: Mapping[str, Sequence[str]] = {
     PIPES: (),
     MESSAGES: ("amazon_kclpy", "msgspec"),
     FORK_CLIENT: (),
+    MALLOC: (),
     RETRY: (),
     RECORD_PROCESSOR: ("amazon_kclpy",),
 }
