@@ -24,12 +24,18 @@ def main() -> None:
         from consumer.kcl.pipes import take_over
 
         pipes = take_over()
+        from consumer.kcl.malloc import return_memory
+
+        return_memory()
         from consumer.kcl.process import process
 
         process(pipes)
     elif sys.argv[1:] == ["fork-server"]:
         from socket import socket
 
+        from consumer.kcl.malloc import return_memory
+
+        return_memory()
         from consumer.kcl.fork_server import serve
 
         serve(socket(fileno=0))
