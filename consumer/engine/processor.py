@@ -8,7 +8,7 @@ import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import groupby
@@ -257,12 +257,16 @@ class Processor(Generic[E, S]):
 
     def _settle(self, records: Sequence[Record], retry_policy: RetryPolicy) -> BatchResult:
         batch: _Batch[E, S] = _Batch(records, [None] * len(records))
+        rejected_before = self._rejected_in_a_row
         with self._timed(batch, "decode"):
             self._decode(batch)
-        with suppress(GaveUp):
+        try:
             self._store(batch, retry_policy)
             with self._timed(batch, "quarantine"):
                 self._quarantine_rejected(batch, retry_policy)
+        except GaveUp:
+            # The records come again, and are counted then.
+            self._rejected_in_a_row = rejected_before
         return batch.result()
 
     def correlation_id(self, record: Record) -> str | None:

@@ -760,5 +760,13 @@ def test_an_empty_batch_does_not_reset_the_breaker(guarded: Core) -> None:
         guarded.deliver(POISON)
 
 
+def test_a_batch_that_comes_again_is_counted_once() -> None:
+    core = Core(breaker=3, quarantine=FlakyQuarantine(times(1)), retry_policy=FakeRetryPolicy(most=0))
+    assert core.deliver(POISON, POISON).unsettled is not None
+    assert core.deliver(POISON, POISON).unsettled is None
+    with pytest.raises(BreakerOpen):
+        core.deliver(POISON)
+
+
 def test_without_a_breaker_poison_goes_on_for_ever() -> None:
     assert Core(breaker=0).deliver(*[POISON] * 1_000).outcomes == {QUARANTINED: 1_000}
