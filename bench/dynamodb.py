@@ -3,7 +3,7 @@
     python -m bench.dynamodb PORT
 
 Tables are created by CreateTable. Counts.NAME of a table: GET /counts/NAME. It runs as a process of its own, so that
-its CPU is not the client's. Throughput, item sizes and pages are unlimited.
+its CPU is not the client's. Throughput and item sizes are unlimited, and pages too unless the request limits them.
 """
 
 import asyncio
@@ -180,8 +180,13 @@ class Store:
         table = self._counted(request["TableName"], "Query")
         about = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
         holds = condition(request["KeyConditionExpression"])
-        items = [item for _, item in sorted(table.items.items()) if holds(item, *about)]
-        return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+        after = table.key(request["ExclusiveStartKey"]) if "ExclusiveStartKey" in request else ()
+        items = [item for key, item in sorted(table.items.items()) if key > after and holds(item, *about)]
+        part = items[: request.get("Limit")]
+        # As DynamoDB: a page that is full by its Limit names its last key, even if nothing follows.
+        full = len(part) == request.get("Limit")
+        more = {"LastEvaluatedKey": {name: part[-1][name] for name in table.key_names}} if full else {}
+        return {"Items": part, "Count": len(part), "ScannedCount": len(part), **more}
 
     def _refuse_unless(self, table: Table, request: Request) -> None:
         """Raises Refused if the request has a condition that does not hold."""

@@ -21,11 +21,11 @@ from botocore.session import Session, get_session
 from consumer.engine.messages import MessageBus
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
-from consumer.engine.repository import ErasableRepository, InMemoryRepository
+from consumer.engine.repository import InMemoryRepository
 from consumer.engine.stream import Stream
 from consumer.limits.events import LimitEvent
 from consumer.limits.projection import Limits
-from consumer.limits.repository import UserLimitRepository
+from consumer.limits.repository import LimitReader, UserLimitRepository
 from consumer.limits.state import LimitState
 from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, RecordSettings, Settings
 from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
@@ -104,7 +104,7 @@ def pool(requests: int = REQUESTS) -> Executor:
 
 def repository(
     settings: AwsSettings, requests: Executor, config: Config = CLIENT, on_request: OnRequest | None = None
-) -> ErasableRepository[LimitState]:
+) -> DynamoRepository[LimitState] | InMemoryRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
     made = client(settings, "dynamodb", config.merge(RAW_JSON), on_request)
@@ -114,6 +114,10 @@ def repository(
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:
     return UserLimitRepository(repository(settings, pool()), now_millis)
+
+
+def limit_reader(settings: AwsSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> LimitReader:
+    return LimitReader(repository(settings, pool(), config, on_request), now_millis)
 
 
 def quarantine_directory(settings: CoreSettings, requests: Executor | None = None) -> DirectoryQuarantine | None:

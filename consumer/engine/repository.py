@@ -59,6 +59,18 @@ class Saved(Generic[S]):
     unknown: Mapping[Key, Unavailable] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[S]):
+    """A part of what is stored under one partition key.
+
+    stored  in the order of the sort keys
+    after   the sort key after which the next page begins; None for the last page
+    """
+
+    stored: Mapping[Key, Stored[S]]
+    after: str | None = None
+
+
 class Repository(Protocol[S]):
     """States by key. If the environment fails, `load` and `partition` raise Unavailable; `save` returns `unknown`."""
 
@@ -83,6 +95,23 @@ class ErasableRepository(Repository[S], Protocol[S]):
 
         Raises Unavailable.
         """
+        ...
+
+
+class ReadableRepository(Protocol[S]):
+    """A repository for readers. Consuming only needs Repository. Raises Unavailable.
+
+    A read that is not `consistent` costs half, and may miss a write of the last second.
+    """
+
+    def page(
+        self, partition: str, after: str | None = None, most: int | None = None, *, consistent: bool = True
+    ) -> Page[S]:
+        """What is stored under one partition key and has a sort key greater than `after`: the first `most` of it."""
+        ...
+
+    def find(self, key: Key, *, consistent: bool = True) -> Stored[S] | None:
+        """What is stored under the key."""
         ...
 
 
@@ -124,6 +153,21 @@ class InMemoryRepository(Generic[S]):
 
     def partition(self, partition: str) -> list[S]:
         return [self._kept[key].state for key in sorted(self._kept) if key[0] == partition]
+
+    def page(
+        self,
+        partition: str,
+        after: str | None = None,
+        most: int | None = None,
+        *,
+        consistent: bool = True,  # noqa: ARG002 - every read of memory is
+    ) -> Page[S]:
+        keys = sorted(key for key in self._kept if key[0] == partition and (after is None or key[1] > after))
+        part = keys[:most]
+        return Page({key: self._kept[key] for key in part}, part[-1][1] if len(part) < len(keys) else None)
+
+    def find(self, key: Key, *, consistent: bool = True) -> Versioned[S] | None:  # noqa: ARG002 - as above
+        return self._kept.get(key)
 
     def forget(self, key: Key, found: Stored[S]) -> bool:
         if _version(self._kept.get(key)) == found.version:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from consumer.engine.errors import Malformed, Unavailable
 from consumer.engine.projection import Codec, Key, Plain
-from consumer.engine.repository import PendingWrite, Saved, Stored, Unreadable, Versioned
+from consumer.engine.repository import Page, PendingWrite, Saved, Stored, Unreadable, Versioned
 from consumer.stores.attributes import deserialize, serialize
 from consumer.stores.aws import unavailable
 from consumer.stores.raw_json import RawJson
@@ -81,22 +81,42 @@ class DynamoRepository(Generic[S]):
         return Saved(stored, conflicts, unknown)
 
     def partition(self, partition: str) -> list[S | Unreadable]:
+        found = self.page(partition).stored.values()
+        return [each.state if isinstance(each, Versioned) else each for each in found]
+
+    def page(
+        self, partition: str, after: str | None = None, most: int | None = None, *, consistent: bool = True
+    ) -> Page[S]:
+        # One item more than requested shows whether there are more.
+        more: dict[str, Any] = {} if most is None else {"Limit": most + 1}
+        if after is not None:
+            more["ExclusiveStartKey"] = self._key_attributes((partition, after))
+        items = list(islice(self._query((partition,), more, consistent=consistent), more.get("Limit")))
+        found = {self._key(item): self._stored(item) for item in items[:most]}
+        return Page(found, next(reversed(found))[1] if len(found) < len(items) else None)
+
+    def find(self, key: Key, *, consistent: bool = True) -> Stored[S] | None:
+        return next((self._stored(item) for item in self._query(key, {}, consistent=consistent)), None)
+
+    def _query(self, key: Sequence[str], more: Mapping[str, Any], *, consistent: bool) -> Iterator[Mapping[str, Any]]:
+        """The items whose key begins with `key`. A further request is made when its first item is needed."""
         request: dict[str, Any] = {
             "TableName": self._table,
-            "ConsistentRead": True,
-            "KeyConditionExpression": "#partition = :partition",
-            "ExpressionAttributeNames": {"#partition": self._codec.key_names[0]},
-            "ExpressionAttributeValues": {":partition": {"S": partition}},
+            "ConsistentRead": consistent,
+            "KeyConditionExpression": " AND ".join(f"#key{place} = :key{place}" for place in range(len(key))),
+            "ExpressionAttributeNames": {f"#key{place}": self._codec.key_names[place] for place in range(len(key))},
+            "ExpressionAttributeValues": {f":key{place}": {"S": value} for place, value in enumerate(key)},
+            **more,
         }
-        states: list[S | Unreadable] = []
         while True:
             with unavailable(f"query of {self._table}"):
                 page = self._client.query(**request)
-            found = [self._stored(item) for item in page["Items"]]
-            states += [each.state if isinstance(each, Versioned) else each for each in found]
+            yield from page["Items"]
             if "LastEvaluatedKey" not in page:
-                return states
+                return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            if "Limit" in request:
+                request["Limit"] -= len(page["Items"])
 
     def forget(self, key: Key, found: Stored[S]) -> bool:
         version: Any = {"S": found.version} if isinstance(found, Versioned) else found.version

@@ -17,7 +17,7 @@ import pytest
 from bench.store import in_memory
 from consumer.engine.projection import Codec
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
-from consumer.engine.repository import ErasableRepository, InMemoryRepository
+from consumer.engine.repository import ErasableRepository, InMemoryRepository, ReadableRepository
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.stores.aws import CLIENT
@@ -82,17 +82,21 @@ class Emulators:
         return self.running[name].endpoint
 
 
+class WholeRepository(ErasableRepository[S], ReadableRepository[S], Protocol[S]):
+    """All that a store of states can do."""
+
+
 class Kept(Protocol):
     """A place for states. All its repositories access the same states."""
 
-    def limits(self) -> ErasableRepository[LimitState]: ...
+    def limits(self) -> WholeRepository[LimitState]: ...
 
 
 class Memory:
     def __init__(self) -> None:
         self._kept = InMemoryRepository(Limits())
 
-    def limits(self) -> ErasableRepository[LimitState]:
+    def limits(self) -> WholeRepository[LimitState]:
         return self._kept
 
 
@@ -126,7 +130,7 @@ class Dynamo:
     def remove(self) -> None:
         self.client().delete_table(TableName=self.name)
 
-    def limits(self) -> ErasableRepository[LimitState]:
+    def limits(self) -> WholeRepository[LimitState]:
         return self.repository(Limits())
 
     def repository(self, codec: Codec[S], client: Any = None) -> DynamoRepository[S]:
