@@ -82,6 +82,7 @@ MEANING: Mapping[str, str] = {
 """The description of each object and field, by name, or by object and name if a name has several meanings."""
 
 _NULL = {"type": "null"}
+_NOTHING: Mapping[str, str] = {}
 
 
 def schemas(types: Mapping[str, EventType] = EVENTS) -> dict[str, dict[str, Any]]:
@@ -110,26 +111,27 @@ def _event(name: str, known: EventType) -> dict[str, Any]:
 
 def _schema(model: type[BaseModel], title: str, mode: JsonSchemaMode) -> dict[str, Any]:
     made = model.model_json_schema(mode=mode)
-    parts = {name: _object(name, part) for name, part in made.get("$defs", {}).items()}
-    whole = {"$schema": DIALECT, **_object(model.__name__, made), "title": title}
+    parts = {name: described(name, part) for name, part in made.get("$defs", {}).items()}
+    whole = {"$schema": DIALECT, **described(model.__name__, made), "title": title}
     return {**whole, "$defs": parts} if parts else whole
 
 
-def _object(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
-    fields = made["properties"]
+def described(name: str, made: Mapping[str, Any], more: Mapping[str, str] = _NOTHING) -> dict[str, Any]:
+    """Pydantic's schema of an object, with descriptions from MEANING and `more`. An optional field is not nullable."""
+    fields, meaning = made["properties"], {**MEANING, **more}
     return {
         "title": name,
-        "description": MEANING.get(name, made.get("description", "")),
+        "description": meaning.get(name, made.get("description", "").partition("\n\n")[0]),
         "type": "object",
-        "properties": {field: _property(name, field, found) for field, found in fields.items()},
+        "properties": {field: _property(name, field, found, meaning) for field, found in fields.items()},
         "required": [field for field in made.get("required", ()) if not _nullable(fields[field])],
     }
 
 
-def _property(owner: str, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
+def _property(owner: str, name: str, made: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
     """Drops the title, which only repeats the name, and null, because a field is absent instead."""
     (found,) = (kept for kept in made.get("anyOf", [made]) if kept != _NULL)
-    texts = [MEANING.get(f"{owner}.{name}", MEANING.get(name, "")), found.get("description", "")]
+    texts = [meaning.get(f"{owner}.{name}", meaning.get(name, "")), found.get("description", "")]
     kept = {key: value for key, value in found.items() if key not in ("title", "default", "description")}
     return {"description": " ".join(filter(None, texts)), **kept}
 
