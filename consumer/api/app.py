@@ -1,0 +1,82 @@
+"""The HTTP API as an ASGI app: the routes of the limits, the probes, and the reference."""
+
+import json
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+from consumer import bootstrap
+from consumer.api import openapi, problems, reference
+from consumer.api.callers import Authenticator, Everybody
+from consumer.api.gate import Bounds, Gate
+from consumer.api.metrics import ApiMetrics
+from consumer.api.readiness import Readiness
+from consumer.api.reading import Reader, Reading
+from consumer.api.routes import router
+from consumer.monitoring.responses import health_response
+
+__all__ = ["Bounds", "app"]
+
+_CACHING = {"Cache-Control": "no-cache"}
+
+
+def app(limits: Reader, authenticator: Authenticator, metrics: ApiMetrics, bounds: Bounds) -> FastAPI:
+    """The API over `limits`. `app.state.readiness.is_stopping = True` makes /readyz 503."""
+    # Their own pages load scripts from elsewhere; FastAPI redirects a path with a slash at its end.
+    made = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Gate, bounds=bounds, metrics=metrics)],
+    )
+    reading = Reading(limits, bootstrap.pool(bounds.requests))
+    made.state.authenticator = authenticator
+    made.state.metrics = metrics
+    made.state.reading = reading
+    made.state.readiness = Readiness(reading.probe)
+    made.include_router(router)
+    problems.install(made)
+    _add_pages(made, openapi.document(made.routes, is_open=isinstance(authenticator, Everybody)))
+    return made
+
+
+def _add_pages(made: FastAPI, document: dict[str, Any]) -> None:
+    """What is not part of the document: the document itself, its page and the probes."""
+    of_document = partial(Response, json.dumps(document), headers=_CACHING, media_type="application/json")
+    policy = {"Content-Security-Policy": reference.CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
+    of_page = partial(Response, reference.page(document), headers={**_CACHING, **policy}, media_type="text/html")
+
+    async def serve_document() -> Response:
+        return of_document()
+
+    async def serve_page() -> Response:
+        return of_page()
+
+    pages = {
+        "/openapi.json": serve_document,
+        "/docs": serve_page,
+        "/livez": _livez,
+        "/readyz": _readyz,
+        "/metrics": _metrics,
+    }
+    for path, endpoint in pages.items():
+        made.add_api_route(path, endpoint, include_in_schema=False)
+
+
+async def _livez() -> Response:
+    """An answer is all that it takes: the event loop runs."""
+    return health_response([])
+
+
+async def _readyz(request: Request) -> Response:
+    readiness: Readiness = request.app.state.readiness
+    return health_response(await readiness.failures())
+
+
+async def _metrics(request: Request) -> Response:
+    metrics: ApiMetrics = request.app.state.metrics
+    return metrics.response(request)
