@@ -15,8 +15,9 @@ ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP = (
     f"consumer.{name}" for name in ("engine", "limits", "stores", "settings", "bootstrap")
 )
 METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
-KCL, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
-    f"consumer.{name}" for name in ("kcl", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
+KCL, API, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
+    f"consumer.{name}"
+    for name in ("kcl", "api", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
 RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT, MALLOC = (
     f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client", "malloc")
@@ -42,6 +43,7 @@ OURS: Mapping[str, Sequence[str]] = {
     RETRY: (ENGINE,),
     RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, MESSAGES, RETRY),
     KCL: (*CORE, MONITORING, KCL),
+    API: (*CORE, MONITORING, API),
     AWS_LAMBDA: (*CORE, MONITORING, AWS_LAMBDA),
     DAEMON: (ENGINE, SETTINGS, DAEMON),
     LEASES: (ENGINE, SETTINGS, METRICS, LEASES),
