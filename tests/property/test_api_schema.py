@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, settings
 
 from consumer.api import ids
 from consumer.api.callers import Caller
-from tests.support.generators.events import LIMIT, USER, created, progress_changed, reset
+from tests.support.generators.events import created, progress_changed, reset
 from tests.support.simulation.api import Api, KnownTokens
 
-TOKEN = "token"  # noqa: S105 - of the tests
+TOKEN = "token"
 API = Api(authenticator=KnownTokens({TOKEN: Caller("support", frozenset({"limits:read"}))}))
 API.store(
     created(1),
