@@ -1,6 +1,7 @@
 """The HTTP API as an ASGI app: the routes of the limits, the probes, and the reference."""
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -56,7 +57,7 @@ def _add_pages(made: FastAPI, document: dict[str, Any]) -> None:
     async def serve_page() -> Response:
         return of_page()
 
-    pages = {
+    pages: Mapping[str, Callable[..., Awaitable[Response]]] = {
         "/openapi.json": serve_document,
         "/docs": serve_page,
         "/livez": _livez,

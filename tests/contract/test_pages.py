@@ -101,8 +101,8 @@ def test_a_reader_sees_limits_with_their_versions(filled: WholeRepository[LimitS
     reader = LimitReader(filled, lambda: START + 5)
     stored = found(filled, (USER, "l-2"))
     seen = [Versioned(view(stored.state, START + 5), stored.version)]
-    assert reader.one(USER, "l-2") == LimitsPage(START + 5, seen)
-    assert reader.one(USER, "l-none", consistent=False) == LimitsPage(START + 5, [])
+    assert reader.one(USER, "l-2") == LimitsPage(START + 5, seen, [])
+    assert reader.one(USER, "l-none", consistent=False) == LimitsPage(START + 5, [], [])
     page = reader.page(USER, "l-1", consistent=False)
     assert (page.limits[:1], len(page.limits), page.after) == (seen, len(NAMES) - 2, None)
 

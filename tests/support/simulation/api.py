@@ -130,7 +130,7 @@ async def call(app: FastAPI, target: str, headers: Iterable[tuple[str, str]] = (
     }
     sent: list[Any] = []
 
-    async def receive() -> Mapping[str, Any]:
+    async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:

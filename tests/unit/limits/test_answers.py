@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.engine.repository import InMemoryRepository, Unreadable
-from consumer.limits import answers
+from consumer.limits import answers, money
 from consumer.limits.answers import HeadroomAnswer, Wanted
 from consumer.limits.events import LimitType
 from consumer.limits.repository import LimitReader, LimitsPage
@@ -160,7 +160,7 @@ def headroom(*events: Event, kind: LimitType = "DEPOSIT", currency: str | None =
 
 
 def least(answer: HeadroomAnswer) -> list[tuple[str, str, str]]:
-    return [(each.unit, str(each.remaining), each.user_limit_id) for each in answer.headroom]
+    return [(each.unit, money.plain(each.remaining), each.user_limit_id) for each in answer.headroom]
 
 
 def doubts(answer: HeadroomAnswer) -> dict[str, tuple[str, ...]]:
