@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI knows the routes and their parameters, this module the answers and the errors."""
+"""The OpenAPI document: FastAPI knows the routes and their paths, this module their queries, answers and errors."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -96,8 +96,8 @@ _IF_NONE_MATCH: Mapping[str, Any] = {
 _BEARER = "accessToken"
 
 
-def answers_of(schema: str, summary: str, *, not_found: bool) -> dict[str, Any]:
-    """What FastAPI needs to describe a route whose answer has this schema."""
+def answers_of(schema: str, summary: str, query: type[BaseModel], *, not_found: bool = False) -> dict[str, Any]:
+    """What FastAPI needs to describe a route whose answer has this schema. `query`: the parameters of its query."""
     errors = [status for status in _ERRORS if not_found or status != HTTPStatus.NOT_FOUND]
     return {
         "summary": summary,
@@ -107,8 +107,22 @@ def answers_of(schema: str, summary: str, *, not_found: bool) -> dict[str, Any]:
             304: _response(304, "The answer that the caller has is still right."),
             **{status: _response(status, _ERRORS[status], MEDIA_TYPE, "Problem") for status in errors},
         },
-        "openapi_extra": {"parameters": [_IF_NONE_MATCH]},
+        "openapi_extra": {"parameters": [*_parameters(query), _IF_NONE_MATCH]},
     }
+
+
+def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
+    made = query.model_json_schema()
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in made.get("required", ()),
+            "description": each["description"],
+            "schema": {key: value for key, value in each.items() if key not in ("title", "description")},
+        }
+        for name, each in made["properties"].items()
+    ]
 
 
 def _response(status: int, description: str, media_type: str = "", schema: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ A problem never repeats what the caller sent, nor the message of an exception, b
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,21 @@ def invalid(place: str, name: str, detail: str) -> Problem:
     )
 
 
+def invalid_parameters(errors: Iterable[Mapping[str, Any]]) -> Problem:
+    """422 for pydantic's errors. Each has a `loc` that begins with the place: path, query."""
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Parameters are not valid.", errors=[_parameter(each) for each in errors]
+    )
+
+
+def _parameter(error: Mapping[str, Any]) -> dict[str, str]:
+    """Pydantic's message names what is allowed, never what was given. The name of an unknown parameter was given."""
+    place, *path = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return {"in": str(place), "name": "*", "detail": "there is a parameter that this route does not know"}
+    return {"in": str(place), "name": str(path[0]) if path else "*", "detail": error["msg"]}
+
+
 def unavailable(detail: str) -> Problem:
     """503, with the time after which a repetition may succeed."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)})
@@ -117,16 +132,7 @@ def _of_http(_: Request, error: HTTPException) -> Problem:
 
 
 def _of_validation(_: Request, error: RequestValidationError) -> Problem:
-    errors = [_parameter(each) for each in error.errors()]
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Parameters are not valid.", errors=errors)
-
-
-def _parameter(error: Mapping[str, Any]) -> dict[str, str]:
-    """Pydantic's message names what is allowed, never what was given."""
-    place, *path = error["loc"]
-    if error["type"] == "extra_forbidden":
-        return {"in": str(place), "name": "*", "detail": "there is a parameter that this route does not know"}
-    return {"in": str(place), "name": str(path[0]) if path else "*", "detail": error["msg"]}
+    return invalid_parameters(error.errors())
 
 
 def _of_unauthenticated(request: Request, error: Unauthenticated) -> Problem:

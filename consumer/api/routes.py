@@ -1,28 +1,26 @@
 """The routes of the limits: `/user-limits/{userId}`, one limit of a user, and the headroom.
 
-The order of the checks is that of the functions' parameters: the token, the id, whose limits they are, then the query.
+The order of the checks: the token, the id of the user, whether the caller may read these limits, then everything else.
 """
 
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, cast, get_origin
-from urllib.parse import parse_qsl
+from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from consumer.api import etags, ids, problems
 from consumer.api.callers import Authenticator, grant, only
 from consumer.api.openapi import ID_SCHEMA, answers_of
 from consumer.api.problems import Problem
+from consumer.api.queries import HeadroomQuery, LimitQuery, ListQuery, parsed
 from consumer.api.reading import MOST, Permitted, Reading
 from consumer.engine.repository import Versioned
 from consumer.limits import answers
 from consumer.limits.answers import UserLimitsAnswer, Wanted
-from consumer.limits.events import Currency, Id, LimitType, Maybe, Period, Status
 from consumer.limits.view import UserLimit
 
 CACHING = "private, no-cache"
@@ -36,35 +34,6 @@ _UserLimitId = Annotated[_Segment, Path(alias="userLimitId", description="The li
 router = APIRouter(tags=["limits"])
 
 
-class ReadingQuery(BaseModel):
-    """What every route accepts. An unknown parameter is refused: a misspelt filter would otherwise show everything."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
-
-    consistency: Literal["strong", "eventual"] = Field(
-        "strong", description="`eventual` costs half, and may miss what was written within the last second."
-    )
-
-    @property
-    def is_consistent(self) -> bool:
-        return self.consistency == "strong"
-
-
-class ListQuery(ReadingQuery):
-    status: list[Status] = Field([], description="Only limits with one of these. Repeatable, as are the others.")
-    type: list[LimitType] = Field([], description="Only limits of one of these types.")
-    period: list[Period] = Field([], description="Only limits with one of these periods.")
-    brand_id: list[Id] = Field([], description="Only limits of one of these brands.")
-    cursor: Maybe[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{2,683}$")]] = Field(
-        None, description="`nextCursor` of the previous page, for the next one."
-    )
-
-
-class HeadroomQuery(ReadingQuery):
-    type: LimitType = Field(description="The type of what is about to be done.")
-    currency_code: Maybe[Currency] = Field(None, description="Only limits in this currency.")
-
-
 async def permitted(request: Request, user_id: _UserId) -> Permitted:
     """Raises Unauthenticated, KeysUnavailable, Forbidden and Problem."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -76,13 +45,13 @@ async def permitted(request: Request, user_id: _UserId) -> Permitted:
 _Permitted = Annotated[Permitted, Depends(permitted)]
 
 
-@router.get(_LIMITS, **answers_of("UserLimitsAnswer", "The limits of a user", not_found=False))
-async def limits_of_user(request: Request, who: _Permitted, query: Annotated[ListQuery, Query()]) -> Response:
+@router.get(_LIMITS, **answers_of("UserLimitsAnswer", "The limits of a user", ListQuery))
+async def limits_of_user(request: Request, who: _Permitted) -> Response:
     """The limits of a user, sorted by `userLimitId`. A user who never set a limit has an empty list.
 
     An answer has at most 1,000 limits. If there are more, it has a `nextCursor`.
     """
-    _refuse_odd_query(request, ListQuery)
+    query = parsed(request.scope["query_string"], ListQuery)
     wanted = Wanted(query.status, query.type, query.period, query.brand_id, who.grant.brands)
     page = await _reading(request).matching(
         who, wanted.matches, consistent=query.is_consistent, after=_after(query.cursor), most=MOST
@@ -98,13 +67,13 @@ async def limits_of_user(request: Request, who: _Permitted, query: Annotated[Lis
 
 
 # Before the next route: `headroom` is not the id of a limit here.
-@router.get(f"{_LIMITS}/headroom", **answers_of("HeadroomAnswer", "How much is left", not_found=False))
-async def headroom(request: Request, who: _Permitted, query: Annotated[HeadroomQuery, Query()]) -> Response:
+@router.get(f"{_LIMITS}/headroom", **answers_of("HeadroomAnswer", "How much is left", HeadroomQuery))
+async def headroom(request: Request, who: _Permitted) -> Response:
     """How much a user may still use of the limits of one type: for each unit, the ACTIVE limit that leaves the least.
 
     A limit whose progress or status is not known for sure is listed as uncertain instead.
     """
-    _refuse_odd_query(request, HeadroomQuery)
+    query = parsed(request.scope["query_string"], HeadroomQuery)
     visible = Wanted(visible=who.grant.brands)
     page = await _reading(request).matching(who, visible.matches, consistent=query.is_consistent)
     answer = answers.headroom(who.user_id, page, query.type, query.currency_code)
@@ -112,16 +81,11 @@ async def headroom(request: Request, who: _Permitted, query: Annotated[HeadroomQ
     return _answer(request, answer.to_json(), counted)
 
 
-@router.get(f"{_LIMITS}/{{userLimitId}}", **answers_of("Limit", "One limit", not_found=True))
-async def limit_of_user(
-    request: Request,
-    who: _Permitted,
-    user_limit_id: _UserLimitId,
-    query: Annotated[ReadingQuery, Query()],
-) -> Response:
+@router.get(f"{_LIMITS}/{{userLimitId}}", **answers_of("Limit", "One limit", LimitQuery, not_found=True))
+async def limit_of_user(request: Request, who: _Permitted, user_limit_id: _UserLimitId) -> Response:
     """One limit of a user."""
-    _refuse_odd_query(request, ReadingQuery)
-    page = await _reading(request).one(who, _id("userLimitId", user_limit_id), consistent=query.is_consistent)
+    limit_id, query = _id("userLimitId", user_limit_id), parsed(request.scope["query_string"], LimitQuery)
+    page = await _reading(request).one(who, limit_id, consistent=query.is_consistent)
     if page.unreadable:
         raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The stored limit cannot be read. An operator must repair it.")
     visible = [each for each in page.limits if Wanted(visible=who.grant.brands).matches(each.state)]
@@ -146,18 +110,6 @@ def _after(cursor: str | None) -> str | None:
         return None if cursor is None else ids.from_cursor(cursor)
     except ValueError as wrong:
         raise problems.invalid("query", "cursor", str(wrong)) from None
-
-
-def _refuse_odd_query(request: Request, known: type[ReadingQuery]) -> None:
-    """FastAPI takes the last one of repeated parameters, and other characters for bytes that are not UTF-8."""
-    try:
-        query = request.scope["query_string"].decode("ascii")
-        given = [name for name, _ in parse_qsl(query, keep_blank_values=True, errors="strict")]
-    except ValueError:
-        raise problems.invalid("query", "*", "must be percent-encoded UTF-8") from None
-    for name, field in known.model_fields.items():
-        if get_origin(field.annotation) is not list and given.count(field.alias or name) > 1:
-            raise problems.invalid("query", field.alias or name, "must not be repeated")
 
 
 def _answer(request: Request, content: dict[str, Any], limits: Iterable[Versioned[UserLimit]]) -> Response:

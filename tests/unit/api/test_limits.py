@@ -133,6 +133,7 @@ def test_what_is_not_valid_is_refused_and_named(api: Api, route: str, query: str
     assert answer.status == 422
     assert {error["name"] for error in answer.json()["errors"]} == {name}
     assert {error["in"] for error in answer.json()["errors"]} == {"query"}
+    assert ("repeated" in answer.body.decode()) is (name != "*" and query.count(f"{name}=") > 1 and "WIN" not in query)
     assert api.rows.reads == []
 
 
