@@ -69,7 +69,7 @@ def _values(query: bytes, model: type[LimitQuery]) -> Mapping[str, str | list[st
             found[name].append(value)
     except ValueError:
         raise problems.invalid("query", "*", "must be percent-encoded UTF-8") from None
-    for name in map(to_camel, model.model_fields):
-        if len(found.get(name, ())) > 1 and name not in model.repeatable:
-            raise problems.invalid("query", name, "must not be repeated")
+    repeated = {name for name, values in found.items() if len(values) > 1} - model.repeatable
+    for name in repeated and repeated.intersection(map(to_camel, model.model_fields)):
+        raise problems.invalid("query", name, "must not be repeated")
     return {name: values if name in model.repeatable else values[0] for name, values in found.items()}
