@@ -27,9 +27,16 @@ CACHING = "private, no-cache"
 
 _LIMITS = "/user-limits/{userId}"
 
-_Segment = Annotated[str, WithJsonSchema(ID_SCHEMA)]
-_UserId = Annotated[_Segment, Path(alias="userId", description="The user, percent-encoded.")]
-_UserLimitId = Annotated[_Segment, Path(alias="userLimitId", description="The limit, percent-encoded.")]
+_UserId = Annotated[
+    str,
+    WithJsonSchema({**ID_SCHEMA, "examples": ["u-anna"]}),
+    Path(alias="userId", description="The user, percent-encoded."),
+]
+_UserLimitId = Annotated[
+    str,
+    WithJsonSchema({**ID_SCHEMA, "examples": ["l-day"]}),
+    Path(alias="userLimitId", description="The limit, percent-encoded."),
+]
 
 router = APIRouter(tags=["limits"])
 

@@ -13,10 +13,11 @@ from tests.support.simulation.api import Api, KnownTokens
 
 TOKEN = "token"
 API = Api(authenticator=KnownTokens({TOKEN: Caller("support", frozenset({"limits:read"}))}))
+# The ids of the examples in the document.
 API.store(
-    created(1),
-    progress_changed(2, userLimitId="l-2"),
-    reset(3, userLimitId="l-3", type="SESSION"),
+    created(1, userId="u-anna"),
+    progress_changed(2, userId="u-anna", userLimitId="l-2"),
+    reset(3, userId="u-anna", userLimitId="l-3", type="SESSION"),
 )
 schema = schemathesis.openapi.from_asgi("/openapi.json", API.app)
 
