@@ -38,6 +38,7 @@ class Unauthenticated(ConsumerError):
     def __init__(self, why: str, *, missing: bool = False, reason: Refusal = Refusal.MALFORMED) -> None:
         super().__init__(why)
         self.why = why
+        self.missing = missing
         self.reason = Refusal.MISSING if missing else reason
 
 
@@ -113,7 +114,7 @@ def _brands(scopes: frozenset[str]) -> frozenset[str] | None:
 
 def challenge(refused: Unauthenticated) -> str:
     """The value of WWW-Authenticate for a 401 (RFC 6750, 3)."""
-    if refused.reason is Refusal.MISSING:
+    if refused.missing:
         return f'Bearer realm="{REALM}"'
     return f'Bearer realm="{REALM}", error="invalid_token", error_description="{_quotable(refused.why)}"'
 

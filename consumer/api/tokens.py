@@ -90,7 +90,7 @@ def _bearer(authorization: str | None) -> str:
     """The token in the header (RFC 6750, 2.1). Raises Unauthenticated."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
-        raise Unauthenticated("this needs an access token: Authorization: Bearer TOKEN", missing=True)
+        raise Unauthenticated("the request has no header Authorization: Bearer TOKEN", missing=True)
     if len(token) > BYTES:
         raise Unauthenticated(f"the token is longer than {BYTES} bytes")
     token = token.strip(" ")

@@ -108,6 +108,7 @@ def test_a_request_has_one_authorization_header() -> None:
 
 def test_without_a_token_the_challenge_names_no_error() -> None:
     refused = Unauthenticated("this needs an access token", missing=True)
+    assert refused.missing
     assert refused.reason is Refusal.MISSING
     assert challenge(refused) == 'Bearer realm="limits"'
 
