@@ -84,7 +84,7 @@ def test_brand_scopes_narrow_what_is_read_of_others_and_of_oneself() -> None:
 
 
 def test_a_brand_scope_without_a_brand_shows_no_limit() -> None:
-    assert grant(holder("limits:read", "limits:brand:"), "u-2").brands == {""}
+    assert grant(holder("limits:read", "limits:brand:"), "u-2").brands == frozenset({""})
 
 
 def test_without_an_issuer_everybody_reads_everything() -> None:

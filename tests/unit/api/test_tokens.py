@@ -135,14 +135,23 @@ def test_one_of_several_audiences_is_enough(op: Issuer, authenticator: Tokens) -
     assert caller(authenticator, op.token(aud=["another-api", AUDIENCE])).subject == "u-1"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        (name, value)
-        for name in ("exp", "nbf", "iat")
-        for value in ("4102444800", "", True, [], {}, -1, -1e300, 10**300, 1e300, 1_700_000_000_000)
-    ],
+NOT_A_TIME: tuple[object, ...] = (
+    "4102444800",
+    "",
+    True,
+    [],
+    {},
+    -1,
+    -1e300,
+    10**300,
+    1e300,
+    253_402_300_800,
+    1_700_000_000_000,
 )
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("value", NOT_A_TIME, ids=repr)
 def test_a_time_that_is_not_one_in_epoch_seconds_is_refused(
     op: Issuer, authenticator: Tokens, name: str, value: object
 ) -> None:
