@@ -158,8 +158,8 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
 	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
-	@$(COMPILE) pyproject.toml -o requirements/run.txt >/dev/null
-	@$(COMPILE) pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra api -o requirements/run.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra api --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
 
