@@ -120,6 +120,7 @@ _WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0
 """The accepted forms of numbers. Python would also accept 1_000, 1e9, nan and inf."""
 
 _HOST = r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])"
+_PATH = r"(/[a-zA-Z0-9._~%!$&'()*+,;=:@-]*)*"
 
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
 Endpoint = Annotated[
@@ -129,6 +130,21 @@ Endpoint = Annotated[
     AfterValidator(_secure),
     _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?/?", "use https://host:port, without user, password, path or query"),
 ]
+Issuer = Annotated[
+    str,
+    AfterValidator(_secure),
+    _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}", "use https://host/path, without user, password or query"),
+]
+KeysUrl = Annotated[
+    str,
+    AfterValidator(_secure),
+    _form(
+        rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}(\?[a-zA-Z0-9._~%&=-]*)?",
+        "use https://host/path, without user or password",
+    ),
+]
+Audience = Annotated[str, _form(r"[!-~]{1,256}", "use 1-256 printable ASCII characters, without spaces")]
+Claim = Annotated[str, _form(r"[!-~]{1,128}", "use the name of a claim, such as sub")]
 Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as eu-north-1")]
 AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
 QuarantinePlace = Annotated[
@@ -256,6 +272,104 @@ class NoticeSettings(AwsSettings):
         ),
     ] = (80, 100)
     event_bus: Annotated[EventBus, Field(description="The EventBridge bus for notices: a name or an ARN.")] = "default"
+
+
+class ApiSettings(AwsSettings):
+    """The settings of the HTTP API. Times are in seconds."""
+
+    api_address: Annotated[
+        Address,
+        Field(
+            description="The address of the HTTP API. Other machines can reach it only with `CONSUMER_API_ISSUER` or"
+            " `CONSUMER_API_TRUSTED_PROXY`."
+        ),
+    ] = "127.0.0.1:8080"
+    api_issuer: Annotated[
+        Issuer | None,
+        Field(description="The OpenID Connect issuer of the access tokens. Unset: requests need no token."),
+    ] = None
+    api_audience: Annotated[
+        Audience | None,
+        Field(description="The audience (`aud`) of the access tokens. Required with `CONSUMER_API_ISSUER`."),
+    ] = None
+    api_jwks_url: Annotated[
+        KeysUrl | None,
+        Field(description="The address of the issuer's keys (JWKS). Unset: the issuer's configuration names it."),
+    ] = None
+    api_user_claim: Annotated[
+        Claim, Field(description="The claim of an access token that is the user id of its owner.")
+    ] = "sub"
+    api_trusted_proxy: Annotated[
+        bool,
+        Field(
+            description="`true`: a gateway authenticates every request, and nothing else can reach the API. Every"
+            " request may then read every limit."
+        ),
+    ] = False
+    api_max_requests: Annotated[
+        PositiveInt, Field(description="How many requests are answered at the same time. Further ones get 503.")
+    ] = 64
+    api_request_seconds: Annotated[
+        PositiveFloat, Field(description="How long a request may take. One that takes longer gets 503.")
+    ] = 10.0
+    api_dynamodb_seconds: Annotated[
+        PositiveFloat,
+        Field(description="Timeout of a request to DynamoDB. A failed request is repeated once."),
+    ] = 3.0
+    api_max_connections: Annotated[
+        PositiveInt,
+        Field(description="How many connections are open at the same time. A further one replaces an idle one."),
+    ] = 256
+    api_max_header_bytes: Annotated[
+        int,
+        Field(
+            ge=1_024, le=1_048_576, description="The maximum size of request line and headers. A longer one gets 431."
+        ),
+    ] = 16_384
+    api_keep_alive_seconds: Annotated[
+        NonNegativeInt,
+        Field(
+            description="How long a connection waits for its next request: longer than the load balancer keeps one."
+            " `0` closes it after each response."
+        ),
+    ] = 75
+
+    @property
+    def api_is_reachable(self) -> bool:
+        """Whether other machines can reach the API."""
+        return not is_loopback(self.api_address.rpartition(":")[0])
+
+    @model_validator(mode="after")
+    def _somebody_authenticates(self) -> Self:
+        if problem := _authentication_problem(self):
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _limits_can_be_read(self) -> Self:
+        if not self.enable_dynamo_db:
+            raise ValueError(f"{variable('enable_dynamo_db')}=false: there are no limits that the API could read")
+        if self.api_dynamodb_seconds >= self.api_request_seconds:
+            raise ValueError(f"{variable('api_dynamodb_seconds')} must be less than {variable('api_request_seconds')}")
+        return self
+
+
+def _authentication_problem(settings: ApiSettings) -> str | None:
+    """Why it is unclear, or impossible, who may read the limits."""
+    issuer, proxy = variable("api_issuer"), variable("api_trusted_proxy")
+    of_issuer = [name for name in ("api_audience", "api_jwks_url") if getattr(settings, name)]
+    if settings.api_issuer and settings.api_trusted_proxy:
+        return f"{issuer} and {proxy} exclude each other: the API checks tokens or a gateway"
+    if settings.api_issuer and not settings.api_audience:
+        return f"{issuer} needs {variable('api_audience')}: a token for another service must not be accepted"
+    if of_issuer and not settings.api_issuer:
+        return f"{variable(of_issuer[0])} has no effect without {issuer}: set {issuer}"
+    if settings.api_is_reachable and not (settings.api_issuer or settings.api_trusted_proxy):
+        return (
+            f"{variable('api_address')}: other machines can reach {settings.api_address} without authentication:"
+            f" set {issuer}, or {proxy}=true behind a gateway that authenticates, or use 127.0.0.1:PORT"
+        )
+    return None
 
 
 class CoreSettings(RecordSettings, AwsSettings):
@@ -400,7 +514,11 @@ class Settings(CoreSettings):
 
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 
-FIELDS: Mapping[str, FieldInfo] = {**Settings.model_fields, **NoticeSettings.model_fields}
+FIELDS: Mapping[str, FieldInfo] = {
+    **Settings.model_fields,
+    **NoticeSettings.model_fields,
+    **ApiSettings.model_fields,
+}
 """Every setting, by the name of its field."""
 
 _PREFIXES = (PREFIX, "AWS_ENDPOINT_URL_", "AWS_")

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, Settings, variable
+from consumer.settings import ApiSettings, AwsSettings, CoreSettings, NoticeSettings, Settings, variable
 
 OPENING = """\
 # Settings
@@ -31,6 +31,7 @@ GROUPS = (
         "Used by the service, the Lambda function of the limits, and `consumer quarantine`.",
     ),
     (NoticeSettings, "Notices", "Used by the Lambda function that sends notices, and by `consumer notices`."),
+    (ApiSettings, "The HTTP API", "Used by `consumer serve`, and by the Lambda function of the API."),
     (Settings, "The service", "Used by `consumer run`, and by the commands that prepare or inspect it."),
 )
 CLOSING = """\
@@ -43,7 +44,15 @@ The timeouts of a shutdown must increase in this order. The service checks the o
 `CONSUMER_HANDOFF_SECONDS` is part of the order only if it is greater than 0.
 """
 TIMEOUTS = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
-UNITS = {"seconds": "seconds", "millis": "milliseconds", "bytes": "bytes", "records": "records", "limits": "limits"}
+UNITS = {
+    "seconds": "seconds",
+    "millis": "milliseconds",
+    "bytes": "bytes",
+    "records": "records",
+    "limits": "limits",
+    "requests": "requests",
+    "connections": "connections",
+}
 
 
 def page() -> str:

@@ -13,6 +13,7 @@ from consumer.engine.errors import Reason, SettingsError
 from consumer.engine.retry_policy import NoRetry
 from consumer.limits.projection import Limits
 from consumer.settings import (
+    ApiSettings,
     AwsSettings,
     CoreSettings,
     NoticeSettings,
@@ -340,6 +341,111 @@ def test_notices_have_their_own_endpoint(given: Given) -> None:
     assert load(NoticeSettings).endpoint_of("events") == "http://localhost:2"
 
 
+# the HTTP API
+
+ISSUER = {"CONSUMER_API_ISSUER": "https://login.example.com/limits", "CONSUMER_API_AUDIENCE": "limits"}
+PROXY = {"CONSUMER_API_TRUSTED_PROXY": "true"}
+EVERYWHERE = {"CONSUMER_API_ADDRESS": "0.0.0.0:8080"}
+
+
+def test_by_default_the_api_is_open_to_this_machine_only(given: Given) -> None:
+    given()
+    settings = load(ApiSettings)
+    assert (settings.api_address, settings.api_is_reachable) == ("127.0.0.1:8080", False)
+    assert (settings.api_issuer, settings.api_trusted_proxy, settings.api_user_claim) == (None, False, "sub")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8080", "[::]:8080", "10.0.0.5:80", "api:8080", "localhost.example.com:1"])
+def test_an_address_that_other_machines_reach_needs_authentication(given: Given, address: str) -> None:
+    given(CONSUMER_API_ADDRESS=address)
+    (line,) = problems(ApiSettings)
+    assert line == (
+        f"CONSUMER_API_ADDRESS: other machines can reach {address} without authentication: set CONSUMER_API_ISSUER, or"
+        " CONSUMER_API_TRUSTED_PROXY=true behind a gateway that authenticates, or use 127.0.0.1:PORT"
+    )
+
+
+@pytest.mark.parametrize("authentication", [ISSUER, PROXY])
+def test_with_authentication_any_address_is_accepted(given: Given, authentication: dict[str, str]) -> None:
+    given(**EVERYWHERE, **authentication)
+    assert load(ApiSettings).api_is_reachable
+
+
+@pytest.mark.parametrize("word", ["false", "0", "no"])
+def test_a_proxy_that_is_not_trusted_does_not_authenticate(given: Given, word: str) -> None:
+    given(**EVERYWHERE, CONSUMER_API_TRUSTED_PROXY=word)
+    assert len(problems(ApiSettings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"CONSUMER_API_ISSUER": "https://login.example.com"},
+            "CONSUMER_API_ISSUER needs CONSUMER_API_AUDIENCE: a token for another service must not be accepted",
+        ),
+        (
+            {"CONSUMER_API_AUDIENCE": "limits"},
+            "CONSUMER_API_AUDIENCE has no effect without CONSUMER_API_ISSUER: set CONSUMER_API_ISSUER",
+        ),
+        (
+            {"CONSUMER_API_JWKS_URL": "https://login.example.com/keys"},
+            "CONSUMER_API_JWKS_URL has no effect without CONSUMER_API_ISSUER: set CONSUMER_API_ISSUER",
+        ),
+        (
+            ISSUER | PROXY,
+            "CONSUMER_API_ISSUER and CONSUMER_API_TRUSTED_PROXY exclude each other: the API checks tokens or a gateway",
+        ),
+        ({"ENABLE_DYNAMO_DB": "false"}, "ENABLE_DYNAMO_DB=false: there are no limits that the API could read"),
+        (
+            {"CONSUMER_API_DYNAMODB_SECONDS": "10"},
+            "CONSUMER_API_DYNAMODB_SECONDS must be less than CONSUMER_API_REQUEST_SECONDS",
+        ),
+    ],
+)
+def test_settings_of_the_api_that_contradict_each_other_are_refused(
+    given: Given, variables: dict[str, str], line: str
+) -> None:
+    given(**variables)
+    assert problems(ApiSettings) == [line]
+
+
+@pytest.mark.parametrize("name", ["CONSUMER_API_ISSUER", "CONSUMER_API_JWKS_URL"])
+@pytest.mark.parametrize("address", ["http://login.example.com", "http://10.0.0.5/keys"])
+def test_keys_and_issuer_are_reached_over_https(given: Given, name: str, address: str) -> None:
+    given(**{**ISSUER, name: address})
+    (line,) = problems(ApiSettings)
+    assert line == f"{name}: plain http to another machine is not allowed: use https, or set {INSECURE}=true"
+
+
+@pytest.mark.parametrize("name", ["CONSUMER_API_ISSUER", "CONSUMER_API_JWKS_URL"])
+@pytest.mark.parametrize(
+    "address",
+    ["https://a/", "https://a:8443/realms/limits", "http://127.0.0.1:1/x", "https://a/b/v2.0", "https://a/%7Eb/~c"],
+)
+def test_an_issuer_and_its_keys_may_have_a_path(given: Given, name: str, address: str) -> None:
+    given(**{**ISSUER, name: address})
+    settings = load(ApiSettings)
+    assert address in (settings.api_issuer, settings.api_jwks_url)
+
+
+def test_the_address_of_the_keys_may_have_a_query(given: Given) -> None:
+    given(**ISSUER, CONSUMER_API_JWKS_URL="https://a/keys?p=limits_1")
+    assert load(ApiSettings).api_jwks_url == "https://a/keys?p=limits_1"
+
+
+@pytest.mark.parametrize("name", ["CONSUMER_API_ISSUER", "CONSUMER_API_JWKS_URL"])
+@pytest.mark.parametrize(
+    "address",
+    ["https://user:s3cr3t@a", "https://a#s3cr3t", "https://a/ s3cr3t", "https://a@s3cr3t/", "ftp://s3cr3t", "s3cr3t"],
+)
+def test_another_form_of_issuer_or_keys_is_refused_and_not_repeated(given: Given, name: str, address: str) -> None:
+    given(**{**ISSUER, name: address})
+    (line,) = problems(ApiSettings)
+    assert line.startswith(f"{name}: use https://host/path")
+    assert "s3cr3t" not in line
+
+
 # where to start
 
 
@@ -394,14 +500,19 @@ def test_a_start_in_the_future_is_refused_and_one_a_second_ago_is_not(given: Giv
 # numbers
 
 
-NUMBERS = {field: info.annotation for field, info in Settings.model_fields.items() if info.annotation in (int, float)}
+KINDS: dict[str, type[AwsSettings]] = {field: kind for kind in (ApiSettings, Settings) for field in kind.model_fields}
+NUMBERS = {
+    field: info.annotation
+    for field, kind in KINDS.items()
+    if (info := kind.model_fields[field]).annotation in (int, float)
+}
 
 
 @pytest.mark.parametrize("field", NUMBERS)
 @pytest.mark.parametrize("text", ["1_000", "1e3", "inf", "nan", "5s", "0x10", "٣", "1,5", "1" * 19])
 def test_a_number_must_be_written_in_digits(given: Given, field: str, text: str) -> None:
     given(**{variable(field): text})
-    (line,) = problems()
+    (line,) = problems(KINDS[field])
     assert line.startswith(
         f"{variable(field)}: use a {'whole' if NUMBERS[field] is int else 'decimal'} number such as "
     )
