@@ -1,10 +1,12 @@
 """A server for machines: one answer a connection, and nobody can hold it up."""
 
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
@@ -15,7 +17,8 @@ from starlette.types import ASGIApp
 
 from consumer.engine.errors import SettingsError
 from consumer.monitoring import server as serving
-from consumer.monitoring.server import Server, listen
+from consumer.monitoring.server import PROBES, Bounds, Server, listen
+from tests.support.driven.connections import accepts, cut_off, read
 from tests.support.driven.waiting import until
 
 
@@ -36,9 +39,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 class running:  # noqa: N801 - read as a sentence
-    def __init__(self, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, address: str = "127.0.0.1:0", bounds: Bounds = PROBES, served: ASGIApp | None = None) -> None:
         self._listener = listen(address)
-        self._server = Server(self._listener, app(echo))
+        self._server = Server(self._listener, served or app(echo), bounds)
 
     def __enter__(self) -> Server:
         self._server.start()
@@ -63,13 +66,6 @@ def ask(server: Server, head: str) -> str:
         return read(client)
 
 
-def read(client: socket.socket) -> str:
-    answer = b""
-    while part := client.recv(65_536):
-        answer += part
-    return answer.decode()
-
-
 def test_a_get_is_answered_with_path_and_headers(server: Server) -> None:
     answer = ask(server, "GET /metrics?name=x HTTP/1.1\nHost: x\nAccept: text/plain\n\n")
     assert answer.startswith("HTTP/1.1 200 OK\r\n")
@@ -80,14 +76,6 @@ def test_a_head_gets_the_length_and_no_body(server: Server) -> None:
     answer = ask(server, "HEAD /livez HTTP/1.1\nHost: x\n\n")
     assert "content-length: 11\r\n" in answer
     assert answer.endswith("\r\n\r\n")
-
-
-def cut_off(client: socket.socket) -> bool:
-    """Whether the server ends the connection without a word."""
-    try:
-        return not read(client)
-    except ConnectionResetError:
-        return True
 
 
 @pytest.mark.parametrize(
@@ -104,28 +92,48 @@ def test_other_requests_are_told_off(head: str, status: str) -> None:
         assert ask(server, head).startswith(f"HTTP/1.1 {status}\r\n")
 
 
-def test_a_head_without_an_end_is_cut_off() -> None:
+HASTE = replace(PROBES, seconds=0.05)
+HEAD = b"GET /whole HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+@pytest.mark.parametrize(("excess", "status"), [(0, "200 OK"), (1, "431 Request Header Fields Too Large")])
+def test_a_head_may_have_so_many_bytes_and_no_more(parts: int, excess: int, status: str) -> None:
+    filled = HEAD + b"A: " + b"x" * (PROBES.head_bytes + excess - len(HEAD) - 7) + b"\r\n\r\n"
+    assert len(filled) == PROBES.head_bytes + excess
     with running() as server, connect(server) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x" * 100_000)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in range(parts):
+            client.sendall(filled[part * len(filled) // parts : (part + 1) * len(filled) // parts])
+        assert read(client).startswith(f"HTTP/1.1 {status}\r\n")
+
+
+def test_a_head_without_an_end_is_not_read_to_its_end() -> None:
+    with running() as server, connect(server) as client, suppress(ConnectionError):
+        while True:  # until the server has closed the connection
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x" * 100_000)
+
+
+def test_what_is_no_request_gets_problem_details() -> None:
+    with running() as server:
+        head, _, body = ask(server, "nonsense\n\n").partition("\r\n\r\n")
+    assert "\r\ncontent-type: application/problem+json\r\n" in head
+    assert head.endswith("\r\nconnection: close")
+    assert json.loads(body) == {"type": "about:blank", "title": "Bad Request", "status": 400}
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT"], ids=["silent", "slow"])
+def test_a_client_that_sends_no_whole_request_is_cut_off(said: bytes) -> None:
+    with running(bounds=HASTE) as server, connect(server) as client:
+        client.sendall(said)
         assert cut_off(client)
 
 
-def test_a_slow_client_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "SECONDS", 0.05)
-    with running() as server, connect(server) as client:
-        client.sendall(b"GET / HT")
-        assert cut_off(client)
-
-
-def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "SECONDS", 0.05)
-    flood = Server(listen("127.0.0.1:0"), Response(b"x" * 50_000_000))
-    flood.start()
-    with connect(flood) as client:
+def test_a_client_that_does_not_read_is_cut_off() -> None:
+    with running(bounds=HASTE, served=Response(b"x" * 50_000_000)) as flood, connect(flood) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert len(client.recv(1)) == 1
         until(lambda: not flood.open, "the connection to be closed")
-    flood.stop()
 
 
 def test_more_clients_than_allowed_are_turned_away_and_the_rest_is_served() -> None:
@@ -290,14 +298,6 @@ def test_an_address_that_cannot_be_had_is_one_line(address: str) -> None:
 def test_all_addresses_of_ipv6_are_those_of_ipv4_too(address: str, answering: set[str]) -> None:
     with running(address) as server:
         assert {host for host in ("127.0.0.1", "::1") if accepts(host, server.port)} == answering
-
-
-def accepts(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=30).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_without_ipv6_the_line_says_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
