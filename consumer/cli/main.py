@@ -22,6 +22,7 @@ from consumer.cli import (
     put,
     quarantine,
     run,
+    serve,
     status,
 )
 from consumer.cli.errors import report
@@ -44,6 +45,7 @@ app.command()(put.put)
 app.command()(apply.apply)
 app.command()(lambda_invoke.lambda_invoke)
 app.command()(notices.notices)
+app.command()(serve.serve)
 app.add_typer(limits.app, name="limits")
 app.add_typer(quarantine.app, name="quarantine")
 

@@ -1,4 +1,4 @@
-"""`consumer doctor --live`: checks the health of this container's worker, for health checks without curl.
+"""`consumer doctor --live`: checks the health of this container's service, for health checks without curl.
 
 A health check runs every few seconds, so this module imports only the standard library.
 """
@@ -13,6 +13,8 @@ VARIABLE = "CONSUMER_METRICS_ADDRESS"
 DEFAULT = "127.0.0.1:9464"
 SECONDS = 5.0
 """Timeout of each socket operation. The worker closes a connection after the same time."""
+PATHS = ("/healthz", "/livez")
+"""In this order. `consumer serve` has no start that could fail, and so only the second."""
 TRIES = 3
 """Attempts. A worker with many clients may close a connection whose request is slow."""
 _LOOPBACK = "127.0.0.1"
@@ -69,9 +71,18 @@ def _request(host: str, port: int) -> tuple[int, bytes]:
 
 
 def _get(host: str, port: int) -> tuple[int, bytes]:
+    answer = 0, b""
+    for path in PATHS:
+        answer = _get_path(host, port, path)
+        if answer[0] != http.client.NOT_FOUND:
+            break
+    return answer
+
+
+def _get_path(host: str, port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

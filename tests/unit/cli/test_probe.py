@@ -28,15 +28,15 @@ ROOT = Path(__file__).resolve().parents[3]
 HANGS = ["the supervisor hangs", "the record processor of shardId-000000000000 has been silent for 301 s"]
 
 
-def worker(*reasons: str) -> ASGIApp:
-    """The response of a worker at /healthz."""
+def worker(*reasons: str, path: str = "/healthz") -> ASGIApp:
+    """The response of a worker at `path`."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     body = json.dumps({"ok": not reasons, "reasons": reasons}).encode()
 
     async def healthz(_: Request) -> Response:
         return Response(body, status)
 
-    return Starlette(routes=[Route("/healthz", healthz)])
+    return Starlette(routes=[Route(path, healthz)])
 
 
 @contextmanager
@@ -53,6 +53,12 @@ def answering(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[dict[str, str]]
 def test_a_worker_is_reached_at_any_address(host: str) -> None:
     with answering(worker(), host) as environment:
         assert probe(environment) == Health(ok=True)
+
+
+@pytest.mark.parametrize("reasons", [(), ("the server hangs",)])
+def test_a_service_without_healthz_is_asked_for_livez(reasons: tuple[str, ...]) -> None:
+    with answering(worker(*reasons, path="/livez")) as environment:
+        assert probe(environment) == Health(ok=not reasons, reasons=reasons)
 
 
 def test_a_worker_that_is_not_healthy_reports_the_reasons() -> None:

@@ -1,0 +1,45 @@
+"""The HTTP API as the settings describe it, for `consumer serve` and for the Lambda function."""
+
+from botocore.config import Config
+from fastapi import FastAPI
+
+from consumer import bootstrap
+from consumer.api.app import app
+from consumer.api.callers import Authenticator, Everybody
+from consumer.api.gate import Bounds
+from consumer.api.metrics import ApiMetrics
+from consumer.api.tokens import tokens
+from consumer.settings import ApiSettings
+from consumer.stores.aws import CLIENT
+
+CONNECT_SECONDS = 1.0
+"""The longest time for a connection to DynamoDB."""
+
+
+def compose(settings: ApiSettings) -> FastAPI:
+    """The application. It makes no request before its first one arrives."""
+    reader = bootstrap.limit_reader(settings, _client(settings))
+    bounds = Bounds(settings.api_max_requests, settings.api_request_seconds)
+    return app(reader, _authenticator(settings), ApiMetrics(), bounds)
+
+
+def _client(settings: ApiSettings) -> Config:
+    seconds = settings.api_dynamodb_seconds
+    return CLIENT.merge(
+        Config(
+            connect_timeout=min(CONNECT_SECONDS, seconds),
+            read_timeout=seconds,
+            max_pool_connections=settings.api_max_requests,
+        )
+    )
+
+
+def _authenticator(settings: ApiSettings) -> Authenticator:
+    if settings.api_issuer is None or settings.api_audience is None:  # the settings have both, or none
+        return Everybody()
+    return tokens(
+        settings.api_issuer,
+        settings.api_audience,
+        jwks_url=settings.api_jwks_url,
+        user_claim=settings.api_user_claim,
+    )
