@@ -73,7 +73,8 @@ LABEL org.opencontainers.image.title="limits-consumer-lambda" \
       org.opencontainers.image.revision="${REVISION}"
 
 
-# The service writes only to /tmp: run it with a read-only root and a tmpfs on /tmp.
+# The service and, with the command `serve`, the HTTP API. Both write only to /tmp: run them with a read-only root and a
+# tmpfs on /tmp.
 FROM python AS consumer
 COPY --from=build /opt/consumer /opt/consumer
 ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -81,6 +82,8 @@ ENV PATH=/opt/consumer/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
     CONSUMER_RUN_DIRECTORY=/tmp/consumer \
     PYTHONDONTWRITEBYTECODE=1
 EXPOSE 9464
+# `consumer serve`, with CONSUMER_API_ADDRESS=0.0.0.0:8080.
+EXPOSE 8080
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 CMD ["consumer", "doctor", "--live"]
 ENTRYPOINT ["consumer"]

@@ -50,7 +50,7 @@ OURS: Mapping[str, Sequence[str]] = {
     ACCESS: (ENGINE, SETTINGS, STORES, LEASES, ACCESS),
     SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, ACCESS, SUPERVISOR),
     ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, ADMIN),
-    CLI: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
+    CLI: (*CORE, MONITORING, AWS_LAMBDA, API, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
     "consumer.__main__": (PIPES, FORK_CLIENT, MALLOC, "consumer.kcl.fork_server", "consumer.kcl.process", CLI),
     "consumer": (),
 }
@@ -221,6 +221,33 @@ def test_the_core_loads_nothing_heavy() -> None:
     loaded = loaded_by("consumer.engine.processor, consumer.limits.projection")
     assert "pydantic" in loaded
     assert not loaded & set(HEAVY)
+
+
+OF_THE_API = ("fastapi", "jwt", "cryptography")
+"""The extra `api`, which not every installation has."""
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not within(name, (API, "consumer.aws_lambda.api"))])
+def test_only_the_api_imports_its_extra(module: str) -> None:
+    assert [name for name in imports(MODULES[module]) if within(name, OF_THE_API)] == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "consumer.kcl.process",
+        "consumer.kcl.fork_server",
+        "consumer.supervisor.start",
+        "consumer.aws_lambda.handler",
+        "consumer.aws_lambda.notices",
+        "consumer.cli.main",
+    ],
+)
+def test_without_the_api_nothing_of_it_is_loaded(entry: str) -> None:
+    """Record processors, both functions and every other command work without the extra, and take no memory for it."""
+    loaded = loaded_by(entry)
+    assert "consumer" in loaded
+    assert not loaded & set(OF_THE_API)
 
 
 def test_taking_over_the_pipes_loads_only_the_standard_library() -> None:

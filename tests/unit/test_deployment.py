@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from consumer.api.server import bounds_of
 from consumer.daemon.jars import Coordinates, Locked
-from consumer.settings import Settings, load, misspelled, variable
+from consumer.settings import ApiSettings, Settings, load, misspelled, variable
 from deploy import image, sbom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,7 @@ def test_the_settings_are_valid_and_none_is_misspelt(services: dict[str, Any], m
 
 
 def test_the_service_has_a_read_only_root_and_no_capabilities(services: dict[str, Any]) -> None:
-    for name in ("provision", "consumer", "watcher", "put"):
+    for name in ("provision", "consumer", "watcher", "limits-api", "put"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["security_opt"] == ["no-new-privileges:true"]
@@ -98,6 +99,23 @@ def test_the_watcher_serves_where_its_health_check_calls_and_does_not_depend_on_
         "CONSUMER_METRICS_ADDRESS": "",
     }
     assert "depends_on" not in watcher
+
+
+def test_only_this_machine_reaches_the_api_and_it_may_finish_its_requests(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = services["limits-api"]
+    for name, value in api["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = load(ApiSettings)
+    port = settings.api_address.rpartition(":")[2]
+
+    assert api["command"] == ["serve"]
+    assert settings.api_trusted_proxy
+    assert api["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert api["environment"]["CONSUMER_METRICS_ADDRESS"] == settings.api_address, "where the health check calls"
+    assert bounds_of(settings).seconds < int(api["stop_grace_period"].removesuffix("s"))
+    assert f"EXPOSE {port}\n" in (ROOT / "Dockerfile").read_text()
 
 
 def test_mounted_files_exist(services: dict[str, Any]) -> None:
