@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -30,11 +32,13 @@ from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.s3 import S3Quarantine
 from tests.support.driven.lambda_environment import quarantined
 from tests.support.driven.lambda_zip import HERE, archive
+from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.queues import Queue
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
 from tests.support.driven.service import consumer, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.cloudformation import FOLDER, resources, template
+from tests.support.emulators.issuer import AUDIENCE, issuer
 from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permitted
 from tests.support.emulators.stacks import NETWORK, Account, account
 from tests.support.generators.events import created, progress_changed
@@ -42,6 +46,13 @@ from tests.support.generators.failures import failure
 from tests.support.simulation.core import Core
 
 KNOWN = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
+API = {
+    "ApiTasks": "1",
+    "ApiIssuer": "https://login.example.com",
+    "ApiAudience": "limits",
+    "ApiCertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1",
+    "ApiClientsSecurityGroup": "sg-1",
+}
 LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"
 
 
@@ -102,6 +113,38 @@ def test_the_watcher_uses_all_permissions_of_its_role_and_no_others(cloud: Accou
     granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("watcher")
     assert not_permitted(requested, granted) == []
     assert unexplained(requested, granted, {}) == []
+
+
+def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    cloud.data("read")
+    outputs = cloud.fargate("read-service", "read", **API)
+    address = f"{LOOPBACK}:{free_port()}"
+    variables = {
+        **cloud.task_variables("read-service", tmp_path, "-api"),
+        **dict.fromkeys(("CONSUMER_METRICS_ADDRESS", "CONSUMER_API_ADDRESS"), address),
+        "AWS_ACCESS_KEY_ID": "api",
+    }
+    with issuer() as op:
+        variables |= {"CONSUMER_API_ISSUER": op.url, "CONSUMER_API_AUDIENCE": AUDIENCE}
+        with service(variables, tmp_path / "log", ("consumer", "serve")) as running:
+            until(lambda: running.get("/readyz")[0] == 200, "the API to read the table")
+            for path in ("", "/l-1", "/headroom?type=DEPOSIT"):
+                token = {"Authorization": f"Bearer {op.token(sub='u-1')}"}
+                request = Request(f"http://{address}/user-limits/u-1{path}", headers=token)  # noqa: S310
+                assert status_of(request) == (404 if path == "/l-1" else 200)
+            assert running.stop() == 0
+
+    granted, requested = cloud.grants(outputs["ApiTaskRoleArn"]), cloud.calls("api")
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, {}) == []
+
+
+def status_of(request: Request) -> int:
+    try:
+        with urlopen(request, timeout=30) as response:  # noqa: S310
+            return int(response.status)
+    except HTTPError as error:
+        return error.code
 
 
 # Permissions in the list of AWS for KCL 3. The reasons come from the classes of KCL 3.1.3.
@@ -284,7 +327,7 @@ def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str
 def _spelt(grant: Grant) -> tuple[str, str]:
     """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
-    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|tooled|watched)\b", "it", plain)
+    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|read|tooled|watched)\b", "it", plain)
 
 
 def _makes(call: Call) -> bool:

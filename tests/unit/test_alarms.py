@@ -81,7 +81,11 @@ def test_the_table_lists_every_alarm_with_its_sections(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "breaching", "ignored"),
     [
-        ("fargate.yaml", {"IteratorAgeAlarm", "NoTasksAlarm", "TasksMissingAlarm"}, {"NearRetentionAlarm"}),
+        (
+            "fargate.yaml",
+            {"IteratorAgeAlarm", "NoTasksAlarm", "TasksMissingAlarm", "ApiUnavailableAlarm"},
+            {"NearRetentionAlarm"},
+        ),
         ("lambda.yaml", {"NothingReadsAlarm"}, set()),
         ("notices.yaml", set(), set()),
     ],

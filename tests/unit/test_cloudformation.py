@@ -11,10 +11,11 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from consumer.admin import provision
+from consumer.api.server import bounds_of
 from consumer.aws_lambda.notices import VIEW
 from consumer.limits.events import Status
 from consumer.limits.notices import TYPE, Notice
-from consumer.settings import CoreSettings, NoticeSettings, Settings, load, misspelled, variable
+from consumer.settings import ApiSettings, CoreSettings, NoticeSettings, Settings, load, misspelled, variable
 from consumer.stores.eventbridge import SOURCE
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import (
@@ -218,6 +219,102 @@ def test_a_watcher_that_does_not_run_raises_an_alarm() -> None:
     assert alarm["TreatMissingData"] == "breaching"
     assert alarm["AlarmActions"] == ["arn:topic"]
     assert "AlarmActions" not in resolved("watcher.yaml").properties("NotRunningAlarm")
+
+
+# --- The API of fargate.yaml ---------------------------------------------------------------------------------------
+
+API = {
+    "ApiTasks": "2",
+    "ApiIssuer": "https://login.example.com",
+    "ApiAudience": "limits",
+    "ApiCertificateArn": "arn:certificate",
+    "ApiClientsSecurityGroup": "sg-clients",
+}
+
+
+def api_container() -> dict[str, Any]:
+    (found,) = resolved("fargate.yaml", **API).properties("ApiTaskDefinition")["ContainerDefinitions"]
+    return dict(found)
+
+
+def test_the_api_is_off_by_default_and_all_of_it_depends_on_its_tasks() -> None:
+    fargate = template("fargate.yaml")
+    parts = {name: each for name, each in {**fargate["Resources"], **fargate["Outputs"]}.items() if "Api" in name}
+
+    assert {"ApiService", "ApiTaskRole", "ApiLoadBalancer"} <= parts.keys()
+    assert {each.get("Condition") for each in parts.values()} == {"Api"}
+    assert not resolved("fargate.yaml").value({"Fn::If": ["Api", True, False]})
+    assert resolved("fargate.yaml", **API).value({"Fn::If": ["Api", True, False]})
+
+
+def test_the_api_needs_what_protects_it() -> None:
+    (rule,) = template("fargate.yaml")["Rules"].values()
+    needed = {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in rule["Assertions"]}
+
+    assert needed == API.keys() - {"ApiTasks"}
+
+
+def test_the_settings_of_the_api_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {each["Name"]: str(each["Value"]) for each in api_container()["Environment"]}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = load(ApiSettings)
+
+    known = {variable(field) for field in (*ApiSettings.model_fields, "metrics_address")}
+    assert variables.keys() <= known
+    assert misspelled(variables) == []
+    assert (settings.table_name, settings.api_issuer) == ("user-limits", API["ApiIssuer"])
+    assert variables["CONSUMER_METRICS_ADDRESS"] == settings.api_address, "where the health check calls"
+
+
+def test_a_task_of_the_api_is_like_those_of_the_service() -> None:
+    service, api = container(resolved("fargate.yaml")), api_container()
+
+    assert api["Command"] == ["serve"]
+    for name in ("Image", "User", "ReadonlyRootFilesystem"):
+        assert api[name] == service[name]
+    assert api["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert api["HealthCheck"]["Command"] == service["HealthCheck"]["Command"]
+
+
+def test_only_clients_reach_the_api_over_tls_and_only_from_inside() -> None:
+    fargate = resolved("fargate.yaml", **API, MetricsSecurityGroup="sg-prometheus")
+    balancer, listener = fargate.properties("ApiLoadBalancer"), fargate.properties("ApiListener")
+    (clients,) = fargate.properties("ApiLoadBalancerSecurityGroup")["SecurityGroupIngress"]
+    sources = {
+        each["SourceSecurityGroupId"] for each in fargate.properties("ApiTaskSecurityGroup")["SecurityGroupIngress"]
+    }
+    (mapped,) = api_container()["PortMappings"]
+
+    assert balancer["Scheme"] == "internal"
+    assert (listener["Protocol"], listener["Port"], clients["FromPort"]) == ("HTTPS", 443, 443)
+    assert clients["SourceSecurityGroupId"] == "sg-clients"
+    assert sources == {"apiloadbalancersecuritygroup", "sg-prometheus"}
+    assert fargate.properties("ApiTargetGroup")["Port"] == mapped["ContainerPort"] == 8080
+    network = fargate.properties("ApiService")["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert network["AssignPublicIp"] == "DISABLED"
+
+
+def test_the_api_finishes_its_requests_before_it_is_killed_and_outlasts_the_balancers_connections() -> None:
+    fargate, settings = resolved("fargate.yaml", **API), ApiSettings(region="eu-west-1")
+    balancer = attributes(fargate.properties("ApiLoadBalancer")["LoadBalancerAttributes"])
+    targets = attributes(fargate.properties("ApiTargetGroup")["TargetGroupAttributes"])
+
+    assert int(balancer["idle_timeout.timeout_seconds"]) < settings.api_keep_alive_seconds
+    assert int(targets["deregistration_delay.timeout_seconds"]) > bounds_of(settings).seconds
+    assert api_container()["StopTimeout"] > bounds_of(settings).seconds
+
+
+def attributes(given: list[dict[str, str]]) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in given}
+
+
+def test_the_api_only_reads_limits() -> None:
+    (allowed,) = statements(resolved("fargate.yaml", **API).properties("ApiTaskRole")["Policies"])
+    (table,) = allowed["Resource"]
+
+    assert allowed["Action"] == ["dynamodb:Query"]
+    assert table.endswith("LimitsTable")
 
 
 # --- lambda.yaml ---------------------------------------------------------------------------------------------------

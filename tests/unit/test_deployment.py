@@ -160,6 +160,16 @@ def test_a_release_waits_for_every_part() -> None:
     assert set(read(WORKFLOW)["jobs"]["release"]["needs"]) == {"part", "image"}
 
 
+def test_the_image_has_the_packages_of_the_api_and_the_archive_of_the_functions_does_not() -> None:
+    locked = {
+        name: set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+        for name in ("run", "lambda")
+    }
+    of_the_api = {"fastapi", "pyjwt", "cryptography"}
+    assert of_the_api <= locked["run"]
+    assert not of_the_api & locked["lambda"]
+
+
 # --- Building ------------------------------------------------------------------------------------------------------
 
 

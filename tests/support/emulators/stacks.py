@@ -73,9 +73,12 @@ class Account:
         """Creates the stack of watcher.yaml."""
         return self.create(name, (FOLDER / "watcher.yaml").read_text(encoding="utf-8"), DataStack=data, **NETWORK)
 
-    def task_variables(self, stack: str, directory: Path) -> dict[str, str]:
-        """The environment of the task definition, with endpoints and addresses of this machine."""
-        found = self.client("ecs").describe_task_definition(taskDefinition=stack)
+    def task_variables(self, stack: str, directory: Path, suffix: str = "") -> dict[str, str]:
+        """The environment of the task definition, with endpoints and addresses of this machine.
+
+        `suffix`: of the name of the family, after that of the stack.
+        """
+        found = self.client("ecs").describe_task_definition(taskDefinition=stack + suffix)
         (container,) = found["taskDefinition"]["containerDefinitions"]
         return {
             **environment(stack, directory, AWS_ENDPOINT_URL=self.aws.endpoint),
