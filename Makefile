@@ -115,6 +115,12 @@ takeovers: env ## measure how long shards stand still after a death (RUNS=3)
 bench: env .venv-bench/.locked ## measure the cost of an event beside what users would write (WRITE=1: write the page)
 	@$(PY) -m bench $(ROWS) --worker "$(WORKER)" $(if $(JSON),--json "$(JSON)") $(if $(WRITE),--write)
 
+.PHONY: api-load
+api-load: env ## measure how many requests the HTTP API bears, beside a bare route (needs mvn; JSON=file)
+	@command -v mvn >/dev/null || { echo "make $@ needs mvn on the PATH (Debian: maven)" >&2; exit 1; }
+	@$(PY) tests/conformance/fetch.py dynamodb-local
+	@$(PY) -m bench.api_load $(if $(JSON),--json "$(JSON)")
+
 .PHONY: decoders
 decoders: env ## compare the two decoders of events on mutated records (EVENTS=1000000, SEED=... repeats a run)
 	$(PY) -m tests.support.generators.mutated --events "$(EVENTS)" $(if $(SEED),--seed "$(SEED)")

@@ -130,7 +130,7 @@ def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, 
             until(lambda: running.get("/readyz")[0] == 200, "the API to read the table")
             for path in ("", "/l-1", "/headroom?type=DEPOSIT"):
                 token = {"Authorization": f"Bearer {op.token(sub='u-1')}"}
-                request = Request(f"http://{address}/user-limits/u-1{path}", headers=token)  # noqa: S310
+                request = Request(f"http://{address}/user-limits/u-1{path}", headers=token)
                 assert status_of(request) == (404 if path == "/l-1" else 200)
             assert running.stop() == 0
 
@@ -141,7 +141,7 @@ def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, 
 
 def status_of(request: Request) -> int:
     try:
-        with urlopen(request, timeout=30) as response:  # noqa: S310
+        with urlopen(request, timeout=30) as response:
             return int(response.status)
     except HTTPError as error:
         return error.code
