@@ -4,9 +4,8 @@ from botocore.config import Config
 from fastapi import FastAPI
 
 from consumer import bootstrap
-from consumer.api.app import app
+from consumer.api.app import Bounds, app
 from consumer.api.callers import Authenticator, Everybody
-from consumer.api.gate import Bounds
 from consumer.api.metrics import ApiMetrics
 from consumer.api.tokens import tokens
 from consumer.settings import ApiSettings
