@@ -30,7 +30,7 @@ def bounds_of(settings: ApiSettings) -> Bounds:
 def serve(settings: ApiSettings, app: ASGIApp, is_stop_requested: Callable[[float], bool]) -> int:
     """Serves `app` until a stop is requested. Returns the exit code: 0, or 1 if requests were not answered.
 
-    A second request ends the server at once. Without one, it ends with the deadline of the last request.
+    It returns after the last response, or at once after a second request to stop: exiting closes what is still open.
 
     is_stop_requested  waits at most so many seconds for a request to stop, and returns whether there was one
 
@@ -45,7 +45,6 @@ def serve(settings: ApiSettings, app: ASGIApp, is_stop_requested: Callable[[floa
     server.drain()
     while not server.join(JOIN_SECONDS):
         if is_stop_requested(0.0):
-            server.stop()
             log.warning("stopped at once: requests under way were not answered")
             return 1
     log.info("stopped gracefully")

@@ -29,8 +29,8 @@ def held(release: threading.Event) -> Starlette:
     """Answers with the path: /held only when `release` is set, every other one at once."""
 
     async def respond(request: Request) -> Response:
-        if request.url.path == "/held":
-            await asyncio.to_thread(release.wait)
+        while request.url.path == "/held" and not release.is_set():  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.01)
         return Response(request.url.path)
 
     return Starlette(routes=[Route("/{path:path}", respond)])
