@@ -58,8 +58,7 @@ def main() -> None:
     settings = load(ApiSettings)
     server = Server(listen(f"127.0.0.1:{int(sys.argv[1])}"), app(settings), bounds_of(settings))
     server.start()
-    signal.sigwait({signal.SIGTERM})
-    server.stop()
+    signal.pause()  # until a signal ends the process
 
 
 if __name__ == "__main__":

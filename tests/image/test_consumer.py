@@ -1,5 +1,6 @@
 """The service as a container: its own user, no writable files except a tmpfs, 512 MiB, four shards."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,21 @@ def test_the_jvm_starts_with_the_cache_of_the_image(
         service = as_service(task, variables["CONSUMER_METRICS_ADDRESS"])
         until_received(service, 1)
         assert f"{java.DAEMON} source: shared objects file" in task.log.read_text()
+        assert task.stop() == 0
+
+
+def test_it_serves_the_api_in_256_mib(
+    stage: Stage, consumer_image: Image, variables: dict[str, str], tmp_path: Path
+) -> None:
+    address = stage.variables["CONSUMER_METRICS_ADDRESS"]
+    serving = {**variables, "CONSUMER_API_ADDRESS": address}
+    with container(consumer_image, serving, tmp_path, ["consumer", "serve"], memory=256 * MIB) as task:
+        service = as_service(task, address)
+        until(lambda: service.get("/readyz")[0] == 200, "the API to be ready")
+        status, body = service.get("/user-limits/u-1")
+        assert (status, json.loads(body)["limits"]) == (200, [])
+        task.execute(*consumer_image.health_check)
+        assert {privileges(process) for process in task.processes()} == {("10001", "10001", "0" * 16)}
         assert task.stop() == 0
 
 
