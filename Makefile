@@ -142,6 +142,10 @@ docs-site: env .venv-docs/.locked ## build the documentation site into dist/site
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
 	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
 
+.PHONY: lambda-api-zip
+lambda-api-zip: env ## write dist/limits-api.zip, the HTTP API (ARCH=aarch64, RUNTIME=3.13 as above)
+	@$(PY) -m deploy.lambda_zip --api $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
+
 .PHONY: image
 image: env ## build the images consumer and lambda, as root (needs buildah, debootstrap; BASE=... another base image)
 	@$(PY) -m deploy.image $(if $(BASE),--base $(BASE))
@@ -167,6 +171,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) pyproject.toml --extra api -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra api --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
+	@$(COMPILE) requirements/lambda-api.in -c requirements/run.txt -o requirements/lambda-api.txt >/dev/null
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
 
 .PHONY: jars-lock

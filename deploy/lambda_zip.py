@@ -1,6 +1,9 @@
-"""Packs the Lambda functions: `make lambda-zip`, or python -m deploy.lambda_zip [--arch aarch64] [--python 3.12].
+"""Packs the Lambda functions: python -m deploy.lambda_zip [--api] [--arch aarch64] [--python 3.12].
 
-The archive is reproducible: names are sorted, times and permissions are fixed, and the wheels are those of the lock, by
+There are two archives: `make lambda-zip` packs the functions of the limits and of notices, `make lambda-api-zip` that
+of the HTTP API, which needs more packages.
+
+An archive is reproducible: names are sorted, times and permissions are fixed, and the wheels are those of the lock, by
 hash, unpacked unchanged. It contains no bytecode, which would depend on the build of Python.
 """
 
@@ -17,22 +20,54 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = Path("requirements", "lambda.txt")
-OUT = ROOT / "dist" / "lambda.zip"
 
 MOST_BYTES = 30_000_000
 PLATFORM = "manylinux2014"
 """Works on every Python runtime of Lambda: Amazon Linux 2 has glibc 2.26, and later versions have newer ones."""
 SERVICES = frozenset({"dynamodb", "events", "s3", "sts"})
 """Service descriptions of botocore to keep. Those of all of AWS are most of its size."""
-PACKED_OF_MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
-NOT_PACKED = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")
-"""Parts of the package that only the container and the command line need."""
 THE_PAST = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 
 
 class TooLargeError(Exception):
     """The archive is larger than `MOST_BYTES`."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An archive: its name, the lock of its wheels, the parts of the service that it leaves out.
+
+    Of `consumer/monitoring/` it contains only the modules in `monitoring`.
+    """
+
+    name: str
+    lock: Path
+    left_out: tuple[str, ...]
+    monitoring: frozenset[str]
+
+    def contains(self, name: str) -> bool:
+        """Whether a module of `consumer/` is in the archive."""
+        folder, _, file = name.partition("/")
+        return not name.startswith(self.left_out) and (folder != "monitoring" or file in self.monitoring)
+
+
+ELSEWHERE = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")
+"""Parts of the service that only the container and the command line need."""
+MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
+
+LIMITS = Package(
+    "lambda.zip",
+    LOCK,
+    (*ELSEWHERE, "api/", "aws_lambda/api.py", "aws_lambda/gateway.py", "limits/answers.py"),
+    MONITORING,
+)
+API = Package(
+    "limits-api.zip",
+    Path("requirements", "lambda-api.txt"),
+    (*ELSEWHERE, "api/server.py"),
+    MONITORING | {"prometheus.py", "responses.py"},
+)
 
 
 @dataclass(frozen=True)
@@ -43,22 +78,22 @@ class Target:
     python: str = "3.11"
 
 
-def build(target: Target, checkout: Path = ROOT) -> bytes:
+def build(target: Target, checkout: Path = ROOT, package: Package = LIMITS) -> bytes:
     """The archive of the service in `checkout`. Raises TooLargeError."""
-    archive = pack(dict(contents(target, checkout)))
+    archive = pack(dict(contents(target, checkout, package)))
     if len(archive) > MOST_BYTES:
         raise TooLargeError(f"the archive has {len(archive):,} bytes; at most {MOST_BYTES:,} are allowed")
     return archive
 
 
-def contents(target: Target, checkout: Path) -> Iterator[tuple[str, bytes]]:
+def contents(target: Target, checkout: Path, package: Package) -> Iterator[tuple[str, bytes]]:
     """The name and the bytes of every file in the archive."""
-    for wheel in wheels(target, checkout / LOCK):
+    for wheel in wheels(target, checkout / package.lock):
         yield from unpacked(wheel)
-    package = checkout / "consumer"
-    for path in package.rglob("*.py"):
-        name = path.relative_to(package).as_posix()
-        if not name.startswith(NOT_PACKED) and (path.parent.name != "monitoring" or path.name in PACKED_OF_MONITORING):
+    folder = checkout / "consumer"
+    for path in folder.rglob("*.py"):
+        name = path.relative_to(folder).as_posix()
+        if package.contains(name):
             yield f"consumer/{name}", path.read_bytes()
 
 
@@ -126,16 +161,18 @@ def _flat(options: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pack the Lambda function reproducibly.")
+    parser = argparse.ArgumentParser(description="Pack a Lambda function reproducibly.")
+    parser.add_argument("--api", action="store_const", const=API, default=LIMITS, dest="package", help="the HTTP API")
     parser.add_argument("--arch", choices=["x86_64", "aarch64"], default=Target.arch, help="aarch64 is arm64")
     parser.add_argument("--python", default=Target.python, help="version of the runtime, for example 3.11")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help="the file to write; by default dist/ and the archive's name")
     options = parser.parse_args()
-    archive = build(Target(options.arch, options.python))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_bytes(archive)
+    archive = build(Target(options.arch, options.python), package=options.package)
+    out: Path = options.out or ROOT / "dist" / options.package.name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(archive)
     digest = hashlib.sha256(archive).hexdigest()
-    print(f"{options.out}: {len(archive):,} bytes, {options.arch}, Python {options.python}, sha256 {digest}")
+    print(f"{out}: {len(archive):,} bytes, {options.arch}, Python {options.python}, sha256 {digest}")
 
 
 if __name__ == "__main__":

@@ -194,14 +194,17 @@ class Container:
 
 
 @contextmanager
-def lambda_runtime(task: Path, variables: Mapping[str, str], directory: Path) -> Iterator[Container]:
+def lambda_runtime(
+    task: Path, variables: Mapping[str, str], directory: Path, handler: str = HANDLER
+) -> Iterator[Container]:
     """A container of the function unpacked in `task`, with these variables and those that Lambda sets."""
     api = RuntimeApi()
     runtime = _interface_client(directory / "runtime")
     # -S: no site-packages, so that only the archive can be imported
-    command = [sys.executable, "-S", "-m", "awslambdaric", HANDLER]
+    command = [sys.executable, "-S", "-m", "awslambdaric", handler]
     with api.served() as address:
-        container = Container(api, command, {**_environment(address, task, runtime), **variables}, task, directory)
+        lasting = {**_environment(address, task, runtime), "_HANDLER": handler}
+        container = Container(api, command, {**lasting, **variables}, task, directory)
         try:
             yield container
         finally:
