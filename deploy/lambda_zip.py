@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,6 +96,16 @@ def contents(target: Target, checkout: Path, package: Package) -> Iterator[tuple
         name = path.relative_to(folder).as_posix()
         if package.contains(name):
             yield f"consumer/{name}", path.read_bytes()
+    if package is API:
+        yield metadata(checkout / "pyproject.toml")
+
+
+def metadata(project: Path) -> tuple[str, bytes]:
+    """Name and version as an installer would write them: the OpenAPI document contains the version."""
+    found = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+    name, version = found["name"], found["version"]
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    return f"{name.replace('-', '_')}-{version}.dist-info/METADATA", text.encode()
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

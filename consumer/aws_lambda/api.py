@@ -49,6 +49,7 @@ class Exchange:
     """The two channels between one request and the application, as ASGI defines them."""
 
     request: Request
+    request_id: str
     status: int | None = None
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
@@ -75,7 +76,7 @@ class Exchange:
     async def response(self, application: Application) -> Response:
         """What the application responds. Raises its exception if it has not completed a response before."""
         try:
-            await application(self.request.scope(), self.receive, self.send)
+            await application(self.request.scope(self.request_id), self.receive, self.send)
         except Exception:
             if not self.complete.is_set():
                 raise
@@ -109,28 +110,30 @@ class ApiFunction:
             raise SettingsError([f"{issuer} is not set: set it, or {trusted}=true if AWS authenticates the callers"])
         return cls(compose(settings), trusts_aws=settings.api_trusted_proxy)
 
-    def handle(self, event: object, _context: Context) -> Answer:
+    def handle(self, event: object, context: Context) -> Answer:
         """Answers a request. Raises MalformedInvocation if the event is none."""
         start, request = self.clock(), request_in(event)
-        response = self._response(request)
+        response = self._response(request, context.aws_request_id)
         # Neither the path nor the caller: both may name a user.
         extra = {"method": request.method, "status": response.status, "seconds": round(self.clock() - start, 6)}
         log.info("request", extra=extra)
         return answer(request, response)
 
-    def _response(self, request: Request) -> Response:
+    def _response(self, request: Request, request_id: str) -> Response:
+        exchange = Exchange(request, request_id)
         if not self.trusts_aws:
-            return self._run(request)
+            return self._run(exchange)
         if not request.caller:
-            log.error("AWS has authenticated no caller: is the function URL open, or a route without authorizer?")
+            # The function URL is open, or a route has no authorizer.
+            log.error("AWS has authenticated no caller")
             return FORBIDDEN
         # The application does not know the caller, and its audit lines should.
         with logs.fields(caller=request.caller):
-            return self._run(request)
+            return self._run(exchange)
 
-    def _run(self, request: Request) -> Response:
+    def _run(self, exchange: Exchange) -> Response:
         # A context of its own: the loop would otherwise keep the log fields of its first invocation.
-        return self.loop.run(Exchange(request).response(self.application), context=copy_context())
+        return self.loop.run(exchange.response(self.application), context=copy_context())
 
 
 def handler(event: object, context: Context) -> Answer:

@@ -24,6 +24,8 @@ Pair: TypeAlias = tuple[bytes, bytes]
 Headers: TypeAlias = tuple[Pair, ...]
 """Names in lower case, and values. A name may occur several times."""
 
+REQUEST_ID = b"x-request-id"
+
 FUNCTION_URL = ".lambda-url."
 """Part of the domain of every function URL, and of no other one."""
 
@@ -64,8 +66,12 @@ class Request:
     lists: bool = False
     cookies: bool = False
 
-    def scope(self) -> dict[str, Any]:
-        """The request as ASGI describes it, in the form that uvicorn gives it."""
+    def scope(self, request_id: str) -> dict[str, Any]:
+        """The request as ASGI describes it, in the form that uvicorn gives it.
+
+        `request_id`: the id of the invocation, under which the request is logged unless the client has named it.
+        """
+        is_named = any(name == REQUEST_ID for name, _ in self.headers)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -77,7 +83,7 @@ class Request:
             "raw_path": self.path,
             "query_string": self.query,
             "root_path": "",
-            "headers": [*self.headers],
+            "headers": [*self.headers, *([] if is_named else [(REQUEST_ID, request_id.encode())])],
             "client": (self.client, 0) if self.client else None,
             "server": None,
         }

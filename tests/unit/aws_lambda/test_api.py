@@ -241,11 +241,12 @@ class capture(logging.Handler):  # noqa: N801 - used as a context manager
 
 
 @pytest.fixture
-@pytest.mark.usefixtures("own_logging")
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The variables of a function without AWS, and no container yet."""
-    for name, value in {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false"}.items():
-        monkeypatch.setenv(name, value)
+def environment(monkeypatch: pytest.MonkeyPatch, own_logging: None) -> Iterator[pytest.MonkeyPatch]:
+    """The variables that Lambda sets, and no container yet."""
+    del own_logging
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     api.container.cache_clear()
     yield monkeypatch
     api.container.cache_clear()

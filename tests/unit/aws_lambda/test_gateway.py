@@ -48,7 +48,7 @@ QUERIES = ("", "type=DEPOSIT", "type=DEPOSIT&type=LOSS&status=ACTIVE", "a=%26%3D
 
 
 def scope(event: dict[str, Any]) -> dict[str, Any]:
-    return request_in(event).scope()
+    return request_in(event).scope("e1506fd5-9e7b")
 
 
 # --- Requests ------------------------------------------------------------------------------------------------------
@@ -128,6 +128,14 @@ def test_the_client_is_named_where_the_event_names_it(sender: Sender) -> None:
     is_load_balancer = "elb" in event["requestContext"]
 
     assert scope(event)["client"] == (None if is_load_balancer else (ADDRESS, 0))
+
+
+@EACH
+def test_the_invocation_names_a_request_that_its_client_has_not_named(sender: Sender) -> None:
+    named = scope(sender("/", headers=[("X-Request-Id", "mine")]))["headers"]
+
+    assert (b"x-request-id", b"e1506fd5-9e7b") in scope(sender("/"))["headers"]
+    assert [value for name, value in named if name == b"x-request-id"] == [b"mine"]
 
 
 ODD_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
