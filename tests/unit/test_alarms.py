@@ -26,7 +26,7 @@ from tests.support.emulators.cloudformation import container, resolved, resource
 from tests.support.emulators.filter_patterns import fields, matches
 
 ALARM, FILTER = "AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"
-SERVICES = ("fargate.yaml", "lambda.yaml", "notices.yaml")
+SERVICES = ("fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml")
 SCALING = "ScaleOnIteratorAgeAlarm"
 """It only scales: it informs nobody."""
 RUNBOOK = re.compile(r"docs/how-to/([\w-]+\.md)#([\w-]+)")
@@ -87,6 +87,7 @@ def test_the_table_lists_every_alarm_with_its_sections(name: str) -> None:
             {"NearRetentionAlarm"},
         ),
         ("lambda.yaml", {"NothingReadsAlarm"}, set()),
+        ("lambda-api.yaml", set(), set()),
         ("notices.yaml", set(), set()),
     ],
 )
@@ -198,6 +199,9 @@ COUNTED: Mapping[str, Mapping[str, list[str]]] = {
     "notices.yaml": {
         "NoticesFailingFilter": [line("giving up", part="bus", seconds_left=9.0)],
         "UnreadableFilter": [line("unreadable image", record="1", detail="definition.status: wrong")],
+    },
+    "lambda-api.yaml": {
+        "NobodyAuthenticatedFilter": [line("AWS has authenticated no caller")],
     },
     "lambda.yaml": {
         "EnvironmentFailingFilter": [line("giving up", part="store", seconds_left=9.0)],

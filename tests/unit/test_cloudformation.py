@@ -30,7 +30,7 @@ from tests.support.emulators.cloudformation import (
 from tests.support.generators.events import created
 from tests.support.generators.table_stream import changes, entry
 
-TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "notices.yaml", "watcher.yaml")
+TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml", "watcher.yaml")
 TASKS = ("fargate.yaml", "watcher.yaml")
 EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"]}
 """The statements on all resources, by template."""
