@@ -131,7 +131,6 @@ def test_it_may_only_read_the_table_of_the_limits() -> None:
     tables = [each for each in allowed if each["Action"][0].startswith("dynamodb:")]
 
     assert {action for each in allowed for action in each["Action"]} == {
-        "dynamodb:BatchGetItem",
         "dynamodb:Query",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
