@@ -1,14 +1,15 @@
 """HTTP requests as events of Lambda, and the answers that their senders expect.
 
-| sender                      | form                             | path in the event | query in the event |
-|-----------------------------|----------------------------------|-------------------|--------------------|
-| function URL                | 2.0                              | as received       | as received        |
-| HTTP API of API Gateway     | 2.0; 1.0 if it is configured so  | decoded           | as received; 1.0: decoded |
-| REST API of API Gateway     | 1.0, but without `version`       | as received       | decoded            |
-| application load balancer   | its own, similar to 1.0          | as received       | as received        |
+| sender                    | form                            | path in the event  | query in the event        |
+|---------------------------|---------------------------------|--------------------|---------------------------|
+| function URL              | 2.0                             | as received        | as received               |
+| HTTP API of API Gateway   | 2.0; 1.0 if it is configured so | decoded, but `%25` | as received; 1.0: decoded |
+| REST API of API Gateway   | 1.0, but without `version`      | as received        | decoded                   |
+| application load balancer | its own, similar to 1.0         | as received        | as received               |
 
-A path that is decoded twice names another user: `a%2541` is the user `a%41`, not `aA`. Text of an event is turned into
-bytes and back without errors, whatever a client sent.
+A path that is decoded twice names another user: `a%2541` is the user `a%41`, not `aA`. Reports differ on whether an HTTP
+API decodes `%25`; here it is a percent sign in either case. Text of an event is turned into bytes and back without
+errors, whatever a client sent.
 """
 
 import base64
@@ -179,8 +180,8 @@ def _joined(query: Iterable[Pair]) -> bytes:
 
 
 def _encoded(path: bytes) -> bytes:
-    """The path as a client would write it."""
-    return quote(path).encode()
+    """A path that an HTTP API has decoded, as a client would write it."""
+    return quote(path.replace(b"%25", b"%")).encode()
 
 
 def _method(place: str, value: object) -> str:

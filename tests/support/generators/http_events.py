@@ -29,12 +29,13 @@ def function_url(target: str, method: str = "GET", headers: Pairs = (), body: by
 
 def http_api(target: str, method: str = "GET", headers: Pairs = (), body: bytes = b"") -> HttpEvent:
     event = _form_2(target, method, headers, body, API_DOMAIN)
-    event["rawPath"] = event["requestContext"]["http"]["path"] = unquote(event["rawPath"])
+    path = "%25".join(map(unquote, event["rawPath"].split("%25")))
+    event["rawPath"] = event["requestContext"]["http"]["path"] = path
     return event
 
 
 def http_api_1(target: str, method: str = "GET", headers: Pairs = (), body: bytes = b"") -> HttpEvent:
-    """An HTTP API whose integration has `PayloadFormatVersion: 1.0`."""
+    """An HTTP API whose integration has `PayloadFormatVersion: 1.0`, and which decodes `%25` as well."""
     event = {"version": "1.0", **rest_api(target, method, headers, body)}
     event["path"] = event["requestContext"]["path"] = unquote(event["path"])
     return event
