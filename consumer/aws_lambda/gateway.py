@@ -7,8 +7,8 @@
 | REST API of API Gateway   | 1.0, but without `version`      | as received        | decoded                   |
 | application load balancer | its own, similar to 1.0         | as received        | as received               |
 
-A path that is decoded twice names another user: `a%2541` is the user `a%41`, not `aA`. Reports differ on whether an HTTP
-API decodes `%25`; here it is a percent sign in either case. Text of an event is turned into bytes and back without
+A path that is decoded twice names another user: `a%2541` is the user `a%41`, not `aA`. Reports differ on whether an
+HTTP API decodes `%25`; here it is a percent sign in either case. Text of an event is turned into bytes and back without
 errors, whatever a client sent.
 """
 
