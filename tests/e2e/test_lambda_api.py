@@ -11,10 +11,11 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -25,8 +26,11 @@ from deploy.lambda_zip import API, ROOT, Target, build
 from tests.support.driven import lambda_environment
 from tests.support.driven.lambda_zip import HERE, archive, unpack
 from tests.support.emulators.aws import Emulator, session
+from tests.support.emulators.cloudformation import FOLDER
 from tests.support.emulators.issuer import AUDIENCE, issuer
+from tests.support.emulators.permissions import ACCOUNT, not_permitted
 from tests.support.emulators.runtime_api import Container, lambda_runtime
+from tests.support.emulators.stacks import Account, account
 from tests.support.generators.events import Event, created, progress_changed
 from tests.support.generators.http_events import ROLE, SENDERS, Pairs, Sender, function_url, http_api, signed
 from tests.support.simulation.core import Core
@@ -312,3 +316,57 @@ def test_without_dynamodb_the_answer_is_503_and_never_an_empty_list(start: Start
         assert (status, body["status"]) == (503, 503)
         assert int(headers["retry-after"]) > 0
     assert function.starts == 1
+
+
+# --- The template --------------------------------------------------------------------------------------------------
+
+
+def test_the_deployed_function_answers_through_an_http_api_and_uses_all_its_permissions(tmp_path: Path) -> None:
+    """MiniStack's function URLs do not name the caller of a signed request, so IAM is tested above."""
+    with account(tmp_path) as cloud, issuer() as op:
+        data = cloud.data("served")
+        outputs = deployed(cloud, op.url)
+        core = Core(DynamoRepository(cloud.client("dynamodb"), data["LimitsTableName"], Limits(), pool()))
+        assert core.deliver(created(1)).unsettled is None
+        url = urlsplit(outputs["Url"]).netloc
+        token = op.token(sub="u-7Qd2")
+
+        status, body = fetched(cloud, url, "/user-limits/u-7Qd2?type=DEPOSIT&type=LOSS", token)
+        assert (status, [each["userLimitId"] for each in body["limits"]]) == (200, ["l-day"])
+        assert fetched(cloud, url, "/user-limits/u-7Qd2/l-day", token)[0] == 200
+        assert fetched(cloud, url, "/user-limits/another", token)[0] == 403
+        assert fetched(cloud, url, "/user-limits/u-7Qd2", "wrong")[0] == 401
+        assert fetched(cloud, url, "/openapi.json", token)[1]["openapi"] == "3.1.0"
+        assert fetched(cloud, url, "/metrics", token)[0] == 404
+
+        granted, requested = cloud.grants(outputs["RoleArn"]), cloud.calls(ACCOUNT)
+        used = {grant.action for grant in granted if any(grant.allows(call) for call in requested)}
+        assert not_permitted(requested, granted) == []
+        assert {grant.action for grant in granted} - used == {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+def deployed(cloud: Account, issuer_url: str) -> dict[str, str]:
+    """The outputs of the stack of lambda-api.yaml with an HTTP API."""
+    code = {"CodeBucket": "code", "CodeKey": "limits-api.zip"}
+    cloud.client("s3").create_bucket(Bucket=code["CodeBucket"])
+    cloud.client("s3").put_object(Bucket=code["CodeBucket"], Key=code["CodeKey"], Body=archive(HERE, API))
+    return cloud.create(
+        "served-api",
+        (FOLDER / "lambda-api.yaml").read_text(encoding="utf-8"),
+        DataStack="served",
+        Runtime=f"python{HERE.python}",
+        Front="HttpApi",
+        Issuer=issuer_url,
+        Audience=AUDIENCE,
+        **code,
+    )
+
+
+def fetched(cloud: Account, host: str, target: str, token: str) -> tuple[int, Any]:
+    """Status and body of a request to the HTTP API with this host, whose name only MiniStack knows."""
+    connection = HTTPConnection(urlsplit(cloud.aws.endpoint).netloc, timeout=60)
+    connection.request("GET", target, headers={"Host": host, "Authorization": f"Bearer {token}"})
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    return response.status, body
