@@ -7,15 +7,16 @@ not a loopback address.
 
 import asyncio
 import functools
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Self, TypeAlias
 
 from consumer.api.compose import compose
+from consumer.api.problems import Problem
 from consumer.aws_lambda.deadline import Context
 from consumer.aws_lambda.gateway import Request, Response, answer, request_in
 from consumer.aws_lambda.handler import Answer, invoke
@@ -30,14 +31,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 """An application of ASGI."""
-
-FORBIDDEN = Response(
-    403,
-    ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")),
-    json.dumps(
-        {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "AWS has authenticated no caller"}
-    ).encode(),
-)
 
 
 class NoResponse(ConsumerError):
@@ -126,7 +119,7 @@ class ApiFunction:
         if not request.caller:
             # The function URL is open, or a route has no authorizer.
             log.error("AWS has authenticated no caller")
-            return FORBIDDEN
+            return _forbidden(request_id)
         # The application does not know the caller, and its audit lines should.
         with logs.fields(caller=request.caller):
             return self._run(exchange)
@@ -134,6 +127,11 @@ class ApiFunction:
     def _run(self, exchange: Exchange) -> Response:
         # A context of its own: the loop would otherwise keep the log fields of its first invocation.
         return self.loop.run(exchange.response(self.application), context=copy_context())
+
+
+def _forbidden(request_id: str) -> Response:
+    made = Problem(HTTPStatus.FORBIDDEN, "AWS has authenticated no caller.").response(request_id)
+    return Response(made.status_code, tuple(made.raw_headers), bytes(made.body))
 
 
 def handler(event: object, context: Context) -> Answer:
