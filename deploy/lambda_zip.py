@@ -53,14 +53,14 @@ class Package:
         return not name.startswith(self.left_out) and (folder != "monitoring" or file in self.monitoring)
 
 
-ELSEWHERE = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py", "limits/schema.py")
+ELSEWHERE = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py")
 """Parts of the service that only the container and the command line need."""
 MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
 
 LIMITS = Package(
     "lambda.zip",
     LOCK,
-    (*ELSEWHERE, "api/", "aws_lambda/api.py", "aws_lambda/gateway.py", "limits/answers.py"),
+    (*ELSEWHERE, "api/", "aws_lambda/api.py", "aws_lambda/gateway.py", "limits/answers.py", "limits/schema.py"),
     MONITORING,
 )
 API = Package(

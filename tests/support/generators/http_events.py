@@ -107,6 +107,7 @@ SENDERS: Mapping[str, Sender] = {
 
 def signed(event: HttpEvent, arn: str = ROLE) -> HttpEvent:
     """The same request, but of a caller that IAM has authenticated."""
+    more: HttpEvent
     if event.get("version") == "2.0":
         more = {"authorizer": {"iam": {"userArn": arn, "userId": "AIDAEXAMPLE"}}}
     else:
