@@ -117,7 +117,7 @@ def test_a_cold_import_costs_a_few_times_that_of_the_function_of_the_limits(
             f"\ncold import: the API {api:.2f} s of CPU, the limits {limits:.2f} s, {api / limits:.1f} x\n"
         )
 
-    assert api < 6 * limits
+    assert api < 4 * limits
 
 
 def cpu_of_import(module: str, task: Path) -> float:
