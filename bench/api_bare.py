@@ -22,13 +22,10 @@ from consumer import bootstrap
 from consumer.api.server import bounds_of
 from consumer.monitoring.server import Server, listen
 from consumer.settings import ApiSettings, load
-from consumer.stores.aws import CLIENT
-from consumer.stores.raw_json import RAW_JSON, use_raw_json
 
 
 def app(settings: ApiSettings) -> Starlette:
-    client = bootstrap.client(settings, "dynamodb", CLIENT.merge(RAW_JSON))
-    use_raw_json(client)
+    client = bootstrap.raw_json(settings)
     pool = ThreadPoolExecutor(settings.api_max_requests)
 
     def query(user_id: str) -> list[dict[str, Any]]:

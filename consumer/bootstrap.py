@@ -107,9 +107,13 @@ def repository(
 ) -> DynamoRepository[LimitState] | InMemoryRepository[LimitState]:
     if not settings.enable_dynamo_db:
         return InMemoryRepository(Limits())
+    return DynamoRepository(raw_json(settings, config, on_request), settings.table_name, Limits(), requests)
+
+
+def raw_json(settings: AwsSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> RawJson:
+    """What a repository sends its requests with."""
     made = client(settings, "dynamodb", config.merge(RAW_JSON), on_request)
-    raw_json = RawJson(made, _session().get_credentials())
-    return DynamoRepository(raw_json, settings.table_name, Limits(), requests)
+    return RawJson(made, _session().get_credentials())
 
 
 def user_limits(settings: AwsSettings) -> UserLimitRepository:

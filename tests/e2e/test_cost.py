@@ -21,8 +21,8 @@ BATCH = 1_000
 STATEMENTS, GETS = 25, 100
 """The most statements and keys of a request."""
 ROUNDS = 3
-LEAST_CHEAPER = 2.0
-LEAST_CHEAPER_BEHIND = 4.0
+LEAST_CHEAPER = 4.0
+LEAST_CHEAPER_BEHIND = 8.0
 """Half of what was measured on a loaded machine."""
 
 MADE = load.realistic(EVENTS)
