@@ -90,6 +90,15 @@ def _thresholds(value: object) -> object:
     return tuple(found)
 
 
+def _hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(re.fullmatch(r"[a-zA-Z0-9._-]{1,253}|[0-9a-fA-F:]{2,39}", name) for name in names):
+        raise ValueError("use host names or addresses without ports, such as limits.example.com,10.0.0.7")
+    return names
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host can only be this machine: `localhost`, 127.0.0.0/8 or ::1. No other name is trusted."""
     try:
@@ -152,6 +161,7 @@ QuarantinePlace = Annotated[
 ]
 EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
 Thresholds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_thresholds)]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use HOST:PORT")]
 WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
 
@@ -306,6 +316,13 @@ class ApiSettings(AwsSettings):
             " request may then read every limit."
         ),
     ] = False
+    api_hosts: Annotated[
+        Hosts,
+        Field(
+            description="The host names under which the API answers, separated by commas. Unset: names of this"
+            " machine if requests need neither a token nor a gateway, otherwise any."
+        ),
+    ] = ()
     api_max_requests: Annotated[
         PositiveInt, Field(description="How many requests are answered at the same time. Further ones get 503.")
     ] = 64

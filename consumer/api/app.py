@@ -13,6 +13,7 @@ from consumer import bootstrap
 from consumer.api import openapi, problems, reference
 from consumer.api.callers import Authenticator, Everybody
 from consumer.api.gate import Bounds, Gate
+from consumer.api.hosts import IsKnown, any_host
 from consumer.api.metrics import ApiMetrics
 from consumer.api.readiness import Readiness
 from consumer.api.reading import Reader, Reading
@@ -24,15 +25,17 @@ __all__ = ["Bounds", "app"]
 _CACHING = {"Cache-Control": "no-cache"}
 
 
-def app(limits: Reader, authenticator: Authenticator, metrics: ApiMetrics, bounds: Bounds) -> FastAPI:
-    """The API over `limits`. `app.state.readiness.is_stopping = True` makes /readyz 503."""
+def app(
+    limits: Reader, authenticator: Authenticator, metrics: ApiMetrics, bounds: Bounds, is_known: IsKnown = any_host
+) -> FastAPI:
+    """The API over `limits`. Requests under an unknown host name are refused."""
     # Their own pages load scripts from elsewhere; FastAPI redirects a path with a slash at its end.
     made = FastAPI(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, bounds=bounds, metrics=metrics)],
+        middleware=[Middleware(Gate, bounds=bounds, metrics=metrics, is_known=is_known)],
     )
     reading = Reading(limits, bootstrap.pool(bounds.requests))
     made.state.authenticator = authenticator

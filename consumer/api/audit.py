@@ -5,7 +5,7 @@ import logging
 from consumer.api.callers import Caller
 
 log = logging.getLogger(__name__)
-log.setLevel(logging.INFO)  # whatever CONSUMER_LOG_LEVEL is: an audit has no gaps
+log.setLevel(logging.INFO)  # whatever CONSUMER_LOG_LEVEL is
 
 
 def read(caller: Caller, user_id: str, request_id: str) -> None:

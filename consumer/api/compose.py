@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from consumer import bootstrap
 from consumer.api.app import Bounds, app
 from consumer.api.callers import Authenticator, Everybody
+from consumer.api.hosts import IsKnown, any_host, local_host, one_of
 from consumer.api.metrics import ApiMetrics
 from consumer.api.tokens import tokens
 from consumer.settings import ApiSettings
@@ -19,7 +20,7 @@ def compose(settings: ApiSettings) -> FastAPI:
     """The application. It makes no request before its first one arrives."""
     reader = bootstrap.limit_reader(settings, _client(settings))
     bounds = Bounds(settings.api_max_requests, settings.api_request_seconds)
-    return app(reader, _authenticator(settings), ApiMetrics(), bounds)
+    return app(reader, _authenticator(settings), ApiMetrics(), bounds, _hosts(settings))
 
 
 def _client(settings: ApiSettings) -> Config:
@@ -31,6 +32,12 @@ def _client(settings: ApiSettings) -> Config:
             max_pool_connections=settings.api_max_requests,
         )
     )
+
+
+def _hosts(settings: ApiSettings) -> IsKnown:
+    if settings.api_hosts:
+        return one_of(settings.api_hosts)
+    return any_host if settings.api_issuer or settings.api_trusted_proxy else local_host
 
 
 def _authenticator(settings: ApiSettings) -> Authenticator:

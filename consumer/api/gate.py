@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumer.api import problems
+from consumer.api.hosts import IsKnown, any_host
 from consumer.api.metrics import ApiMetrics
 from consumer.api.problems import Problem
 from consumer.monitoring import logs
@@ -74,9 +76,15 @@ class Gate:
     """ASGI middleware around the app."""
 
     def __init__(
-        self, app: ASGIApp, bounds: Bounds, metrics: ApiMetrics, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        bounds: Bounds,
+        metrics: ApiMetrics,
+        is_known: IsKnown = any_host,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._is_known = is_known
         self._bounds = bounds
         self._metrics = metrics
         self._clock = clock
@@ -94,8 +102,8 @@ class Gate:
         begin = self._clock()
         if exchange.scope["path"] in PROBES:
             await self._answer(exchange, receive)
-        elif self._metrics.in_flight >= self._bounds.requests:
-            await exchange.end_with(problems.unavailable("The server is busy with other requests."), receive)
+        elif problem := self._refusal(exchange.scope):
+            await exchange.end_with(problem, receive)
             self._metrics.answered(REFUSED, exchange.status, self._clock() - begin)
         else:
             self._metrics.began()
@@ -103,6 +111,13 @@ class Gate:
                 await self._answer(exchange, receive)
             finally:
                 self._metrics.ended(exchange.route, exchange.status, self._clock() - begin)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if self._metrics.in_flight >= self._bounds.requests:
+            return problems.unavailable("The server is busy with other requests.")
+        if not self._is_known(Headers(scope=scope).get("host", "")):
+            return Problem(HTTPStatus.MISDIRECTED_REQUEST, "This server does not answer under the name in Host.")
+        return None
 
     async def _answer(self, exchange: _Exchange, receive: Receive) -> None:
         """Within the time of a request. A failure is logged without what the caller sent, and answered."""

@@ -147,9 +147,9 @@ def _of_forbidden(request: Request, error: Forbidden) -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, f"Not allowed: {error}.", headers=headers)
 
 
-def _of_keys(request: Request, error: KeysUnavailable) -> Problem:
+def _of_keys(request: Request, _: KeysUnavailable) -> Problem:
     request.app.state.metrics.refused(KEYS_UNAVAILABLE)
-    _log.warning("the keys of the issuer cannot be fetched", exc_info=error)
+    # Fetching them has been logged once. Anybody can cause such requests, so they are only counted.
     return unavailable("The keys that tokens are checked with cannot be fetched.")
 
 

@@ -1,4 +1,4 @@
-"""Whether the server may get requests: once it has read the table, until it is stopped."""
+"""Whether the server may get requests: once it has read the table."""
 
 import asyncio
 import time
@@ -19,7 +19,6 @@ class Readiness:
 
     read: Callable[[], Awaitable[object]]
     clock: Callable[[], float] = time.monotonic
-    is_stopping: bool = False
     _has_read: bool = field(default=False, init=False)
     _failures: list[str] = field(default_factory=list, init=False)
     _checked_at: float | None = field(default=None, init=False)
@@ -27,8 +26,6 @@ class Readiness:
 
     async def failures(self) -> list[str]:
         """Why no requests should be sent here. Empty if it is ready."""
-        if self.is_stopping:
-            return ["the server is stopping"]
         # Without the lock, many probes would be as many reads.
         async with self._checking:
             if not self._has_read and self._is_due():

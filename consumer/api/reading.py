@@ -63,9 +63,11 @@ class Reading:
         _note(who)
         pages: list[LimitsPage] = []
         while True:
-            pages.append(await self._run(partial(self.reader.page, who.user_id, after, consistent=consistent)))
-            found, after = answers.joined(pages, matches), pages[-1].after
-            if after is None or (most is not None and len(found.limits) >= most):
+            page = await self._run(partial(self.reader.page, who.user_id, after, consistent=consistent))
+            pages.append(answers.only(page, matches))
+            after, count = page.after, sum(len(each.limits) for each in pages)
+            if after is None or (most is not None and count >= most):
+                found = answers.joined(pages)
                 return _logged(found if most is None else answers.first(found, most))
 
     async def probe(self) -> None:

@@ -106,7 +106,9 @@ class ApiFunction:
     def handle(self, event: object, context: Context) -> Answer:
         """Answers a request. Raises MalformedInvocation if the event is none."""
         start, request = self.clock(), request_in(event)
-        response = self._response(request, context.aws_request_id)
+        # A client may choose the id of its request; this one also names the invocation.
+        with logs.fields(invocation=context.aws_request_id):
+            response = self._response(request, context.aws_request_id)
         # Neither the path nor the caller: both may name a user.
         extra = {"method": request.method, "status": response.status, "seconds": round(self.clock() - start, 6)}
         log.info("request", extra=extra)

@@ -4,7 +4,7 @@ Pure functions from the view of limits to the answers of the HTTP API.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 from typing import Annotated, Any, Literal, TypeAlias
@@ -130,11 +130,16 @@ class Wanted:
         return shown and all(not wanted or value in wanted for wanted, value in fields)
 
 
-def joined(pages: Sequence[LimitsPage], matches: Matches) -> LimitsPage:
-    """The matching limits of one page or more, and all unreadable rows: nobody knows whether those match."""
+def only(page: LimitsPage, matches: Matches) -> LimitsPage:
+    """The matching limits of a page, and all unreadable rows: nobody knows whether those match."""
+    return replace(page, limits=[limit for limit in page.limits if matches(limit.state)])
+
+
+def joined(pages: Sequence[LimitsPage]) -> LimitsPage:
+    """One page or more as one."""
     return LimitsPage(
         pages[0].as_of,
-        [limit for page in pages for limit in page.limits if matches(limit.state)],
+        [limit for page in pages for limit in page.limits],
         [row for page in pages for row in page.unreadable],
         pages[-1].after,
     )
@@ -186,19 +191,20 @@ def concerns(found: UserLimit, kind: LimitType, currency: str | None = None) -> 
 
     An incomplete limit has no status, and perhaps no type: it may be any.
     """
-    if currency is not None and found.currency_code != currency:
+    # Time has no currency.
+    if currency is not None and kind != "SESSION" and found.currency_code != currency:
         return False
     return found.type in (kind, None) and (not found.complete or found.status == ACTIVE)
 
 
 def doubts(found: UserLimit) -> tuple[Doubt, ...]:
     """Why `remaining` may be wrong. Empty if it is right."""
-    odd = "nextResetTime" in (found.odd_times or ()) and found.period not in WITHOUT_RESET
+    odd = "nextResetTime" in (found.odd_times or ())
     reasons: dict[Doubt, bool] = {
         "incomplete": not found.complete,
-        "resetOverdue": found.reset_overdue,
-        # It says nothing about when the progress was to be reset.
-        "oddResetTime": odd,
+        # An odd time says nothing about when the progress was to be reset.
+        "resetOverdue": found.reset_overdue and not odd,
+        "oddResetTime": odd and found.period not in WITHOUT_RESET,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
 

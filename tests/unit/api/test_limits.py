@@ -377,6 +377,12 @@ def test_a_token_of_one_brand_sees_only_that_brand(guarded: Api) -> None:
     assert entry["userLimitId"] == "l-3"
 
 
+def test_a_token_of_one_brand_does_not_tell_an_unreadable_limit_from_none(guarded: Api) -> None:
+    guarded.rows.odd = frozenset({"l-1"})
+    assert ask(guarded, "brand", "/l-1").status == ask(guarded, "brand", "/l-9").status == 404
+    assert ask(guarded, "support", "/l-1").status == 500
+
+
 @pytest.mark.parametrize("route", [*ROUTES, "?type=WIN", "/headroom"])
 def test_without_a_token_nothing_is_said_about_the_request(guarded: Api, route: str) -> None:
     answer = guarded.get(PATH + route)

@@ -32,15 +32,6 @@ def test_once_it_was_ready_an_outage_does_not_change_it() -> None:
     assert len(api.rows.reads) == 1
 
 
-def test_a_server_that_stops_is_not_ready() -> None:
-    api = Api()
-    assert api.get("/readyz").status == 200
-    api.app.state.readiness.is_stopping = True
-    answer = api.get("/readyz")
-    assert (answer.status, answer.json()["reasons"]) == (503, ["the server is stopping"])
-    assert api.get("/livez").status == 200
-
-
 def test_probes_share_a_read() -> None:
     now, reads = [0.0], []
 

@@ -189,6 +189,25 @@ def test_who_asks_again_within_a_second_is_told_the_same(
     assert samples(served) != before
 
 
+@pytest.mark.parametrize(
+    "accept", ["text/plain;version=x", "application/openmetrics-text;version=x.y", "text/plain;version="]
+)
+def test_a_version_that_is_no_number_gets_the_plain_text(tmp_path: Path, accept: str) -> None:
+    status, body = get(exporter(tmp_path), "/metrics", accept=accept)
+    assert (status, body.startswith(b"# HELP")) == (HTTPStatus.OK, True)
+
+
+def test_who_invents_formats_is_told_the_same(tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = exporter(tmp_path)
+    monkeypatch.setattr(responses, "_STALE_SECONDS", 3600)
+    before = samples(served)
+    for number in range(10):
+        get(served, "/metrics", accept=f"application/openmetrics-text;version=1.0.{number}")
+    start("shard-1", 1.0)
+    _, body = get(served, "/metrics", accept="application/openmetrics-text;version=1.0.10")
+    assert body.decode().splitlines() == before
+
+
 def test_an_unknown_path_is_not_found(tmp_path: Path) -> None:
     assert get(exporter(tmp_path), "/")[0] is HTTPStatus.NOT_FOUND
 
