@@ -86,10 +86,16 @@ async def run(load: Load) -> Outcome:
     headers = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
     requests = cycle([f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode() for path in load.paths])
     loop, start = asyncio.get_running_loop(), time.perf_counter()
-    for _ in range(load.connections):
+    opened = [
         await loop.create_connection(lambda: _Client(requests, took, counts), "127.0.0.1", load.port)
+        for _ in range(load.connections)
+    ]
     await asyncio.sleep(load.seconds)
-    return _outcome(time.perf_counter() - start, took, counts)
+    outcome = _outcome(time.perf_counter() - start, took, counts)
+    for transport, _ in opened:
+        transport.close()
+    await asyncio.sleep(0)  # the loop closes them in its next round
+    return outcome
 
 
 def _outcome(seconds: float, took: Sequence[float], counts: Counter[str]) -> Outcome:

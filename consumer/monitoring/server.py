@@ -20,7 +20,7 @@ from ipaddress import ip_address
 import h11
 from starlette.types import ASGIApp
 from uvicorn import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from consumer.engine.errors import SettingsError
@@ -75,6 +75,11 @@ class Connection(H11Protocol):
         self._deadline = self.loop.call_later(server.bounds.seconds, self._overdue)
         self._open = server.open
         self._open[self] = self.loop.create_task(self.loop.connect_accepted_socket(lambda: self, client))
+
+    @property
+    def exchange(self) -> RequestResponseCycle | None:
+        """The current request and its response, or the last ones. None before the first request."""
+        return self.cycle
 
     def has_sent(self) -> bool:
         """Whether the client has sent a whole request, or bytes that are not read yet."""
@@ -137,8 +142,8 @@ class Connection(H11Protocol):
             if self._received > self._server.bounds.head_bytes:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return b""
-        if self.cycle is not None:
-            self.cycle.default_headers = self._server.response_headers()
+        if self.exchange:
+            self.exchange.default_headers = self._server.response_headers()
         if self.conn.their_state is h11.SEND_BODY:
             # No application here reads a body. What is left of it is not waited for.
             self._close_after_response()
@@ -147,29 +152,29 @@ class Connection(H11Protocol):
     def _request_begins(self) -> None:
         # The first deadline begins with the connection. A client that has not read the previous response gets no more
         # time by sending another request.
-        if self.cycle is not None and not self.transport.get_write_buffer_size():
+        if self.exchange and not self.transport.get_write_buffer_size():
             self._deadline.cancel()
             self._deadline = self.loop.call_later(self._server.bounds.seconds, self._overdue)
 
     def _overdue(self) -> None:
         """At the deadline. Without a request and with all responses sent, the connection only waits."""
-        waits = self.cycle is not None and self.conn.their_state is h11.IDLE and not self._received
+        waits = self.exchange and self.conn.their_state is h11.IDLE and not self._received
         if not waits or self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.cut_off()
 
     def _close_after_response(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-            others = [header for header in self.cycle.default_headers if header != _CLOSE]
-            self.cycle.default_headers = [*others, _CLOSE]
+        if (exchange := self.exchange) and not exchange.response_complete:
+            exchange.keep_alive = False
+            others = [header for header in exchange.default_headers if header != _CLOSE]
+            exchange.default_headers = [*others, _CLOSE]
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answers what is no request, and closes the connection."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.cut_off()
-            return
-        if self.cycle is not None:
-            self.cycle.disconnected = True  # the application must not answer as well
+        if (exchange := self.exchange) and not exchange.response_complete:
+            if exchange.response_started:
+                self.cut_off()
+                return
+            exchange.disconnected = True  # the application must not answer as well
         self.transport.write(_refusal(status))
         self.transport.close()
 

@@ -539,13 +539,30 @@ def test_known_keys_do_not_wait_for_an_issuer_that_was_away(keys: Keys, source: 
     source.released.clear()
     clock.seconds += PAUSE_SECONDS
     try:
-        assert find(keys) is not None, "it returns although the fetch does not"
+        with pytest.raises(StopIteration) as returned:
+            keys.find(*NAME).send(None)  # without an event loop: it returns without waiting for anything
+        assert returned.value.value is source.keys[NAME]
         until(lambda: source.at_once, "the fetch in the background", every=0.001)
     finally:
         source.failure = None
         source.keys[OTHER] = source.keys[NAME]
         source.released.set()
     until(lambda: find(keys, OTHER), "the keys of the fetch in the background", every=0.001)
+
+
+def test_keys_are_as_old_as_the_start_of_their_fetch(keys: Keys, source: Published, clock: Clock) -> None:
+    find(keys)
+    source.failure = NotPublished("away")
+    clock.seconds += FRESH_SECONDS + 1
+    find(keys)
+    source.failure = None
+    clock.seconds += PAUSE_SECONDS
+    find(keys)
+    until(lambda: keys._under_way and keys._under_way.done(), "the fetch in the background", every=0.001)
+    clock.seconds += FRESH_SECONDS + 1
+    find(keys)
+    find(keys)
+    assert source.fetches == 4
 
 
 def test_a_fetch_that_takes_too_long_counts_as_a_failure(source: Published, clock: Clock) -> None:

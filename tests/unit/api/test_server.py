@@ -130,7 +130,8 @@ def test_an_address_in_use_is_one_line_that_names_the_setting() -> None:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
         with pytest.raises(SettingsError) as refused:
             serve(settings(api_address=address), Response(), lambda _: True)
-    assert refused.value.problems == [f"CONSUMER_API_ADDRESS: cannot listen on {address}: Address already in use"]
+    (line,) = refused.value.problems
+    assert line.startswith(f"CONSUMER_API_ADDRESS: cannot listen on {address}: Address already in use")
 
 
 def test_the_bounds_are_those_of_the_settings() -> None:
@@ -160,8 +161,9 @@ def test_a_second_stop_does_not_wait_for_them() -> None:
         at.stop()
         until(lambda: at.code is not None, "the end")
         assert at.code == 1
+        client.setblocking(False)
         with pytest.raises(BlockingIOError):  # only the exit of the process closes the connection
-            client.recv(1, socket.MSG_DONTWAIT)
+            client.recv(1)
 
 
 def test_a_stop_without_requests_ends_at_once_although_connections_are_open() -> None:

@@ -76,9 +76,9 @@ def test_an_open_address_is_refused() -> None:
 def test_an_address_in_use_is_refused() -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
-        code, out, lines = run({**SOUND, "CONSUMER_API_ADDRESS": address})
+        code, out, (line,) = run({**SOUND, "CONSUMER_API_ADDRESS": address})
     assert (code, out) == (2, "")
-    assert lines == [f"consumer: CONSUMER_API_ADDRESS: cannot listen on {address}: Address already in use"]
+    assert line.startswith(f"consumer: CONSUMER_API_ADDRESS: cannot listen on {address}: Address already in use")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

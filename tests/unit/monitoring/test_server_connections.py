@@ -64,7 +64,9 @@ def ask(client: socket.socket, path: str) -> bytes:
 
 def until_busy(server: Server) -> None:
     """Waits until a request is under way."""
-    until(lambda: any(each.cycle and not each.cycle.response_complete for each in list(server.open)), "the request")
+    until(
+        lambda: any(each.exchange and not each.exchange.response_complete for each in list(server.open)), "the request"
+    )
 
 
 def test_a_connection_carries_several_requests() -> None:
