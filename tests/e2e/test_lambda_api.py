@@ -3,6 +3,7 @@ interface client, on a table of MiniStack."""
 
 import json
 import os
+import re
 import resource
 import shutil
 import struct
@@ -68,6 +69,15 @@ def test_the_archive_of_the_other_functions_contains_nothing_of_it() -> None:
     assert {name.partition("/")[0] for name in found} & PACKAGES == set()
     assert [name for name in found if name.startswith(("consumer/api/", "consumer/aws_lambda/api"))] == []
     assert "consumer/aws_lambda/handler.py" in found
+
+
+def test_its_packages_have_the_versions_of_the_image() -> None:
+    of_the_api, of_the_image = (
+        set(re.findall(r"^[a-z0-9-]+==[^ \\]+", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in (API.lock, Path("requirements", "run.txt"))
+    )
+    assert {pin.partition("==")[0] for pin in of_the_api} >= {"fastapi", "pyjwt", "cryptography", "boto3"}
+    assert of_the_api <= of_the_image
 
 
 def test_another_checkout_at_another_time_has_the_same_archive(tmp_path: Path) -> None:
