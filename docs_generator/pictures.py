@@ -13,6 +13,7 @@ PLACES: dict[str, tuple[float, float, str, str]] = {
     "aws_lambda": (1, 2, "the Lambda handler", EDGE),
     "admin": (2, 2, "the operator's tools", EDGE),
     "supervisor": (3, 2, "the process tree", EDGE),
+    "api": (1, 3, "the HTTP API", EDGE),
     "access": (2.5, 3, "checks of AWS", EDGE),
     "bootstrap": (0, 4, "the composition root", EDGE),
     "monitoring": (1, 4, "metrics, logs, health", EDGE),
