@@ -148,14 +148,15 @@ LOADING = [
         ("quarantine", "list"),
         ("quarantine", "show", "s/shardId-0/1"),
     ),
-    *(("quarantine", "replay"), ("quarantine", "drop", "s/shardId-0/1"), ("process",)),
+    *(("quarantine", "replay"), ("quarantine", "drop", "s/shardId-0/1"), ("process",), ("serve",)),
 ]
 """Every command that needs settings."""
 
 
 @pytest.mark.parametrize("command", LOADING, ids=" ".join)
 def test_a_misspelt_setting_is_refused_by_every_command(command: tuple[str, ...]) -> None:
-    run = consumer(*command, variables={**SOUND, "CONSUMER_BRAKER": "1", "AWS_ENDPOINT_URL_DYNAMO_DB": "http://a"})
+    misspelt = {"CONSUMER_BRAKER": "1", "AWS_ENDPOINT_URL_DYNAMO_DB": "http://a"}
+    run = consumer(*command, variables={**SOUND, "ENABLE_DYNAMO_DB": "true", **misspelt})
 
     assert (run.returncode, run.stdout) == (2, b"")
     assert run.stderr.decode().splitlines() == [
