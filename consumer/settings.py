@@ -116,13 +116,24 @@ def is_aws(endpoint: str | None) -> bool:
     return not endpoint or (host or "").endswith(_AWS_HOSTS)
 
 
-def _secure(value: str, info: ValidationInfo) -> str:
+def _is_private(value: str) -> bool:
+    """Whether nobody on the network can read or change what is sent to the address."""
     place = urlsplit(value)
-    if place.scheme == "https" or is_loopback(place.hostname or "") or info.data.get("allow_insecure_endpoints"):
+    return place.scheme == "https" or is_loopback(place.hostname or "")
+
+
+def _secure(value: str, info: ValidationInfo) -> str:
+    if _is_private(value) or info.data.get("allow_insecure_endpoints"):
         return value
     raise ValueError(
         f"plain http to another machine is not allowed: use https, or set {PREFIX}ALLOW_INSECURE_ENDPOINTS=true"
     )
+
+
+def _https(value: str) -> str:
+    if _is_private(value):
+        return value
+    raise ValueError("plain http to another machine is not allowed: whoever answers could issue tokens. Use https")
 
 
 _WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
@@ -141,12 +152,12 @@ Endpoint = Annotated[
 ]
 Issuer = Annotated[
     str,
-    AfterValidator(_secure),
+    AfterValidator(_https),
     _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}", "use https://host/path, without user, password or query"),
 ]
 KeysUrl = Annotated[
     str,
-    AfterValidator(_secure),
+    AfterValidator(_https),
     _form(
         rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}(\?[a-zA-Z0-9._~%&=-]*)?",
         "use https://host/path, without user or password",

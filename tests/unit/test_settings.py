@@ -412,10 +412,12 @@ def test_settings_of_the_api_that_contradict_each_other_are_refused(
 
 @pytest.mark.parametrize("name", ["CONSUMER_API_ISSUER", "CONSUMER_API_JWKS_URL"])
 @pytest.mark.parametrize("address", ["http://login.example.com", "http://10.0.0.5/keys"])
-def test_keys_and_issuer_are_reached_over_https(given: Given, name: str, address: str) -> None:
-    given(**{**ISSUER, name: address})
+@pytest.mark.parametrize("insecure", ["false", "true"])
+def test_keys_and_issuer_are_reached_over_https(given: Given, name: str, address: str, insecure: str) -> None:
+    given(**{**ISSUER, name: address, INSECURE: insecure})
     (line,) = problems(ApiSettings)
-    assert line == f"{name}: plain http to another machine is not allowed: use https, or set {INSECURE}=true"
+    wrong = "plain http to another machine is not allowed: whoever answers could issue tokens. Use https"
+    assert line == f"{name}: {wrong}"
 
 
 @pytest.mark.parametrize("name", ["CONSUMER_API_ISSUER", "CONSUMER_API_JWKS_URL"])
