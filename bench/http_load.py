@@ -84,7 +84,7 @@ async def run(load: Load) -> Outcome:
     took: list[float] = []
     counts: Counter[str] = Counter()
     headers = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
-    requests = cycle([f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode() for path in load.paths])
+    requests = cycle([f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode() for path in load.paths])
     loop, start = asyncio.get_running_loop(), time.perf_counter()
     opened = [
         await loop.create_connection(lambda: _Client(requests, took, counts), "127.0.0.1", load.port)
