@@ -15,7 +15,7 @@ from tests.support.emulators.cloudformation import FOLDER, template
 from tests.support.emulators.permissions import Call, Grant, calls, grants
 
 RECORDING = Path(__file__).with_name("recording_ministack.py")
-UNSUPPORTED = "AWS::ApplicationAutoScaling::"
+UNSUPPORTED = ("AWS::ApplicationAutoScaling::", "AWS::ElasticLoadBalancingV2::ListenerRule")
 """The resource types that MiniStack's CloudFormation does not support. It rejects a whole template for them."""
 OPERATOR = "arn:aws:iam::000000000000:root"
 NETWORK: Mapping[str, str] = {
@@ -66,8 +66,10 @@ class Account:
 
     def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
         """Creates the stack of fargate.yaml without scaling, which MiniStack does not support."""
-        body = json.dumps(without_scaling(template("fargate.yaml")))
-        return self.create(name, body, DataStack=data, **NETWORK, **parameters)
+        body = without_scaling(template("fargate.yaml"))
+        # MiniStack computes with the parameter, which is a text there.
+        body["Resources"]["ApiService"]["Properties"]["DesiredCount"] = int(parameters.get("ApiTasks", 0))
+        return self.create(name, json.dumps(body), DataStack=data, **NETWORK, **parameters)
 
     def watcher(self, name: str, data: str) -> dict[str, str]:
         """Creates the stack of watcher.yaml."""
