@@ -24,7 +24,7 @@ from bench.child import Failed, cpu_seconds
 from bench.http_load import Load, Outcome
 from bench.store import Store, in_memory
 from tests.support.driven.processes import LOOPBACK, Server, free_port, running
-from tests.support.driven.service import consumer, environment
+from tests.support.driven.service import environment
 from tests.support.emulators.aws import ROOT, dynamodb_local
 from tests.support.emulators.issuer import AUDIENCE, Issuer, issuer
 
@@ -203,7 +203,10 @@ def _filled(store: Store, variables: Mapping[str, str], directory: Path) -> list
     store.create(variables["AWS_TABLE_NAME"])
     file = directory / "events.json"
     file.write_text(json.dumps(events), encoding="utf-8")
-    consumer(variables, "lambda-invoke", str(file))
+    line = [sys.executable, "-m", "consumer", "lambda-invoke", str(file)]
+    done = subprocess.run(line, env=dict(variables), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"the limits cannot be stored: {done.stderr}")
     return sorted({event["aggregateId"] for event in events})
 
 
