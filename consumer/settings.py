@@ -23,6 +23,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -136,6 +137,12 @@ def _https(value: str) -> str:
     raise ValueError("plain http to another machine is not allowed: whoever answers could issue tokens. Use https")
 
 
+def _https_or_local(value: str) -> str:
+    if not _is_private(value):
+        raise ValueError("use https, or http on this machine: cookies and codes must not be readable on the way")
+    return value.removesuffix("/")
+
+
 _WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 """The accepted forms of numbers. Python would also accept 1_000, 1e9, nan and inf."""
 
@@ -162,6 +169,23 @@ KeysUrl = Annotated[
         rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}(\?[a-zA-Z0-9._~%&=-]*)?",
         "use https://host/path, without user or password",
     ),
+]
+PageUrl = Annotated[
+    str,
+    AfterValidator(_https_or_local),
+    _form(rf"https?://{_HOST}(:[0-9]{{1,5}})?/?", "use https://host, without user, password, path or query"),
+]
+ClientId = Annotated[str, _form(r"[ -~]{1,256}", "use 1-256 printable ASCII characters")]
+Scopes = Annotated[
+    str,
+    _form(
+        r"([!#-\[\]-~]+ )*openid( [!#-\[\]-~]+)*",
+        "use scopes separated by single spaces, openid among them",
+    ),
+]
+SessionKey = Annotated[
+    SecretStr,
+    _form(r"[!-~]{32,}", "use at least 32 printable ASCII characters, such as the output of openssl rand -base64 32"),
 ]
 Audience = Annotated[str, _form(r"[!-~]{1,256}", "use 1-256 printable ASCII characters, without spaces")]
 Claim = Annotated[str, _form(r"[!-~]{1,128}", "use the name of a claim, such as sub")]
@@ -400,6 +424,71 @@ def _authentication_problem(settings: ApiSettings) -> str | None:
     return None
 
 
+class PageSettings(ApiSettings):
+    """The settings of `consumer serve`: those of the HTTP API, and of the pages for people. Times are in seconds."""
+
+    pages_client_id: Annotated[
+        ClientId | None,
+        Field(
+            description="The id of the pages as a client of `CONSUMER_API_ISSUER`, where people sign in. Unset: with an"
+            " issuer, there are no pages."
+        ),
+    ] = None
+    pages_client_secret: Annotated[
+        SecretStr | None, Field(description="The client's secret. Unset for a public client, which has PKCE alone.")
+    ] = None
+    pages_url: Annotated[
+        PageUrl | None,
+        Field(
+            description="The address at which browsers reach the pages. People return there from the issuer, at"
+            " `/sign-in/callback`. Behind `CONSUMER_API_TRUSTED_PROXY`, there are pages only with it."
+        ),
+    ] = None
+    pages_scopes: Annotated[
+        Scopes,
+        Field(description="The scopes that the pages request, `openid` among them. The issuer decides which it gives."),
+    ] = "openid profile limits:read operations:read"
+    pages_session_key: Annotated[
+        SessionKey | None,
+        Field(
+            description="What cookies are encrypted with, the same on every server. Unset: a random key, so that a"
+            " restart ends every session."
+        ),
+    ] = None
+    pages_session_seconds: Annotated[
+        PositiveInt, Field(description="How long a session lasts, but never longer than the access token.")
+    ] = 28_800
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether the pages are served: with a way to sign in, to this machine alone, or where a gateway needs them.
+
+        An API behind a gateway gets them only if they are asked for: the gateway must know their paths.
+        """
+        if self.api_issuer:
+            return self.pages_client_id is not None
+        return not self.api_trusted_proxy or self.pages_url is not None
+
+    @model_validator(mode="after")
+    def _people_can_sign_in(self) -> Self:
+        if problem := _sign_in_problem(self):
+            raise ValueError(problem)
+        return self
+
+
+def _sign_in_problem(settings: PageSettings) -> str | None:
+    """Why nobody could sign in."""
+    client, issuer = variable("pages_client_id"), variable("api_issuer")
+    of_client = [name for name in ("pages_client_secret", "pages_session_key") if getattr(settings, name)]
+    if settings.pages_client_id and not settings.api_issuer:
+        return f"{client} has no effect without {issuer}: set {issuer}"
+    if settings.pages_client_id and not settings.pages_url:
+        return f"{client} needs {variable('pages_url')}: the issuer sends people back to this address"
+    if of_client and not settings.pages_client_id:
+        return f"{variable(of_client[0])} has no effect without {client}: set {client}"
+    return None
+
+
 class CoreSettings(RecordSettings, AwsSettings):
     """The settings of the processing core: all that the Lambda function needs."""
 
@@ -545,7 +634,7 @@ Loaded = TypeVar("Loaded", bound=BaseSettings)
 FIELDS: Mapping[str, FieldInfo] = {
     **Settings.model_fields,
     **NoticeSettings.model_fields,
-    **ApiSettings.model_fields,
+    **PageSettings.model_fields,
 }
 """Every setting, by the name of its field."""
 
