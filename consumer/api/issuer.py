@@ -49,16 +49,22 @@ class NotPublished(ConsumerError):
     """A document cannot be fetched or used. The message has its address and the cause."""
 
 
-def keys_of(issuer: str) -> KeySet:
-    """The keys of the issuer, whose metadata names their address. Raises NotPublished."""
+def metadata_of(issuer: str) -> Mapping[str, Any]:
+    """What the issuer publishes about itself. Raises NotPublished."""
     address = issuer.removesuffix("/") + METADATA
     metadata = _document(address)
     if metadata.get("issuer") != issuer:
         # OpenID Connect Discovery, 4.3: otherwise one issuer could speak for another.
         other = json.dumps(metadata.get("issuer"))[:_SHOWN]
         raise NotPublished(f"{address}: it is of the issuer {other}, not of {issuer}")
+    return metadata
+
+
+def keys_of(issuer: str) -> KeySet:
+    """The keys of the issuer, whose metadata names their address. Raises NotPublished."""
+    metadata = metadata_of(issuer)
     if not isinstance(jwks_uri := metadata.get("jwks_uri"), str):
-        raise NotPublished(f"{address}: it has no jwks_uri")
+        raise NotPublished(f"{issuer}: its metadata has no jwks_uri")
     return keys_at(jwks_uri)
 
 
@@ -99,6 +105,22 @@ def _algorithms(jwk: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(each for each in fitting if named is None or each == _SAME_ALGORITHM.get(named, named))
 
 
+def posted(address: str, form: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Status and body of the response to a form. Raises OSError, HTTPException and ValueError."""
+    return _response(address, form.encode(), headers)
+
+
+def is_local(address: str) -> bool:
+    """Whether the address is on this machine. Raises ValueError if it is neither that nor https."""
+    place = urlsplit(address)
+    is_here = is_loopback(place.hostname or "")
+    if place.scheme != "https" and not (place.scheme == "http" and is_here):
+        raise ValueError("use https, or http on this machine")
+    if not place.hostname or "@" in place.netloc:
+        raise ValueError("use https://host/path, without user and password")
+    return is_here
+
+
 def _document(address: str) -> dict[str, Any]:
     """The JSON object at the address. Raises NotPublished."""
     try:
@@ -111,23 +133,17 @@ def _document(address: str) -> dict[str, Any]:
 
 
 def _body(address: str) -> bytes:
-    opener = _opener(is_local=_is_local(address))
-    request = Request(address, headers={"Accept": "application/json"})  # noqa: S310 - _is_local checks the scheme
+    status, body = _response(address, None, {"Accept": "application/json"})
+    if status != HTTPStatus.OK:
+        raise ValueError(f"status {status} instead of 200")
+    return body
+
+
+def _response(address: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    opener = _opener(is_local=is_local(address))
+    request = Request(address, data, dict(headers))  # noqa: S310 - is_local checks the scheme
     with closing(opener.open(request, timeout=SECONDS)) as response:
-        if response.status != HTTPStatus.OK:
-            raise ValueError(f"status {response.status} instead of 200")
-        return _bounded(response, time.monotonic() + SECONDS)
-
-
-def _is_local(address: str) -> bool:
-    """Whether the address is on this machine. Raises ValueError if it is neither that nor https."""
-    place = urlsplit(address)
-    is_local = is_loopback(place.hostname or "")
-    if place.scheme != "https" and not (place.scheme == "http" and is_local):
-        raise ValueError("use https, or http on this machine")
-    if not place.hostname or "@" in place.netloc:
-        raise ValueError("use https://host/path, without user and password")
-    return is_local
+        return response.status, _bounded(response, time.monotonic() + SECONDS)
 
 
 def _opener(*, is_local: bool) -> OpenerDirector:

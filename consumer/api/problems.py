@@ -110,7 +110,7 @@ def request_id(request: Request) -> str:
 
 def install(app: "FastAPI") -> None:
     """Every error of the app becomes a problem. Those that nothing here names are left to the gate."""
-    for kind, problem_of in _PROBLEMS.items():
+    for kind, problem_of in PROBLEMS.items():
         app.add_exception_handler(kind, _handler(problem_of))
 
 
@@ -158,7 +158,7 @@ def _of_unavailable(_: Request, error: Unavailable) -> Problem:
     return unavailable("The limits cannot be read at the moment.")
 
 
-_PROBLEMS: Mapping[type[Exception], Callable[[Request, Any], Problem]] = {
+PROBLEMS: Mapping[type[Exception], Callable[[Request, Any], Problem]] = {
     Problem: _of_problem,
     HTTPException: _of_http,
     RequestValidationError: _of_validation,
@@ -167,3 +167,4 @@ _PROBLEMS: Mapping[type[Exception], Callable[[Request, Any], Problem]] = {
     Forbidden: _of_forbidden,
     Unavailable: _of_unavailable,
 }
+"""The errors that become problems."""

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -32,6 +32,13 @@ _TYPES = ("jwt", "at+jwt", "application/at+jwt")
 """Types of a token that may be an access token: not one of a logout, an event or a proof of possession."""
 _EXTENSIONS = ("crit", "b64")
 _JWS = jwt.PyJWS(algorithms=ALGORITHMS)
+
+
+class Verified(NamedTuple):
+    """Who holds a token, and all its claims."""
+
+    caller: Caller
+    claims: Mapping[str, Any]
 
 
 class _Header(NamedTuple):
@@ -68,13 +75,22 @@ class Tokens:
         self._keys = keys
         self._now = now
 
+    def of_audience(self, audience: str) -> "Tokens":
+        """For tokens that are for somebody else: those that tell a client who signed in. Their `sub` is the user."""
+        return Tokens(Rules(self._rules.issuer, audience), self._keys, self._now)
+
     async def caller(self, authorization: str | None) -> Caller:
-        token = _bearer(authorization)
+        return (await self.verified(_bearer(authorization))).caller
+
+    async def verified(self, token: str) -> Verified:
+        """Raises Unauthenticated, or KeysUnavailable."""
+        _check_form(token)
         header = _header(token)
         key = await self._keys.find(header.kid, header.algorithm)
         if key is None:
             raise Unauthenticated("the issuer has no such key", reason=Refusal.KEY)
-        return self._rules.caller(_claims(token, key, header.algorithm), self._now())
+        claims = _claims(token, key, header.algorithm)
+        return Verified(self._rules.caller(claims, self._now()), claims)
 
 
 def tokens(issuer: str, audience: str, *, jwks_url: str | None = None, user_claim: str = "sub") -> Tokens:
@@ -91,12 +107,14 @@ def _bearer(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated("the request has no header Authorization: Bearer TOKEN", missing=True)
+    return token.strip(" ")
+
+
+def _check_form(token: str) -> None:
     if len(token) > BYTES:
         raise Unauthenticated(f"the token is longer than {BYTES} bytes")
-    token = token.strip(" ")
     if not _FORM.fullmatch(token):
         raise Unauthenticated("the token is not a signed JSON Web Token")
-    return token
 
 
 def _header(token: str) -> _Header:
