@@ -6,7 +6,15 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from consumer.settings import ApiSettings, AwsSettings, CoreSettings, NoticeSettings, RecordSettings, Settings, variable
+from consumer.settings import (
+    AwsSettings,
+    CoreSettings,
+    NoticeSettings,
+    PageSettings,
+    RecordSettings,
+    Settings,
+    variable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ PAGES: Mapping[str, Page] = {
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
     "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
     "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
-    "serve": Page("consumer serve", "a second signal ended it while requests were under way", ApiSettings),
+    "serve": Page("consumer serve", "a second signal ended it while requests were under way", PageSettings),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),
     "quarantine list": Page("consumer quarantine list", "the quarantine cannot be read", CoreSettings),
     "quarantine show": Page(

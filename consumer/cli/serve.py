@@ -1,29 +1,29 @@
-"""`consumer serve`: the HTTP API."""
+"""`consumer serve`: the HTTP API and its pages."""
 
 import os
 import sys
 
 from consumer.engine.errors import SettingsError
 from consumer.monitoring import logs
-from consumer.settings import ApiSettings, load
+from consumer.settings import PageSettings, load
 from consumer.supervisor.signals import STOP_SIGNALS, signals
 
-EXTRA = ("fastapi", "jwt")
-"""What the extra `api` installs: the packages that only the API imports."""
+EXTRA = ("fastapi", "jwt", "cryptography", "jinja2", "authlib")
+"""What the extra `api` installs: the packages that only the API and its pages import."""
 
 
 def serve() -> None:
-    """Serve the limits over HTTP: the API, its reference page, metrics and health checks.
+    """Serve the limits over HTTP: the API, pages for people, metrics and health checks.
 
     Shuts down gracefully on SIGTERM: requests under way are answered. A second SIGTERM ends it at once. It needs the
     packages of the extra `api`.
     """
     try:
         from consumer.api import server
-        from consumer.api.compose import compose
+        from consumer.pages.compose import compose
     except ModuleNotFoundError as missing:
         raise _explained(missing) from None
-    settings = load(ApiSettings)
+    settings = load(PageSettings)
     with signals() as inbox:
         logs.configure(settings.log_level)
         code = server.serve(
