@@ -15,9 +15,9 @@ ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP = (
     f"consumer.{name}" for name in ("engine", "limits", "stores", "settings", "bootstrap")
 )
 METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
-KCL, API, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
+KCL, API, PAGES, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
     f"consumer.{name}"
-    for name in ("kcl", "api", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
+    for name in ("kcl", "api", "pages", "aws_lambda", "daemon", "leases", "access", "supervisor", "admin", "cli")
 )
 RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT, MALLOC = (
     f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client", "malloc")
@@ -44,6 +44,7 @@ OURS: Mapping[str, Sequence[str]] = {
     RECORD_PROCESSOR: (ENGINE, METRICS, LOGS, PIPES, MESSAGES, RETRY),
     KCL: (*CORE, MONITORING, KCL),
     API: (*CORE, MONITORING, API),
+    PAGES: (*CORE, MONITORING, API, LEASES, ADMIN, PAGES),
     AWS_LAMBDA: (*CORE, MONITORING, AWS_LAMBDA),
     f"{AWS_LAMBDA}.api": (*CORE, MONITORING, API, AWS_LAMBDA),
     DAEMON: (ENGINE, SETTINGS, DAEMON),
@@ -51,7 +52,7 @@ OURS: Mapping[str, Sequence[str]] = {
     ACCESS: (ENGINE, SETTINGS, STORES, LEASES, ACCESS),
     SUPERVISOR: (ENGINE, SETTINGS, MONITORING, DAEMON, LEASES, ACCESS, SUPERVISOR),
     ADMIN: (*CORE, MONITORING, AWS_LAMBDA, DAEMON, LEASES, ACCESS, ADMIN),
-    CLI: (*CORE, MONITORING, AWS_LAMBDA, API, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
+    CLI: (*CORE, MONITORING, AWS_LAMBDA, API, PAGES, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI),
     "consumer.__main__": (PIPES, FORK_CLIENT, MALLOC, "consumer.kcl.fork_server", "consumer.kcl.process", CLI),
     "consumer": (),
 }
@@ -224,11 +225,13 @@ def test_the_core_loads_nothing_heavy() -> None:
     assert not loaded & set(HEAVY)
 
 
-OF_THE_API = ("fastapi", "jwt", "cryptography")
+OF_THE_API = ("fastapi", "jwt", "cryptography", "jinja2", "authlib")
 """The extra `api`, which not every installation has."""
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not within(name, (API, "consumer.aws_lambda.api"))])
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if not within(name, (API, PAGES, "consumer.aws_lambda.api"))]
+)
 def test_only_the_api_imports_its_extra(module: str) -> None:
     assert [name for name in imports(MODULES[module]) if within(name, OF_THE_API)] == []
 
