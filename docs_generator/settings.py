@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from consumer.settings import ApiSettings, AwsSettings, CoreSettings, NoticeSettings, Settings, variable
+from consumer.settings import ApiSettings, AwsSettings, CoreSettings, NoticeSettings, PageSettings, Settings, variable
 
 OPENING = """\
 # Settings
@@ -32,6 +32,7 @@ GROUPS = (
     ),
     (NoticeSettings, "Notices", "Used by the Lambda function that sends notices, and by `consumer notices`."),
     (ApiSettings, "The HTTP API", "Used by `consumer serve`, and by the Lambda function of the API."),
+    (PageSettings, "The pages", "Used by `consumer serve`, for the pages that people see."),
     (Settings, "The service", "Used by `consumer run`, and by the commands that prepare or inspect it."),
 )
 CLOSING = """\
