@@ -3,11 +3,14 @@
     with issuer() as op:
         token = op.token(sub="u-1", scope="limits:read")
 
-It rotates its keys, is away, slow or wrong when a test says so, and counts what is fetched.
+It rotates its keys, is away, slow or wrong when a test says so, and counts what is fetched. People sign in at its
+`/authorize` without being asked, as `person`, and clients get tokens for a code once, with the proof of their verifier.
 """
 
 import base64
+import hashlib
 import json
+import secrets
 import ssl
 import threading
 import time
@@ -19,6 +22,7 @@ from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -27,6 +31,8 @@ from tests.support.driven.processes import LOOPBACK
 
 METADATA = "/.well-known/openid-configuration"
 JWKS = "/keys"
+AUTHORIZE = "/authorize"
+TOKEN = "/token"
 AUDIENCE = "limits-api"
 LIFETIME = 300
 """Seconds until a token expires, unless it says otherwise."""
@@ -98,6 +104,19 @@ class Issuer:
     released: threading.Event = field(default_factory=threading.Event)
     bodies: dict[str, bytes] = field(default_factory=dict)
     fetched: Counter[str] = field(default_factory=Counter)
+    person: dict[str, Any] = field(default_factory=lambda: {"sub": "u-1", "name": "Anna"})
+    """The claims of who signs in."""
+    scope: str = ""
+    """What access tokens for a code permit."""
+    secret: str | None = None
+    """The secret of the client. None: it needs none."""
+    refusal: str | None = None
+    """The error with which a sign-in ends, instead of a code."""
+    access_changes: dict[str, Any] = field(default_factory=dict)
+    id_changes: dict[str, Any] = field(default_factory=dict)
+    """Changes of the claims in tokens for a code."""
+    codes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """What was asked for, by codes that were not used yet."""
 
     def __post_init__(self) -> None:
         self.published.append(self.key)
@@ -127,6 +146,41 @@ class Issuer:
         """An access token. `changes` are those of its claims."""
         return signed(self.header(), self.claims(**changes), self.key)
 
+    def authorized(self, address: str) -> str:
+        """Where somebody is sent who signs in at the address: back to the client, with a code or an error."""
+        asked = dict(parse_qsl(urlsplit(address).query, strict_parsing=True))
+        code = secrets.token_urlsafe(16)
+        answer = {"error": self.refusal} if self.refusal else {"code": code}
+        if not self.refusal:
+            self.codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({**answer, 'state': asked['state'], 'iss': self.url})}"
+
+    def exchanged(self, form: Mapping[str, str], authorization: str | None) -> tuple[HTTPStatus, dict[str, Any]]:
+        """The answer to a client that brings a code."""
+        asked = self.codes.pop(form.get("code", ""), None)
+        if asked is None or not _is_proven(form, asked):
+            return HTTPStatus.BAD_REQUEST, {"error": "invalid_grant"}
+        if not self._is_client(form, asked["client_id"], authorization):
+            return HTTPStatus.UNAUTHORIZED, {"error": "invalid_client"}
+        access = self.token(**{**self.person, "scope": self.scope, **self.access_changes})
+        return HTTPStatus.OK, {
+            "access_token": access,
+            "id_token": self.id_token(asked),
+            "token_type": "Bearer",
+            "expires_in": LIFETIME,
+        }
+
+    def id_token(self, asked: Mapping[str, str]) -> str:
+        """The token that says who has signed in."""
+        about = {"aud": asked["client_id"], "nonce": asked.get("nonce"), **self.person, **self.id_changes}
+        return signed(self.header(typ="JWT"), self.claims(**about), self.key)
+
+    def _is_client(self, form: Mapping[str, str], client_id: str, authorization: str | None) -> bool:
+        if self.secret is None:
+            return form.get("client_id") == client_id and authorization is None
+        basic = base64.b64encode(f"{client_id}:{self.secret}".encode()).decode()
+        return authorization == f"Basic {basic}"
+
     def rotate(self, to: Key) -> None:
         """Signs with another key from now on, and publishes only that one."""
         self.key = to
@@ -135,10 +189,26 @@ class Issuer:
     def body(self, path: str) -> bytes | None:
         """The document at the path. None if there is none."""
         documents: Mapping[str, object] = {
-            METADATA: {"issuer": self.url, "jwks_uri": self.jwks_url},
+            METADATA: {
+                "issuer": self.url,
+                "jwks_uri": self.jwks_url,
+                "authorization_endpoint": self.url + AUTHORIZE,
+                "token_endpoint": self.url + TOKEN,
+                "authorization_response_iss_parameter_supported": True,
+            },
             JWKS: {"keys": [each.jwk for each in self.published]},
         }
         return self.bodies.get(path) or (json.dumps(documents[path]).encode() if path in documents else None)
+
+
+def _is_proven(form: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    """Whether the client is the one that asked, by its verifier (RFC 7636), and is sent nowhere else."""
+    digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+    return (
+        asked.get("code_challenge_method") == "S256"
+        and asked.get("code_challenge") == segment(digest)
+        and form.get("redirect_uri") == asked["redirect_uri"]
+    )
 
 
 @contextmanager
@@ -166,12 +236,24 @@ def _server(op: Issuer) -> ThreadingHTTPServer:
             op.fetched[self.path] += 1
             op.released.wait()
             body = op.body(self.path)
-            if not op.is_away:
+            if op.is_away:
+                return
+            if urlsplit(self.path).path == AUTHORIZE:
+                self._send(HTTPStatus.FOUND, b"", Location=op.authorized(self.path))
+            else:
                 self._send(op.status if body is not None else HTTPStatus.NOT_FOUND, body or b"{}")
 
-        def _send(self, status: HTTPStatus, body: bytes) -> None:
+        def do_POST(self) -> None:
+            op.fetched[self.path] += 1
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            op.released.wait()
+            if not op.is_away:
+                status, answer = op.exchanged(form, self.headers["Authorization"])
+                self._send(status, op.bodies.get(self.path) or json.dumps(answer).encode())
+
+        def _send(self, status: HTTPStatus, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **op.headers}.items():
+            for name, value in {"Content-Length": str(len(body)), **op.headers, **headers}.items():
                 self.send_header(name, value)
             with suppress(ConnectionError):  # the client may have enough
                 self.end_headers()
