@@ -1,7 +1,6 @@
 """The pages over limits in memory, called without a server, and what a test reads in them."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import Morsel, SimpleCookie
@@ -92,13 +91,12 @@ class Browser:
     """Calls the application as a browser does: it keeps cookies. It follows nothing by itself."""
 
     app: FastAPI
-    headers: Mapping[str, str] = field(default_factory=dict)
     cookies: dict[str, Morsel[str]] = field(default_factory=dict)
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
-        sent = {"Host": HOST, **self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        sent = {"host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
         if self.cookies:
-            sent["Cookie"] = "; ".join(f"{name}={each.value}" for name, each in self.cookies.items())
+            sent["cookie"] = "; ".join(f"{name}={each.value}" for name, each in self.cookies.items())
         answer = asyncio.run(call(self.app, target, sent.items(), method))
         self._keep(answer)
         return answer

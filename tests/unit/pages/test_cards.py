@@ -19,7 +19,7 @@ def limits(*events: Event, now: int = START + HOUR) -> list[UserLimit]:
     api = Api(now=now)
     api.store(*events)
     user = events[0]["payload"]["userId"]
-    return [UserLimit.model_validate(each, by_alias=True) for each in api.get(f"/user-limits/{user}").json()["limits"]]
+    return [UserLimit.model_validate(each) for each in api.get(f"/user-limits/{user}").json()["limits"]]
 
 
 def shown(*events: Event, now: int = START + HOUR) -> Card:
