@@ -151,8 +151,9 @@ def of_issuer(op: Issuer, **given: Any) -> PageSettings:
 def served(op: Issuer | None = None, now: int = START, **given: Any) -> tuple[Api, Browser]:
     """The limits, and a browser that sees the pages. `now`: epoch milliseconds, of the limits alone."""
     if op is None:
-        api, chosen = Api(now=now), settings(**given)
+        chosen, api = settings(**given), Api(now=now)
     else:
-        api, chosen = Api(now=now, authenticator=tokens(op.url, AUDIENCE)), of_issuer(op, **given)
+        chosen = of_issuer(op, **given)
+        api = Api(now=now, authenticator=tokens(op.url, AUDIENCE, user_claim=chosen.api_user_claim))
     add_pages(api.app, chosen)
     return api, Browser(api.app)
