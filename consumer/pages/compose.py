@@ -105,7 +105,7 @@ def _handler(problem_of: Callable[[Request, Any], Problem]) -> Callable[[Request
 
 
 def _is_page(request: Request) -> bool:
-    return str(request.scope["path"]).split("/")[1] in _PAGES
+    return str(request.scope["path"]).removeprefix("/").partition("/")[0] in _PAGES
 
 
 def _page(request: Request, problem: Problem) -> Response:
