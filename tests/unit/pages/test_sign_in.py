@@ -6,6 +6,7 @@ import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -277,7 +278,6 @@ def test_a_cookie_that_was_made_here_is_accepted(browser: Browser) -> None:
         lambda value: value[:-4],
         lambda value: value[:20] + ("A" if value[20] != "A" else "B") + value[21:],
         lambda value: value[::-1],
-        lambda value: value + value,
         lambda _: "gAAAAA",
         lambda _: "\xe9\xff",
         lambda _: "A" * 10_000,
@@ -421,7 +421,8 @@ def test_a_sign_in_may_take_ten_minutes(op: Issuer, browser: Browser) -> None:
     attempts = door(browser).attempts
     for seconds, status in ((ATTEMPT_SECONDS - 60, 303), (ATTEMPT_SECONDS + 60, 400)):
         at = time.time() - seconds
-        browser.app.state.sign_in = replace(door(browser), attempts=replace(attempts, now=lambda at=at: at))
+        browser.cookies.clear()
+        browser.app.state.sign_in = replace(door(browser), attempts=replace(attempts, now=partial(float, at)))
         back = browser.back_from(op)
         browser.app.state.sign_in = replace(door(browser), attempts=attempts)
         assert browser.get(back).status == status
@@ -546,7 +547,7 @@ def test_metadata_that_cannot_be_used_let_nobody_sign_in(op: Issuer, browser: Br
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 503),
+        (b" ", 503),
         (b"[]", 503),
         (b'{"access_token": "a", "id_token": "b", "expires_in": "soon"}', 503),
         (b"{}", 400),
