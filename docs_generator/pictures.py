@@ -9,11 +9,12 @@ WIDE, HIGH = 205, 62
 PLACES: dict[str, tuple[float, float, str, str]] = {
     "__main__": (1.5, 0, "the consumer command", EDGE),
     "cli": (2.5, 1, "one module per command", EDGE),
+    "pages": (1.5, 1, "pages for people", EDGE),
     "kcl": (0, 2, "one shard and its process", EDGE),
     "aws_lambda": (1, 2, "the Lambda handler", EDGE),
     "admin": (2, 2, "the operator's tools", EDGE),
     "supervisor": (3, 2, "the process tree", EDGE),
-    "api": (1, 3, "the HTTP API", EDGE),
+    "api": (1.5, 3, "the HTTP API", EDGE),
     "access": (2.5, 3, "checks of AWS", EDGE),
     "bootstrap": (0, 4, "the composition root", EDGE),
     "monitoring": (1, 4, "metrics, logs, health", EDGE),
