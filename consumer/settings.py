@@ -100,6 +100,19 @@ def _hosts(value: object) -> object:
     return names
 
 
+def _metrics_urls(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+    if len(found) > _MOST_WORKERS or not all(map(_METRICS_URL.fullmatch, found)):
+        # The error does not repeat the value, because it may contain a password.
+        raise ValueError(
+            f"use at most {_MOST_WORKERS} addresses such as http://10.0.0.5:9464/metrics, separated by commas,"
+            " without user or password"
+        )
+    return found
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host can only be this machine: `localhost`, 127.0.0.0/8 or ::1. No other name is trusted."""
     try:
@@ -148,6 +161,8 @@ _WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}(\.[0
 
 _HOST = r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])"
 _PATH = r"(/[a-zA-Z0-9._~%!$&'()*+,;=:@-]*)*"
+_METRICS_URL = re.compile(rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}")
+_MOST_WORKERS = 32
 
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
 Endpoint = Annotated[
@@ -197,6 +212,9 @@ QuarantinePlace = Annotated[
 EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
 Thresholds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_thresholds)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
+
+
+MetricsUrls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_metrics_urls)]
 Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use HOST:PORT")]
 WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
 
@@ -458,6 +476,13 @@ class PageSettings(ApiSettings):
     pages_session_seconds: Annotated[
         PositiveInt, Field(description="How long a session lasts, but never longer than the access token.")
     ] = 28_800
+    pages_metrics_urls: Annotated[
+        MetricsUrls,
+        Field(
+            description="The addresses of the workers' `/metrics`, separated by commas. The charts of the page of the"
+            " consumer show them. Unset: no charts."
+        ),
+    ] = ()
 
     @property
     def has_pages(self) -> bool:

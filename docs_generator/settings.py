@@ -79,7 +79,7 @@ def _row(name: str, field: FieldInfo) -> str:
 def _default(default: object) -> str:
     if default is PydanticUndefined:
         return "**required**"
-    if default is None:
+    if default in (None, ()):
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
