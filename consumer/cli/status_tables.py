@@ -1,6 +1,6 @@
 """`consumer status` on a terminal. Problems are highlighted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from rich import box
@@ -8,21 +8,28 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from consumer.admin.status import NOT_REQUESTED, Lag, Problem, ShardStatus, Status, WorkerStatus
+from consumer.admin import status_words as words
+from consumer.admin.status import Lag, Problem, ShardStatus, Status, WorkerStatus
+from consumer.admin.status_words import Level, duration
 
-SHORT = 12
-"""Digits shown of a sequence number: the last ones, because they change."""
-
-_HOUR = 3600.0
-_NOTES = {
-    Problem.NO_LEASE: ("no lease", "bold red"),
-    Problem.UNOWNED: ("no owner", "bold red"),
-    Problem.OWNER_SILENT: ("owner silent", "red"),
-    Problem.NOT_RENEWED: ("not renewed", "red"),
-    Problem.AT_TRIM_HORIZON: ("nothing checkpointed yet", "yellow"),
-    Problem.CHECKPOINT_REFUSED: ("checkpoint refused by the stream", "bold red"),
-    Problem.LEFT_UNREAD: ("left the stream unread", "bold red"),
+_STYLES: Mapping[Problem, str] = {
+    Problem.NO_LEASE: "bold red",
+    Problem.UNOWNED: "bold red",
+    Problem.OWNER_SILENT: "red",
+    Problem.NOT_RENEWED: "red",
+    Problem.AT_TRIM_HORIZON: "yellow",
+    Problem.CHECKPOINT_REFUSED: "bold red",
+    Problem.LEFT_UNREAD: "bold red",
 }
+_NOTES = {problem: (words.NOTES[problem], style) for problem, style in _STYLES.items()}
+_LAGS: Mapping[Level, str] = {
+    Level.UNKNOWN: "dim",
+    Level.GOOD: "green",
+    Level.NORMAL: "",
+    Level.NOTABLE: "yellow",
+    Level.URGENT: "bold red",
+}
+_VERDICTS: Mapping[Level, str] = {Level.GOOD: "green", Level.NOTABLE: "bold yellow", Level.URGENT: "bold red"}
 
 
 def whole(status: Status) -> RenderableType:
@@ -78,33 +85,19 @@ def workers_table(workers: Iterable[WorkerStatus]) -> Table:
 
 
 def verdict(status: Status) -> Text:
-    done = sum(shard.done for shard in status.shards)
-    ended = f"; {done} shards are done" if done else ""
-    if status.foreign:
-        return Text(f"leases belong to another stream: {status.foreign}", "bold red")
-    wrong = [shard for shard in status.shards if shard.problems]
-    if wrong:
-        return Text(f"{len(wrong)} of {len(status.shards) - done} shards have problems{ended}", "bold yellow")
-    return Text(f"every shard has a live owner{ended}", "green")
+    level, text = words.verdict(status)
+    return Text(text, _VERDICTS[level])
 
 
 def checkpoint(shard: ShardStatus) -> Text:
-    if shard.lease is None:
-        return Text("-", "dim")
-    place, sub = shard.lease.checkpoint, f"-{shard.lease.sub_sequence}" if shard.lease.sub_sequence else ""
-    if place.isdecimal():
-        return Text(("…" if len(place) > SHORT else "") + place[-SHORT:] + sub)
-    return Text(place, "yellow" if Problem.AT_TRIM_HORIZON in shard.problems else "dim")
+    is_number = shard.lease is not None and shard.lease.checkpoint.isdecimal()
+    colour = "yellow" if Problem.AT_TRIM_HORIZON in shard.problems else "dim"
+    return Text(words.checkpoint(shard), "" if is_number else colour)
 
 
 def lag(lag: Lag, retention_hours: int) -> Text:
-    """`-` at the tip of the stream. Red if the lag is more than half of the retention: records may expire soon."""
-    if lag.seconds is None:
-        return Text("?", "dim")
-    if lag.seconds == 0:
-        return Text("-", "green")
-    share = lag.seconds / (retention_hours * _HOUR)
-    return Text(duration(lag.seconds), "bold red" if share > 0.5 else "yellow" if lag.seconds > 60 else "")
+    """`-` at the tip of the stream. Red if the lag is more than half of the retention."""
+    return Text(words.lag(lag), _LAGS[words.lag_level(lag, retention_hours)])
 
 
 def note(shard: ShardStatus) -> Text:
@@ -113,21 +106,9 @@ def note(shard: ShardStatus) -> Text:
         parts.append(Text(f"waits for {', '.join(shard.waits_for)}", "dim"))
     if shard.lease and shard.lease.successor:
         parts.append(Text(f"moving to {shard.lease.successor}", "cyan"))
-    if shard.lag.unknown and shard.lag is not NOT_REQUESTED and shard.lease:
-        parts.append(Text(f"lag: {shard.lag.unknown}", "dim"))
+    if unknown := words.lag_unknown(shard):
+        parts.append(Text(unknown, "dim"))
     return Text(", ").join(parts)
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min`, `5.2 h`, `2.1 d`: two digits."""
-    for unit, length, last in (("s", 1.0, 100.0), ("min", 60.0, 100.0), ("h", _HOUR, 48.0)):
-        if seconds < last * length:
-            return _figure(seconds / length, unit)
-    return _figure(seconds / (24 * _HOUR), "d")
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def _colour(shard: ShardStatus) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from consumer.admin import status
+from consumer.admin import status, status_words
 from consumer.admin.status import NOT_REQUESTED, Lag, Quarantine, Shard, Status, Stream
 from consumer.cli import status_tables
 from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
@@ -115,4 +115,4 @@ def test_the_colour_of_a_lag_depends_on_the_retention(seconds: float, style: str
     [(0.42, "0.4 s"), (59.6, "60 s"), (100, "1.7 min"), (5_999, "100 min"), (6_000, "1.7 h"), (200_000, "2.3 d")],
 )
 def test_durations_have_two_digits(seconds: float, text: str) -> None:
-    assert status_tables.duration(seconds) == text
+    assert status_words.duration(seconds) == text
