@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
+from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,11 +78,11 @@ def _samples(lines: Iterable[str]) -> Iterator[Sample]:
 
 
 def _cause(error: OSError) -> str:
-    # urllib wraps what happened.
-    reason = getattr(error, "reason", error)
+    # urllib wraps what happened while it connected.
+    reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         return f"no answer within {SECONDS:g} s"
-    text = reason.strerror if isinstance(reason, OSError) else None
+    text = reason.strerror if isinstance(reason, OSError) else reason
     return f"not reachable: {text or type(reason).__name__}"
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -17,8 +16,8 @@ from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
 from consumer.pages import operations, session
 from consumer.pages.operations import Operations
 from consumer.pages.quarantine import reading
-from consumer.pages.sampling import Sampler
-from consumer.pages.session import Cookie, Visitor
+from consumer.pages.sampling import Sampler, Surroundings
+from consumer.pages.session import Access, Cookie, Visitor
 from consumer.pages.sources import Sources
 from tests.support.simulation.api import Answer, Api, call
 
@@ -119,14 +118,14 @@ class ConsumerPage:
     app: FastAPI = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sampler = Sampler(self.addresses)
+        # No thread: a test adds the samples itself.
+        self.sampler = Sampler(self.addresses, surroundings=Surroundings(start=lambda _: None))
         sources = Sources(
             self._status, lambda: reading(self.kept), self.size or self.kept.size, self.place, self.sampler
         )
         self.operations = Operations.of(sources, self.wait_seconds)
         self.app = Api().app
-        is_open = self.caller is None
-        self.app.state.pages = SimpleNamespace(session=None if is_open else COOKIE, is_behind_gateway=False)
+        self.app.state.pages = Access(None if self.caller is None else COOKIE)
         operations.install(self.app, self.operations)
 
     def get(self, target: str = operations.PAGE, method: str = "GET") -> Answer:

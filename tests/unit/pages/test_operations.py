@@ -12,11 +12,12 @@ from consumer.api.callers import Caller
 from consumer.engine.errors import Unavailable
 from consumer.engine.folding import Outcome
 from consumer.engine.quarantine import Foreign, InMemoryQuarantine, Quarantined, refuse
-from consumer.pages import operations
+from consumer.pages import compose, operations
 from consumer.pages.sampling import Sample
 from consumer.pages.scrapes import Scrape
 from consumer.pages.sources import sources_of
 from consumer.settings import PageSettings, load
+from tests.support.simulation.api import Api, call
 from tests.support.simulation.consumer_page import (
     AT,
     OPERATOR,
@@ -239,21 +240,15 @@ def test_without_addresses_of_workers_there_are_no_charts() -> None:
     assert "No charts: CONSUMER_PAGES_METRICS_URLS names no metrics of workers." in found.words("p")
 
 
-def quiet(page: ConsumerPage) -> ConsumerPage:
-    """The page, without a thread that scrapes."""
-    page.sampler._is_running = True
-    return page
-
-
 def test_before_the_second_sample_the_page_says_what_it_waits_for() -> None:
-    found = quiet(ConsumerPage(addresses=["http://w/metrics"])).document()
+    found = ConsumerPage(addresses=["http://w/metrics"]).document()
     assert found.of("svg") == []
     assert "Values of 1 of 1 workers are missing." in found.words("p")
     assert "http://w/metrics: not read yet" in found.words("li")
 
 
 def test_charts_have_names_values_and_a_table() -> None:
-    page = quiet(ConsumerPage(addresses=["http://w/metrics"]))
+    page = ConsumerPage(addresses=["http://w/metrics"])
     sample(page, 0.0, 100)
     sample(page, 5.0, 150)
     found = page.document()
@@ -264,7 +259,7 @@ def test_charts_have_names_values_and_a_table() -> None:
 
 
 def test_a_worker_that_does_not_answer_is_named() -> None:
-    page = quiet(ConsumerPage(addresses=["http://w/metrics"]))
+    page = ConsumerPage(addresses=["http://w/metrics"])
     sample(page, 0.0, 100)
     sample(page, 5.0, -1)
     found = page.document()
@@ -295,3 +290,14 @@ def test_the_number_of_records_needs_no_permission_to_read_them() -> None:
 def test_the_document_helper_sees_markup() -> None:
     found = Document("<p>a<script>b</script></p>")
     assert (found.words("p"), len(found.of("script"))) == (["ab"], 1)
+
+
+def test_the_server_adds_it_to_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONSUMER_STREAM_NAME", "CONSUMER_QUARANTINE", "CONSUMER_API_ISSUER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    app = Api().app
+    compose.add_pages(app, load(PageSettings))
+    answer = asyncio.run(call(app, operations.PAGE, [("Host", "localhost:8080")]))
+    assert answer.status == 200
+    assert "CONSUMER_STREAM_NAME is not set" in text(answer)

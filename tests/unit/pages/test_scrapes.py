@@ -8,12 +8,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from consumer.engine.errors import SettingsError
 from consumer.engine.folding import Outcome
 from consumer.monitoring.metrics import BEHIND, CORE, LEASES, SHARD, WORKER
 from consumer.monitoring.metrics import RECORDS as COUNTER
 from consumer.monitoring.prometheus import PrometheusSink
 from consumer.pages import scrapes
 from consumer.pages.scrapes import NotScraped, Scrape, parsed, scrape
+from consumer.settings import PageSettings, load
+
+ADDRESSES = "CONSUMER_PAGES_METRICS_URLS"
 
 
 def served() -> str:
@@ -51,6 +55,43 @@ def test_values_that_cannot_be_are_ignored() -> None:
         'consumer_shard_behind_latest_seconds{shard="a"} +Inf\nconsumer_shard_behind_latest_seconds{shard="b"} -1\n'
     )
     assert parsed(text) == Scrape({Outcome.STALE: 0.0}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ()),
+        ("http://10.0.0.5:9464/metrics", ("http://10.0.0.5:9464/metrics",)),
+        ("https://w-1/a/b , http://[::1]:9464,https://w-1/a/b", ("https://w-1/a/b", "http://[::1]:9464")),
+    ],
+)
+def test_the_addresses_of_workers_are_a_setting(
+    monkeypatch: pytest.MonkeyPatch, text: str, found: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv(ADDRESSES, text)
+    assert load(PageSettings).pages_metrics_urls == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file:///etc/secret",
+        "http://u:secret@w/metrics",
+        "secret:9464",
+        "http://w/metrics,",
+        "http://w/metrics?secret=1",
+        ",".join(f"http://w{number}" for number in range(33)),
+    ],
+)
+def test_other_addresses_are_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv(ADDRESSES, text)
+    with pytest.raises(SettingsError) as refused:
+        load(PageSettings)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{ADDRESSES}: use at most 32 addresses such as http://10.0.0.5:9464/metrics")
+    assert "secret" not in problem
 
 
 # over HTTP
@@ -129,7 +170,11 @@ def test_a_long_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -
 def test_a_worker_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrapes, "SECONDS", 0.05)
     may_end = threading.Event()
-    with server(lambda _: may_end.wait(60) and None) as address:
+
+    def wait(_: BaseHTTPRequestHandler) -> None:
+        may_end.wait(60)
+
+    with server(wait) as address:
         with pytest.raises(NotScraped, match=r"no answer within 0\.05 s"):
             scrape(address)
         may_end.set()
