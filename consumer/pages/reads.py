@@ -45,17 +45,18 @@ class SharedRead(Generic[T]):
 
     async def part(self, wait_seconds: float) -> Part[T]:
         """The last result if it is recent, otherwise a new one. A read that takes longer goes on for a later call."""
-        if self._last is None or self._is_due(self._last):
-            self._last = self._pool.submit(self._attempt)
-        # Shielded: a viewer who leaves must not cancel what others wait for.
-        result = asyncio.shield(asyncio.wrap_future(self._last))
-        try:
-            return await asyncio.wait_for(result, wait_seconds)
-        except TimeoutError:
+        current = self._current()
+        # It goes on when a viewer leaves: others wait for it.
+        done, _ = await asyncio.wait([asyncio.wrap_future(current)], timeout=wait_seconds)
+        if not done:
             return Part(None, f"no answer within {wait_seconds:g} s; try again in a moment")
+        return current.result()
 
-    def _is_due(self, last: Future[Part[T]]) -> bool:
-        return last.done() and self._clock() - self._ended_at >= self._seconds
+    def _current(self) -> Future[Part[T]]:
+        """The read under way, or the last one while its result is recent. Otherwise a new one."""
+        if self._last is None or (self._last.done() and self._clock() - self._ended_at >= self._seconds):
+            self._last = self._pool.submit(self._attempt)
+        return self._last
 
     def _attempt(self) -> Part[T]:
         try:

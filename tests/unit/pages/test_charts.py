@@ -16,7 +16,6 @@ from consumer.pages.throughput import HEADS, throughput
 
 AT = 1_767_225_600.0
 """2026-01-01 00:00:00 UTC."""
-SPACE = "{http://www.w3.org/2000/svg}"
 
 
 def chart(*values: float | None, title: str = "All records") -> Chart:
