@@ -13,8 +13,8 @@ from consumer.admin.status import Lag, Quarantine, Shard, Status, Stream
 from consumer.api.callers import Caller
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
-from consumer.pages import operations, session
-from consumer.pages.operations import Operations
+from consumer.pages import session
+from consumer.pages.operations import PAGE, Operations, install
 from consumer.pages.quarantine import reading
 from consumer.pages.sampling import Sampler, Surroundings
 from consumer.pages.session import Access, Cookie, Visitor
@@ -126,17 +126,17 @@ class ConsumerPage:
         self.operations = Operations.of(sources, self.wait_seconds)
         self.app = Api().app
         self.app.state.pages = Access(None if self.caller is None else COOKIE)
-        operations.install(self.app, self.operations)
+        install(self.app, self.operations)
 
-    def get(self, target: str = operations.PAGE, method: str = "GET") -> Answer:
+    def get(self, target: str = PAGE, method: str = "GET") -> Answer:
         return asyncio.run(self.call(target, method))
 
-    def document(self, target: str = operations.PAGE) -> Document:
+    def document(self, target: str = PAGE) -> Document:
         answer = self.get(target)
         assert answer.status == 200, answer.body
         return Document(answer.body.decode())
 
-    async def call(self, target: str = operations.PAGE, method: str = "GET") -> Answer:
+    async def call(self, target: str = PAGE, method: str = "GET") -> Answer:
         return await call(self.app, target, self._headers(), method)
 
     def _status(self) -> Status:

@@ -41,7 +41,7 @@ def test_a_record_has_its_place_reason_text_and_command() -> None:
     assert "Reason JSON" in found.words("div")
     assert "Why not JSON" in found.words("div")
     assert "Arrived 2026-01-01 00:00:00 UTC" in found.words("div")
-    assert "Size 13 bytes" in found.words("div")
+    assert "Size 12 bytes" in found.words("div")
     assert "Replay consumer quarantine replay limits/shardId-000000000001/0001" in found.words("div")
     (data,) = found.of("pre")
     assert "".join(data.text).lstrip("\n") == '{"a":\n "é"}'
