@@ -63,6 +63,23 @@ class Mark:
     meaning: str
 
 
+_INCOMPLETE = Mark(
+    "Incomplete",
+    "The event that set this limit has not arrived. Its status is not known, so it may be in force or not; its type,"
+    " period and value are worked out from later events, or not known.",
+)
+_OVERDUE = Mark(
+    "Reset overdue",
+    "A new period should have begun, but the event that resets the limit has not arrived. What is shown as used"
+    " belongs to the period before: more may be left.",
+)
+_IMPOSSIBLE = Mark(
+    "Impossible reset time",
+    "The time of the next reset cannot be right. Nobody knows whether what is shown as used belongs to the"
+    " current period.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """The parts of a bar of WIDTH, from its left: used within the limit, used beyond it; what is left remains.
@@ -157,24 +174,9 @@ def _is_overdue(limit: UserLimit) -> bool:
 
 
 def _marks(limit: UserLimit) -> Iterable[Mark]:
-    if not limit.complete:
-        yield Mark(
-            "Incomplete",
-            "The event that set this limit has not arrived. Its status is not known, so it may be in force or not; its"
-            " type, period and value are worked out from later events, or not known.",
-        )
-    if _is_overdue(limit):
-        yield Mark(
-            "Reset overdue",
-            "A new period should have begun, but the event that resets the limit has not arrived. What is shown as"
-            " used belongs to the period before: more may be left.",
-        )
-    if _has_odd_reset(limit) and limit.period not in WITHOUT_RESET:
-        yield Mark(
-            "Impossible reset time",
-            "The time of the next reset cannot be right. Nobody knows whether what is shown as used belongs to the"
-            " current period.",
-        )
+    has_odd_reset = _has_odd_reset(limit) and limit.period not in WITHOUT_RESET
+    reasons = {_INCOMPLETE: not limit.complete, _OVERDUE: _is_overdue(limit), _IMPOSSIBLE: has_odd_reset}
+    return (mark for mark, holds in reasons.items() if holds)
 
 
 def _facts(limit: UserLimit, now_millis: int, locale: Locale) -> Iterable[Fact]:

@@ -57,17 +57,13 @@ async def refresh(request: Request, who: _Visitor) -> Response:
 
 async def _shown(request: Request, who: Visitor, user: str, after: str | None) -> Mapping[str, object]:
     """What the templates show. Raises Forbidden, and Unavailable."""
-    allowed = grant(who.caller, user)
-    reading = cast("Reading", request.app.state.reading)
-    permitted = Permitted(user, who.caller, allowed, problems.request_id(request))
-    page = await reading.matching(
-        permitted, Wanted(visible=allowed.brands).matches, consistent=True, after=after, most=MOST
-    )
+    permitted = Permitted(user, who.caller, grant(who.caller, user), problems.request_id(request))
+    page = await _read(request, permitted, after)
     locale = formats.locale_of(request.headers.get("accept-language"))
     return {
         "user": user,
-        "is_own": allowed.own,
-        "is_narrowed": allowed.brands is not None,
+        "is_own": permitted.grant.own,
+        "is_narrowed": permitted.grant.brands is not None,
         "cards": cards((each.state for each in page.limits), page.as_of, locale),
         "unreadable": len(page.unreadable),
         "as_of": formats.moment(page.as_of),
@@ -77,6 +73,12 @@ async def _shown(request: Request, who: Visitor, user: str, after: str | None) -
         "refresh": f"{PART}?{_query(user, after)}",
         "refresh_seconds": REFRESH_SECONDS,
     }
+
+
+async def _read(request: Request, who: Permitted, after: str | None) -> LimitsPage:
+    reading = cast("Reading", request.app.state.reading)
+    visible = Wanted(visible=who.grant.brands)
+    return await reading.matching(who, visible.matches, consistent=True, after=after, most=MOST)
 
 
 def _more(user: str, page: LimitsPage) -> str | None:
