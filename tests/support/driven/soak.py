@@ -54,8 +54,6 @@ SETTINGS: Mapping[str, str] = {
     # more than the faults that are drawn: this tests that nothing is lost, not when the worker gives up
     "CONSUMER_RESTARTS": "1000",
     "CONSUMER_RESTART_WINDOW_SECONDS": "30",
-    # full within a minute: a cache that is still filling looks like a leak
-    "CONSUMER_CACHE_LIMITS": "500",
     # the shipped heap, allocated at the start, so that growth shows only memory outside of it
     "CONSUMER_JAVA_OPTIONS": f"{Settings.model_fields['java_options'].default} -Xms256m -XX:+AlwaysPreTouch",
 }
