@@ -33,7 +33,7 @@ log = logging.getLogger("consumer.kcl")
 
 PARENT_CHECK_SECONDS = 1.0
 """Pause between two checks whether the daemon still runs."""
-OBJECTS = 50_000
+OBJECTS = 10_000
 """How many more objects there must be before the garbage collector looks for cycles."""
 
 
