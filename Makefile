@@ -80,7 +80,7 @@ alerts: ## check and test the Prometheus rules (needs promtool)
 
 .PHONY: test
 test: env ## run every test that needs only `make env`
-	$(PY) -m pytest $(wildcard tests/unit tests/property tests/contract tests/e2e)
+	$(PY) -m pytest -n auto $(wildcard tests/unit tests/property tests/contract tests/e2e)
 
 .PHONY: tools
 tools: env ## download DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
