@@ -97,7 +97,7 @@ def test_20_sigterm_while_there_is_no_table(stage: Stage, made: list[Sample], tm
         until(lambda: len(running.record_processors()) == SHARDS, "the record processors")
         stage.dynamodb().delete_table(TableName=stage.variables["AWS_TABLE_NAME"])
         stage.put(made)
-        until(lambda: waits(running), "a record processor to wait for the table")
+        until(lambda: waits(running) and busy(running) == SHARDS, "both to wait for the table")
         stop(running, supervisor)
         ends = [line["cut_off"] for line in running.lines() if line["message"] == "shutdown requested"]
         assert ends == [True] * SHARDS
@@ -126,6 +126,11 @@ def flushed(stage: Stage, made: list[Sample]) -> None:
     assert stage.quarantined() == poison(made)
     assert owed(stage) == 0
     assert lost(stage) == []
+
+
+def busy(running: Service) -> float:
+    """How many record processors work on a message."""
+    return sum(each.value for each in running.samples() if each.name == "consumer_shard_busy")
 
 
 def waits(running: Service) -> float:

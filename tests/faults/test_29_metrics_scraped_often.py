@@ -33,7 +33,8 @@ SLOW = CONNECTIONS - 8
 PAIRS = 6
 RECORDS = 1_000
 """The work of a spell: a record, and so a write, for each of so many limits, however they come in batches."""
-KEPT = 0.95
+KEPT = 0.9
+"""0.97 was measured. It is time, so a machine that is half as fast keeps less."""
 GROSS = 0.7
 
 
