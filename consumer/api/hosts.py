@@ -32,6 +32,8 @@ def one_of(names: Collection[str]) -> IsKnown:
 def _name(header: str) -> str:
     """The name in a header Host, in lower case. Empty if it has none."""
     try:
-        return urlsplit(f"//{header}").hostname or ""
+        place = urlsplit(f"//{header}")
+        is_name = place.netloc == header and "@" not in header and (place.port is not None or not header.endswith(":"))
     except ValueError:
         return ""
+    return place.hostname or "" if is_name else ""

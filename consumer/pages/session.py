@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consumer.api.callers import BRAND, READ, Caller
+from consumer.api.hosts import local_host
 from consumer.api.problems import Problem
 from consumer.engine.errors import ConsumerError
-from consumer.settings import is_loopback
 
 SESSION, ATTEMPT = "session", "sign-in"
 """What cookies are for: a session, and a sign-in that has begun."""
@@ -151,6 +151,4 @@ def _is_asked_for_here(request: Request) -> bool:
 
     The page of another site whose name leads to 127.0.0.1 (DNS rebinding) could otherwise read what is open here.
     """
-    host = request.headers.get("host", "localhost")
-    name, _, port = host.rpartition(":")
-    return is_loopback(name if name and port.isdecimal() else host)
+    return local_host(request.headers.get("host", "localhost"))
