@@ -6,6 +6,7 @@ import re
 import signal
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from random import Random
@@ -84,15 +85,23 @@ def _through_an_outage(trial: Trial, proxy: FaultProxy, samples: list[Sample]) -
 def _through_a_killed_record_processor(stage: Stage, running: Service, samples: list[Sample]) -> None:
     """Kills a record processor that has read half of a message, so that the daemon fails to write the rest.
 
-    The message may be short, for example an empty batch. Then the process is resumed and stopped again.
+    The message may be short, for example an empty batch, and a process that was stopped amid a batch is sent none. Then
+    the process is resumed and stopped again.
     """
     child = running.record_processors()[0]
     for start in range(0, len(samples), PART):
         os.kill(child, signal.SIGSTOP)
         stage.put(samples[start : start + PART])
-        if until(lambda: _unread(child), "the daemon to write") < PIPE:
+        if _written(child) < PIPE:
             os.kill(child, signal.SIGCONT)
     os.kill(child, signal.SIGKILL)
+
+
+def _written(child: int) -> int:
+    """The number of bytes that the daemon has written to a stopped process; 0 if it waits for an answer from it."""
+    with suppress(TimeoutError):
+        return until(lambda: _unread(child), "the daemon to write", seconds=15)
+    return 0
 
 
 def _unread(child: int) -> int:

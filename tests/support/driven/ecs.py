@@ -39,7 +39,7 @@ class HealthCheck:
     @classmethod
     def of_template(cls, factor: float = 1.0) -> Self:
         """The template's check, with all times multiplied by `factor`."""
-        (task,) = resources(template("fargate.yaml"), "AWS::ECS::TaskDefinition").values()
+        task = resources(template("fargate.yaml"), "AWS::ECS::TaskDefinition")["TaskDefinition"]
         (check,) = [each["HealthCheck"] for each in task["ContainerDefinitions"] if "HealthCheck" in each]
         kind, *command = check["Command"]
         assert kind == "CMD", "no shell"
