@@ -3,7 +3,6 @@
 A batch that does not end is aborted, and read again by the next worker.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from consumer.settings import Settings
 from tests.faults.conftest import Note
 from tests.support.driven.leases import lost, owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
-from tests.support.driven.service import Service, consumer, gone
+from tests.support.driven.service import Service, consumer, gone, send
 from tests.support.driven.waiting import until
 from tests.support.driven.workers import held_worker, processes, worker
 from tests.support.faults.hold_points import HoldPoints, Point
@@ -45,8 +44,7 @@ def stop(note: Note) -> Stop:
 
     def stop(running: Service, recipients: Recipients) -> None:
         everything, begun = processes(running), time.monotonic()
-        for process in recipients(running):
-            os.kill(process, signal.SIGTERM)
+        send(signal.SIGTERM, recipients(running))
         assert running.process.wait(STOP_SECONDS) == 0
         note(f"stopped within {time.monotonic() - begun:.1f} s")
         gone(everything)

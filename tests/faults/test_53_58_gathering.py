@@ -23,11 +23,11 @@ from consumer.settings import Settings
 from tests.faults.conftest import Note, stage_of
 from tests.support.driven.leases import END, hand_over, leases, lost, owed, owners
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal, until_received
-from tests.support.driven.service import Service, consumer, gone
+from tests.support.driven.service import Service, consumer, gone, send
 from tests.support.driven.shards import logged_at, shards, split
 from tests.support.driven.trial import Trial, undisturbed
 from tests.support.driven.waiting import until
-from tests.support.driven.workers import FAST_REBALANCING, gathering_worker, processes, with_properties, worker
+from tests.support.driven.workers import FAST_REBALANCING, gathering_worker, kill, processes, with_properties, worker
 from tests.support.emulators.aws import NO_SETTINGS, Emulator
 from tests.support.faults.hold_points import HoldPoints, Point
 from tests.support.faults.lag import BEHIND_SECONDS, Lag
@@ -155,8 +155,7 @@ def test_53_killed(
         play.gather()
         _, jvm, *processors = processes(play.running)
         begun = time.monotonic()
-        for process in chosen(play.running):
-            os.kill(process, signal.SIGKILL)
+        send(signal.SIGKILL, chosen(play.running))
         gone([jvm, *processors], seconds=30)
         play.assert_only_gathered()
         play.until_gathered(play.rest)
@@ -175,11 +174,8 @@ def test_53_killed_worker(stage: Stage, made: list[Sample], tmp_path: Path, note
     """Another worker takes the leases and reads what was gathered."""
     with scene(stage, tmp_path, made) as play:
         play.gather()
-        everything, begun = processes(play.running), time.monotonic()
-        for process in everything:
-            os.kill(process, signal.SIGKILL)
-        play.running.process.wait()
-        gone(everything)
+        begun = time.monotonic()
+        kill(play.running)
         play.assert_only_gathered()
     with worker(stage, tmp_path, "next") as running:
         settled(stage, made)

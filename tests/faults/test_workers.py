@@ -3,8 +3,6 @@
 Every shard is consumed, and the table is what it must be. The longest pause of any part of the stream is reported.
 """
 
-import os
-import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime
@@ -17,11 +15,11 @@ from tests.faults.conftest import Note, stage_of
 from tests.support.driven.leases import leader, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
-from tests.support.driven.service import Service, gone
+from tests.support.driven.service import Service
 from tests.support.driven.shards import Shard, logged_at, merge, shards, split
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
-from tests.support.driven.workers import FAST_REBALANCING, processes, with_properties, worker
+from tests.support.driven.workers import FAST_REBALANCING, kill, with_properties, worker
 from tests.support.emulators.aws import Emulator
 
 pytestmark = pytest.mark.conformance
@@ -58,7 +56,7 @@ def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: in
             split(stage, one)
             merge(stage, two, three)
             until_all_at_work(stage, workers.values())
-            # Without its leader an application waits two minutes for the next one (row 4).
+            # The leader stays: row 4 is about its death.
             staying, leaving, doomed = sorted(workers, key=lambda name: name != leader(stage))
             assert workers[leaving].stop() == 0
             share(staying, doomed)
@@ -83,14 +81,6 @@ def test_workers_come_and_go_while_shards_split_and_merge(stage: Stage, seed: in
 def until_all_at_work(stage: Stage, everyone: Iterable[Service]) -> None:
     names = {name for name, shard in shards(stage).items() if shard.open}
     until(lambda: names <= logged_at(everyone, "batch").keys(), "progress of every open shard", seconds=120)
-
-
-def kill(running: Service) -> None:
-    everything = processes(running)
-    for process in everything:
-        os.kill(process, signal.SIGKILL)
-    running.process.wait()
-    gone(everything)
 
 
 def standstills(known: dict[str, Shard], everyone: Iterable[Service]) -> dict[str, float]:

@@ -1,15 +1,14 @@
 """Several workers of one application. One that dies is replaced by a new one with another id, as ECS does it."""
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
-from tests.support.driven.service import Sample, Service, gone
-from tests.support.driven.workers import processes
+from tests.support.driven.service import Sample, Service, send
+from tests.support.driven.workers import kill, processes
 
 
 @dataclass
@@ -31,11 +30,7 @@ class Replicas:
 
     def kill(self, *dead: Service) -> None:
         """Kills all processes of these workers at once and replaces the workers."""
-        everything = [process for worker in dead for process in processes(worker)]
-        _signal(everything, signal.SIGKILL)
-        for worker in dead:
-            worker.process.wait()
-        gone(everything)
+        kill(*dead)
         self._replace(*dead)
 
     def stop(self, old: Service) -> int:
@@ -48,8 +43,8 @@ class Replicas:
     def freeze(self, worker: Service, *, jvm_only: bool) -> Callable[[], None]:
         """Freezes all processes of the worker, or only its JVM and record processors. The result continues them."""
         frozen = processes(worker)[1 if jvm_only else 0 :]
-        _signal(frozen, signal.SIGSTOP)
-        return lambda: _signal(frozen, signal.SIGCONT)
+        send(signal.SIGSTOP, frozen)
+        return lambda: send(signal.SIGCONT, frozen)
 
     def samples(self) -> list[Sample]:
         """The metrics of all running workers."""
@@ -62,9 +57,3 @@ class Replicas:
         self.running = [worker for worker in self.running if worker not in dead]
         for _ in dead:
             self.add()
-
-
-def _signal(some: list[int], number: int) -> None:
-    for process in some:
-        with suppress(ProcessLookupError):
-            os.kill(process, number)

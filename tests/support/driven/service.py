@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +172,13 @@ def alive(pid: int) -> bool:
 def gone(pids: list[int], seconds: float = 10.0) -> None:
     """Waits until all of the processes have exited."""
     until(lambda: not any(map(alive, pids)), f"the processes {pids} to exit", seconds=seconds)
+
+
+def send(number: int, pids: Iterable[int]) -> None:
+    """Sends a signal to those of the processes that have not exited. The death of one may be the end of another."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _forks(pid: int) -> bool:

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from rich.table import Table
 from tests.support.driven.leases import hand_over, leader, leases, lost, owed, owners
 from tests.support.driven.load import Producer
 from tests.support.driven.scenario import Stage, poison, until_equal
-from tests.support.driven.service import RUN, Service, consumer, environment, gone
+from tests.support.driven.service import RUN, Service, consumer, environment, gone, send
 from tests.support.driven.waiting import until
 from tests.support.driven.watch import Watch
 from tests.support.driven.workers import processes, worker
@@ -107,9 +107,7 @@ class Scene:
 def signalled(running: Service, number: int, *, jvm_only: bool = False) -> float:
     """Signals all processes of the worker, or its JVM and the record processors alone; returns the monotonic time."""
     everything = processes(running)
-    for process in everything[1:] if jvm_only else everything:
-        with suppress(ProcessLookupError):
-            os.kill(process, number)
+    send(number, everything[1:] if jvm_only else everything)
     if number == signal.SIGKILL:
         running.process.wait()
         gone(everything)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.support.driven import gathering_child, held_child
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.scenario import Stage
-from tests.support.driven.service import RUN, Service, children, service
+from tests.support.driven.service import RUN, Service, children, gone, send, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import ROOT
 from tests.support.faults.hold_points import HoldPoints
@@ -80,6 +81,15 @@ def processes(running: Service) -> list[int]:
     jvm = running.jvm()
     forked = [pid for pid in (running.fork_server(), *running.forks()) if pid]
     return [running.process.pid, *([jvm, *children(jvm)] if jvm else []), *forked]
+
+
+def kill(*running: Service) -> None:
+    """Kills all processes of these workers at once, and waits until they have exited."""
+    everything = [process for worker in running for process in processes(worker)]
+    send(signal.SIGKILL, everything)
+    for worker in running:
+        worker.process.wait()
+    gone(everything)
 
 
 def consuming_since(running: Service, moment: float) -> set[str]:
