@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench import results, sizing, tables
 from bench.forks import FORK_FROM
+from bench.goals import PEER_MICROS
 from bench.results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,8 @@ one PROGRESS_CHANGED for each of the user's three limits (day, week, month): {by
 - From {fork_from} shards on, the record processors of a worker are forks of one process, as in the service. The memory
   of a shard includes its part of that process and the small process that waits for its fork, but not the JVM and the
   supervisor. It is read after three batches of 1,000 events on each shard.
+- CPU time depends on the machine. Its goals were set where an event of peer (a) cost {peer_micros:.0f} us at best. It
+  is compared with them after multiplication by {peer_micros:.0f} / (peer (a) in the same run).
 - The whole worker is the real daemon on MiniStack: the JVM, the record processor and the supervisor.
 
 The peers are in `bench/peers/`, written as the documentation of their libraries shows. All of them make one conditional
@@ -95,7 +98,7 @@ def _page(found: Results) -> str:
         shown["CPU"],
         "## Other figures\n",
         shown["Other figures"],
-        _METHOD.format(users=tables.USERS, bytes=tables.event_bytes(), fork_from=FORK_FROM),
+        _METHOD.format(users=tables.USERS, bytes=tables.event_bytes(), fork_from=FORK_FROM, peer_micros=PEER_MICROS),
         _GROWTH.format(model=tables.formula(found), pictures=_pictures(found)),
         _SIZING.format(table=shown["Size"], **_constants()),
     ]

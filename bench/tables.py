@@ -47,13 +47,18 @@ def _cost(peer: Rounds, row: Rounds) -> Row:
 
 
 def _figures(found: Results) -> Table:
-    rows = [(each.title, *_value(each), *_reached(each)) for each in found.figures]
-    return Table("Other figures", ("measure", "value", "unit", "lowest to highest", "must", "aim", "met"), rows)
+    peer = found.of(PEER)
+    rows = [(each.title, *_value(each), *_reached(each, peer.median if peer else None)) for each in found.figures]
+    head = ("measure", "value", "unit", "lowest to highest", "compared", "must", "aim", "met")
+    return Table("Other figures", head, rows)
 
 
-def _reached(figure: Figure) -> Row:
+def _reached(figure: Figure, peer: float | None) -> Row:
     goal = goals.FIGURES.get(figure.key)
-    return _goal(goal, "", reached=goal is not None and figure.value <= goal.must)
+    if goal is None:
+        return "", "", "", ""
+    compared = goal.compared(figure.value, peer)
+    return _number(compared) if goal.cpu else "", *_goal(goal, "", reached=compared <= goal.must)
 
 
 def _value(figure: Figure) -> Row:

@@ -70,4 +70,19 @@ def test_a_shard_needs_less_memory_beside_others(shards: int, mib: float) -> Non
 def test_a_goal_that_is_not_reached_says_so() -> None:
     shown = tables.text(results.Results({}, figures=[results.Figure("write", "a write", "us", 61)]))
 
-    assert re.search(r"a write +61\.0 +us +60 +35 +no", shown)
+    assert re.search(r"a write +61\.0 +us +61\.0 +60 +35 +no", shown)
+
+
+@pytest.mark.parametrize(("peer", "reached"), [(466, r"61\.0 +60 +35 +no"), (932, r"30\.5 +60 +35 +yes")])
+def test_cpu_time_is_compared_at_the_pace_of_the_peer(peer: float, reached: str) -> None:
+    rounds = [Rounds(cpu.PEER, "peer", (peer,), 1, 1)]
+    shown = tables.text(results.Results({}, rounds, [results.Figure("write", "a write", "us", 61)]))
+
+    assert re.search(rf"a write +61\.0 +us +{reached}", shown)
+
+
+def test_memory_is_compared_as_it_is() -> None:
+    rounds = [Rounds(cpu.PEER, "peer", (932,), 1, 1)]
+    shown = tables.text(results.Results({}, rounds, [results.Figure("memory-1", "a shard", "MiB", 56)]))
+
+    assert re.search(r"a shard +56\.0 +MiB +55 +40 +no", shown)
