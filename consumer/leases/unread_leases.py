@@ -70,7 +70,8 @@ class LeaseWatch:
 
     def _settle(self, application: Application, found: Sequence[Lease]) -> None:
         # All leases are known to be marked with this stream: no further requests are needed.
-        if found and all(lease.origin == self._origin for lease in found):
+        if self._origin and found and all(lease.origin == self._origin for lease in found):
+            self._wrong = []
             return
         wrong: list[str] = []
         try:

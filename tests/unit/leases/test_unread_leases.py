@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,12 @@ ME, ORIGIN = "worker-1", "arn:aws:kinesis:eu-north-1:000000000000:stream/events 
 
 def lease(shard: str, owner: str | None = ME, checkpoint: str = "49", parents: tuple[str, ...] = ()) -> Lease:
     return Lease(shard, owner, checkpoint, 0, 1, 0, parents=parents, origin=ORIGIN)
+
+
+def foreign(shard: str) -> Lease:
+    return replace(
+        lease(shard), origin="arn:aws:kinesis:eu-north-1:000000000000:stream/other made at 2026-01-31T00:00:00Z"
+    )
 
 
 @dataclass
@@ -155,6 +161,22 @@ def test_with_leases_of_another_stream_it_is_not_ready_and_logs_them_once(
         assert watched.check("a") == ["leases of application app are of stream x, not y"]
     assert [record.message for record in caplog.records] == ["leases of another stream"]
     watched.application.wrong = ""
+    assert watched.check("a") == []
+
+
+def test_leases_that_the_kcl_created_are_marked(watched: Watched) -> None:
+    """None of them is marked then, and the worker does not know its stream yet."""
+    watched.application.found = [Lease("a", ME, "TRIM_HORIZON", 0, 1, 0)]
+    watched.check("a")
+    assert watched.application.settled == 1
+
+
+def test_it_is_ready_again_when_the_lease_of_another_stream_is_gone(watched: Watched) -> None:
+    watched.application.found = [lease("a")]
+    watched.check("a")
+    watched.application.found, watched.application.wrong = [lease("a"), foreign("b")], "leases of another stream"
+    assert watched.check("a") == ["leases of another stream"]
+    watched.application.found = [lease("a")]
     assert watched.check("a") == []
 
 
