@@ -57,7 +57,7 @@ class Cookie:
     """A value that only this service can read and make, in a cookie that only this address gets.
 
     A cookie for one purpose is not accepted for another: each has a key of its own. `seconds`: how long it is valid.
-    `now` returns epoch seconds.
+    `now` returns epoch seconds. `number` tells cookies of one purpose apart.
     """
 
     purpose: str
@@ -65,11 +65,12 @@ class Cookie:
     seconds: int
     is_secure: bool
     now: Callable[[], float] = time.time
+    number: str = ""
 
     @property
     def name(self) -> str:
         # Of a name with this prefix, browsers take no cookie from a subdomain or over plain http.
-        return f"__Host-{self.purpose}" if self.is_secure else self.purpose
+        return f"{'__Host-' if self.is_secure else ''}{self.purpose}{self.number}"
 
     def keep(self, response: Response, value: Mapping[str, Any], until: float | None = None) -> None:
         """Sends the value with the response, to be valid `until` then, in epoch seconds. Raises TooLarge."""

@@ -4,11 +4,12 @@ import hmac
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from zlib import crc32
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -24,6 +25,8 @@ from consumer.pages.session import Cookie, TooLarge, Visitor, begin
 SIGN_IN, CALLBACK, SIGN_OUT, SIGNED_OUT = "/sign-in", "/sign-in/callback", "/sign-out", "/signed-out"
 ATTEMPT_SECONDS = 600
 """How long a sign-in may take."""
+ATTEMPTS = 8
+"""How many sign-ins may be under way in a browser: their cookies come with every request."""
 NAME_CHARACTERS = 100
 BACK_CHARACTERS = 1_000
 """The longest address to return to."""
@@ -53,6 +56,10 @@ class SignIn:
     identity: Tokens
     attempts: Cookie
     sessions: Cookie
+
+    def attempt(self, state: str) -> Cookie:
+        """The cookie of the sign-in with this state. Tabs sign in side by side, but not in any number."""
+        return replace(self.attempts, number=f"-{crc32(state.encode(errors='replace')) % ATTEMPTS}")
 
     async def visitor(self, code: str, attempt: Attempt) -> tuple[Visitor, float]:
         """Who has signed in, and when the access token expires. Raises SignInFailed, Unauthenticated and others."""
@@ -85,7 +92,7 @@ async def start(request: Request) -> Response:
     attempt = Attempt(token_urlsafe(32), token_urlsafe(32), token_urlsafe(64), _back(request))
     address = await door.provider.sign_in_address(attempt)
     response = render(request, "sign_in.html", {"address": address})
-    door.attempts.keep(response, asdict(attempt))
+    door.attempt(attempt.state).keep(response, asdict(attempt))
     return response
 
 
@@ -93,22 +100,31 @@ async def start(request: Request) -> Response:
 async def finish(request: Request) -> Response:
     """Where the issuer sends people back to."""
     door: SignIn = request.app.state.sign_in
+    attempts, attempt = _begun(request, door)
     try:
-        response = await _finished(request, door)
+        response = await _finished(request, door, attempt)
     except (SignInFailed, CodeRefused, Unauthenticated, TooLarge) as failed:
         _log.warning("a sign-in failed", extra={"cause": str(failed)})
         context = {"why": _shown(failed), "request_id": problems.request_id(request)}
         response = render(request, "sign_in_failed.html", context, HTTPStatus.BAD_REQUEST)
-    door.attempts.end(response)  # used up, whatever came of it
+    if attempt:
+        attempts.end(response)  # used up, whatever came of it
     return response
 
 
-async def _finished(request: Request, door: SignIn) -> Response:
-    kept, answer = door.attempts.value(request), _answer(request)
-    if kept is None:
+def _begun(request: Request, door: SignIn) -> tuple[Cookie, Attempt | None]:
+    """The sign-in to which the request is the answer, and its cookie. None if it did not begin here or has ended."""
+    state = request.query_params.get("state", "")
+    attempts = door.attempt(state)
+    kept = attempts.value(request)
+    return attempts, Attempt(**kept) if kept and _is_same(state, kept["state"]) else None
+
+
+async def _finished(request: Request, door: SignIn, attempt: Attempt | None) -> Response:
+    answer = _answer(request)
+    if attempt is None:
         raise SignInFailed("it did not begin in this browser, or took longer than ten minutes, or has ended already")
-    attempt = Attempt(**kept)
-    await _check(answer, attempt, door.provider)
+    await _check(answer, door.provider)
     visitor, expires = await door.visitor(answer["code"], attempt)
     if expires <= door.sessions.now() + 1:
         # Otherwise the browser would go back and forth for ever.
@@ -119,10 +135,8 @@ async def _finished(request: Request, door: SignIn) -> Response:
     return response
 
 
-async def _check(answer: Mapping[str, str], attempt: Attempt, provider: Provider) -> None:
-    """Raises SignInFailed if it is not the answer to this attempt, or is an error, or has no code."""
-    if not _is_same(answer.get("state"), attempt.state):
-        raise SignInFailed("the answer belongs to another sign-in")
+async def _check(answer: Mapping[str, str], provider: Provider) -> None:
+    """Raises SignInFailed if it is the answer of another issuer, or is an error, or has no code."""
     is_named = "iss" in answer or (await provider.endpoints()).names_itself
     if is_named and answer.get("iss") != provider.issuer:
         raise SignInFailed("the answer is from another issuer")
