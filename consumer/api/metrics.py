@@ -12,8 +12,8 @@ from consumer.monitoring.responses import MetricsPage
 REQUESTS = Metric(
     "consumer_api_requests_total",
     "Requests, by route and status. The route is `unmatched` for a path that does not exist, and `refused` for one"
-    " beyond the number that is served at the same time. The status is `none` for one without a response. /livez,"
-    " /readyz and /metrics do not count.",
+    " beyond the number that is served at the same time (503) or under an unknown host name (421). The status is `none`"
+    " for one without a response. /livez, /readyz and /metrics do not count.",
     labels=("route", "status"),
     query="sum by (route, status) (rate(consumer_api_requests_total[5m]))",
 )

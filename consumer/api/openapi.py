@@ -74,6 +74,7 @@ _ERRORS: Mapping[int, str] = {
     403: "The token does not allow reading the limits of this user.",
     404: "The user has no such limit, or none that the token allows to see.",
     405: "Another method than GET or HEAD.",
+    421: "The server does not answer under the name in the header `Host`.",
     422: "An id or a parameter is not valid, or a parameter is not known.",
     500: "The server failed, or the stored limit cannot be read.",
     503: "The limits cannot be read at the moment, or the server is busy. Repeat it after `Retry-After` seconds.",

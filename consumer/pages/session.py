@@ -9,7 +9,6 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -19,8 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consumer.api.callers import BRAND, READ, Caller
-from consumer.api.hosts import local_host
-from consumer.api.problems import Problem
 from consumer.engine.errors import ConsumerError
 
 SESSION, ATTEMPT = "session", "sign-in"
@@ -128,9 +125,9 @@ def _matters(scope: str) -> bool:
 
 
 async def visitor(request: Request) -> Visitor:
-    """Who looks at the page. Raises SignInNeeded, or Problem for a page that another site has asked for."""
+    """Who looks at the page. Raises SignInNeeded."""
     access: Access = request.app.state.pages
-    found = _signed_in(access.session.value(request)) if access.session else _everybody(request, access)
+    found = _signed_in(access.session.value(request)) if access.session else Visitor(EVERYBODY, None)
     request.state.visitor = found
     return found
 
@@ -139,17 +136,3 @@ def _signed_in(session: Mapping[str, Any] | None) -> Visitor:
     if session is None:
         raise SignInNeeded("the visitor has no session")
     return Visitor(Caller(session["subject"], frozenset(session["scopes"])), session["name"])
-
-
-def _everybody(request: Request, access: Access) -> Visitor:
-    if not access.is_behind_gateway and not _is_asked_for_here(request):
-        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "Without sign-in, use http://127.0.0.1 or http://localhost.")
-    return Visitor(EVERYBODY, None)
-
-
-def _is_asked_for_here(request: Request) -> bool:
-    """Whether the browser asks for an address of this machine, by number or as localhost.
-
-    The page of another site whose name leads to 127.0.0.1 (DNS rebinding) could otherwise read what is open here.
-    """
-    return local_host(request.headers.get("host", "localhost"))

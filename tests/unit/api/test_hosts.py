@@ -3,11 +3,11 @@
 import pytest
 
 from consumer.api.app import app
-from consumer.api.compose import compose
 from consumer.api.hosts import any_host, local_host, one_of
 from consumer.api.metrics import ApiMetrics
 from consumer.limits.repository import LimitReader
-from consumer.settings import ApiSettings
+from consumer.pages.compose import compose
+from consumer.settings import PageSettings
 from tests.support.simulation.api import BOUNDS, Api
 
 LOCAL = [
@@ -87,5 +87,20 @@ def test_probes_are_answered_under_any_name(path: str) -> None:
 )
 def test_the_settings_decide(settings: dict[str, object], header: str, status: int) -> None:
     api = Api()
-    api.app = compose(ApiSettings.model_validate({"region": "eu-north-1", **settings}))
+    api.app = compose(PageSettings.model_validate({"region": "eu-north-1", **settings}))
     assert api.get("/user-limits/u-anna", {"Host": header}).status == status
+
+
+@pytest.mark.parametrize(
+    ("hosts", "header", "status"),
+    [
+        ((), "evil.example", 421),
+        ((), "localhost:8080", 200),
+        (("limits.example.com",), "limits.example.com", 200),
+        (("limits.example.com",), "localhost", 421),
+    ],
+)
+def test_they_decide_for_pages_as_well(hosts: tuple[str, ...], header: str, status: int) -> None:
+    api = Api()
+    api.app = compose(PageSettings.model_validate({"region": "eu-north-1", "api_hosts": hosts}))
+    assert api.get("/", {"Host": header}).status == status

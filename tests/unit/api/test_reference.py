@@ -35,7 +35,7 @@ def test_every_parameter_and_every_answer_is_described(path: str) -> None:
     operation = DOCUMENT["paths"][path]["get"]
     assert all(parameter["description"] for parameter in operation["parameters"])
     one = {"404"} if path.endswith("{userLimitId}") else set()
-    assert operation["responses"].keys() == {"200", "304", "401", "403", "405", "422", "500", "503"} | one
+    assert operation["responses"].keys() == {"200", "304", "401", "403", "405", "421", "422", "500", "503"} | one
     problems = {status: each["content"] for status, each in operation["responses"].items() if status >= "4"}
     of_problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert problems == dict.fromkeys(problems, of_problem)

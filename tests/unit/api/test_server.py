@@ -111,7 +111,8 @@ def test_it_says_whom_it_serves(
 ) -> None:
     caplog.set_level(logging.INFO, serving.__name__)
     with running(**given) as at:
-        (said,) = [record for record in caplog.records if "serving" in record.message]
+        pass
+    (said,) = [record for record in caplog.records if "serving" in record.message]
     assert (said.levelno, said.message) == (level, message)
     assert vars(said)["port"] == at.port
 

@@ -189,16 +189,6 @@ def test_an_empty_field_is_a_search_without_result(browser: Browser) -> None:
     assert browser.get("/limits").status == 422
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.5:8080", ""])
-def test_a_name_that_leads_here_from_elsewhere_is_refused_while_nobody_signs_in(browser: Browser, host: str) -> None:
-    assert browser.get(PAGE, host=host).status == 421
-
-
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1", "[::1]:8080", "[::1]", "127.9.9.9:1"])
-def test_every_name_of_this_machine_works(browser: Browser, host: str) -> None:
-    assert browser.get(PAGE, host=host).status == 200
-
-
 def test_a_page_can_only_be_read(browser: Browser) -> None:
     for method in ("POST", "PUT", "DELETE"):
         answer = browser.get("/", method)
