@@ -81,6 +81,9 @@
       end("Your session has ended. Reload the page to sign in again.");
     } else if (response.ok) {
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html").body;
+      if (isPaused) {
+        return;
+      }
       const before = spoken(region);
       const after = spoken(fresh);
       replace(fresh);
