@@ -19,6 +19,8 @@ from consumer.leases.kcl_tables import Lease, Lock, Tables
 
 OVERDUE_SECONDS = 3.0
 """A lease that is free for this long is taken by any worker, even if it has its share."""
+OWN_LOCK_SECONDS = 60.0
+"""When a lock with our own id is nobody's: twice the interval in which KCL's lock client renews one by default."""
 LATE = 0.6
 """The part of the failover time after which our own JVM is late: it renews every third and reports every half of it.
 
@@ -178,10 +180,14 @@ class Takeover:
         return take.still >= OVERDUE_SECONDS + (self._failover if take.lease.owner else 0.0)
 
     def _silent(self, lock: Lock | None, alive: Collection[str]) -> Lock | None:
-        """The lock of a leader that is not alive. The lock alone does not show it: its renewals may be 30 s apart."""
-        if lock is None or lock.owner == self._worker or lock.owner in alive:
+        """The lock of a leader that is not alive. The lock alone does not show it: its renewals may be 30 s apart.
+
+        Our own is from a JVM that died, or from a request whose answer was lost. The JVM would wait until it expires.
+        """
+        if lock is None or lock.owner in alive:
             return None
-        return lock if self._still("lock", lock.owner) >= 2 * self._failover else None
+        least = OWN_LOCK_SECONDS if lock.owner == self._worker else 2 * self._failover
+        return lock if self._still("lock", lock.owner) >= least else None
 
 
 def _rows(tables: Tables, worker: str, own: Condition) -> Iterable[tuple[tuple[str, str], Hashable]]:

@@ -18,7 +18,7 @@ import pytest
 
 from consumer.daemon.kcl_constants import LOCK_SECONDS
 from consumer.leases.kcl_tables import Lease, Tables
-from consumer.leases.takeover import LATE, OVERDUE_SECONDS, Condition, Take, Takeover, _rows
+from consumer.leases.takeover import LATE, OVERDUE_SECONDS, OWN_LOCK_SECONDS, Condition, Take, Takeover, _rows
 from consumer.monitoring.metrics import LOCKS_REMOVED, Metric
 from tests.faults.conftest import Note
 from tests.support.simulation.lease_tables import MemoryLeases, new_lease, position
@@ -32,6 +32,8 @@ from tests.support.simulation.lease_workers import (
 from tests.support.simulation.timeline import Clock, Timeline
 
 LIVES = 3_000
+LOOK_SECONDS = 1.0
+"""From the read of the leases until the last of them is taken."""
 PART = 50
 MUTANTS = 3_000
 """So many lives find each fault that is put in on purpose: the first that does is among the first 400."""
@@ -61,6 +63,8 @@ class Life:
         self.cluster.measure = self._measure
         self.resting = False
         self.quiet_since = 0.0
+        self.written: dict[str, float] = {}
+        self.assigned: dict[str, float] = {}
         self.slowest = 0.0
         self._past: list[Trouble] = []
         for number in range(self.random.randint(1, 5)):
@@ -122,8 +126,11 @@ class Life:
             self._pass(0.5)
 
     def _await_leader(self) -> None:
-        """Twice a heartbeat may pass: with the first, a leader that was frozen finds that it is none any more."""
-        ends = self.now + 4 * self.failover + 2 * self.cluster.heartbeat
+        """Twice a heartbeat may pass: with the first, a leader that was frozen finds that it is none any more.
+
+        And a worker may have to find that the lock with its id is not held by its JVM.
+        """
+        ends = self.now + 4 * self.failover + 2 * self.cluster.heartbeat + OWN_LOCK_SECONDS
         while not self._is_led():
             assert self.now < ends, "no leader after the last trouble"
             self._pass(2.0)
@@ -144,7 +151,7 @@ class Life:
     def _is_led(self) -> bool:
         lock = self.cluster.tables.lock
         leader = self._worker(lock.owner) if lock else None
-        return leader is not None and leader.works
+        return leader is not None and leader.works and leader.jvm.leads
 
     def _worker(self, name: str | None) -> Worker | None:
         return next((worker for worker in self.cluster.workers if worker.id == name), None)
@@ -157,6 +164,10 @@ class Life:
         same = seen.owner == old.owner and (seen.counter == old.counter or operation in ("assign", "give back"))
         assert same, f"{operation} of {old.shard} by {name}, who had not seen its last state"
         assert new.counter == old.counter + 1, f"{operation} of {old.shard} does not refuse others"
+        still = self.now - self.written.get(old.shard, self.now)
+        self.written[old.shard] = self.now
+        if operation == "assign":
+            self.assigned[old.shard] = self.now
         if operation == "checkpoint":
             self._check_checkpoint(old, new)
         else:
@@ -167,7 +178,9 @@ class Life:
             assert not (self.resting and old.owner), f"{name} takes {old.shard} although all are read"
             self._check_taker(taker)
             self._check_previous(old, taker)
-            self._check_share(old, taker)
+            # Whoever sees that a lease is free for long takes it, beyond its share.
+            if still < OVERDUE_SECONDS + (self.failover if old.owner else 0.0):
+                self._check_share(old, taker)
 
     def _check_checkpoint(self, old: Lease, new: Lease) -> None:
         shard = self.cluster.shards[old.shard]
@@ -198,9 +211,13 @@ class Life:
             return
         healthy = {worker.id for worker in self.cluster.workers if self._is_healthy(worker)} | {taker.id}
         leases = [lease for lease in self.cluster.tables.leases.values() if not lease.ended]
-        mine = sum(lease.owner == taker.id for lease in leases) + 1
+        mine = sum(lease.owner == taker.id and not self._is_new(lease) for lease in leases) + 1
         self.seen["shares"] += 1
         assert mine <= math.ceil(len(leases) / len(healthy)), f"{taker.id} takes more than its share: {old.shard}"
+
+    def _is_new(self, lease: Lease) -> bool:
+        """Whether the leader has assigned it since the look of a worker that takes another one now."""
+        return self.now - self.assigned.get(lease.shard, -math.inf) < LOOK_SECONDS
 
     def _is_healthy(self, worker: Worker) -> bool:
         """Its JVM renews and reads, and has done so for some time as far as it alone is concerned."""
@@ -215,7 +232,7 @@ class Life:
         """
         return any(
             trouble.worker is None
-            and self.now < trouble.ends + self.failover + (trouble.seconds if math.isfinite(trouble.seconds) else 0.0)
+            and self.now < trouble.ends + self.failover + trouble.late
             and (trouble.failing > 0.0 or not trouble.reads)
             for trouble in self._past
         )

@@ -27,6 +27,8 @@ BALANCE_EVERY = 30
 SUPERVISOR_TIMEOUT, JVM_TIMEOUT = 3.0, 15.0
 GRACE_SECONDS = 15.0
 IDLE_SECONDS = 1.0
+RECONNECT_SECONDS = 2.0
+"""After nothing was answered, not all connections are back at once."""
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Trouble:
     writes: bool = True
     seconds: float = 0.0
     failing: float = 0.0
+
+    @property
+    def late(self) -> float:
+        """How much later than its end a request is answered that was sent just before it."""
+        return self.seconds if self.seconds < inf else RECONNECT_SECONDS
 
     def concerns(self, worker: str, now: float, *, write: bool) -> bool:
         return now < self.ends and self.worker in (None, worker) and (self.writes if write else self.reads)
@@ -93,8 +100,7 @@ class Cluster:
                     return self.timeline.after(seconds, partial(reply, Unanswered("throttled")))
                 left = trouble.ends - now + seconds
                 if trouble.seconds == inf:
-                    # Not all connections are back at once.
-                    seconds = min(timeout, left + 2.0 * random.random())
+                    seconds = min(timeout, left + RECONNECT_SECONDS * random.random())
                     return self.timeline.after(seconds, partial(reply, Unanswered("no connection")))
                 # Once DynamoDB recovers, it answers what it has accepted.
                 seconds = max(seconds, min(trouble.seconds * random.uniform(0.3, 1.0), left))
