@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 from bench import load
 from bench.child import Failed, Shape
@@ -96,4 +97,5 @@ def _rounds(row: Row, costs: Sequence[Cost]) -> Rounds:
     events = sum(cost.events for cost in costs)
     requests = sum(cost.counts.get(name, 0) for cost in costs for name in REQUESTS)
     writes = sum(cost.counts.get("written", 0) for cost in costs)
-    return Rounds(row.key, row.title, [cost.micros for cost in costs], requests / events, writes / events)
+    mib = median(cost.pss for cost in costs) / 2**20
+    return Rounds(row.key, row.title, [cost.micros for cost in costs], requests / events, writes / events, mib)

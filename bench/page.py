@@ -41,6 +41,9 @@ one PROGRESS_CHANGED for each of the user's three limits (day, week, month): {by
   is compared with them after multiplication by {peer_micros:.0f} / (peer (a) in the same run).
 - The whole worker is the real daemon on MiniStack: the JVM, the record processor and the supervisor.
 
+The columns *requests* and *writes* are of an event, *MiB* is the memory (PSS) of the process after a round. The figures
+below them have no peers: the JVM and its latency are the same for all, and the peers leave retries to boto3.
+
 The peers are in `bench/peers/`, written as the documentation of their libraries shows. All of them make one conditional
 update per record, and need their events in order.
 

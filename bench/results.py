@@ -20,6 +20,7 @@ class Rounds:
     micros    microseconds of CPU an event
     requests  requests to DynamoDB per event, of all rounds
     writes    items written per event, of all rounds
+    mib       memory of the process after a round (PSS), the median
     """
 
     key: str
@@ -27,6 +28,7 @@ class Rounds:
     micros: Sequence[float]
     requests: float
     writes: float
+    mib: float = 0.0
 
     @property
     def median(self) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.child import Shape, cpu_seconds
+from bench.child import Shape, cpu_seconds, pss_bytes
 from bench.contenders import Contender
 from bench.load import Load
 from bench.store import Store
@@ -15,10 +15,14 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run cost: CPU seconds for `events`, and the store's counts, both without the set-up."""
+    """What a run cost: CPU seconds for `events`, and the store's counts, both without the set-up.
+
+    `pss`: the memory of the process after it, in bytes.
+    """
 
     events: int
     cpu_seconds: float
+    pss: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -44,6 +48,7 @@ def run(contender: Contender, store: Store, made: Load, shape: Shape, *, replay:
         before, cpu = store.counts(table), cpu_seconds(running.pid)
         running.deliver(made.paid, shape, first=1 + len(made.setup))
         cpu = cpu_seconds(running.pid) - cpu
+        pss = pss_bytes(running.pid)
         counts = {name: count - before.get(name, 0) for name, count in store.counts(table).items()}
     contender.check(store.items(table), made.events)
-    return Cost(len(made.paid), cpu, counts)
+    return Cost(len(made.paid), cpu, pss, counts)

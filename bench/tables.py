@@ -32,7 +32,7 @@ def tables(found: Results) -> list[Table]:
 
 
 def _cpu(found: Results) -> Table:
-    head = ("CPU an event", "us", "times cheaper", "of the rounds", "requests", "writes", "must", "aim", "met")
+    head = ("CPU an event", "us", "times cheaper", "of the rounds", "requests", "writes", "MiB", "must", "aim", "met")
     peer = found.of(PEER)
     return Table("CPU", head, [_cost(peer, row) for row in found.rounds] if peer else [])
 
@@ -41,7 +41,7 @@ def _cost(peer: Rounds, row: Rounds) -> Row:
     each = ratios(peer, row)
     ratio, goal = median(each), goals.RATIOS.get(row.key)
     spread = f"{min(each):.1f} to {max(each):.1f}"
-    counted = (f"{row.requests:.4f}", f"{row.writes:.4f}")
+    counted = (f"{row.requests:.4f}", f"{row.writes:.4f}", f"{row.mib:.0f}")
     reached = goal is not None and ratio >= goal.must
     return (row.title, f"{row.median:.0f}", f"{ratio:.1f}x", spread, *counted, *_goal(goal, "x", reached=reached))
 

@@ -203,7 +203,7 @@ class Life:
         owner = self._worker(old.owner)
         if owner is None or not self._is_healthy(owner):
             return
-        assert self._are_writes_worse(), f"{taker.id} takes {old.shard} from {owner.id}, which is healthy"
+        assert self._are_writes_worse(taker), f"{taker.id} takes {old.shard} from {owner.id}, which is healthy"
         self.seen["taken as writes failed"] += 1
 
     def _check_share(self, old: Lease, taker: Worker) -> None:
@@ -224,16 +224,18 @@ class Life:
         calm = self.now > worker.disturbed + 2 * self.failover + 8.0
         return worker.works and worker.jvm.initialised and not worker.supervisor.frozen and calm
 
-    def _are_writes_worse(self) -> bool:
+    def _are_writes_worse(self, taker: Worker) -> bool:
         """Whether renewals failed or were late while the leases could be read.
 
         Nobody can know then that the owner of a lease lives: KCL's leader assigns it to another worker as well. A
-        renewal that was sent just before the end of the trouble is late by as much as the others.
+        renewal that was sent just before the end of the trouble is late by as much as the others. A taker that was
+        frozen meanwhile has not noticed that they could not be read either.
         """
+        frozen = self.now < taker.disturbed + 2 * self.failover
         return any(
             trouble.worker is None
             and self.now < trouble.ends + self.failover + trouble.late
-            and (trouble.failing > 0.0 or not trouble.reads)
+            and (trouble.failing > 0.0 or not trouble.reads or frozen)
             for trouble in self._past
         )
 
