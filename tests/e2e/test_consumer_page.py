@@ -1,13 +1,11 @@
 """`consumer serve`, the real command on an emulator: the page of the consumer, its quarantine in S3, an outage."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
-from tests.support.driven.processes import LOOPBACK, free_port
-from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.service import Service, consumer, environment, serving
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator, session
 from tests.support.faults.proxy import ACCESS_DENIED, fault_proxy
@@ -15,16 +13,6 @@ from tests.support.simulation.consumer_page import Document
 
 BUCKET = "consumer-page-quarantine"
 BAD = '{"type": null, "text": "<b>bold</b>"}'
-
-
-@contextmanager
-def serving(variables: Mapping[str, str], log: Path) -> Iterator[Service]:
-    """The server, ready. Its probes are at the address of the API."""
-    address = f"{LOOPBACK}:{free_port()}"
-    addresses = {"CONSUMER_API_ADDRESS": address, "CONSUMER_METRICS_ADDRESS": address}
-    with service({**variables, **addresses}, log, ("consumer", "serve")) as running:
-        until(lambda: running.get("/readyz")[0] == HTTPStatus.OK, "the API to be ready")
-        yield running
 
 
 def page(running: Service, path: str = "/consumer") -> Document:
@@ -50,7 +38,7 @@ def test_it_shows_what_is_there_and_what_is_away(aws: Emulator, tmp_path: Path) 
         }
         consumer(variables, "provision", "--stream", "2")
         quarantine(variables, tmp_path)
-        with serving({**variables, "AWS_ENDPOINT_URL_DYNAMODB": proxy.endpoint}, tmp_path / "serve") as running:
+        with serving(variables, tmp_path / "serve", AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint) as running:
             found = page(running)
             assert "2 of 2 shards have problems" in found.words("p")
             assert sum("no owner" in row for row in found.words("tr")) == 2

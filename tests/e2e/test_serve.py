@@ -12,9 +12,9 @@ from typing import Any
 
 from tests.support.driven.clients import slow_clients
 from tests.support.driven.connections import accepts, answer, cut_off, read
-from tests.support.driven.processes import LOOPBACK, free_port
+from tests.support.driven.processes import LOOPBACK
 from tests.support.driven.scenario import Stage
-from tests.support.driven.service import Service, consumer, service
+from tests.support.driven.service import Service, consumer, serving
 from tests.support.driven.waiting import until
 from tests.support.emulators.issuer import AUDIENCE, issuer
 from tests.support.faults.proxy import (
@@ -43,26 +43,11 @@ def fill(stage: Stage, tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(stage: Stage, log: Path, **variables: str) -> Iterator[Service]:
-    """The running API, ready."""
-    address = f"{LOOPBACK}:{free_port()}"
-    environment = {
-        **stage.variables,
-        "CONSUMER_API_ADDRESS": address,
-        "CONSUMER_METRICS_ADDRESS": address,
-        **variables,
-    }
-    with service(environment, log, ("consumer", "serve")) as running:
-        until(lambda: running.get("/readyz")[0] == HTTPStatus.OK, "the API to be ready")
-        yield running
-
-
-@contextmanager
 def behind_a_proxy(stage: Stage, log: Path, **variables: str) -> Iterator[tuple[Service, FaultProxy]]:
     """The running API, whose requests to DynamoDB pass a proxy."""
     with (
         fault_proxy(stage.variables["AWS_ENDPOINT_URL"]) as proxy,
-        serving(stage, log, AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint, **variables) as running,
+        serving(stage.variables, log, AWS_ENDPOINT_URL_DYNAMODB=proxy.endpoint, **variables) as running,
     ):
         yield running, proxy
 
@@ -97,7 +82,7 @@ def under_way(running: Service, stack: ExitStack, count: int = 1) -> list[socket
 def test_it_answers_what_the_command_line_shows(stage: Stage, tmp_path: Path) -> None:
     fill(stage, tmp_path)
     (shown,) = json.loads(consumer(stage.variables, "limits", USER, "--json"))
-    with serving(stage, tmp_path / "log") as running:
+    with serving(stage.variables, tmp_path / "log") as running:
         response, found = get(running, LIMITS)
         (limit,) = found["limits"]
         assert limit == {**shown, "usedPercent": "85.00", "reached": False}
@@ -127,7 +112,7 @@ def test_with_an_issuer_only_tokens_open_it(stage: Stage, tmp_path: Path) -> Non
     fill(stage, tmp_path)
     with issuer() as op:
         variables = {"CONSUMER_API_ISSUER": op.url, "CONSUMER_API_AUDIENCE": AUDIENCE}
-        with serving(stage, tmp_path / "log", **variables) as running:
+        with serving(stage.variables, tmp_path / "log", **variables) as running:
             answers = {
                 name: get(running, LIMITS, **headers)[0].status
                 for name, headers in {
@@ -264,7 +249,7 @@ def test_whoever_asks_is_answered_in_a_flood_of_connections(stage: Stage, tmp_pa
     """Silent, slow and not reading: more of them than connections are allowed."""
     fill(stage, tmp_path)
     with (
-        serving(stage, tmp_path / "log", CONSUMER_API_MAX_CONNECTIONS="64") as running,
+        serving(stage.variables, tmp_path / "log", CONSUMER_API_MAX_CONNECTIONS="64") as running,
         slow_clients(port_of(running), FLOOD),
     ):
         for _ in range(20):
@@ -280,7 +265,7 @@ HEADS = (
 
 
 def test_a_flood_of_headers_is_not_read(stage: Stage, tmp_path: Path) -> None:
-    with serving(stage, tmp_path / "log") as running:
+    with serving(stage.variables, tmp_path / "log") as running:
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(lambda head: flooded(running, head), HEADS * 20))
         assert running.get("/livez")[0] == HTTPStatus.OK
@@ -313,7 +298,7 @@ NONSENSE = (
 
 
 def test_what_is_no_request_is_refused_or_cut_off(stage: Stage, tmp_path: Path) -> None:
-    with serving(stage, tmp_path / "log") as running:
+    with serving(stage.variables, tmp_path / "log") as running:
         for nonsense in NONSENSE:
             with connect(running) as client:
                 answered = sent(client, nonsense)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,16 @@ def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = 
         yield started
     finally:
         kill(process, *filter(None, [started.jvm()]))  # the JVM leads a process group of its own
+
+
+@contextmanager
+def serving(variables: Mapping[str, str], log: Path, **changes: str) -> Iterator[Service]:
+    """Runs `consumer serve` during the block, ready. Its health checks and metrics are at the address of the API."""
+    address = f"{LOOPBACK}:{free_port()}"
+    addresses = {"CONSUMER_API_ADDRESS": address, "CONSUMER_METRICS_ADDRESS": address}
+    with service({**variables, **addresses, **changes}, log, ("consumer", "serve")) as running:
+        until(lambda: running.get("/readyz")[0] == HTTPStatus.OK, "the API to be ready")
+        yield running
 
 
 def children(parent: int) -> list[int]:
