@@ -50,9 +50,11 @@ demo: env ## run the service on this machine and show the result
 	@$(PY) -m examples.demo
 
 .PHONY: screenshots
-screenshots: env ## write docs/images/demo.svg and status.svg, from real runs
+screenshots: env ## write docs/images/demo.svg, status.svg and page-*.png, from real runs (needs chromium)
+	@command -v chromium >/dev/null || { echo "make $@ needs chromium on the PATH (Debian: chromium)" >&2; exit 1; }
 	@$(PY) -m examples.demo_picture docs/images/demo.svg
 	@$(PY) -m examples.status_picture docs/images/status.svg
+	@$(PY) -m examples.page_pictures docs/images
 
 .PHONY: fmt
 fmt: env ## fix lint errors and format
@@ -98,6 +100,13 @@ conformance: tools ## test against DynamoDB Local, kinesis-mock and Prometheus
 localstack: env $(if $(AWS_ENDPOINT_URL),,.venv-localstack/.locked) ## test the service on LocalStack, started or named by AWS_ENDPOINT_URL (needs mvn, npm)
 	@$(PY) tests/conformance/fetch.py dynamodb-local $(if $(AWS_ENDPOINT_URL),,localstack)
 	CONSUMER_TEST_AWS=localstack $(PY) -m pytest -m localstack tests/e2e
+
+.PHONY: page-test
+page-test: env ## test the pages in a real browser (needs chromium, npm)
+	@for tool in chromium npm; do command -v "$$tool" >/dev/null || { \
+		echo "make $@ needs $$tool on the PATH (Debian: chromium, npm)" >&2; exit 1; }; done
+	@$(PY) tests/conformance/fetch.py axe-core
+	$(PY) -m pytest tests/browser
 
 .PHONY: faults
 faults: tools ## test every row of the fault table on the real daemon (SEED=... repeats a run)

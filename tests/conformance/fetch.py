@@ -1,6 +1,6 @@
-"""Fetches DynamoDB Local (with Maven), kinesis-mock and LocalStack's Kinesis (with npm) into .tools/, as locked.
+"""Fetches DynamoDB Local (Maven), kinesis-mock, LocalStack's Kinesis and axe-core (npm) into .tools/, as locked.
 
-    fetch.py dynamodb-local kinesis-mock localstack
+    fetch.py dynamodb-local kinesis-mock localstack axe-core
 
 Each is fetched to a temporary folder, checked, and then moved into place, so what is in .tools/ is complete. It is not
 fetched again while it matches its lock. `--lock` rewrites the lock of DynamoDB Local from what Maven downloads.
@@ -20,7 +20,7 @@ POM = HERE / "dynamodb-local" / "pom.xml"
 JARS_LOCK = HERE / "dynamodb-local" / "jars.lock"
 JARS = TOOLS / "dynamodb-local" / "lib"
 
-NPM = ("kinesis-mock", "localstack")
+NPM = ("kinesis-mock", "localstack", "axe-core")
 """Names of folders with npm's files here, and of the installed folders in .tools/."""
 
 
