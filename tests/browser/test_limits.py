@@ -51,11 +51,13 @@ def test_a_limit_that_is_exceeded_says_so_and_has_another_colour(
         expect(card.get_by_role("meter")).to_have_attribute("aria-valuenow", "100")
         over, used, ground = card.locator(".over"), card.locator(".used"), style(card, "background-color")
         assert style(over, "fill") != style(used, "fill")
-        assert contrast(style(over, "fill"), ground) >= 3
-        boxes = used.bounding_box(), over.bounding_box()
-        assert boxes[0] is not None
-        assert boxes[1] is not None
-        assert boxes[1]["width"] / boxes[0]["width"] == pytest.approx(62.5 / 500, rel=0.05)
+        assert [contrast(style(bar, "fill"), ground) >= 3 for bar in (used, over)] == [True, True]
+        assert (style(over, "stroke"), style(over, "stroke-width")) == (ground, "4px"), "a gap at the limit"
+        within, beyond = used.bounding_box(), over.bounding_box()
+        assert within is not None
+        assert beyond is not None
+        assert 0.05 < beyond["width"] / within["width"] < 0.25
+        assert beyond["x"] > within["x"] + within["width"] / 2
 
 
 def test_markup_in_an_id_is_text(sites: Sites, page: Page) -> None:
