@@ -1,65 +1,28 @@
 """`consumer run` in a terminal prints only what a person needs to know."""
 
-import os
-import pty
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 
-from tests.support.driven.background import background
 from tests.support.driven.processes import DIE_WITH_PARENT
 from tests.support.driven.scenario import Stage
+from tests.support.driven.terminal import Terminal, in_a_terminal
 from tests.support.driven.waiting import until
 
 LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} \x1b\[\d(?:;?\d)*m(?P<level>\w+) *\x1b\[0m (?P<logger>\S+) (?P<rest>.*)$")
 
 
-@dataclass
-class Terminal:
-    process: "subprocess.Popen[bytes]"
-    seen: bytearray = field(default_factory=bytearray)
-
-    def lines(self) -> list[str]:
-        return self.seen.decode(errors="replace").splitlines()
-
-
 @contextmanager
-def in_a_terminal(stage: Stage) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), sys.executable, "-m", "consumer", "run"],
-        stdin=subprocess.PIPE,
-        stdout=theirs,
-        stderr=theirs,
-        env=stage.variables,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    terminal = Terminal(process)
-
-    def read(_over: object) -> None:
-        with suppress(OSError):  # how a pseudo-terminal says that the other end is closed
-            while more := os.read(ours, 65_536):
-                terminal.seen += more
-
-    try:
-        with background(read, "terminal"):
-            try:
-                yield terminal
-            finally:
-                if process.stdin:
-                    process.stdin.close()
-                process.wait()
-    finally:
-        os.close(ours)
+def service_in_a_terminal(stage: Stage) -> Iterator[Terminal]:
+    command = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), sys.executable, "-m", "consumer", "run"]
+    with in_a_terminal(command, stage.variables) as terminal:
+        yield terminal
 
 
 def test_a_terminal_shows_that_the_service_is_ready_and_that_it_stopped(stage: Stage) -> None:
-    with in_a_terminal(stage) as terminal:
+    with service_in_a_terminal(stage) as terminal:
         ready = f"ready: 2 shards held, metrics at {stage.variables['CONSUMER_METRICS_ADDRESS']}"
         until(lambda: any(line.endswith(ready) for line in terminal.lines()), "the line that it is ready", seconds=180)
         terminal.process.send_signal(signal.SIGTERM)
