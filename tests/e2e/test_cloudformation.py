@@ -43,6 +43,7 @@ from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permit
 from tests.support.emulators.stacks import NETWORK, Account, account
 from tests.support.generators.events import created, progress_changed
 from tests.support.generators.failures import failure
+from tests.support.simulation.consumer_page import Document
 from tests.support.simulation.core import Core
 
 KNOWN = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
@@ -53,6 +54,13 @@ API = {
     "ApiCertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1",
     "ApiClientsSecurityGroup": "sg-1",
 }
+PAGES = {
+    **API,
+    "ApiPagesClientId": "limits-pages",
+    "ApiPagesUrl": "https://limits.example.com",
+    "ApiPagesSessionKeyArn": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:session-key-AbCdEf",
+}
+OF_SIGNING_IN = ("CONSUMER_API_ISSUER", "CONSUMER_API_AUDIENCE", "CONSUMER_PAGES_CLIENT_ID", "CONSUMER_PAGES_URL")
 LEASES, METRICS, STATE = "consumer", "consumer-WorkerMetricStats", "consumer-CoordinatorState"
 
 
@@ -135,6 +143,30 @@ def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, 
             assert running.stop() == 0
 
     granted, requested = cloud.grants(outputs["ApiTaskRoleArn"]), cloud.calls("api")
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, {}) == []
+
+
+def test_the_pages_use_all_permissions_of_the_role_of_the_api_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    """Without an issuer, so that nobody needs to sign in: that makes no difference to AWS."""
+    data = cloud.data("paged")
+    outputs = cloud.fargate("paged-service", "paged", **PAGES)
+    variables = cloud.task_variables("paged-service", tmp_path, "-api")
+    assert {name for name in variables if name.startswith("CONSUMER_PAGES")} < set(OF_SIGNING_IN)
+    consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
+    S3Quarantine(cloud.client("s3"), data["QuarantineBucketName"], "quarantine", pool()).put([_entry(1, b"poison")])
+    address = f"{LOOPBACK}:{free_port()}"
+    variables |= dict.fromkeys(("CONSUMER_METRICS_ADDRESS", "CONSUMER_API_ADDRESS"), address)
+    open_to_all = {name: value for name, value in variables.items() if name not in OF_SIGNING_IN}
+    with service({**open_to_all, "AWS_ACCESS_KEY_ID": "pages"}, tmp_path / "log", ("consumer", "serve")) as running:
+        until(lambda: running.get("/readyz")[0] == 200, "the API to read the table")
+        assert running.get("/limits?user=u-1")[0] == 200
+        problems = "2 of 2 shards have problems"
+        until(lambda: problems in Document(running.get("/consumer")[1]).words("p"), "the status")
+        until(lambda: "put there by a test" in running.get("/consumer/quarantine")[1], "the quarantine")
+        assert running.stop() == 0
+
+    granted, requested = cloud.grants(outputs["ApiTaskRoleArn"]), cloud.calls("pages")
     assert not_permitted(requested, granted) == []
     assert unexplained(requested, granted, {}) == []
 
@@ -327,7 +359,7 @@ def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str
 def _spelt(grant: Grant) -> tuple[str, str]:
     """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
-    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|read|tooled|watched)\b", "it", plain)
+    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|paged|read|tooled|watched)\b", "it", plain)
 
 
 def _makes(call: Call) -> bool:

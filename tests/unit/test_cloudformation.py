@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +16,16 @@ from consumer.api.server import bounds_of
 from consumer.aws_lambda.notices import VIEW
 from consumer.limits.events import Status
 from consumer.limits.notices import TYPE, Notice
-from consumer.settings import ApiSettings, CoreSettings, NoticeSettings, Settings, load, misspelled, variable
+from consumer.settings import (
+    ApiSettings,
+    CoreSettings,
+    NoticeSettings,
+    PageSettings,
+    Settings,
+    load,
+    misspelled,
+    variable,
+)
 from consumer.stores.eventbridge import SOURCE
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import (
@@ -232,9 +242,27 @@ API = {
 }
 
 
-def api_container() -> dict[str, Any]:
-    (found,) = resolved("fargate.yaml", **API).properties("ApiTaskDefinition")["ContainerDefinitions"]
+SECRETS = "arn:aws:secretsmanager:eu-west-1:111122223333:secret"
+PAGES = {
+    **API,
+    "ApiPagesClientId": "limits-pages",
+    "ApiPagesUrl": "https://limits.example.com",
+    "ApiPagesSessionKeyArn": f"{SECRETS}:session-key-AbCdEf",
+}
+ALL_OF_THE_PAGES = {
+    **PAGES,
+    "ApiPagesClientSecretArn": "arn:aws:ssm:eu-west-1:111122223333:parameter/limits/client",
+    "ApiPagesMetricsUrls": "http://one.example.com:9464/metrics,http://two.example.com:9464/metrics",
+}
+
+
+def api_container(parameters: Mapping[str, str] = API) -> dict[str, Any]:
+    (found,) = resolved("fargate.yaml", **parameters).properties("ApiTaskDefinition")["ContainerDefinitions"]
     return dict(found)
+
+
+def api_environment(parameters: Mapping[str, str] = API) -> dict[str, str]:
+    return {each["Name"]: str(each["Value"]) for each in api_container(parameters)["Environment"]}
 
 
 def test_the_api_is_off_by_default_and_all_of_it_depends_on_its_tasks() -> None:
@@ -242,25 +270,28 @@ def test_the_api_is_off_by_default_and_all_of_it_depends_on_its_tasks() -> None:
     parts = {name: each for name, each in {**fargate["Resources"], **fargate["Outputs"]}.items() if "Api" in name}
 
     assert {"ApiService", "ApiTaskRole", "ApiLoadBalancer"} <= parts.keys()
-    assert {each.get("Condition") for each in parts.values()} == {"Api"}
+    for name, each in parts.items():
+        assert each.get("Condition") == ("ApiPages" if name.startswith("ApiPages") else "Api"), name
     assert not resolved("fargate.yaml").value({"Fn::If": ["Api", True, False]})
     assert resolved("fargate.yaml", **API).value({"Fn::If": ["Api", True, False]})
 
 
 def test_the_api_needs_what_protects_it() -> None:
-    (rule,) = template("fargate.yaml")["Rules"].values()
-    needed = {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in rule["Assertions"]}
+    assert needed_by("ApiNeeds") == API.keys() - {"ApiTasks"}
 
-    assert needed == API.keys() - {"ApiTasks"}
+
+def needed_by(rule: str) -> set[str]:
+    assertions = template("fargate.yaml")["Rules"][rule]["Assertions"]
+    return {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in assertions}
 
 
 def test_the_settings_of_the_api_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    variables = {each["Name"]: str(each["Value"]) for each in api_container()["Environment"]}
+    variables = api_environment()
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = load(ApiSettings)
 
-    known = {variable(field) for field in (*ApiSettings.model_fields, "metrics_address")}
+    known = {variable(field) for field in (*ApiSettings.model_fields, *Settings.model_fields)}
     assert variables.keys() <= known
     assert misspelled(variables) == []
     assert (settings.table_name, settings.api_issuer) == ("user-limits", API["ApiIssuer"])
@@ -315,6 +346,92 @@ def test_the_api_only_reads_limits() -> None:
 
     assert allowed["Action"] == ["dynamodb:Query"]
     assert table.endswith("LimitsTable")
+
+
+# --- The pages of fargate.yaml -------------------------------------------------------------------------------------
+
+
+def test_the_pages_need_an_address_and_the_same_key_on_every_task() -> None:
+    assert needed_by("ApiPagesNeed") == {"ApiTasks", "ApiPagesUrl", "ApiPagesSessionKeyArn"}
+    assert template("fargate.yaml")["Rules"]["ApiPagesNeed"]["RuleCondition"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "ApiPagesClientId"}, ""]}]
+    }
+
+
+def test_the_pages_are_off_by_default() -> None:
+    assert "Secrets" not in api_container()
+    assert [name for name in api_environment() if name.startswith("CONSUMER_PAGES")] == []
+    assert not resolved("fargate.yaml", **API).value({"Fn::If": ["ApiPages", True, False]})
+
+
+def test_the_settings_of_the_pages_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {each["Name"]: "x" * 44 for each in api_container(ALL_OF_THE_PAGES)["Secrets"]}
+    variables = api_environment(ALL_OF_THE_PAGES) | secrets
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings, of_status = load(PageSettings), load(Settings)
+
+    assert misspelled(variables) == []
+    assert settings.has_pages
+    assert settings.pages_session_key
+    assert settings.pages_client_secret
+    assert ",".join(settings.pages_metrics_urls) == ALL_OF_THE_PAGES["ApiPagesMetricsUrls"]
+    for name in ("stream_name", "application_name", "quarantine"):
+        assert str(getattr(of_status, name)) == task_environment()[variable(name)]
+
+
+def test_a_public_client_without_charts_has_neither_a_secret_nor_addresses() -> None:
+    (key,) = api_container(PAGES)["Secrets"]
+
+    assert key == {"Name": "CONSUMER_PAGES_SESSION_KEY", "ValueFrom": PAGES["ApiPagesSessionKeyArn"]}
+    assert "CONSUMER_PAGES_METRICS_URLS" not in api_environment(PAGES)
+
+
+def test_only_these_secrets_can_be_read_and_only_by_ecs() -> None:
+    for parameters, wanted in (
+        (API, []),
+        (PAGES, [PAGES["ApiPagesSessionKeyArn"]]),
+        (ALL_OF_THE_PAGES, [ALL_OF_THE_PAGES[f"ApiPages{name}Arn"] for name in ("SessionKey", "ClientSecret")]),
+    ):
+        fargate = resolved("fargate.yaml", **parameters)
+        granted = statements(fargate.properties("ExecutionRole")["Policies"])
+        assert [arn for each in granted if each["Sid"] == "SecretsOfThePages" for arn in each["Resource"]] == wanted
+        of_task = statements(fargate.properties("ApiTaskRole")["Policies"])
+        assert not [each for each in of_task if {"secretsmanager", "ssm"} & _services(each)]
+
+
+def test_the_pages_only_read() -> None:
+    fargate = resolved("fargate.yaml", **ALL_OF_THE_PAGES)
+    policy = fargate.properties("ApiPagesPolicy")
+    of_role = [*statements(fargate.properties("ApiTaskRole")["Policies"]), *statements([policy])]
+    actions = {action.partition(":")[2] for each in of_role for action in each["Action"]}
+
+    assert [each for each in actions if not each.startswith(("Describe", "Get", "List", "Query", "Scan"))] == []
+    assert {"Scan", "GetObject", "ListBucket", "ListShards"} <= actions
+    assert policy["Roles"] == ["apitaskrole"]
+
+
+def test_the_tasks_of_the_api_reach_the_metrics_of_the_workers_only_for_charts() -> None:
+    for parameters, reached in ((PAGES, False), (ALL_OF_THE_PAGES, True)):
+        fargate = resolved("fargate.yaml", **parameters)
+        workers = fargate.properties("TaskSecurityGroup")["SecurityGroupIngress"]
+        out = fargate.properties("ApiTaskSecurityGroup")["SecurityGroupEgress"]
+        let_in = [each["FromPort"] for each in workers if each["SourceSecurityGroupId"] == "apitasksecuritygroup"]
+        assert let_in == ([9464] if reached else [])
+        assert (9464 in [each["ToPort"] for each in out]) is reached
+
+
+@pytest.mark.parametrize("name", ["ApiPagesSessionKeyArn", "ApiPagesClientSecretArn"])
+def test_the_arn_of_a_secret_is_that_of_a_permission(name: str) -> None:
+    form = re.compile(template("fargate.yaml")["Parameters"][name]["AllowedPattern"])
+
+    for arn in ("", ALL_OF_THE_PAGES["ApiPagesSessionKeyArn"], ALL_OF_THE_PAGES["ApiPagesClientSecretArn"]):
+        assert form.fullmatch(arn)
+    assert not form.fullmatch(f"{SECRETS}:pages-AbCdEf:key::"), "a part of a secret: no role could name it"
+
+
+def _services(statement: Mapping[str, Any]) -> set[str]:
+    return {action.partition(":")[0] for action in statement["Action"]}
 
 
 # --- lambda.yaml ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.support.emulators.cloudformation import template
 TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml", "watcher.yaml")
 README = Path(ROOT, "docs", "how-to", "deploy.md")
 BY_HAND = {
-    "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
+    "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides", "s3-bucket"},
     "configure set": set(),
     "ecr get-login-password": set(),
     "logs tail": {"since"},
@@ -46,6 +46,8 @@ def _in(line: str) -> Iterator[list[str]]:
 
 
 FOUND = [words for words in commands() if words]
+IN_A_REQUEST = 51_200
+"""Bytes of a template that CloudFormation accepts in a request. The AWS CLI refuses a larger one without a bucket."""
 
 
 def test_there_are_commands() -> None:
@@ -61,6 +63,16 @@ def test_the_command_and_its_options_exist(words: list[str]) -> None:
         assert options <= BY_HAND[name] | EVERYWHERE
         return
     assert options - EVERYWHERE <= _options(words)
+
+
+def test_large_templates_are_deployed_through_a_bucket() -> None:
+    deployed = [words for words in FOUND if words[:2] == ["cloudformation", "deploy"]]
+    files = {path for words in deployed for path in words if path.endswith(".yaml")}
+
+    assert {Path(file).name for file in files} == set(TEMPLATES)
+    for words in deployed:
+        (file,) = files.intersection(words)
+        assert Path(ROOT, file).stat().st_size <= IN_A_REQUEST or "--s3-bucket" in words, file
 
 
 def _options(words: list[str]) -> set[str]:

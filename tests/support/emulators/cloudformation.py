@@ -124,6 +124,10 @@ class Resolved:
 
     def _holds(self, condition: Any) -> bool:
         ((function, argument),) = condition.items()
+        if function == "Condition":
+            return self._holds(self.template["Conditions"][argument])
+        if function == "Fn::And":
+            return all(map(self._holds, argument))
         if function == "Fn::Not":
             return not self._holds(argument[0])
         assert function == "Fn::Equals", function
