@@ -20,6 +20,8 @@ CHOSEN = 'job="$job", instance=~"$instance"'
 """Replaces `{}` in the queries below."""
 OUTSIDE = '{job="$job-watcher"}'
 """Selects the watcher, whose job is named after that of the workers."""
+API = '{job="$job-api"}'
+"""Selects the servers of the HTTP API, whose job is named in the same way."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ def mean(metric: str) -> str:
 
 def age(metric: str) -> str:
     return f"max by (shard) (time() - {metric}{{}})"
+
+
+def of_api(query: str) -> str:
+    return query.replace("{}", API)
 
 
 def figure(title: str, about: str, query: str, unit: str = "short", limits: Sequence[float] = ()) -> Panel:
@@ -362,6 +368,52 @@ ROWS = (
                 "How old the other figures of this row are.",
                 {"age": f"time() - max(consumer_status_timestamp_seconds{OUTSIDE})"},
                 "s",
+            ),
+        ),
+    ),
+    Row(
+        "The HTTP API",
+        (
+            Panel(
+                "Requests, by status",
+                "Health checks and scrapes do not count. None: there was no response.",
+                {"{{status}}": of_api(rate("consumer_api_requests_total", "status"))},
+                "reqps",
+                stacked=True,
+            ),
+            Panel(
+                "Requests, by route",
+                "Unmatched: the path does not exist. Refused: more requests than are served at the same time.",
+                {"{{route}}": of_api(rate("consumer_api_requests_total", "route"))},
+                "reqps",
+                stacked=True,
+            ),
+            Panel(
+                "Seconds of a request",
+                "From its head until its response is sent.",
+                {share: of_api(query) for share, query in quantiles("consumer_api_request_seconds").items()},
+                "s",
+            ),
+            Panel(
+                "Requests in flight",
+                "At the same time. A server refuses more than `CONSUMER_API_MAX_REQUESTS`.",
+                {"{{instance}}": f"sum by (instance) (consumer_api_requests_in_flight{API})"},
+            ),
+            Panel(
+                "Refused tokens, by reason",
+                "Expired ones are normal. Forbidden: a valid token that does not allow the request.",
+                {"{{reason}}": of_api(rate("consumer_api_refused_tokens_total", "reason"))},
+                "reqps",
+                stacked=True,
+            ),
+            Panel(
+                "Answers of 500 and above",
+                "As a share of all requests.",
+                {
+                    "share": 'sum(rate(consumer_api_requests_total{job="$job-api", status=~"5.."}[$__rate_interval]))'
+                    f" / sum(rate(consumer_api_requests_total{API}[$__rate_interval]))"
+                },
+                "percentunit",
             ),
         ),
     ),

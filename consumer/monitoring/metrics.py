@@ -296,6 +296,31 @@ STATUS_AT = Metric(
     query="time() - consumer_status_timestamp_seconds",
 )
 
+API_REQUESTS = Metric(
+    "consumer_api_requests_total",
+    "Requests, by route and status. The route is `unmatched` for a path that does not exist, and `refused` for one"
+    " beyond the number that is served at the same time (503) or under an unknown host name (421). The status is `none`"
+    " for one without a response. /livez, /readyz and /metrics do not count.",
+    labels=("route", "status"),
+    query="sum by (route, status) (rate(consumer_api_requests_total[5m]))",
+)
+API_SECONDS = Metric(
+    "consumer_api_request_seconds",
+    "From the head of a request until its response is sent, by route.",
+    Kind.HISTOGRAM,
+    ("route",),
+    SECONDS,
+    "histogram_quantile(0.99, sum by (le) (rate(consumer_api_request_seconds_bucket[5m])))",
+)
+API_IN_FLIGHT = Metric("consumer_api_requests_in_flight", "Requests that are being served.", Kind.GAUGE)
+API_REFUSED_TOKENS = Metric(
+    "consumer_api_refused_tokens_total",
+    "Requests that were refused because of their token, by reason: missing, or what is wrong with it; forbidden, for a"
+    " valid one that does not allow the request; keys_unavailable, if it could not be checked.",
+    labels=("reason",),
+    query="sum by (reason) (rate(consumer_api_refused_tokens_total[5m]))",
+)
+
 CORE = (
     RECORDS,
     QUARANTINED,
@@ -348,7 +373,9 @@ WORKER = (
 """Metrics that the supervisor reports."""
 WATCHER = (CHECKPOINT_LAG, LEASE_OWNER, SHARD_PROBLEM, WORKERS_ALIVE, QUARANTINE_SIZE, STATUS_AT)
 """Metrics that only `consumer status --serve` reports. It also reports OPEN_SHARDS and RETENTION."""
-ALL = (*CORE, *SHARD, *WORKER, *WATCHER)
+API = (API_REQUESTS, API_SECONDS, API_IN_FLIGHT, API_REFUSED_TOKENS)
+"""Metrics that only the HTTP API reports. Their labels are closed lists: no metric has the id of a user in it."""
+ALL = (*CORE, *SHARD, *WORKER, *WATCHER, *API)
 
 PHASES: Mapping[str, Metric] = {
     "decode": DECODE_SECONDS,
@@ -441,6 +468,14 @@ _SECTIONS = (
             "`consumer_stream_open_shards` and `consumer_stream_retention_seconds`."
         ),
         WATCHER,
+    ),
+    (
+        "The HTTP API",
+        (
+            "Reported by `consumer serve`, at `/metrics` on `CONSUMER_API_ADDRESS`"
+            " ([Serving limits](../how-to/serve-limits.md#deploying-it))."
+        ),
+        API,
     ),
 )
 

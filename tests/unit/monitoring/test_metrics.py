@@ -25,9 +25,36 @@ from tests.support.generators.events import START, created, progress_changed
 from tests.support.simulation.core import Core, FakeRetryPolicy, Fate, FlakyRepository, memory, times
 
 ROOT = Path(__file__).parents[3]
-BOUNDED = {"type", "outcome", "reason", "kind", "operation", "result", "part", "version", "kclpy", "python", "problem"}
+BOUNDED = {
+    "type",
+    "outcome",
+    "reason",
+    "kind",
+    "operation",
+    "result",
+    "part",
+    "version",
+    "kclpy",
+    "python",
+    "problem",
+    "route",
+    "status",
+}
 """Labels whose values are closed lists."""
-UNITS = ("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_total", "_shards", "_alive", "_busy")
+UNITS = (
+    "_seconds",
+    "_bytes",
+    "_records",
+    "_held",
+    "_owned",
+    "_up",
+    "_info",
+    "_total",
+    "_shards",
+    "_alive",
+    "_busy",
+    "_in_flight",
+)
 
 
 def test_the_document_is_what_the_module_says() -> None:
