@@ -1,8 +1,9 @@
-"""Writes the alert rules: `python -m deploy.alerts --job NAME --watcher NAME --workers N DIRECTORY`, or `make docs`.
+"""Writes the alert rules: `python -m deploy.alerts --job NAME --watcher NAME --api NAME --workers N DIRECTORY`, or
+`make docs`.
 
-The rules are the same for every service. What differs is the name under which Prometheus scrapes it, and how many
-workers it should have. DIRECTORY gets alerts.yaml, a rule file, and prometheus_rule.yaml, the same as a resource of the
-Prometheus Operator.
+The rules are the same for every service. What differs is the names under which Prometheus scrapes it, how many workers
+it should have, and whether it has the HTTP API (`--no-api`). DIRECTORY gets alerts.yaml, a rule file, and
+prometheus_rule.yaml, the same as a resource of the Prometheus Operator.
 """
 
 import argparse
@@ -28,24 +29,29 @@ class Service:
     """`job`, `watcher`: the jobs of Prometheus that scrape the workers and `consumer status --serve`.
 
     workers  how many workers should respond at any time, at least
+    api      the job that scrapes the HTTP API; None if there is none
     """
 
     job: str = "consumer"
     watcher: str = "consumer-watcher"
     workers: int = 2
+    api: str | None = "consumer-api"
 
 
 def rules(service: Service) -> str:
     """A rule file of Prometheus."""
     template = TEMPLATE.read_text(encoding="utf-8")
+    of_all, group_of_api, of_api = template[template.index("groups:") :].partition("\n  - name: $api_job\n")
     # Prometheus' own variables begin with a dollar too: those that are unknown here stay.
-    text = Template(template[template.index("groups:") :]).safe_substitute(
+    text = Template(of_all + group_of_api + of_api if service.api else of_all).safe_substitute(
         job=service.job,
         watcher_job=service.watcher,
         workers=service.workers,
         worker=f'job="{service.job}"',
         watcher=f'job="{service.watcher}"',
         both=f'job=~"{service.job}|{service.watcher}"',
+        api_job=service.api,
+        api=f'job="{service.api}"',
     )
     return _HEADER + text
 
@@ -68,9 +74,12 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where to write alerts.yaml and prometheus_rule.yaml")
     parser.add_argument("--job", type=_job, default=usual.job, help="the job that scrapes the workers")
     parser.add_argument("--watcher", type=_job, default=usual.watcher, help="the job that scrapes the watcher")
+    of_api = parser.add_mutually_exclusive_group()
+    of_api.add_argument("--api", type=_job, default=usual.api, help="the job that scrapes the HTTP API")
+    of_api.add_argument("--no-api", dest="api", action="store_const", const=None, help="there is no HTTP API")
     parser.add_argument("--workers", type=int, default=usual.workers, help="how many workers there should be, at least")
     given = parser.parse_args()
-    service = Service(given.job, given.watcher, given.workers)
+    service = Service(given.job, given.watcher, given.workers, given.api)
     (given.directory / "alerts.yaml").write_text(rules(service), encoding="utf-8")
     (given.directory / "prometheus_rule.yaml").write_text(prometheus_rule(service), encoding="utf-8")
 

@@ -79,9 +79,9 @@ def test_the_service_has_a_read_only_root_and_no_capabilities(services: dict[str
         assert [place.partition(":")[0] for place in services[name]["tmpfs"]] == ["/tmp"]
 
 
-def test_prometheus_reaches_the_worker_and_the_watcher_on_its_own_loopback_interface(services: dict[str, Any]) -> None:
+def test_prometheus_reaches_what_it_scrapes_on_its_own_loopback_interface(services: dict[str, Any]) -> None:
     published = {port.rpartition(":")[2] for port in services["prometheus"]["ports"]}
-    for name in ("consumer", "watcher"):
+    for name in ("consumer", "watcher", "limits-api"):
         address = services[name]["environment"]["CONSUMER_METRICS_ADDRESS"]
         assert services[name]["network_mode"] == "service:prometheus"
         assert address.rpartition(":")[2] in published
@@ -112,7 +112,9 @@ def test_only_this_machine_reaches_the_api_and_it_may_finish_its_requests(
 
     assert api["command"] == ["serve"]
     assert settings.api_trusted_proxy
-    assert api["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert [each for each in services["prometheus"]["ports"] if each.endswith(f":{port}")] == [
+        f"127.0.0.1:{port}:{port}"
+    ]
     assert api["environment"]["CONSUMER_METRICS_ADDRESS"] == settings.api_address, "where the health check calls"
     assert bounds_of(settings).seconds < int(api["stop_grace_period"].removesuffix("s"))
     assert f"EXPOSE {port}\n" in (ROOT / "Dockerfile").read_text()

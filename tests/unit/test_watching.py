@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 
 from consumer.monitoring import metrics
 from consumer.monitoring.metrics import Kind, Metric
-from consumer.settings import Settings
+from consumer.settings import ApiSettings, Settings
 from deploy import alerts, dashboard
 from deploy.alerts import Service
 
@@ -189,17 +190,19 @@ def test_no_test_is_for_a_removed_alert() -> None:
 
 
 def test_the_jobs_that_are_scraped_are_those_of_the_rules_and_the_address_is_the_default() -> None:
-    worker, watcher = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
-    assert (worker["job_name"], watcher["job_name"]) == (Service.job, Service.watcher)
+    worker, watcher, api = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
+    assert (worker["job_name"], watcher["job_name"], api["job_name"]) == (Service.job, Service.watcher, Service.api)
     assert worker["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
+    assert api["static_configs"] == [{"targets": [ApiSettings.model_fields["api_address"].default]}]
 
 
 # the rules for another service
 
-OTHER = Service("limits/eu", "limits-watcher", workers=3)
+OTHER = Service("limits/eu", "limits-watcher", workers=3, api="limits-http")
+OTHER_RULES, OTHER_API = (group["rules"] for group in yaml.safe_load(alerts.rules(OTHER))["groups"])
 
 
-@pytest.mark.parametrize("rule", yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"], ids=str)
+@pytest.mark.parametrize("rule", OTHER_RULES, ids=str)
 def test_every_series_is_selected_by_the_job_of_the_service(rule: dict[str, Any]) -> None:
     for selector in selected(parse(rule["expr"])):
         jobs = {matcher.value for matcher in selector.matchers.matchers if matcher.name == "job"}
@@ -209,10 +212,22 @@ def test_every_series_is_selected_by_the_job_of_the_service(rule: dict[str, Any]
     assert "consumer-watcher" not in str(rule)
 
 
+@pytest.mark.parametrize("rule", OTHER_API, ids=lambda rule: rule["alert"])
+def test_every_series_of_the_api_is_selected_by_its_job(rule: dict[str, Any]) -> None:
+    for selector in selected(parse(rule["expr"])):
+        assert [each.value for each in selector.matchers.matchers if each.name == "job"] == ["limits-http"]
+    assert rule["labels"]["job"] == "limits-http"
+    assert "consumer-api" not in str(rule)
+
+
+def test_without_an_api_there_are_no_rules_for_it() -> None:
+    (group,) = yaml.safe_load(alerts.rules(replace(OTHER, api=None)))["groups"]
+    assert group["rules"] == OTHER_RULES
+    assert "_api" not in alerts.prometheus_rule(replace(OTHER, api=None))
+
+
 def test_the_number_of_workers_is_the_given_one() -> None:
-    (rule,) = [
-        rule for rule in yaml.safe_load(alerts.rules(OTHER))["groups"][0]["rules"] if rule["expr"].endswith("< 3")
-    ]
+    (rule,) = [rule for rule in OTHER_RULES if rule["expr"].endswith("< 3")]
     assert rule["alert"] == "ConsumerWorkersMissing"
 
 
@@ -223,10 +238,16 @@ def test_the_resource_for_the_operator_has_the_same_rules() -> None:
     assert resource["spec"] == yaml.safe_load(alerts.rules(OTHER))
 
 
-def test_both_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["alerts", "--job", "limits/eu", "--watcher", "w", "--workers", "1", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("of_api", "api"), [([], Service.api), (["--api", "http"], "http"), (["--no-api"], None)], ids=str
+)
+def test_both_files_are_written(
+    of_api: list[str], api: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["--job", "limits/eu", "--watcher", "w", "--workers", "1", *of_api]
+    monkeypatch.setattr("sys.argv", ["alerts", *given, str(tmp_path)])
     alerts.main()
-    service = Service("limits/eu", "w", 1)
+    service = Service("limits/eu", "w", 1, api)
     assert (tmp_path / "alerts.yaml").read_text() == alerts.rules(service)
     assert (tmp_path / "prometheus_rule.yaml").read_text() == alerts.prometheus_rule(service)
 

@@ -1,4 +1,4 @@
-"""The real Prometheus with the shipped configuration and rules, scraping one worker and no watcher."""
+"""The real Prometheus with the shipped configuration and rules, scraping one worker, no watcher and no API."""
 
 import json
 import shutil
