@@ -9,6 +9,7 @@ from consumer.api.callers import Authenticator, Everybody
 from consumer.api.hosts import IsKnown, any_host, local_host, one_of
 from consumer.api.metrics import ApiMetrics
 from consumer.api.tokens import tokens
+from consumer.monitoring.metrics import Sink
 from consumer.settings import ApiSettings
 from consumer.stores.aws import CLIENT
 
@@ -16,11 +17,11 @@ CONNECT_SECONDS = 1.0
 """The longest time for a connection to DynamoDB."""
 
 
-def compose(settings: ApiSettings) -> FastAPI:
-    """The application. It makes no request before its first one arrives."""
+def compose(settings: ApiSettings, also: Sink | None = None) -> FastAPI:
+    """The application. It makes no request before its first one arrives. `also` receives what it counts too."""
     reader = bootstrap.limit_reader(settings, _client(settings))
     bounds = Bounds(settings.api_max_requests, settings.api_request_seconds)
-    return app(reader, _authenticator(settings), ApiMetrics(), bounds, _hosts(settings))
+    return app(reader, _authenticator(settings), ApiMetrics(also), bounds, _hosts(settings))
 
 
 def _client(settings: ApiSettings) -> Config:

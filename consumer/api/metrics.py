@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from consumer.api.callers import Refusal
 from consumer.monitoring import metrics
+from consumer.monitoring.metrics import Metric, Sink
 from consumer.monitoring.prometheus import PrometheusSink
 from consumer.monitoring.responses import MetricsPage
 
@@ -14,11 +15,15 @@ REASONS = (*map(str, Refusal), FORBIDDEN, KEYS_UNAVAILABLE)
 
 
 class ApiMetrics:
-    """Counts requests, and serves the counts. It is used on the event loop alone."""
+    """Counts requests, and serves the counts. It is used on the event loop alone.
 
-    def __init__(self) -> None:
+    also  receives each count of a request too
+    """
+
+    def __init__(self, also: Sink | None = None) -> None:
         registry = CollectorRegistry()
         self._measure = PrometheusSink(metrics.API, registry)
+        self._counted = (self._measure, also) if also else (self._measure,)
         self._page = MetricsPage(registry)
         self._in_flight = 0
         self._measure(metrics.API_IN_FLIGHT, 0)
@@ -41,12 +46,16 @@ class ApiMetrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Of a request that never began. `status`: 0 if it has no response."""
-        self._measure(metrics.API_REQUESTS, 1, route, str(status or "none"))
-        self._measure(metrics.API_SECONDS, seconds, route)
+        self._count(metrics.API_REQUESTS, 1, route, str(status or "none"))
+        self._count(metrics.API_SECONDS, seconds, route)
 
     def refused(self, reason: str) -> None:
         """`reason`: one of REASONS."""
-        self._measure(metrics.API_REFUSED_TOKENS, 1, reason)
+        self._count(metrics.API_REFUSED_TOKENS, 1, reason)
+
+    def _count(self, metric: Metric, value: float, *labels: str) -> None:
+        for measure in self._counted:
+            measure(metric, value, *labels)
 
     def response(self, request: Request) -> Response:
         return self._page.response(request)

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self, TypeAlias
 
+from consumer import bootstrap
 from consumer.api.compose import compose
 from consumer.api.problems import Problem
 from consumer.aws_lambda.deadline import Context
 from consumer.aws_lambda.gateway import Request, Response, answer, request_in
-from consumer.aws_lambda.handler import Answer, invoke
+from consumer.aws_lambda.handler import Answer, invoke, write_line
 from consumer.engine.errors import ConsumerError, SettingsError
 from consumer.monitoring import logs
+from consumer.monitoring.emf import EmfSink
 from consumer.settings import ApiSettings, load, variable
 
 log = logging.getLogger("consumer.lambda")
@@ -88,27 +90,33 @@ class ApiFunction:
     trusts_aws     whether AWS authenticates the callers, and not the application
     loop           the event loop of the container
     clock          returns monotonic seconds
+    flush          writes the metrics of an invocation
     """
 
     application: Application
     trusts_aws: bool
     loop: asyncio.Runner = field(default_factory=lambda: asyncio.Runner(loop_factory=asyncio.new_event_loop))
     clock: Callable[[], float] = time.monotonic
+    flush: Callable[[], None] = lambda: None
 
     @classmethod
-    def of(cls, settings: ApiSettings) -> Self:
+    def of(cls, settings: ApiSettings, write: Callable[[str], object] = write_line) -> Self:
         """Raises SettingsError if nobody would check who may read."""
         if not settings.api_issuer and not settings.api_trusted_proxy:
             issuer, trusted = variable("api_issuer"), variable("api_trusted_proxy")
             raise SettingsError([f"{issuer} is not set: set it, or {trusted}=true if AWS authenticates the callers"])
-        return cls(compose(settings), trusts_aws=settings.api_trusted_proxy)
+        sink = EmfSink(write, bootstrap.now_millis, table=settings.table_name)
+        return cls(compose(settings, sink), trusts_aws=settings.api_trusted_proxy, flush=sink.flush)
 
     def handle(self, event: object, context: Context) -> Answer:
         """Answers a request. Raises MalformedInvocation if the event is none."""
         start, request = self.clock(), request_in(event)
         # A client may choose the id of its request; this one also names the invocation.
         with logs.fields(invocation=context.aws_request_id):
-            response = self._response(request, context.aws_request_id)
+            try:
+                response = self._response(request, context.aws_request_id)
+            finally:
+                self.flush()
         # Neither the path nor the caller: both may name a user.
         extra = {"method": request.method, "status": response.status, "seconds": round(self.clock() - start, 6)}
         log.info("request", extra=extra)

@@ -473,7 +473,8 @@ _SECTIONS = (
         "The HTTP API",
         (
             "Reported by `consumer serve`, at `/metrics` on `CONSUMER_API_ADDRESS`"
-            " ([Serving limits](../how-to/serve-limits.md#deploying-it))."
+            " ([Serving limits](../how-to/serve-limits.md#deploying-it)), and, except the requests in flight, by its"
+            " Lambda function as CloudWatch metrics ([Running on Lambda](../how-to/run-on-lambda.md#start-and-cost))."
         ),
         API,
     ),

@@ -22,6 +22,7 @@ import pytest
 
 from consumer.bootstrap import pool
 from consumer.limits.projection import Limits
+from consumer.monitoring import metrics
 from consumer.stores.dynamodb import DynamoRepository
 from deploy.lambda_zip import API, ROOT, Target, build
 from tests.support.driven import lambda_environment
@@ -269,6 +270,9 @@ def test_a_read_is_audited_with_the_caller_that_aws_has_authenticated(start: Sta
     assert (read["whose"], read["caller"], read["request_id"]) == ("u-7Qd2", ROLE, posted.request_id)
     assert (request["status"], request["request_id"]) == (200, posted.request_id)
     assert "u-7Qd2" not in json.dumps(request)
+    counted = [line for line in function.output if metrics.API_REQUESTS.name in line]
+    assert [(line["status"], line[metrics.API_REQUESTS.name]) for line in counted] == [("200", 1)]
+    assert "u-7Qd2" not in json.dumps(function.output)
 
 
 def test_a_function_that_trusts_aws_refuses_what_aws_has_not_authenticated(start: Start) -> None:

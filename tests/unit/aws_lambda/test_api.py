@@ -14,7 +14,9 @@ from consumer.aws_lambda import api
 from consumer.aws_lambda.api import ApiFunction, Application, Message, NoResponse, Receive, Send
 from consumer.aws_lambda.handler import Answer, MalformedInvocation
 from consumer.engine.errors import SettingsError
+from consumer.monitoring import metrics
 from consumer.monitoring.logs import JsonLines
+from consumer.settings import ApiSettings
 from tests.support.driven.invocations import Clock, Invocation
 from tests.support.generators.http_events import ROLE, SENDERS, Sender, function_url, http_api, load_balancer, signed
 
@@ -180,6 +182,42 @@ def test_an_application_that_waits_for_the_end_of_the_connection_waits_until_it_
     container.close()
 
     assert order == ["responding", "http.disconnect"]
+
+
+# --- Metrics -------------------------------------------------------------------------------------------------------
+
+
+def measured(lines: list[str]) -> list[dict[str, Any]]:
+    """The values of the lines, without the directives."""
+    return [{name: value for name, value in json.loads(line).items() if name != "_aws"} for line in lines]
+
+
+def test_an_invocation_writes_what_it_adds_to_the_metrics() -> None:
+    settings = ApiSettings(region="eu-west-1", api_issuer="https://login.example.com", api_audience="limits")
+    lines: list[str] = []
+    function = ApiFunction.of(settings, lines.append)
+    for _ in range(2):
+        lines.clear()
+        assert function.handle(http_api("/user-limits/secret"), Invocation(Clock()))["statusCode"] == 401
+    function.loop.close()
+
+    requests, seconds, refused = sorted(measured(lines), key=lambda line: ("reason" in line, "status" not in line))
+    of_all = {"table": settings.table_name}
+    route = "/user-limits/{userId}"
+    assert requests == {**of_all, "route": route, "status": "401", metrics.API_REQUESTS.name: 1}
+    assert seconds.keys() == {*of_all, "route", metrics.API_SECONDS.name}
+    assert refused == {**of_all, "reason": "missing", metrics.API_REFUSED_TOKENS.name: 1}
+    assert "secret" not in "".join(lines)
+
+
+def test_an_invocation_that_fails_writes_them_too() -> None:
+    written: list[None] = []
+    function = ApiFunction(responding(), trusts_aws=False, flush=lambda: written.append(None))
+    with pytest.raises(NoResponse):
+        function.handle(function_url("/"), Invocation(Clock()))
+    function.loop.close()
+
+    assert len(written) == 1
 
 
 # --- Whom AWS lets in ----------------------------------------------------------------------------------------------
