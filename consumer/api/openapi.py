@@ -80,8 +80,8 @@ _ERRORS: Mapping[int, str] = {
     503: "The limits cannot be read at the moment, or the server is busy. Repeat it after `Retry-After` seconds.",
 }
 _HEADERS: Mapping[int, Mapping[str, str]] = {
-    200: {"ETag": "Changes with the answer, but for `asOf`.", "Cache-Control": "`private, no-cache`"},
-    304: {"ETag": "The tag of the answer.", "Cache-Control": "`private, no-cache`"},
+    200: {"ETag": "Changes with the answer. `asOf` is its end.", "Cache-Control": "`private, no-cache`"},
+    304: {"ETag": "The tag of the answer that the caller has.", "Cache-Control": "`private, no-cache`"},
     401: {"WWW-Authenticate": "`Bearer`, and what is wrong with the token."},
     403: {"WWW-Authenticate": '`Bearer` with `error="insufficient_scope"`.'},
     405: {"Allow": "The methods that are allowed."},

@@ -123,7 +123,7 @@ def _after(cursor: str | None) -> str | None:
 def _answer(request: Request, content: dict[str, Any], limits: Iterable[Versioned[UserLimit]]) -> Response:
     """200 with the content, or 304 if the caller has it."""
     tag = etags.etag(content, (each.version for each in limits))
+    if known := etags.known(request.headers.getlist("if-none-match"), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": known, "Cache-Control": CACHING})
     headers = {"ETag": tag, "Cache-Control": CACHING}
-    if etags.is_known(request.headers.getlist("if-none-match"), tag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(json.dumps(content), headers=headers, media_type="application/json")

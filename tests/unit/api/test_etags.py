@@ -5,17 +5,31 @@ from typing import Any
 
 import pytest
 
-from consumer.api.etags import etag, is_known
+from consumer.api.etags import etag, known
 
 ANSWER: dict[str, Any] = {"userId": "u", "asOf": 1, "limits": [{"resetOverdue": False}], "unreadable": 0}
 
 
 def test_a_tag_is_strong_and_the_same_for_the_same_answer() -> None:
     tag = etag(ANSWER, ["a", "b"])
-    assert tag == etag(dict(reversed(ANSWER.items())) | {"asOf": 2}, ["a", "b"])
+    assert tag == etag(dict(reversed(ANSWER.items())), ["a", "b"])
     assert tag.startswith('"')
-    assert tag.endswith('"')
+    assert tag.endswith('-1"')
+    assert len(tag) == 36
+
+
+def test_answers_of_two_times_have_two_tags_and_who_has_the_first_needs_no_second() -> None:
+    first, second = etag(ANSWER, ["a"]), etag(ANSWER | {"asOf": 1767823201000}, ["a"])
+    assert first != second
+    assert known([f'"other", W/{first}'], second) == first
+    assert known([second], first) == second
+    assert known(["*"], second) == second
+
+
+def test_an_answer_without_a_time_has_a_tag_without_one() -> None:
+    tag = etag({"userLimitId": "l"}, ["a"])
     assert len(tag) == 34
+    assert known([tag], tag) == tag
 
 
 @pytest.mark.parametrize(
@@ -34,7 +48,7 @@ def test_any_difference_shows(change: dict[str, Any], versions: Sequence[str]) -
 
 
 @pytest.mark.parametrize(
-    ("given", "known"),
+    ("given", "has_it"),
     [
         ([], False),
         ([""], False),
@@ -55,7 +69,12 @@ def test_any_difference_shows(change: dict[str, Any], versions: Sequence[str]) -
         (['*, "a"'], False),
         (['nonsense "t"'], False),
         (['"t"x'], False),
+        (['"t-2"'], True),
+        (['"t-"'], False),
+        (['"t-2x"'], False),
+        (['"t-٢"'], False),
+        (['"t-12345678901234567"'], False),
     ],
 )
-def test_what_the_caller_has(given: Sequence[str], known: bool) -> None:
-    assert is_known(given, '"t"') is known
+def test_what_the_caller_has(given: Sequence[str], has_it: bool) -> None:
+    assert (known(given, '"t-1"') is not None) is has_it

@@ -289,6 +289,14 @@ def test_what_the_caller_has_is_not_sent_again(api: Api, route: str) -> None:
 
 
 @EVERY
+def test_a_tag_stands_for_the_same_bytes(api: Api, route: str) -> None:
+    first = api.get(PATH + route)
+    api.now += 5
+    second = api.get(PATH + route)
+    assert (first.headers["etag"] == second.headers["etag"]) is (first.body == second.body)
+
+
+@EVERY
 def test_an_event_changes_the_tag(api: Api, route: str) -> None:
     tag = api.get(PATH + route).headers["etag"]
     api.store(progress_changed(9, userLimitId="l-1", previousProgress="50", amount="140"))
