@@ -103,7 +103,7 @@ def _page(console: Console, variables: Mapping[str, str], log: Path, *, is_kept:
             console.print(f"open {address} and watch: a limit moves while events arrive", soft_wrap=True)
         yield address
     if not is_kept:
-        console.print(f"the page was {address}; on a terminal, or with DEMO_KEEP=1, it stays open", soft_wrap=True)
+        console.print(f"the page was {address}\non a terminal, or with DEMO_KEEP=1, it stays open", soft_wrap=True)
 
 
 @contextmanager

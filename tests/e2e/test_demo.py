@@ -45,7 +45,7 @@ def test_the_demo_shows_limits_and_outcomes_and_leaves_nothing_behind(variables:
     assert "u-anna" in shown
     assert "quarantined" in shown
     assert "stopped: exit code 0" in shown
-    assert f"the page was {page_in(shown)[0]}; on a terminal" in shown
+    assert f"the page was {page_in(shown)[0]}\non a terminal" in shown
     assert not is_open(page_in(shown)["server"])
     assert processes_with(variables["TMPDIR"]) == []
 
