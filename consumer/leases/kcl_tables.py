@@ -21,6 +21,7 @@ Item: TypeAlias = Mapping[str, Any]
 ORIGIN = "consumerStream"
 """An attribute that we add to a lease: its stream (origin.py). The KCL keeps attributes that it does not know."""
 TRIM_HORIZON = "TRIM_HORIZON"
+LATEST = "LATEST"
 SHARD_END = "SHARD_END"
 LEADER = "Leader"
 """The key of the leader's lock."""

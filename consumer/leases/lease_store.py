@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumer.leases import tables
-from consumer.leases.kcl_tables import LEADER, Lease, Lock, Tables
+from consumer.leases.kcl_tables import LEADER, Item, Lease, Lock, Tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_ONE = {"N": "1"}
+_ONE, _ZERO = {"N": "1"}, {"N": "0"}
+_SETTLED = "attribute_not_exists(checkpointOwner)"
+"""While a lease is handed over gracefully, its two owners settle it between them."""
+_REWIND = (
+    "SET checkpoint = :to, checkpointSubSequenceNumber = :zero, ownerSwitchesSinceCheckpoint = :zero"
+    " REMOVE leaseOwner, checkpointOwner, pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
+    " ADD leaseCounter :one"
+)
 
 
 @dataclass(slots=True)
@@ -33,12 +40,41 @@ class DynamoLeases:
         if lease.owner is not None:
             values[":owner"] = {"S": lease.owner}
             update, owner = f"{update}, ownerSwitchesSinceCheckpoint :one", "leaseOwner = :owner"
-        return self._update(lease, update, f"leaseCounter = :seen AND {owner}", values)
+        return self._update(lease, update, f"leaseCounter = :seen AND {owner} AND {_SETTLED}", values)
 
     def give_back(self, lease: Lease) -> bool:
         # The attributes are those of DynamoDBLeaseRefresher.evictLease.
         values = {":owner": {"S": str(lease.owner)}, ":one": _ONE}
-        return self._update(lease, "REMOVE leaseOwner ADD leaseCounter :one", "leaseOwner = :owner", values)
+        condition = f"leaseOwner = :owner AND {_SETTLED}"
+        return self._update(lease, "REMOVE leaseOwner ADD leaseCounter :one", condition, values)
+
+    def rewind(self, lease: Lease, checkpoint: str) -> bool:
+        """Sets the checkpoint and removes the owner, if the lease is exactly as it was read.
+
+        The counter increases: a worker that was only frozen can then neither renew the lease nor checkpoint.
+        """
+        condition, owners = _owned_as(lease)
+        values = {
+            ":to": {"S": checkpoint},
+            ":one": _ONE,
+            ":zero": _ZERO,
+            ":seen": {"N": str(lease.counter)},
+            ":from": {"S": lease.checkpoint},
+            ":sub": {"N": str(lease.sub_sequence)},
+        }
+        seen = "leaseCounter = :seen AND checkpoint = :from AND checkpointSubSequenceNumber = :sub"
+        return self._update(lease, _REWIND, f"{seen} AND {condition}", values | owners)
+
+    def create(self, row: Item) -> bool:
+        """Adds a lease if there is none for its shard."""
+        dynamodb = self.connect()
+        try:
+            dynamodb.put_item(
+                TableName=self.application, Item=row, ConditionExpression="attribute_not_exists(leaseKey)"
+            )
+        except dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def remove_lock(self, lock: Lock) -> bool:
         # During a migration the lock is still in the old table.
@@ -61,8 +97,7 @@ class DynamoLeases:
                 TableName=self.application,
                 Key={"leaseKey": {"S": lease.shard}},
                 UpdateExpression=update,
-                # While a lease is handed over gracefully, its two owners settle it between them.
-                ConditionExpression=f"{condition} AND attribute_not_exists(checkpointOwner)",
+                ConditionExpression=condition,
                 ExpressionAttributeValues=values,
             )
         except dynamodb.exceptions.ConditionalCheckFailedException:
@@ -83,3 +118,13 @@ class DynamoLeases:
         except (refused, missing):
             return False
         return True
+
+
+def _owned_as(lease: Lease) -> tuple[str, dict[str, Any]]:
+    """The condition that the lease has the owner that it had, and no successor that it did not have."""
+    if lease.owner is None:
+        return f"attribute_not_exists(leaseOwner) AND {_SETTLED}", {}
+    if lease.successor is None:
+        return f"leaseOwner = :owner AND {_SETTLED}", {":owner": {"S": lease.owner}}
+    owners = {":owner": {"S": lease.owner}, ":successor": {"S": lease.successor}}
+    return "leaseOwner = :successor AND checkpointOwner = :owner", owners

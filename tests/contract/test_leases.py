@@ -286,3 +286,83 @@ def test_without_tables_there_is_nothing_to_read_or_remove(place: Dynamo) -> Non
     assert store.read() is None
     assert not store.remove_lock(Lock(WORKER, "1"))
     store.remove_report(WORKER)
+
+
+# --- consumer rewind: in DynamoDB only, because no worker does it --------------------------------------------------
+
+REWOUND = {
+    "checkpoint",
+    "checkpointSubSequenceNumber",
+    "ownerSwitchesSinceCheckpoint",
+    "leaseOwner",
+    "checkpointOwner",
+    "leaseCounter",
+    *(PENDING := ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")),
+}
+"""All attributes of a lease that a rewind writes or removes."""
+READ: Row = {
+    **MARKED[0],
+    "checkpointSubSequenceNumber": {"N": "3"},
+    "ownerSwitchesSinceCheckpoint": {"N": "2"},
+    **dict(zip(PENDING, ({"S": "50"}, {"N": "0"}, {"B": b"state"}), strict=True)),
+}
+HANDED_OFF: Row = {**READ, "leaseOwner": {"S": "worker-4"}, "checkpointOwner": {"S": WORKER}}
+
+
+def store_of(place: Dynamo) -> DynamoLeases:
+    assert isinstance(place.store, DynamoLeases)
+    return place.store
+
+
+@pytest.mark.parametrize("emulator", DYNAMODB, indirect=True)
+@pytest.mark.parametrize("row", [READ, unowned(READ), HANDED_OFF], ids=["owned", "unowned", "in a handoff"])
+def test_a_lease_that_is_as_it_was_read_is_rewound(place: Dynamo, row: Row) -> None:
+    """Nobody owns it afterwards, and who still believes to own it can no longer renew it or checkpoint."""
+    place.put(row)
+    before, lease = place.rows(), lease_of(place)
+    assert store_of(place).rewind(lease, "TRIM_HORIZON")
+    found = replace(lease, owner=None, successor=None, checkpoint="TRIM_HORIZON", sub_sequence=0, owner_switches=0)
+    assert lease_of(place) == replace(found, counter=29)
+    assert changed(before, place.rows()) == {(FIRST, name) for name in REWOUND & {*row, "leaseCounter"}}
+    assert not store_of(place).rewind(lease, "TRIM_HORIZON"), "a second one finds another counter"
+
+
+@pytest.mark.parametrize("emulator", DYNAMODB, indirect=True)
+@pytest.mark.parametrize(
+    "now",
+    [
+        renewed(READ),
+        {**READ, "leaseOwner": {"S": "worker-4"}},
+        unowned(READ),
+        {**READ, "checkpoint": {"S": "50"}},
+        {**READ, "checkpointSubSequenceNumber": {"N": "4"}},
+        HANDED_OFF,
+    ],
+    ids=["renewed", "taken", "given back", "checkpointed", "checkpointed in an aggregate", "handed off"],
+)
+def test_a_lease_that_is_not_as_it_was_read_is_not_rewound(place: Dynamo, now: Row) -> None:
+    place.put(READ)
+    lease = lease_of(place)
+    place.put(now)
+    before = place.rows()
+    assert not store_of(place).rewind(lease, "TRIM_HORIZON")
+    assert place.rows() == before
+
+
+@pytest.mark.parametrize("emulator", DYNAMODB, indirect=True)
+def test_a_lease_is_created_once_and_is_never_replaced(place: Dynamo) -> None:
+    place.delete(FIRST)
+    row = unowned(MARKED[0])
+    assert store_of(place).create(row)
+    assert place.rows()[FIRST] == row
+    assert [lease.shard for lease in read(place).leases] == [FIRST, SECOND]
+    assert not store_of(place).create({**row, "checkpoint": {"S": "TRIM_HORIZON"}})
+    assert place.rows()[FIRST] == row
+
+
+@pytest.mark.parametrize("emulator", DYNAMODB, indirect=True)
+def test_a_deleted_lease_is_not_rewound(place: Dynamo) -> None:
+    lease = lease_of(place)
+    place.delete(FIRST)
+    assert not store_of(place).rewind(lease, "TRIM_HORIZON")
+    assert FIRST not in place.rows()
