@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from botocore.exceptions import ClientError
 
 from consumer.engine.errors import SettingsError
-from consumer.leases.kcl_tables import ORIGIN
+from consumer.leases.kcl_tables import ORIGIN, TRIM_HORIZON
 from consumer.leases.origin import FORGET, Application
+from consumer.leases.shards import Shard
 from consumer.leases.tables import Table, described, index_status, kcl_tables, limits_table, wrong_keys
 from consumer.settings import Settings
 
@@ -233,17 +234,19 @@ def roots(shards: Iterable["ShardTypeDef"]) -> list["ShardTypeDef"]:
     return [shard for shard in present.values() if not any(shard.get(parent) in present for parent in parents)]
 
 
-def lease_row(shard: "ShardTypeDef", origin: str) -> dict[str, Any]:
+def lease_row(shard: "ShardTypeDef", origin: str, checkpoint: str = TRIM_HORIZON) -> dict[str, Any]:
     """The row that KCL 3.1 writes for a shard it has never read, and the origin of the stream."""
+    parents = Shard.listed(shard).parents
     return {
         "leaseKey": {"S": shard["ShardId"]},
-        "checkpoint": {"S": "TRIM_HORIZON"},
+        "checkpoint": {"S": checkpoint},
         "checkpointSubSequenceNumber": {"N": "0"},
         "leaseCounter": {"N": "0"},
         "ownerSwitchesSinceCheckpoint": {"N": "0"},
         "startingHashKey": {"S": shard["HashKeyRange"]["StartingHashKey"]},
         "endingHashKey": {"S": shard["HashKeyRange"]["EndingHashKey"]},
         ORIGIN: {"S": origin},
+        **({"parentShardId": {"SS": list(parents)}} if parents else {}),
     }
 
 

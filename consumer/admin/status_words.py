@@ -51,12 +51,15 @@ def verdict(status: Status) -> Verdict:
 
 def checkpoint(shard: ShardStatus) -> str:
     """The last digits of a sequence number, a word such as TRIM_HORIZON, or `-` without a lease."""
-    if shard.lease is None:
-        return "-"
-    place, sub = shard.lease.checkpoint, f"-{shard.lease.sub_sequence}" if shard.lease.sub_sequence else ""
-    if place.isdecimal():
-        return ("…" if len(place) > SHORT else "") + place[-SHORT:] + sub
-    return place
+    return position(shard.lease.checkpoint, shard.lease.sub_sequence) if shard.lease else "-"
+
+
+def position(checkpoint: str, sub_sequence: int = 0) -> str:
+    """The last digits of a sequence number, or the word that stands for it."""
+    if not checkpoint.isdecimal():
+        return checkpoint
+    sub = f"-{sub_sequence}" if sub_sequence else ""
+    return ("…" if len(checkpoint) > SHORT else "") + checkpoint[-SHORT:] + sub
 
 
 def lag(lag: Lag) -> str:

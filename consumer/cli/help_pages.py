@@ -34,6 +34,9 @@ PAGES: Mapping[str, Page] = {
     "properties": Page("consumer properties", "the properties cannot be read", Settings),
     "doctor": Page("consumer doctor", "a check failed", Settings),
     "status": Page("consumer status --watch", "AWS refused a request or did not answer", Settings),
+    "rewind": Page(
+        "consumer rewind --to 2026-01-31T00:00:00Z --dry-run", "a worker runs, or AWS refused a request", Settings
+    ),
     "put": Page("consumer put events.json", "Kinesis did not accept all records", Settings),
     "limits": Page("consumer limits u-anna", "the table, or one of the limits, cannot be read", AwsSettings),
     "limits show": Page("consumer limits show u-anna", "the table, or one of the limits, cannot be read", AwsSettings),

@@ -21,6 +21,7 @@ from consumer.cli import (
     provision,
     put,
     quarantine,
+    rewind,
     run,
     serve,
     status,
@@ -41,6 +42,7 @@ app.command()(provision.provision)
 app.command()(properties.properties)
 app.command()(doctor.doctor)
 app.command()(status.status)
+app.command()(rewind.rewind)
 app.command()(put.put)
 app.command()(apply.apply)
 app.command()(lambda_invoke.lambda_invoke)

@@ -148,7 +148,13 @@ LOADING = [
         ("quarantine", "list"),
         ("quarantine", "show", "s/shardId-0/1"),
     ),
-    *(("quarantine", "replay"), ("quarantine", "drop", "s/shardId-0/1"), ("process",), ("serve",)),
+    *(
+        ("quarantine", "replay"),
+        ("quarantine", "drop", "s/shardId-0/1"),
+        ("process",),
+        ("serve",),
+        ("rewind", "--to", "latest", "--yes"),
+    ),
 ]
 """Every command that needs settings."""
 
