@@ -49,7 +49,7 @@ def _start_at(value: object) -> object:
     text = value.isoformat() if isinstance(value, datetime) else str(value).strip()
     if text.lower() in ("trim-horizon", "latest"):
         return text.lower()
-    moment = _moment(text)
+    moment = moment_of(text)
     if moment is None:
         form = "use trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z; epoch seconds have ten digits"
         raise ValueError(form)
@@ -60,7 +60,7 @@ def _start_at(value: object) -> object:
     return moment
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
     """The time in the text. None if it is ambiguous: no time zone, or a number that may be a date or milliseconds."""
     try:
         if re.fullmatch(r"[0-9]{10}", text):

@@ -85,7 +85,7 @@ def event_of(records: Iterable[bytes], file: str, first: int) -> dict[str, Any]:
     stream = "stdin" if file == "-" else PurePath(file).name
     arn = f"arn:aws:kinesis:local:000000000000:stream/{stream}"
     now = bootstrap.now_millis() / 1000
-    return {"Records": [_entry(arn, SHARD, str(first + at), data, now) for at, data in enumerate(records)]}
+    return {"Records": [mapped_record(arn, SHARD, str(first + at), data, now) for at, data in enumerate(records)]}
 
 
 def fetched(client: "KinesisClient", batch: FailedBatch) -> tuple[dict[str, Any], str]:
@@ -101,10 +101,11 @@ def fetched(client: "KinesisClient", batch: FailedBatch) -> tuple[dict[str, Any]
 def _of_stream(stretch: Stretch, record: "RecordTypeDef") -> dict[str, Any]:
     arrived = record.get("ApproximateArrivalTimestamp")
     seconds = arrived.timestamp() if arrived else None
-    return _entry(stretch.stream_arn, stretch.shard, record["SequenceNumber"], record["Data"], seconds)
+    return mapped_record(stretch.stream_arn, stretch.shard, record["SequenceNumber"], record["Data"], seconds)
 
 
-def _entry(arn: str, shard: str, sequence: str, data: bytes, arrived: float | None) -> dict[str, Any]:
+def mapped_record(arn: str, shard: str, sequence: str, data: bytes, arrived: float | None) -> dict[str, Any]:
+    """A record as a Kinesis event source mapping delivers it. `arrived`: Unix seconds, None if unknown."""
     return {
         "eventSource": SOURCE,
         "eventID": f"{shard}:{sequence}",

@@ -46,13 +46,22 @@ PAGES: Mapping[str, Page] = {
     "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
     "serve": Page("consumer serve", "a second signal ended it while requests were under way", PageSettings),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),
-    "quarantine list": Page("consumer quarantine list", "the quarantine cannot be read", CoreSettings),
+    "quarantine list": Page(
+        "consumer quarantine list --reason SCHEMA --since 2026-01-31T00:00:00Z",
+        "the quarantine cannot be read",
+        CoreSettings,
+    ),
     "quarantine show": Page(
         "consumer quarantine show events/shardId-000000000000/17", "the quarantine cannot be read", CoreSettings
     ),
     "quarantine replay": Page("consumer quarantine replay", "records are left in the quarantine", CoreSettings),
     "quarantine drop": Page(
-        "consumer quarantine drop events/shardId-000000000000/17", "the quarantine cannot be changed", CoreSettings
+        "consumer quarantine drop events/shardId-000000000000/17",
+        "the quarantine cannot be changed, or records are left",
+        CoreSettings,
+    ),
+    "quarantine export": Page(
+        "consumer quarantine export --reason SCHEMA --to refused.jsonl", "the quarantine cannot be read", CoreSettings
     ),
 }
 """By command name. A command without a page fails tests/unit/cli/test_help_pages.py."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from consumer import bootstrap
 from consumer.admin.files import read_records
@@ -53,7 +52,7 @@ def _put(settings: Settings, records: Sequence["Outgoing"]) -> int:
     from consumer.admin.put import put
 
     kinesis = bootstrap.client(settings, "kinesis")
-    with _progress() as bar:
+    with tables.progress() as bar:
         task = bar.add_task("put", total=len(records))
         return put(kinesis, settings.stream_name, records, lambda count: bar.advance(task, count))
 
@@ -62,8 +61,3 @@ def _confirm(deed: str) -> None:
     if not sys.stdin.isatty():
         raise SettingsError([f"--yes is required to {deed}: there is no terminal for the confirmation"])
     typer.confirm(f"{deed[0].upper()}{deed[1:]}?", abort=True)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=tables.console(error=True))

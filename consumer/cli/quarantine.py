@@ -1,61 +1,134 @@
-"""`consumer quarantine`: lists, shows, replays and drops quarantined records.
+"""`consumer quarantine`: lists, shows, replays, drops and exports quarantined records.
 
 Exit codes: 0 success; 1 records are left, or a store cannot be read or does not answer; 2 usage or configuration error.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from consumer import bootstrap
-from consumer.admin.replay import Replayed, replayer
-from consumer.admin.replay import replay as replay_entries
+from consumer.admin import invoke
+from consumer.admin.export import lines as lines_of
+from consumer.admin.export import new_file
+from consumer.admin.inspection import inspect
+from consumer.admin.replay import Pace, Replay, Replayed, replayer
+from consumer.admin.selection import Selection
 from consumer.cli import quarantine_lines as lines
+from consumer.cli import tables
 from consumer.cli.errors import report
-from consumer.engine.errors import SettingsError, Unavailable
-from consumer.engine.quarantine import Foreign, Quarantined, QuarantineStore
+from consumer.cli.quarantine_options import (
+    DryRun,
+    Limit,
+    OptionalPosition,
+    Reasons,
+    Shards,
+    Since,
+    Types,
+    Until,
+    Yes,
+    selection,
+)
+from consumer.engine.errors import SettingsError
+from consumer.engine.quarantine import Foreign, Listed, Quarantined, QuarantineStore, groups
 from consumer.engine.records import Position
 from consumer.settings import CoreSettings, load
 
-app = typer.Typer(help="Records that could not be applied: list, show, replay, drop.", no_args_is_help=True)
+RATE = 500
+DROPPED_TOGETHER = 320
+"""20 for each thread."""
 
-OptionalPosition = Annotated[str | None, typer.Argument(metavar="POSITION", help="All records if omitted.")]
+app = typer.Typer(help="Records that could not be applied: list, show, replay, drop, export.", no_args_is_help=True)
+
 PositionText = Annotated[str, typer.Argument(metavar="POSITION", help="As `list` prints it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")]
 
 
 @dataclass(slots=True)
-class Unreadable:
-    """Reports files in the quarantine that are not entries. `lost`: how many of them may hold a record."""
+class Chosen:
+    """One record, or those that the options select. `lost`: how many files may hold other records."""
 
+    kept: QuarantineStore
+    one: Listed | None
+    selection: Selection
     lost: int = 0
+    _reported: set[str] = field(default_factory=set)
+
+    @property
+    def is_all(self) -> bool:
+        return not self.one and self.selection == Selection()
+
+    def listed(self) -> Iterable[Listed]:
+        return [self.one] if self.one else self.selection.of(self.kept.listing(self.report))
+
+    def read(self) -> Iterator[Quarantined]:
+        return (entry for _, entry in self.kept.read(self.listed(), self.report))
 
     def report(self, foreign: Foreign) -> None:
-        self.lost += foreign.lost
-        report(f"{lines.plain(str(foreign))}; left as it is")
+        """Reports, once, a file in the quarantine that is not an entry."""
+        if foreign.place not in self._reported:
+            self._reported.add(foreign.place)
+            self.lost += foreign.lost
+            report(f"{lines.plain(str(foreign))}; left as it is")
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """List every quarantined record: position, arrival time, reason, detail. --json adds the data."""
-    unreadable = Unreadable()
-    for entry in _open(load(CoreSettings)).entries(unreadable.report):
-        lines.write(lines.of_entry(entry), _document(entry), as_json=as_json)
-    raise typer.Exit(bool(unreadable.lost))
+def list_(  # noqa: PLR0913 - the options of the command
+    *,
+    reason: Reasons = None,
+    kind: Types = None,
+    shard: Shards = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """List quarantined records: position, arrival time, reason, type, detail. The data is not read."""
+    chosen = _chosen(load(CoreSettings), None, selection(reason, kind, shard, (since, until), limit))
+    for listed in chosen.listed():
+        lines.write(lines.of_summary(listed.summary), lines.document(listed.summary), as_json=as_json)
+    raise typer.Exit(bool(chosen.lost))
 
 
 @app.command()
-def show(position: PositionText) -> None:
-    """Show one record as JSON, its data in base64. The data may contain personal data."""
-    print(json.dumps(_document(_find(_open(load(CoreSettings)), position)), indent=2))
+def show(position: PositionText, as_json: Json = False) -> None:
+    """Show one record: its event, its bytes, and what is wrong with it. The data may contain personal data."""
+    settings = load(CoreSettings)
+    kept = _open(settings)
+    ((_, entry),) = kept.read([_find(kept, position)])
+    inspected = inspect(settings, entry)
+    if as_json:
+        records = [each.to_json() for each in inspected]
+        document = {"position": str(entry.record.position), **entry.to_json(), "records": records}
+        print(json.dumps(document, indent=2, default=str))
+    else:
+        lines.write_shown(entry, inspected)
 
 
 @app.command()
-def replay(position: OptionalPosition = None, as_json: Json = False) -> None:
+def replay(  # noqa: PLR0913 - the options of the command
+    position: OptionalPosition = None,
+    *,
+    reason: Reasons = None,
+    kind: Types = None,
+    shard: Shards = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    rate: Annotated[
+        int, typer.Option(metavar="N", min=0, help="At most N records per second; 0 for as many as possible.")
+    ] = RATE,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Process quarantined records again. Records that are applied, duplicate or stale leave the quarantine.
 
     Prints one line per record: position, outcome, reason. Safe for records of any age, and while the service runs. Exit
@@ -64,44 +137,136 @@ def replay(position: OptionalPosition = None, as_json: Json = False) -> None:
     settings = load(CoreSettings)
     if not settings.enable_dynamo_db:
         raise SettingsError(["ENABLE_DYNAMO_DB=false keeps limits in memory, so a replay would be lost: unset it"])
-    kept, unreadable = _open(settings), Unreadable()
-    entries = [_find(kept, position)] if position else kept.entries(unreadable.report)
-    core = replayer(bootstrap.processor(settings))
-    complete = _report(replay_entries(core, kept, entries), as_json=as_json)
-    raise typer.Exit(not complete or bool(unreadable.lost))
+    chosen = _chosen(settings, position, selection(reason, kind, shard, (since, until), limit))
+    total = _total(chosen, ask=not (yes or dry_run))
+    core = replayer(bootstrap.processor(settings), dry_run=dry_run)
+    replaying = Replay(core, chosen.kept, dry_run, Pace(rate))
+    complete = _report(replaying.of(chosen.listed(), chosen.report), total, as_json=as_json)
+    raise typer.Exit(not complete or bool(chosen.lost))
 
 
-def _report(replayed: Iterable[Replayed], *, as_json: bool) -> bool:
+def _total(chosen: Chosen, *, ask: bool) -> int | None:
+    """The number of records for the progress bar on a terminal, where a replay of several is confirmed."""
+    if not tables.console(error=True).is_terminal:
+        return None
+    total = sum(1 for _ in chosen.listed())
+    if ask and total > 1 and sys.stdin.isatty():
+        typer.confirm(f"Replay {lines.records(total)}?", abort=True, err=True)
+    return total
+
+
+def _report(replayed: Iterable[Replayed], total: int | None, *, as_json: bool) -> bool:
     """Prints each result at once, and the counts at the end, even after an error. False: records are left."""
-    outcomes: Counter[str] = Counter()
-    left = 0
+    counts = lines.Counts()
     try:
-        for each in replayed:
-            outcomes[each.outcome] += 1
-            left += each.left
-            lines.write(lines.of_replayed(each), each.to_json(), as_json=as_json)
+        with tables.progress(quiet=True) as bar:
+            task = bar.add_task("replay", total=total)
+            for each in replayed:
+                counts.add(each)
+                lines.write(lines.of_replayed(each), each.to_json(), as_json=as_json)
+                bar.advance(task)
     finally:
-        lines.write_counts(outcomes, left, as_json=as_json)
-    return not left
+        counts.write(as_json=as_json)
+    return not counts.left
 
 
 @app.command()
-def drop(position: PositionText) -> None:
-    """Delete one record from the quarantine permanently."""
-    kept = _open(load(CoreSettings))
-    if not kept.drop(_find(kept, position)):
-        raise Unavailable(f"{position}: not dropped: the entry was replaced in the meantime")
+def drop(  # noqa: PLR0913 - the options of the command
+    position: OptionalPosition = None,
+    *,
+    reason: Reasons = None,
+    kind: Types = None,
+    shard: Shards = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Delete quarantined records permanently: one, or those that the options select. Exit code 1: some are left."""
+    chosen = _chosen(load(CoreSettings), position, selection(reason, kind, shard, (since, until), limit))
+    if chosen.is_all:
+        raise SettingsError(["drop deletes permanently: give a POSITION, or an option that selects, such as --reason"])
+    # What is dropped is what is confirmed, not what arrives in between.
+    listed = list(chosen.listed())
+    if dry_run:
+        for each in listed:
+            lines.write(lines.of_summary(each.summary), lines.document(each.summary), as_json=as_json)
+        raise typer.Exit(bool(chosen.lost))
+    if chosen.one:
+        list(chosen.kept.read(listed))  # a file that is not an entry is not dropped
+    elif listed and not yes:
+        _confirm(f"drop {lines.records(len(listed))} from the quarantine permanently")
+    left = _drop(chosen.kept, listed)
+    lines.write_dropped(len(listed) - len(left), left, as_json=as_json)
+    raise typer.Exit(bool(left or chosen.lost))
+
+
+def _drop(kept: QuarantineStore, listed: Iterable[Listed]) -> list[Position]:
+    """The positions of records that stay, because they were replaced in the meantime."""
+    left: list[Position] = []
+    chosen = list(listed)
+    with tables.progress(quiet=True) as bar:
+        task = bar.add_task("drop", total=len(chosen))
+        for some in groups(chosen, lambda _: 0, DROPPED_TOGETHER, 1):
+            gone = kept.drop(some)
+            left += [each.summary.position for each, is_gone in zip(some, gone, strict=True) if not is_gone]
+            bar.advance(task, len(some))
+    return left
+
+
+def _confirm(deed: str) -> None:
+    if not sys.stdin.isatty():
+        raise SettingsError([f"--yes is required to {deed}: there is no terminal for the confirmation"])
+    typer.confirm(f"{deed[0].upper()}{deed[1:]}?", abort=True, err=True)
+
+
+@app.command()
+def export(  # noqa: PLR0913 - the options of the command
+    position: OptionalPosition = None,
+    *,
+    reason: Reasons = None,
+    kind: Types = None,
+    shard: Shards = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write a new file, instead of standard output.")
+    ] = None,
+) -> None:
+    """Write quarantined records as JSON lines that `apply`, `put` and `lambda-invoke` read. The quarantine keeps them.
+
+    The data may contain personal data. Exit code 1: something in the quarantine cannot be read.
+    """
+    chosen = _chosen(load(CoreSettings), position, selection(reason, kind, shard, (since, until), limit))
+    first = invoke.run_number(bootstrap.now_millis(), random.randrange)
+    count = 0
+    with new_file(to) if to else nullcontext(sys.stdout) as file, tables.progress(quiet=True) as bar:
+        task = bar.add_task("export", total=None)
+        for line in lines_of(chosen.read(), first):
+            file.write(f"{line}\n")
+            count += 1
+            bar.advance(task)
+    sys.stderr.write(f"{lines.records(count)} exported\n")
+    raise typer.Exit(bool(chosen.lost))
+
+
+def _chosen(settings: CoreSettings, position: str | None, selected: Selection) -> Chosen:
+    kept = _open(settings)
+    if position is None:
+        return Chosen(kept, None, selected)
+    if selected != Selection():
+        raise SettingsError([f"{lines.plain(position)}: give a POSITION or options that select, not both"])
+    return Chosen(kept, _find(kept, position), selected)
 
 
 def _open(settings: CoreSettings) -> QuarantineStore:
     return bootstrap.quarantine(settings, bootstrap.pool(bootstrap.QUARANTINE_REQUESTS))
 
 
-def _document(entry: Quarantined) -> dict[str, object]:
-    return {"position": str(entry.record.position), **entry.to_json()}
-
-
-def _find(kept: QuarantineStore, text: str) -> Quarantined:
+def _find(kept: QuarantineStore, text: str) -> Listed:
     try:
         found = kept.find(Position.parse(text))
     except ValueError as wrong:

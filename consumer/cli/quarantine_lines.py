@@ -2,21 +2,48 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rich.text import Text
 
+from consumer.admin.inspection import Inspected
 from consumer.admin.replay import Replayed
 from consumer.cli import tables
+from consumer.cli.errors import report
+from consumer.engine.entry_names import ELLIPSIS, Summary
 from consumer.engine.quarantine import Quarantined
+from consumer.engine.records import Position
 
 UNKNOWN = "-"
+MOST_REASONS = 100
+OTHER_REASONS = "other reasons"
+MOST_SHOWN = 20
+MOST_BYTES = 1_024
 
 
-def of_entry(entry: Quarantined) -> Sequence[str]:
-    """Position, arrival time, reason, detail."""
-    return str(entry.record.position), arrival(entry.record.arrived_at), plain(entry.reason), plain(entry.detail)
+def of_summary(summary: Summary) -> Sequence[str]:
+    """Position, arrival time, reason, type, detail."""
+    texts = map(plain, (summary.reason, summary.type, summary.detail))
+    return str(summary.position), arrival(summary.arrived_at), *texts
+
+
+def document(summary: Summary) -> Mapping[str, object]:
+    """The fields of an entry (Quarantined.to_json) without the data."""
+    position = summary.position
+    return {
+        "position": str(position),
+        "reason": summary.reason,
+        "detail": summary.detail,
+        "type": summary.type,
+        "stream": position.stream,
+        "shard": position.shard,
+        "sequenceNumber": position.sequence,
+        "subSequenceNumber": position.sub_sequence,
+        "arrivedAt": summary.arrived_at,
+    }
 
 
 def of_replayed(replayed: Replayed) -> Sequence[str]:
@@ -36,13 +63,75 @@ def write(columns: Sequence[str], document: Mapping[str, object], *, as_json: bo
         _print("\t".join(columns))
 
 
-def write_counts(outcomes: Mapping[str, int], left: int, *, as_json: bool) -> None:
-    """As JSON on stdout; otherwise on stderr, so that stdout holds only the columns."""
+@dataclass(slots=True)
+class Counts:
+    """What a replay has done so far: records by outcome, those that are left, and why."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    why: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def left(self) -> int:
+        return self.why.total()
+
+    def add(self, replayed: Replayed) -> None:
+        self.outcomes[replayed.outcome] += 1
+        if replayed.left:
+            known = replayed.reason in self.why or len(self.why) < MOST_REASONS
+            self.why[replayed.reason if known else OTHER_REASONS] += 1
+
+    def write(self, *, as_json: bool) -> None:
+        """As JSON on stdout; otherwise on stderr, so that stdout holds only the columns."""
+        if as_json:
+            why = dict(self.why.most_common())
+            _print(json.dumps({"outcomes": self.outcomes, "left": self.left, "why": why}))
+            return
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items()) or "nothing replayed"
+        sys.stderr.write(f"{counts}; {self.left:,} left in the quarantine\n")
+        sys.stderr.writelines(f"{count:>9,} left: {plain(why)}\n" for why, count in self.why.most_common())
+
+
+def write_dropped(dropped: int, left: Sequence[Position], *, as_json: bool) -> None:
+    """Like Counts.write."""
     if as_json:
-        _print(json.dumps({"outcomes": outcomes, "left": left}))
-    else:
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()) or "nothing replayed"
-        sys.stderr.write(f"{counts}; {left:,} left in the quarantine\n")
+        _print(json.dumps({"dropped": dropped, "left": [str(position) for position in left]}))
+        return
+    for position in left:
+        report(f"{position}: not dropped: the entry was replaced in the meantime")
+    sys.stderr.write(f"{dropped:,} dropped\n")
+
+
+def write_shown(entry: Quarantined, inspected: Sequence[Inspected]) -> None:
+    """The entry for people: a heading, what is in it, its bytes."""
+    names = ("position", "arrived", "reason", "type", "detail")
+    _print("\n".join(f"{name:<9} {text}" for name, text in zip(names, of_summary(entry.summary), strict=True)))
+    for number, each in enumerate(inspected[:MOST_SHOWN]):
+        which = f" of record {number} of the aggregate" if len(inspected) > 1 else ""
+        _print(f"\nwrong now{which}: {plain(each.wrong)}\n{_text(each)}")
+    if len(inspected) > MOST_SHOWN:
+        _print(f"\n{len(inspected) - MOST_SHOWN:,} more records in the aggregate; --json has all")
+    _print("\n".join(_bytes(entry.record.data)))
+
+
+def records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
+
+
+def _text(inspected: Inspected) -> str:
+    """The whole event, or the beginning of data that is none."""
+    text = inspected.text
+    is_cut = inspected.event is None and len(text) > MOST_BYTES
+    return printable(f"{text[:MOST_BYTES]}{ELLIPSIS}" if is_cut else text)
+
+
+def _bytes(data: bytes) -> Iterator[str]:
+    """The first bytes as `hexdump -C` prints them: offset, hexadecimal, ASCII."""
+    shown = data[:MOST_BYTES]
+    yield f"\n{len(data):,} bytes" + (f", the first {MOST_BYTES:,}; --json has all" if len(shown) < len(data) else "")
+    for at in range(0, len(shown), 16):
+        row = shown[at : at + 16]
+        text = "".join(chr(each) if 32 <= each < 127 else "." for each in row)
+        yield f"{at:08x}  {row.hex(' '):<47}  |{text}|"
 
 
 def arrival(millis: int) -> str:
@@ -57,6 +146,11 @@ def arrival(millis: int) -> str:
 def plain(text: str) -> str:
     """The text with control characters escaped, which a terminal or a table of columns would interpret."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def printable(text: str) -> str:
+    """The text like `plain`, but with its line breaks and tabs."""
+    return "".join(each if each in "\n\t" else plain(each) for each in text)
 
 
 def _print(line: str) -> None:

@@ -1,10 +1,12 @@
 """Tables of limits, outcomes and quarantined records for a terminal."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from rich import box
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +23,16 @@ _COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored":
 def console(*, error: bool = False) -> Console:
     """A console without markup: text from events is shown unchanged."""
     return Console(stderr=error, highlight=False, markup=False)
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """A bar on stderr. `quiet`: only if that is a terminal."""
+    shown = console(error=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Rich prints what it catches of stdout on the bar's console. That must not happen to lines for a pipe.
+    on_terminal = sys.stdout.isatty()
+    hidden = quiet and not shown.is_terminal
+    return Progress(*columns, console=shown, redirect_stdout=on_terminal, disable=hidden)
 
 
 def limits_table(limits: Iterable[UserLimit]) -> Table:

@@ -31,19 +31,23 @@ class ConsumerError(Exception):
 
 
 class Rejected(ConsumerError):
-    """A record that no retry can help. `detail` names the place and never contains data of the record."""
+    """A record that no retry can help. `detail` names the place and never contains data of the record.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    `event_type` is the type of the event if that was decoded, otherwise empty.
+    """
+
+    def __init__(self, reason: Reason, detail: str, event_type: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.event_type = event_type
 
     def bare(self) -> "Rejected":
         """A copy to keep. A raised exception references its frames, and with them usually a whole batch.
 
         It would never be freed: pydantic's errors hold references that the garbage collector does not see.
         """
-        return Rejected(self.reason, self.detail)
+        return Rejected(self.reason, self.detail, self.event_type)
 
 
 class Malformed(ConsumerError):

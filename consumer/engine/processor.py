@@ -18,7 +18,7 @@ from consumer.engine.aggregation import RECORDS, deaggregate, slices
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, RecordOutcome, fold, refuse
 from consumer.engine.projection import Ignored, Key, Projection
-from consumer.engine.quarantine import PartlyKept, Quarantine, Quarantined, groups
+from consumer.engine.quarantine import UNREADABLE, PartlyKept, Quarantine, Quarantined, groups
 from consumer.engine.records import Position, Record
 from consumer.engine.repository import PendingWrite, Repository, Saved, Stored, Unreadable, Versioned
 from consumer.engine.retry_policy import RetryPolicy, persist
@@ -38,9 +38,6 @@ QUARANTINE_GROUP_BYTES = 4 * 1024 * 1024
 PARTS = 10
 """Up to this many rejected records of one aggregate are quarantined one by one. If there are more, the aggregate is
 quarantined whole: a flood of aggregates must not become a thousand times as many entries."""
-
-UNREADABLE = "UNREADABLE"
-"""The event type of a record that could not be decoded."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,7 @@ class _Batch(Generic[E, S]):
                 yield from ((self._entry(index, why[index]), (index,)) for index in indexes)
 
     def _entry(self, index: int, why: Rejected) -> Quarantined:
-        return Quarantined(self.records[index], why.reason, why.detail)
+        return Quarantined(self.records[index], why.reason, why.detail, why.event_type or self.rejected[index].type)
 
 
 @dataclass(slots=True)

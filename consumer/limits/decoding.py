@@ -37,15 +37,17 @@ class Decoder:
         model = self._models.get(name)
         if model is None:
             return ignored(name if name in OUT_OF_SCOPE else "UNKNOWN")
-        return as_struct(_validated(model, document))
+        return as_struct(_validated(model, document, name))
 
     def _identified(self, event: LimitEvent) -> LimitEvent:
         if event.sequence_number > self._max_sequence:
             raise Rejected(
-                Reason.SEQUENCE, f"sequenceNumber: above {self._max_sequence}; all later events would be ignored"
+                Reason.SEQUENCE,
+                f"sequenceNumber: above {self._max_sequence}; all later events would be ignored",
+                event.type,
             )
         if event.aggregate_id != event.payload.user_id:
-            raise Rejected(Reason.IDENTITY, "aggregateId: differs from payload.userId")
+            raise Rejected(Reason.IDENTITY, "aggregateId: differs from payload.userId", event.type)
         return event
 
 
@@ -54,8 +56,8 @@ def _shared_quick_path(models: tuple[tuple[str, type[LimitEvent]], ...]) -> Quic
     return quick_path(dict(models))
 
 
-def _validated(model: type[LimitEvent], document: dict[str, Any]) -> LimitEvent:
+def _validated(model: type[LimitEvent], document: dict[str, Any], name: str) -> LimitEvent:
     try:
         return model.model_validate(document)
     except ValidationError as invalid:
-        raise Rejected(Reason.SCHEMA, first_fault(invalid, "event")) from None
+        raise Rejected(Reason.SCHEMA, first_fault(invalid, "event"), name) from None

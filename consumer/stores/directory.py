@@ -7,23 +7,28 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from consumer.engine.entry_names import may_be_entry, named, stem, summary_of
 from consumer.engine.errors import Unavailable
 from consumer.engine.quarantine import (
+    Copy,
     Foreign,
+    Listed,
     NotAnEntry,
+    OnForeign,
     Quarantined,
-    may_be_entry,
-    path_of,
+    by_position,
+    positions,
     read,
     refuse,
+    with_copies,
 )
 from consumer.engine.records import Position
-from consumer.stores.parallel import put_each
+from consumer.stores.parallel import all_of, put_each
 
 SCRATCH = re.compile(r"([^/]+/){2}(\.[0-9a-f]{32}|[^/.]+\.[0-9]+)\.tmp")
 """Paths of incomplete files. Earlier versions used the second form."""
@@ -39,7 +44,7 @@ FOLDER_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryQuarantine:
-    """One JSON file per record, `<stream>/<shard>/<sequence>[-<sub>].json`; files appear atomically.
+    """One JSON file per record, with a name of engine/entry_names.py; files appear atomically.
 
     Only the owner can read the folders and files. Below `root`, no symbolic link is followed. Records that are put
     together are written on `pool`, or one after the other without a pool.
@@ -55,39 +60,45 @@ class DirectoryQuarantine:
             put_each(self._pool, self._write, batch)
         finally:
             with self._unavailable():
-                for folder in {_place(entry.record.position)[0] for entry in batch}:
+                for folder in {_place(entry)[0] for entry in batch}:
                     self._sync(folder)
 
-    def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
-        for path, wrong in self._files():
-            found = None if SCRATCH.fullmatch(path) else self._inspect(path, wrong)
-            if isinstance(found, Foreign):
-                on_foreign(found)
-            elif found:
-                yield found
+    def listing(self, on_foreign: OnForeign = refuse) -> Iterator[Listed]:
+        for copies in by_position(self._copies(on_foreign)):
+            if listed := self._described(copies, on_foreign):
+                yield listed
 
-    def find(self, position: Position) -> Quarantined | None:
-        path = path_of(position)
+    def find(self, position: Position) -> Listed | None:
+        start = stem(position)
+        folder, _, first = start.rpartition("/")
         with self._unavailable():
             try:
-                return self._read(path)
+                with self._opened(folder) as parent, os.scandir(parent) as found:
+                    paths = sorted(f"{folder}/{each.name}" for each in found if each.name.startswith(f"{first}."))
             except FileNotFoundError:
                 return None
-            except NotAnEntry as reason:
-                raise Unavailable(f"{self._root / path}: {reason}") from None
+            copies = [copy for path in paths if may_be_entry(path) and (copy := self._copy(path))]
+        return next(filter(None, (self._described(each, refuse) for each in by_position(copies))), None)
 
-    def drop(self, entry: Quarantined) -> bool:
-        """Removes the entry under a lock, for which writers that replace it wait (`_held`).
+    def read(self, listed: Iterable[Listed], on_foreign: OnForeign = refuse) -> Iterator[tuple[Listed, Quarantined]]:
+        for each in listed:
+            newest = self._entry(each.newest, on_foreign)
+            if newest:
+                older = ((copy, self._entry(copy, on_foreign)) for copy in each.copies[:-1])
+                yield with_copies([*((copy, entry) for copy, entry in older if entry), (each.newest, newest)])
 
-        On a file system without locks, the entry may be replaced between the comparison and the removal.
+    def entries(self, on_foreign: OnForeign = refuse) -> Iterator[Quarantined]:
+        return (entry for _, entry in self.read(self.listing(on_foreign), on_foreign))
+
+    def drop(self, listed: Sequence[Listed]) -> Sequence[bool]:
+        """Removes each file under a lock, for which writers that replace it wait (`_held`).
+
+        On a file system without locks, it may be replaced between the comparison and the removal.
         """
-        folder, name = _place(entry.record.position)
-        with self._unavailable(), suppress(FileNotFoundError), self._opened(folder) as parent:
-            return _drop(name, parent, entry)
-        return True
+        return all_of(self._pool, self._drop, listed)
 
     def size(self) -> int:
-        return sum(may_be_entry(path) and wrong == REGULAR for path, wrong in self._files())
+        return positions(path for path, wrong in self._files() if may_be_entry(path) and wrong == REGULAR)
 
     def clear_scratch(self) -> int:
         """Removes incomplete files of exited writers, and returns how many. Running writers lock theirs."""
@@ -102,28 +113,60 @@ class DirectoryQuarantine:
             except FileNotFoundError:
                 return []
 
-    def _inspect(self, path: str, wrong: str) -> Quarantined | Foreign | None:
-        """The entry, or what is there instead. None if it was removed after the listing."""
-        if may_be_entry(path) and wrong == REGULAR:
-            try:
-                return self._read(path)
-            except FileNotFoundError:
-                return None
-            except NotAnEntry as reason:
-                wrong = str(reason)
-            except OSError as error:
-                wrong = str(error.strerror)
-        lost = may_be_entry(path) or FOLDER.fullmatch(path) is not None
-        return Foreign(str(self._root / path), wrong or "not an entry of the quarantine", lost)
+    def _copies(self, on_foreign: OnForeign) -> Iterator[Copy]:
+        """The files that may be entries. The others go to `on_foreign`, except incomplete files."""
+        for path, wrong in self._files():
+            if may_be_entry(path) and wrong == REGULAR:
+                with self._unavailable():
+                    if copy := self._copy(path):
+                        yield copy
+            elif not SCRATCH.fullmatch(path):
+                lost = may_be_entry(path) or FOLDER.fullmatch(path) is not None
+                on_foreign(Foreign(str(self._root / path), wrong or "not an entry of the quarantine", lost))
 
-    def _read(self, path: str) -> Quarantined:
-        """Raises NotAnEntry and OSError."""
-        folder, _, name = path.rpartition("/")
-        with self._opened(folder) as parent, _file(name, parent) as descriptor:
-            return read(path, _content(descriptor))
+    def _copy(self, path: str) -> Copy | None:
+        """None if it was removed after the listing."""
+        try:
+            found = (self._root / path).lstat()
+        except FileNotFoundError:
+            return None
+        return Copy(path, _version(found), found.st_mtime_ns, found.st_size)
+
+    def _described(self, copies: Sequence[Copy], on_foreign: OnForeign) -> Listed | None:
+        """From the name, or from the file if the name does not say all."""
+        summary = summary_of(copies[-1].path)
+        if summary is None:
+            entry = self._entry(copies[-1], on_foreign)
+            summary = entry.summary if entry else None
+        return Listed(summary, copies) if summary else None
+
+    def _entry(self, copy: Copy, on_foreign: OnForeign) -> Quarantined | None:
+        """None if it was removed after the listing, or cannot be read."""
+        folder, _, name = copy.path.rpartition("/")
+        try:
+            with self._opened(folder) as parent, _file(name, parent) as descriptor:
+                return read(copy.path, _content(descriptor))
+        except FileNotFoundError:
+            return None
+        except NotAnEntry as reason:
+            wrong = str(reason)
+        except OSError as error:
+            wrong = str(error.strerror)
+        on_foreign(Foreign(str(self._root / copy.path), wrong, lost=True))
+        return None
+
+    def _drop(self, listed: Listed) -> bool:
+        # The newest goes last: until then it is the one that is listed.
+        return all(self._unlink(copy) for copy in listed.copies)
+
+    def _unlink(self, copy: Copy) -> bool:
+        folder, _, name = copy.path.rpartition("/")
+        with self._unavailable(), suppress(FileNotFoundError), self._opened(folder) as parent:
+            return _drop(name, parent, copy.version)
+        return True
 
     def _write(self, entry: Quarantined) -> None:
-        folder, name = _place(entry.record.position)
+        folder, name = _place(entry)
         with self._unavailable(), self._opened(folder, make=True) as parent, _scratch(parent) as (descriptor, scratch):
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(json.dumps(entry.to_json()).encode())
@@ -167,10 +210,15 @@ class DirectoryQuarantine:
             raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
 
 
-def _place(position: Position) -> tuple[str, str]:
+def _place(entry: Quarantined) -> tuple[str, str]:
     """The folder and the file name of an entry."""
-    folder, _, name = path_of(position).rpartition("/")
+    folder, _, name = named(entry.summary).rpartition("/")
     return folder, name
+
+
+def _version(found: os.stat_result) -> str:
+    """Differs for another file under the same name. The time is for one that has the number of a removed file."""
+    return f"{found.st_ino}-{found.st_ctime_ns}"
 
 
 def _walk(folder: Path | str, before: str = "") -> Iterator[tuple[str, str]]:
@@ -259,20 +307,12 @@ def _lock(descriptor: int, how: int) -> bool:
     return True
 
 
-def _drop(name: str, parent: int, entry: Quarantined) -> bool:
-    """Removes the file if it contains the entry. Returns whether it was removed."""
+def _drop(name: str, parent: int, version: str) -> bool:
+    """Removes the file if it is that version. Returns whether it was removed."""
     with _file(name, parent) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX)
         # The name may refer to another file by now: a writer may have replaced it while this one waited for the lock.
-        still_there = os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(descriptor))
-        if not still_there or not _holds(descriptor, entry):
+        if _version(os.stat(name, dir_fd=parent, follow_symlinks=False)) != version:
             return False
         os.unlink(name, dir_fd=parent)
         return True
-
-
-def _holds(descriptor: int, entry: Quarantined) -> bool:
-    try:
-        return read(path_of(entry.record.position), _content(descriptor)) == entry
-    except NotAnEntry:
-        return False

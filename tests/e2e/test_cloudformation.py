@@ -289,7 +289,8 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
 
     listed = consumer(reader, "quarantine", "list", "--json").splitlines()
     assert len(listed) == len(made) + 2
-    assert json.loads(consumer(reader, "quarantine", "show", "tooled/shardId-000000000000/1000"))["reason"] == "JSON"
+    shown = consumer(reader, "quarantine", "show", "tooled/shardId-000000000000/1000", "--json")
+    assert json.loads(shown)["reason"] == "JSON"
     consumer(replayer, "quarantine", "drop", "tooled/shardId-000000000000/1000")
     with pytest.raises(CalledProcessError):
         consumer(replayer, "quarantine", "replay")

@@ -46,7 +46,7 @@ def test_it_shows_what_is_there_and_what_is_away(aws: Emulator, tmp_path: Path) 
             records = page(running, "/consumer/quarantine?reason=SCHEMA")
             assert records.words("pre") == [BAD]
             (position,) = records.words("h3")
-            assert json.loads(consumer(variables, "quarantine", "show", position))["position"] == position
+            assert json.loads(consumer(variables, "quarantine", "show", position, "--json"))["position"] == position
             with proxy.fault(ACCESS_DENIED):
                 until(lambda: "The status cannot be shown." in page(running).words("strong"), "the outage to be shown")
                 assert f"1 records in s3://{BUCKET}/kept" in page(running).words("p")

@@ -1,14 +1,14 @@
 """A replay has the same outcomes as delivery, and drops only settled entries."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from consumer.admin.replay import Replayed, replay, replayer
+from consumer.admin.replay import BATCH, TRIES, Pace, Replay, Replayed, replayer
 from consumer.engine.errors import Reason, Unavailable
 from consumer.engine.folding import Outcome
-from consumer.engine.quarantine import InMemoryQuarantine, Quarantined
+from consumer.engine.quarantine import InMemoryQuarantine, Listed, Quarantined
 from consumer.engine.records import Position, Record
 from tests.support.generators.events import created, encode, foreign, progress_changed
 from tests.support.generators.kpl import aggregate
@@ -31,7 +31,11 @@ def kept(*entries: Quarantined) -> InMemoryQuarantine:
 
 
 def replayed(core: Core, quarantine: InMemoryQuarantine) -> Sequence[Replayed]:
-    return list(replay(replayer(core.processor), quarantine, quarantine.entries()))
+    return list(replaying(core, quarantine).of(quarantine.listing()))
+
+
+def replaying(core: Core, quarantine: InMemoryQuarantine, *, dry_run: bool = False) -> Replay:
+    return Replay(replayer(core.processor, dry_run=dry_run), quarantine, dry_run, pause=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +95,106 @@ def test_an_entry_that_was_replaced_meanwhile_stays() -> None:
     assert list(quarantine.entries()) == [other]
 
 
-def test_a_store_that_fails_in_the_middle_leaves_the_rest() -> None:
+def test_a_store_that_fails_leaves_what_is_not_stored() -> None:
     repository = FlakyRepository(memory(), lambda key: Fate.THROTTLED if key[1] == "l-2" else Fate.STORED)
-    entries = [entry(encode(created(userLimitId=f"l-{number}")), number) for number in (1, 2, 3)]
+    entries = [entry(encode(created(userLimitId=f"l-{number}")), number) for number in range(1, BATCH + 2)]
     quarantine = kept(*entries)
-    replaying = replay(replayer(Core(repository).processor), quarantine, list(quarantine.entries()))
-    done = next(replaying)
-    with pytest.raises(Unavailable, match="not stored; s/shardId-0/2 and the entries after it were not replayed"):
-        next(replaying)
-    assert (str(done.position), done.left) == ("s/shardId-0/1", False)
-    assert list(quarantine.entries()) == entries[1:]
+    done: list[Replayed] = []
+    with pytest.raises(Unavailable) as raised:
+        done.extend(replaying(Core(repository), quarantine).of(quarantine.listing()))
+    assert str(raised.value).startswith("not stored; s/shardId-0/2 and 0 more of its batch, and the entries after it,")
+    in_order = sorted(entries, key=lambda each: str(each.record.position))
+    later = in_order[BATCH:]
+    assert list(quarantine.entries()) == sorted([*later, entries[1]], key=lambda each: str(each.record.position))
+
+
+def test_a_store_that_fails_a_few_times_ends_nothing() -> None:
+    fates = iter([Fate.THROTTLED] * (TRIES - 1))
+    repository = FlakyRepository(memory(), lambda _: next(fates, Fate.STORED))
+    quarantine = kept(entry(encode(created())))
+    pauses: list[float] = []
+    replay = Replay(replayer(Core(repository).processor), quarantine, pause=pauses.append)
+    assert [each.outcome for each in replay.of(quarantine.listing())] == [APPLIED]
+    assert len(pauses) == TRIES - 1
+    assert pauses == sorted(pauses)
+
+
+def test_many_entries_are_replayed_in_batches() -> None:
+    repository = FlakyRepository(memory())
+    entries = [entry(encode(created(userLimitId=f"l-{number}")), number) for number in range(3 * BATCH)]
+    quarantine = kept(*entries)
+    assert [each.outcome for each in replayed(Core(repository), quarantine)] == [APPLIED] * 3 * BATCH
+    assert quarantine.size() == 0
+    assert len(repository.loads) <= 3 * 25, "not one for each entry"
+
+
+def test_an_aggregate_and_its_second_record_in_one_batch_are_told_apart() -> None:
+    quarantine = kept(entry(aggregate(encode(created()), POISON), 1), entry(encode(progress_changed()), 1, sub=1))
+    by_position = {str(each.position): each.outcome for each in replayed(Core(), quarantine)}
+    assert by_position == {"s/shardId-0/1": QUARANTINED, "s/shardId-0/1-1": APPLIED}
+    assert [str(each.record.position) for each in quarantine.entries()] == ["s/shardId-0/1"]
+
+
+def test_a_dry_run_has_the_same_outcomes_and_changes_nothing() -> None:
+    entries = [
+        entry(encode(created()), 1),
+        entry(encode(progress_changed()), 2),
+        entry(encode(created()), 3),
+        entry(POISON, 4),
+        *(entry(encode(created(userLimitId=f"l-{number}")), 10 + number) for number in range(2 * BATCH)),
+    ]
+    core = Core()
+    quarantine = kept(*entries)
+    dry = list(replaying(core, quarantine, dry_run=True).of(quarantine.listing()))
+    assert core.limits("u-7Qd2") == {}
+    assert quarantine.size() == len(entries)
+    assert dry == replayed(core, quarantine)
+    assert [str(each.record.position) for each in quarantine.entries()] == ["s/shardId-0/4"]
+
+
+@dataclass
+class Clock:
+    """Time passes only in pauses."""
+
+    now: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+
+    def read(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(10, 24.0), (250, 0.8), (0, 0.0)])
+def test_a_rate_is_kept(rate: int, seconds: float) -> None:
+    """The time until the last of 250 entries is replayed. The first ones need not wait."""
+    clock = Clock()
+    quarantine = kept(*(entry(encode(created(userLimitId=f"l-{number}")), number) for number in range(250)))
+    replay = Replay(replayer(Core().processor), quarantine, pace=Pace(rate, clock.read, clock.pause))
+    assert len(list(replay.of(quarantine.listing()))) == 250
+    assert clock.now == pytest.approx(seconds)
+
+
+def test_what_could_not_be_dropped_is_a_duplicate_next_time() -> None:
+    """As after a crash between the table and the quarantine."""
+    core, quarantine = Core(), kept(entry(encode(created())))
+    with pytest.raises(Unavailable, match="cannot be removed"):
+        list(replaying(core, Stuck(quarantine)).of(quarantine.listing()))
+    assert list(quarantine.entries()) == [entry(encode(created()))]
+    assert [each.outcome for each in replayed(core, quarantine)] == [DUPLICATE]
+    assert quarantine.size() == 0
+
+
+class Stuck(InMemoryQuarantine):
+    """A quarantine that can be read but not changed."""
+
+    def __init__(self, kept: InMemoryQuarantine) -> None:
+        self._kept = kept._kept
+
+    def drop(self, listed: Sequence[Listed]) -> Sequence[bool]:
+        raise Unavailable(f"{len(listed)} entries cannot be removed")
 
 
 def test_a_store_that_fails_within_an_aggregate_leaves_it_whole() -> None:

@@ -151,6 +151,7 @@ LOADING = [
     *(
         ("quarantine", "replay"),
         ("quarantine", "drop", "s/shardId-0/1"),
+        ("quarantine", "export"),
         ("process",),
         ("serve",),
         ("rewind", "--to", "latest", "--yes"),
