@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Self
 from urllib.parse import urlencode
 
@@ -14,9 +16,10 @@ from consumer import bootstrap
 from consumer.admin.status import Status
 from consumer.api import problems
 from consumer.api.callers import Forbidden
+from consumer.engine.quarantine import Listed
 from consumer.pages import quarantine
 from consumer.pages.layout import OPERATIONS, render, sees_operations
-from consumer.pages.quarantine import Reading, RecordsPage
+from consumer.pages.quarantine import Reading, RecordsPage, ShownRecord
 from consumer.pages.reads import Part, SharedRead
 from consumer.pages.session import Visitor, visitor
 from consumer.pages.sources import Sources, sources_of
@@ -69,6 +72,7 @@ class Operations:
     status: SharedRead[Status]
     records: SharedRead[Reading]
     size: SharedRead[int]
+    pool: Executor
     wait_seconds: float
     now: Callable[[], float] = time.time
 
@@ -81,6 +85,7 @@ class Operations:
             SharedRead(sources.status, pool, STATUS_SECONDS),
             SharedRead(sources.records, pool, RECORDS_SECONDS),
             SharedRead(sources.size, pool, SIZE_SECONDS),
+            pool,
             wait_seconds,
         )
 
@@ -96,16 +101,24 @@ class Operations:
         found = await self.records.part(self.wait_seconds)
         page = None if found.value is None else _page(found.value, request)
         may_read_data = quarantine.may_read_data(who.caller)
-        if page and page.records and may_read_data:
-            quarantine.note_reading(who.caller, problems.request_id(request), page.records)
+        contents = await self._contents(page.records) if page and may_read_data else Part(None)
+        if contents.value:
+            quarantine.note_reading(who.caller, problems.request_id(request), contents.value)
         context = {
             **self._of_records(found),
             "page": page,
+            "records": _outlines(page) if contents.value is None else contents.value,
+            "data_problem": contents.problem,
             "per_page": quarantine.PER_PAGE,
             "links": page and _links(page),
             "may_read_data": may_read_data,
         }
         return render(request, "consumer_quarantine.html", context)
+
+    async def _contents(self, listed: Sequence[Listed]) -> Part[Sequence[ShownRecord]]:
+        """Read for this visitor alone: the data of a page is not kept."""
+        read = SharedRead(partial(self.sources.contents, listed), self.pool, 0.0)
+        return await read.part(self.wait_seconds)
 
     async def _overview(self) -> Mapping[str, object]:
         status, records, size = await asyncio.gather(
@@ -142,6 +155,10 @@ class Operations:
             "meanings": quarantine.MEANINGS,
             "replay": quarantine.REPLAY,
         }
+
+
+def _outlines(page: RecordsPage | None) -> Sequence[ShownRecord]:
+    return [quarantine.outline(each.summary) for each in page.records] if page else []
 
 
 def _page(found: Reading, request: Request) -> RecordsPage:

@@ -1,21 +1,25 @@
-"""The quarantine as the page shows it: a bounded part of it, by reason, in pages. Nothing here changes it."""
+"""The quarantine as the page shows it: a bounded part of its listing, by reason, and the data of one page of records.
+
+Nothing here changes it.
+"""
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consumer.api.callers import BRAND, Caller
+from consumer.engine.entry_names import Summary
 from consumer.engine.errors import Reason
-from consumer.engine.quarantine import Foreign, Quarantined, QuarantineStore
+from consumer.engine.quarantine import Foreign, Listed, Quarantined, QuarantineStore
 from consumer.pages.texts import decoded, moment, plain
 
-MOST = 500
-"""The most records that are read. S3 needs one request for each."""
+MOST = 10_000
+"""The most records that are listed. S3 needs a request for each 1,000, and one for each entry of an earlier version."""
 SECONDS = 20.0
-"""For how long records are read. There are more in the next reading if the store has become faster."""
+"""For how long records are listed. There are more in the next reading if the store has become faster."""
 PER_PAGE = 20
 MOST_UNREADABLE = 20
 REPLAY = "consumer quarantine replay"
@@ -42,7 +46,7 @@ class ShownRecord:
     """A quarantined record as texts, none of which has characters that cannot be seen.
 
     position  as `consumer quarantine` accepts it: printable ASCII without blanks and quotes
-    text      the beginning of the data; `is_all` unless there is more
+    text      the beginning of the data; `is_all` unless there is more. None if the data was not read
     size      of the data, in bytes
     """
 
@@ -50,9 +54,9 @@ class ShownRecord:
     arrived: str
     reason: str
     detail: str
-    text: str
-    is_all: bool
-    size: int
+    text: str | None = None
+    is_all: bool = True
+    size: int = 0
 
     @property
     def command(self) -> str:
@@ -68,14 +72,15 @@ class Reading:
     is_complete  whether there is nothing else
     """
 
-    records: Sequence[ShownRecord]
+    records: Sequence[Listed]
     unreadable: Sequence[str]
     is_complete: bool
 
     @property
     def reasons(self) -> Sequence[tuple[str, int]]:
         """Each reason and its number of records, the most frequent first."""
-        return sorted(Counter(record.reason for record in self.records).items(), key=lambda each: (-each[1], each[0]))
+        counts = Counter(plain(each.summary.reason) for each in self.records)
+        return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 class _Enough(Exception):
@@ -105,45 +110,53 @@ class _Bounds:
 
 
 def reading(kept: QuarantineStore, clock: Callable[[], float] = time.monotonic) -> Reading:
-    """Reads at most MOST records, for about SECONDS. `clock`: monotonic seconds. Raises Unavailable."""
+    """Lists at most MOST records, for about SECONDS. `clock`: monotonic seconds. Raises Unavailable."""
     bounds = _Bounds(clock, clock() + SECONDS)
-    records: list[ShownRecord] = []
+    records: list[Listed] = []
     with suppress(_Enough):
-        for entry in kept.entries(bounds.meet):
+        for listed in kept.listing(bounds.meet):
             bounds.check(len(records))
-            records.append(shown(entry))
+            records.append(listed)
         return Reading(records, bounds.strangers, is_complete=True)
     return Reading(records, bounds.strangers, is_complete=False)
 
 
+def contents(kept: QuarantineStore, listed: Sequence[Listed]) -> Sequence[ShownRecord]:
+    """The records with their data; without it those that cannot be read. Those that are gone are left out.
+
+    Raises Unavailable.
+    """
+    unreadable: list[Foreign] = []
+    found = {entry.record.position: shown(entry) for _, entry in kept.read(listed, unreadable.append)}
+    if unreadable:
+        found = {each.summary.position: outline(each.summary) for each in listed} | found
+    return [found[each.summary.position] for each in listed if each.summary.position in found]
+
+
+def outline(summary: Summary) -> ShownRecord:
+    """What the listing shows of a record."""
+    return ShownRecord(str(summary.position), moment(summary.arrived_at), plain(summary.reason), plain(summary.detail))
+
+
 def shown(entry: Quarantined) -> ShownRecord:
-    record = entry.record
-    text, is_all = decoded(record.data)
-    return ShownRecord(
-        str(record.position),
-        moment(record.arrived_at),
-        plain(entry.reason),
-        plain(entry.detail),
-        text,
-        is_all,
-        len(record.data),
-    )
+    text, is_all = decoded(entry.record.data)
+    return replace(outline(entry.summary), text=text, is_all=is_all, size=len(entry.record.data))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordsPage:
     """`number` counts from 1. `reason`: only records with it; None for all."""
 
-    records: Sequence[ShownRecord]
+    records: Sequence[Listed]
     reason: str | None
     number: int
     last: int
     total: int
 
 
-def page(records: Sequence[ShownRecord], reason: str | None, number: str) -> RecordsPage:
+def page(records: Sequence[Listed], reason: str | None, number: str) -> RecordsPage:
     """The page that a query names. The first one if `number` is no number, the last one if it is too high."""
-    chosen = [record for record in records if reason is None or record.reason == reason]
+    chosen = [record for record in records if reason is None or plain(record.summary.reason) == reason]
     last = max(1, -(-len(chosen) // PER_PAGE))
     wanted = min(_number(number), last)
     begin = (wanted - 1) * PER_PAGE

@@ -3,7 +3,7 @@
 `consumer serve` also runs without the settings of the service. What needs them then says which are not set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NoReturn, TypeVar
@@ -14,8 +14,8 @@ from consumer import bootstrap
 from consumer.admin.observer import Observer
 from consumer.admin.status import Status
 from consumer.engine.errors import SettingsError, Unavailable
-from consumer.engine.quarantine import QuarantineStore
-from consumer.pages.quarantine import Reading, reading
+from consumer.engine.quarantine import Listed, QuarantineStore
+from consumer.pages.quarantine import Reading, ShownRecord, contents, reading
 from consumer.pages.sampling import Sampler
 from consumer.settings import CoreSettings, PageSettings, RecordSettings, Settings, load
 from consumer.stores.aws import SHORT_TIMEOUTS
@@ -30,14 +30,16 @@ S = TypeVar("S", bound=RecordSettings)
 class Sources:
     """What the page reads. The functions block, and raise Unavailable.
 
-    status   of the application, without the quarantine
-    records  the beginning of the quarantine
-    size     the number of all records in it
-    place    where it is; empty if that is not known
+    status    of the application, without the quarantine
+    records   the beginning of the quarantine, without the data
+    contents  some of these records, with it
+    size      the number of all records in it
+    place     where it is; empty if that is not known
     """
 
     status: Callable[[], Status]
     records: Callable[[], Reading]
+    contents: Callable[[Sequence[Listed]], Sequence[ShownRecord]]
     size: Callable[[], int]
     place: str
     sampler: Sampler
@@ -51,6 +53,7 @@ def sources_of(settings: PageSettings) -> Sources:
     return Sources(
         status=lambda: observer().look(quarantine=False),
         records=lambda: reading(kept()),
+        contents=lambda listed: contents(kept(), listed),
         size=lambda: kept().size(),
         place="" if isinstance(of_core, SettingsError) else of_core.quarantine,
         sampler=Sampler(settings.pages_metrics_urls),

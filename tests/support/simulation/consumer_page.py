@@ -15,7 +15,7 @@ from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.leases.kcl_tables import Layout, Lease, Lock, Report, Tables
 from consumer.pages import session
 from consumer.pages.operations import PAGE, Operations, install
-from consumer.pages.quarantine import reading
+from consumer.pages.quarantine import contents, reading
 from consumer.pages.sampling import Sampler, Surroundings
 from consumer.pages.session import Access, Cookie, Visitor
 from consumer.pages.sources import Sources
@@ -121,7 +121,12 @@ class ConsumerPage:
         # No thread: a test adds the samples itself.
         self.sampler = Sampler(self.addresses, surroundings=Surroundings(start=lambda _: None))
         sources = Sources(
-            self._status, lambda: reading(self.kept), self.size or self.kept.size, self.place, self.sampler
+            self._status,
+            lambda: reading(self.kept),
+            lambda listed: contents(self.kept, listed),
+            self.size or self.kept.size,
+            self.place,
+            self.sampler,
         )
         self.operations = Operations.of(sources, self.wait_seconds)
         self.app = Api().app

@@ -11,7 +11,7 @@ from consumer.admin.status import Lag, Status
 from consumer.api.callers import Caller
 from consumer.engine.errors import Unavailable
 from consumer.engine.folding import Outcome
-from consumer.engine.quarantine import Foreign, InMemoryQuarantine, Quarantined, refuse
+from consumer.engine.quarantine import InMemoryQuarantine, Listed, OnForeign, refuse
 from consumer.pages import compose, operations
 from consumer.pages.sampling import Sample
 from consumer.pages.scrapes import Scrape
@@ -34,7 +34,7 @@ MARKUP = "<script>alert(1)</script><b onclick=x>'\"&\u202e\ud800"
 class Away(InMemoryQuarantine):
     """A quarantine that cannot be read."""
 
-    def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:  # noqa: ARG002
+    def listing(self, on_foreign: OnForeign = refuse) -> Iterator[Listed]:  # noqa: ARG002
         raise Unavailable("quarantine bucket bucket: AccessDenied")
 
     def size(self) -> int:

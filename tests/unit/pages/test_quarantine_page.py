@@ -2,15 +2,24 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from consumer.api.callers import Caller
-from consumer.engine.errors import Reason
-from consumer.engine.quarantine import Foreign, InMemoryQuarantine, Quarantined, QuarantineStore, refuse
+from consumer.engine.errors import Reason, Unavailable
+from consumer.engine.quarantine import (
+    Copy,
+    Foreign,
+    InMemoryQuarantine,
+    Listed,
+    OnForeign,
+    Quarantined,
+    QuarantineStore,
+    refuse,
+)
 from consumer.engine.records import Position, Record
 from consumer.pages import operations, quarantine
 from consumer.pages.quarantine import MEANINGS, MOST, MOST_UNREADABLE, PER_PAGE, SECONDS, reading, shown
@@ -157,35 +166,86 @@ def test_who_is_limited_to_a_brand_does_not_see_the_data(caplog: pytest.LogCaptu
     assert [record for record in caplog.records if record.name == quarantine.__name__] == []
 
 
+# the data
+
+
+class Counted(InMemoryQuarantine):
+    """`reads` counts the records whose data was read. Those at `lost` cannot be read, and none while it is `down`."""
+
+    def __init__(self, *entries: Quarantined) -> None:
+        super().__init__()
+        self.reads, self.is_down = 0, False
+        self.lost: set[Position] = set()
+        self.put(entries)
+
+    def read(self, listed: Iterable[Listed], on_foreign: OnForeign = refuse) -> Iterator[tuple[Listed, Quarantined]]:
+        if self.is_down:
+            raise Unavailable("the store is down")
+        for each in listed:
+            if each.summary.position in self.lost:
+                on_foreign(Foreign(str(each.summary.position), "AccessDenied", lost=True))
+            else:
+                self.reads += 1
+                yield from super().read([each])
+
+
+def test_only_the_data_of_the_records_on_the_page_is_read() -> None:
+    store = Counted(*(entry(number) for number in range(5 * PER_PAGE)))
+    page = ConsumerPage(kept=store)
+    page.document()
+    assert store.reads == 0
+    assert len(page.document(operations.QUARANTINE).of("pre")) == store.reads == PER_PAGE
+
+
+def test_no_data_is_read_for_who_may_not_see_it() -> None:
+    store = Counted(entry())
+    narrowed = Caller("u-brand", frozenset({"operations:read", "limits:brand:1"}))
+    ConsumerPage(kept=store, caller=narrowed).document(operations.QUARANTINE)
+    assert store.reads == 0
+
+
+def test_a_record_whose_data_cannot_be_read_is_shown_without_it() -> None:
+    store = Counted(entry(1), entry(2))
+    store.lost.add(entry(1).record.position)
+    found = ConsumerPage(kept=store).document(operations.QUARANTINE)
+    assert [title.words[-4:] for title in found.of("h3")] == ["0001", "0002"]
+    assert found.words("pre") == ["nope"]
+
+
+def test_a_record_that_has_left_since_the_listing_is_not_shown() -> None:
+    store = Counted(entry(1), entry(2))
+    page = ConsumerPage(kept=store)
+    page.document()
+    store.drop(list(store.listing())[:1])
+    assert [title.words[-4:] for title in page.document(operations.QUARANTINE).of("h3")] == ["0002"]
+
+
+def test_a_store_that_fails_after_the_listing_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    store = Counted(entry())
+    store.is_down = True
+    found = ConsumerPage(kept=store, caller=OPERATOR).document(operations.QUARANTINE)
+    assert "The data of the records cannot be shown. the store is down" in found.words("p")
+    assert len(found.of("h3")) == 1
+    assert [record for record in caplog.records if record.name == quarantine.__name__] == []
+
+
 # bounds
 
 
 @dataclass
-class Endless:
+class Endless(InMemoryQuarantine):
     """A quarantine that never ends: entries, or other objects if `is_foreign`. Each takes a second."""
 
     is_foreign: bool = False
     seconds: int = 0
 
-    def entries(self, on_foreign: Callable[[Foreign], object] = refuse) -> Iterator[Quarantined]:
+    def listing(self, on_foreign: OnForeign = refuse) -> Iterator[Listed]:
         while True:
             self.seconds += 1
             if self.is_foreign:
                 on_foreign(Foreign(f"object {self.seconds}", "not an entry of the quarantine"))
             else:
-                yield entry(self.seconds)
-
-    def find(self, position: Position) -> Quarantined | None:
-        raise NotImplementedError
-
-    def put(self, entries: object) -> None:
-        raise NotImplementedError
-
-    def drop(self, entry: Quarantined) -> bool:
-        raise NotImplementedError
-
-    def size(self) -> int:
-        raise NotImplementedError
+                yield Listed(entry(self.seconds).summary, (Copy("path", "1"),))
 
 
 def test_a_large_quarantine_is_read_in_part() -> None:
@@ -209,8 +269,8 @@ def test_a_slow_quarantine_is_read_for_a_bounded_time(is_foreign: bool) -> None:
 
 def test_the_page_says_that_there_is_more() -> None:
     page = ConsumerPage(kept=kept(*(entry(number) for number in range(MOST + 1))))
-    assert f"{MOST + 1} records in s3://bucket/quarantine" in page.document().words("p")
-    assert f"Records by reason, of the first {MOST}" in page.document().words("caption")
+    assert f"{MOST + 1:,} records in s3://bucket/quarantine" in page.document().words("p")
+    assert f"Records by reason, of the first {MOST:,}" in page.document().words("caption")
     found = page.document(operations.QUARANTINE)
     assert any(words.endswith("There are more: consumer quarantine list shows all.") for words in found.words("p"))
 
