@@ -37,7 +37,7 @@ from consumer.cli.quarantine_options import (
     selection,
 )
 from consumer.engine.errors import SettingsError
-from consumer.engine.quarantine import Foreign, Listed, Quarantined, QuarantineStore, groups
+from consumer.engine.quarantine import Foreign, Listed, Quarantined, QuarantineStore, groups, refuse
 from consumer.engine.records import Position
 from consumer.settings import CoreSettings, load
 
@@ -72,7 +72,9 @@ class Chosen:
         return (entry for _, entry in self.kept.read(self.listed(), self.report))
 
     def report(self, foreign: Foreign) -> None:
-        """Reports, once, a file in the quarantine that is not an entry."""
+        """Reports, once, a file in the quarantine that is not an entry. Raises Unavailable for the only record."""
+        if self.one:
+            refuse(foreign)
         if foreign.place not in self._reported:
             self._reported.add(foreign.place)
             self.lost += foreign.lost
@@ -101,8 +103,9 @@ def list_(  # noqa: PLR0913 - the options of the command
 def show(position: PositionText, as_json: Json = False) -> None:
     """Show one record: its event, its bytes, and what is wrong with it. The data may contain personal data."""
     settings = load(CoreSettings)
-    kept = _open(settings)
-    ((_, entry),) = kept.read([_find(kept, position)])
+    entry = next(_chosen(settings, position, Selection()).read(), None)
+    if entry is None:
+        raise _missing(position)
     inspected = inspect(settings, entry)
     if as_json:
         records = [each.to_json() for each in inspected]
@@ -195,7 +198,7 @@ def drop(  # noqa: PLR0913 - the options of the command
             lines.write(lines.of_summary(each.summary), lines.document(each.summary), as_json=as_json)
         raise typer.Exit(bool(chosen.lost))
     if chosen.one:
-        list(chosen.kept.read(listed))  # a file that is not an entry is not dropped
+        list(chosen.read())  # a file that is not an entry is not dropped
     elif listed and not yes:
         _confirm(f"drop {lines.records(len(listed))} from the quarantine permanently")
     left = _drop(chosen.kept, listed)
@@ -272,5 +275,9 @@ def _find(kept: QuarantineStore, text: str) -> Listed:
     except ValueError as wrong:
         raise SettingsError([f"{lines.plain(text)}: {wrong}, as `consumer quarantine list` prints it"]) from None
     if found is None:
-        raise SettingsError([f"{lines.plain(text)}: not in the quarantine; `consumer quarantine list` shows what is"])
+        raise _missing(text)
     return found
+
+
+def _missing(text: str) -> SettingsError:
+    return SettingsError([f"{lines.plain(text)}: not in the quarantine; `consumer quarantine list` shows what is"])

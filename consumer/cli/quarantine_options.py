@@ -49,4 +49,9 @@ def selection(
     limit: int | None,
 ) -> Selection:
     since, until = period
-    return Selection(frozenset(reasons or ()), frozenset(types or ()), frozenset(shards or ()), since, until, limit)
+    return Selection(_upper(reasons), _upper(types), frozenset(shards or ()), since, until, limit)
+
+
+def _upper(names: Collection[str] | None) -> frozenset[str]:
+    """Reasons and types are in capitals."""
+    return frozenset(name.upper() for name in names or ())

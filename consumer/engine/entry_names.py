@@ -102,9 +102,10 @@ def _short(segment: str) -> str:
 
 def _fitted(text: str, most: int) -> str:
     """The text as part of a name, cut between two characters to at most `most` bytes."""
+    whole = _encoded(text[: most + 1])
+    if len(whole) <= most:
+        return whole
     parts = [_encoded(each) for each in text[: most + 1]]
-    if sum(map(len, parts)) <= most:
-        return "".join(parts)
     while sum(map(len, parts)) > most - len(_CUT):
         parts.pop()
     return "".join(parts) + _CUT

@@ -196,7 +196,7 @@ def several(tmp_path: Path) -> Path:
         ("", "132"),
         ("--reason SCHEMA", "13"),
         ("--reason SCHEMA --reason JSON", "132"),
-        ("--type UNREADABLE", "2"),
+        ("--type unreadable --reason json", "2"),
         ("--shard shardId-0 --limit 1", "1"),
         ("--since 2033-05-18T03:33:20Z", "32"),
         ("--until 2033-05-18T03:33:20Z", "1"),
@@ -243,6 +243,21 @@ def test_a_dry_run_of_drop_prints_what_it_would_drop(several: Path) -> None:
 def test_drop_prints_json(several: Path) -> None:
     run = quarantine(several, "drop", "--type", "UNREADABLE", "--yes", "--json")
     assert (run.returncode, run.stderr, json.loads(run.stdout)) == (0, "", {"dropped": 1, "left": []})
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 1), ("n\n", 1, 3)])
+def test_on_a_terminal_a_drop_of_several_is_confirmed(several: Path, answer: str, code: int, left: int) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "consumer", "quarantine", "drop", "--reason", "SCHEMA"]
+    environment = {**variables(several), "TERM": "dumb"}
+    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        assert process.wait() == code
+    shown = os.read(ours, 1_000_000).decode()
+    os.close(ours)
+    assert "Drop 2 records from the quarantine permanently? [y/N]" in shown
+    assert ("2/2" in shown, DirectoryQuarantine(several).size()) == (code == 0, left), "with a progress bar"
 
 
 # what is in a record

@@ -30,6 +30,7 @@ from tests.support.generators.spoiled import ABSENT, ENVELOPE, OPTIONAL, REQUIRE
 from tests.support.simulation.core import Core
 
 APPLIED, DUPLICATE, STALE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE
+CHANGED = "USER_LIMIT_PROGRESS_CHANGED"
 IGNORED, QUARANTINED = Outcome.IGNORED, Outcome.QUARANTINED
 
 # records that can never be applied: the reason, and the field that the detail names
@@ -80,6 +81,25 @@ def test_what_a_record_says_is_not_in_the_refusal() -> None:
         core.deliver(with_field(event, (*path[:-1], "secret"), "s3cr3t"))
         core.deliver(with_field(event, path, "s3cr3t\0"))
     assert not [entry.detail for entry in core.quarantine.entries() if "s3cr3t" in entry.detail]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "kind"),
+    [
+        (b"poison", Reason.JSON, "UNREADABLE"),
+        (b'{"type": 7}', Reason.SCHEMA, "UNREADABLE"),
+        (encode(with_field(created(), ("payload", "value"), "x")), Reason.SCHEMA, "USER_LIMIT_CREATED"),
+        (encode(with_field(progress_changed(), ("aggregateId",), "u-other")), Reason.IDENTITY, CHANGED),
+        (encode(created(10**10)), Reason.SEQUENCE, "USER_LIMIT_CREATED"),
+        (encode(created(5, currencyCode="USD")), Reason.IDENTITY, "USER_LIMIT_CREATED"),
+        (kpl.aggregate(), Reason.AGGREGATE, "UNREADABLE"),
+    ],
+)
+def test_an_entry_has_the_type_of_its_event_as_far_as_it_is_known(data: bytes, reason: Reason, kind: str) -> None:
+    core = Core()
+    core.deliver(created(currencyCode="EUR"))
+    core.deliver(data)
+    assert [(entry.reason, entry.type) for entry in core.quarantine.entries()] == [(reason, kind)]
 
 
 def test_a_late_event_may_be_any_number_behind() -> None:
