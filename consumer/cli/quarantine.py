@@ -164,9 +164,10 @@ def _report(replayed: Iterable[Replayed], total: int | None, *, as_json: bool) -
     try:
         with tables.progress(quiet=True) as bar:
             task = bar.add_task("replay", total=total)
+            console = None if bar.disable else bar.console
             for each in replayed:
                 counts.add(each)
-                lines.write(lines.of_replayed(each), each.to_json(), as_json=as_json)
+                lines.write(lines.of_replayed(each), each.to_json(), as_json=as_json, console=console)
                 bar.advance(task)
     finally:
         counts.write(as_json=as_json)

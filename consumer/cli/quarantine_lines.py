@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from rich.console import Console
 from rich.text import Text
 
 from consumer.admin.inspection import Inspected
@@ -51,14 +52,19 @@ def of_replayed(replayed: Replayed) -> Sequence[str]:
     return str(replayed.position), str(replayed.outcome), plain(replayed.reason) or UNKNOWN
 
 
-def write(columns: Sequence[str], document: Mapping[str, object], *, as_json: bool) -> None:
-    """The first column is the position. It is never wrapped, so that it can be copied."""
+def write(
+    columns: Sequence[str], document: Mapping[str, object], *, as_json: bool, console: Console | None = None
+) -> None:
+    """The first column is the position. It is never wrapped, so that it can be copied.
+
+    console  is used on a terminal: that of a progress bar keeps the bar below the lines
+    """
     if as_json:
         _print(json.dumps(document))
     elif sys.stdout.isatty():
         position, *rest = columns
-        tables.console().print(Text(position, "bold"), soft_wrap=True)
-        tables.console().print(f"  {'  '.join(rest)}", soft_wrap=True)
+        text = Text.assemble((position, "bold"), f"\n  {'  '.join(rest)}")
+        (console or tables.console()).print(text, soft_wrap=True)
     else:
         _print("\t".join(columns))
 
