@@ -1,8 +1,10 @@
-"""Puts several records into a quarantine, and removes several, in parallel."""
+"""Works on several entries of a quarantine in parallel."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from consumer.engine.errors import Unavailable
 from consumer.engine.quarantine import PartlyKept, Quarantined
@@ -26,6 +28,29 @@ def all_of(pool: Executor | None, work: Callable[[A], R], items: Sequence[A]) ->
     if causes:
         raise causes[0]
     return [result for results in done for result in results]
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Generic[A]):
+    """How much of a long series is under way or waits to be taken: items, and their sum of `size`."""
+
+    size: Callable[[A], int]
+    most: int
+    most_size: int
+
+    def results(self, pool: Executor, work: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
+        """The results, in order, while the next ones are worked on. An item above the maximum is worked on alone."""
+        waiting: deque[tuple[Future[R], int]] = deque()
+        total = 0
+        for item in items:
+            size = self.size(item)
+            while waiting and (len(waiting) == self.most or total + size > self.most_size):
+                future, freed = waiting.popleft()
+                total -= freed
+                yield future.result()
+            waiting.append((pool.submit(work, item), size))
+            total += size
+        yield from (future.result() for future, _ in waiting)
 
 
 def put_each(pool: Executor | None, put: Callable[[Quarantined], None], entries: Sequence[Quarantined]) -> None:

@@ -26,7 +26,7 @@ from consumer.engine.quarantine import (
 )
 from consumer.engine.records import Position
 from consumer.stores.aws import unavailable
-from consumer.stores.parallel import all_of, put_each
+from consumer.stores.parallel import Window, all_of, put_each
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,8 +72,8 @@ class S3Quarantine:
         return next(_known(map(self._described, copies), refuse), None)
 
     def read(self, listed: Iterable[Listed], on_foreign: OnForeign = refuse) -> Iterator[tuple[Listed, Quarantined]]:
-        for some in groups(listed, lambda each: each.newest.size, TOGETHER, TOGETHER_BYTES):
-            yield from _known(self._pool.map(self._inspect, [each.copies for each in some]), on_foreign)
+        window: Window[Listed] = Window(lambda each: each.newest.size, TOGETHER, TOGETHER_BYTES)
+        yield from _known(window.results(self._pool, self._inspect, listed), on_foreign)
 
     def entries(self, on_foreign: OnForeign = refuse) -> Iterator[Quarantined]:
         return (entry for _, entry in self.read(self.listing(on_foreign), on_foreign))
@@ -111,14 +111,15 @@ class S3Quarantine:
         found = self._entry(copies[-1])
         return Listed(found.summary, copies) if isinstance(found, Quarantined) else found
 
-    def _inspect(self, copies: Sequence[Copy]) -> tuple[Listed, Quarantined] | Foreign | None:
-        """The newest copy that is still there, or what is there instead."""
-        newest = self._entry(copies[-1])
+    def _inspect(self, listed: Listed) -> tuple[Listed, Quarantined] | Foreign | None:
+        """The entry, or what is there instead. None if it was removed after the listing."""
+        *others, last = listed.copies
+        newest = self._entry(last)
         if not isinstance(newest, Quarantined):
             return newest
-        older = ((copy, self._entry(copy)) for copy in copies[:-1])
+        older = ((copy, self._entry(copy)) for copy in others)
         return with_copies(
-            [*((copy, entry) for copy, entry in older if isinstance(entry, Quarantined)), (copies[-1], newest)]
+            [*((copy, entry) for copy, entry in older if isinstance(entry, Quarantined)), (last, newest)]
         )
 
     def _entry(self, copy: Copy) -> Quarantined | Foreign | None:

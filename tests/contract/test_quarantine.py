@@ -703,7 +703,7 @@ def test_s3_itself_refuses_to_drop_what_was_replaced_at_the_last_moment(bucket: 
     assert list(quarantine.entries()) == [entry("1", b"second")]
 
 
-def test_a_listing_takes_a_request_for_each_1000_objects_and_a_drop_one_for_each(bucket: Bucket) -> None:
+def test_a_listing_takes_a_request_for_each_1000_objects_and_the_rest_one_for_each(bucket: Bucket) -> None:
     put = [entry(f"{number}") for number in range(1_000, 2_050)]
     quarantine = bucket.quarantine()
     quarantine.put(put)
@@ -712,8 +712,9 @@ def test_a_listing_takes_a_request_for_each_1000_objects_and_a_drop_one_for_each
     listed = list(quarantine.listing())
     assert ([each.summary for each in listed], requests) == ([each.summary for each in put], {"ListObjectsV2": 2})
     assert quarantine.size() == len(put)
+    assert [each for _, each in quarantine.read(listed)] == put
     assert quarantine.drop(listed) == [True] * len(put)
-    assert requests == {"ListObjectsV2": 4, "DeleteObject": len(put)}
+    assert requests == {"ListObjectsV2": 4, "GetObject": len(put), "DeleteObject": len(put)}
 
 
 def objects(bucket: Bucket) -> dict[str, bytes]:
