@@ -23,6 +23,7 @@ PLACES: dict[str, tuple[float, float, str, str]] = {
     "stores": (0.25, 5, "DynamoDB, S3, Kinesis", AWS),
     "limits": (1.25, 5, "what a limit is", PURE),
     "settings": (2.25, 5, "the environment, checked", EDGE),
+    "archive": (0.25, 6, "all records as they came", PURE),
     "engine": (1.25, 6, "how a projection is kept", PURE),
 }
 """Where each room is drawn, in columns and rows; what it is for, and its colour. Every room must be here."""

@@ -9,7 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from consumer.engine.entry_names import may_be_entry, named, stem, summary_of
@@ -144,8 +144,8 @@ class DirectoryQuarantine:
         """None if it was removed after the listing, or cannot be read."""
         folder, _, name = copy.path.rpartition("/")
         try:
-            with self._opened(folder) as parent, _file(name, parent) as descriptor:
-                return read(copy.path, _content(descriptor))
+            with self._opened(folder) as parent, opened_file(name, parent) as descriptor:
+                return read(copy.path, content_of(descriptor))
         except FileNotFoundError:
             return None
         except NotAnEntry as reason:
@@ -167,7 +167,7 @@ class DirectoryQuarantine:
 
     def _write(self, entry: Quarantined) -> None:
         folder, name = _place(entry)
-        with self._unavailable(), self._opened(folder, make=True) as parent, _scratch(parent) as (descriptor, scratch):
+        with self._unavailable(), self._opened(folder, make=True) as parent, written(parent) as (descriptor, scratch):
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(json.dumps(entry.to_json()).encode())
             os.fsync(descriptor)
@@ -176,7 +176,7 @@ class DirectoryQuarantine:
 
     def _clear(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        with suppress(FileNotFoundError), self._opened(folder) as parent, _file(name, parent) as descriptor:
+        with suppress(FileNotFoundError), self._opened(folder) as parent, opened_file(name, parent) as descriptor:
             if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 return False
             os.unlink(name, dir_fd=parent)
@@ -188,19 +188,8 @@ class DirectoryQuarantine:
         with suppress(FileNotFoundError), self._opened(folder) as descriptor:
             os.fsync(descriptor)
 
-    @contextmanager
-    def _opened(self, folder: str, *, make: bool = False) -> Iterator[int]:
-        """Opens a folder below the root. If it is absent, creates it (`make`) or raises FileNotFoundError."""
-        if make:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            descriptor = stack.enter_context(_open(self._root, os.O_DIRECTORY | os.O_CLOEXEC))
-            # One component at a time, relative to its parent: a component that is a symbolic link is refused.
-            for name in folder.split("/"):
-                if make:
-                    _make(name, descriptor)
-                descriptor = stack.enter_context(_open(name, FOLDER_FLAGS, descriptor))
-            yield descriptor
+    def _opened(self, folder: str, *, make: bool = False) -> AbstractContextManager[int]:
+        return opened(self._root, folder.split("/"), make=make)
 
     @contextmanager
     def _unavailable(self) -> Iterator[None]:
@@ -208,6 +197,21 @@ class DirectoryQuarantine:
             yield
         except OSError as error:
             raise Unavailable(f"quarantine {self._root}: {error.strerror}") from error
+
+
+@contextmanager
+def opened(root: Path, folders: Iterable[str], *, make: bool = False) -> Iterator[int]:
+    """Opens a folder below the root. If it is absent, creates it (`make`) or raises FileNotFoundError."""
+    if make:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        descriptor = stack.enter_context(_open(root, os.O_DIRECTORY | os.O_CLOEXEC))
+        # One component at a time, relative to its parent: a component that is a symbolic link is refused.
+        for name in folders:
+            if make:
+                _make(name, descriptor)
+            descriptor = stack.enter_context(_open(name, FOLDER_FLAGS, descriptor))
+        yield descriptor
 
 
 def _place(entry: Quarantined) -> tuple[str, str]:
@@ -254,7 +258,7 @@ def _open(name: Path | str, flags: int, parent: int | None = None, mode: int = 0
 
 
 @contextmanager
-def _file(name: str, parent: int) -> Iterator[int]:
+def opened_file(name: str, parent: int) -> Iterator[int]:
     """Opens a regular file for reading."""
     with _open(name, FILE_FLAGS | os.O_RDONLY, parent) as descriptor:
         # O_NONBLOCK keeps the open of a named pipe from blocking; this check rejects it.
@@ -263,13 +267,13 @@ def _file(name: str, parent: int) -> Iterator[int]:
         yield descriptor
 
 
-def _content(descriptor: int) -> bytes:
+def content_of(descriptor: int) -> bytes:
     with open(descriptor, "rb", closefd=False) as file:
         return file.read()
 
 
 @contextmanager
-def _scratch(parent: int) -> Iterator[tuple[int, str]]:
+def written(parent: int) -> Iterator[tuple[int, str]]:
     """Creates a file, locked while it is written. Removes it if writing fails."""
     name = f".{secrets.token_hex(16)}.tmp"
     with _open(name, FILE_FLAGS | os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as descriptor:
@@ -309,7 +313,7 @@ def _lock(descriptor: int, how: int) -> bool:
 
 def _drop(name: str, parent: int, version: str) -> bool:
     """Removes the file if it is that version. Returns whether it was removed."""
-    with _file(name, parent) as descriptor:
+    with opened_file(name, parent) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX)
         # The name may refer to another file by now: a writer may have replaced it while this one waited for the lock.
         if _version(os.stat(name, dir_fd=parent, follow_symlinks=False)) != version:

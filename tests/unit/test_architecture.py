@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP = (
-    f"consumer.{name}" for name in ("engine", "limits", "stores", "settings", "bootstrap")
+ENGINE, LIMITS, ARCHIVE, STORES, SETTINGS, BOOTSTRAP = (
+    f"consumer.{name}" for name in ("engine", "limits", "archive", "stores", "settings", "bootstrap")
 )
 METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
 KCL, API, PAGES, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
@@ -22,15 +22,16 @@ KCL, API, PAGES, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
 RECORD_PROCESSOR, RETRY, PIPES, MESSAGES, FORK_CLIENT, MALLOC = (
     f"consumer.kcl.{name}" for name in ("record_processor", "retry", "pipes", "messages", "fork_client", "malloc")
 )
-CORE = (ENGINE, LIMITS, STORES, SETTINGS, BOOTSTRAP)
+CORE = (ENGINE, LIMITS, ARCHIVE, STORES, SETTINGS, BOOTSTRAP)
 ANYTHING = ("consumer",)
 
 OURS: Mapping[str, Sequence[str]] = {
     ENGINE: (ENGINE,),
     LIMITS: (ENGINE, LIMITS),
-    STORES: (ENGINE, STORES),
+    ARCHIVE: (ENGINE, ARCHIVE),
+    STORES: (ENGINE, ARCHIVE, STORES),
     SETTINGS: (ENGINE,),
-    BOOTSTRAP: (ENGINE, LIMITS, STORES, SETTINGS),
+    BOOTSTRAP: (ENGINE, LIMITS, ARCHIVE, STORES, SETTINGS),
     METRICS: (ENGINE,),
     LOGS: (ENGINE,),
     "consumer.monitoring.prometheus": (METRICS,),
@@ -61,6 +62,7 @@ OURS: Mapping[str, Sequence[str]] = {
 THEIRS: Mapping[str, Sequence[str]] = {
     ENGINE: (),
     LIMITS: ("msgspec", "pydantic", "pydantic_core"),
+    ARCHIVE: ("msgspec",),
     STORES: (
         "boto3",
         "botocore",
