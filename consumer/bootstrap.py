@@ -18,6 +18,8 @@ from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session, get_session
 
+from consumer.archive.place import Place
+from consumer.archive.segment import PlaceArchive
 from consumer.engine.messages import MessageBus
 from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
@@ -33,6 +35,7 @@ from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.eventbridge import EventBridge
 from consumer.stores.kinesis import KinesisStream
+from consumer.stores.places import DirectoryPlace, S3Place
 from consumer.stores.raw_json import RAW_JSON, RawJson
 from consumer.stores.requests import OnRequest, observe_requests
 from consumer.stores.s3 import S3Quarantine
@@ -139,6 +142,26 @@ def quarantine(
     return S3Quarantine(client(settings, "s3", config, on_request), parts.netloc, parts.path, requests)
 
 
+def place_of(
+    settings: AwsSettings, address: str, config: Config = CLIENT, on_request: OnRequest | None = None
+) -> Place:
+    """The place with the address `dir:PATH` or `s3://bucket/prefix`."""
+    if address.startswith("dir:"):
+        return DirectoryPlace(Path(address.removeprefix("dir:")))
+    parts = urlsplit(address)
+    return S3Place(client(settings, "s3", config, on_request), parts.netloc, parts.path)
+
+
+def archive(
+    settings: CoreSettings, config: Config = CLIENT, on_request: OnRequest | None = None
+) -> PlaceArchive | None:
+    """The archive if there is one, otherwise None."""
+    if settings.archive is None:
+        return None
+    place = place_of(settings, settings.archive, config, on_request)
+    return PlaceArchive(place, now_millis, settings.aggregate_records)
+
+
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
     return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
@@ -161,6 +184,7 @@ def processor(
         settings.breaker,
         Known(settings.cache_limits),
         settings.aggregate_records,
+        archive(settings, config, on_request),
     )
 
 

@@ -206,9 +206,7 @@ Audience = Annotated[str, _form(r"[!-~]{1,256}", "use 1-256 printable ASCII char
 Claim = Annotated[str, _form(r"[!-~]{1,128}", "use the name of a claim, such as sub")]
 Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as eu-north-1")]
 AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
-QuarantinePlace = Annotated[
-    str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")
-]
+PlaceText = Annotated[str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")]
 EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
 Thresholds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_thresholds)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
@@ -518,9 +516,16 @@ class CoreSettings(RecordSettings, AwsSettings):
     """The settings of the processing core: all that the Lambda function needs."""
 
     quarantine: Annotated[
-        QuarantinePlace,
+        PlaceText,
         Field(description="Where records that can never be applied are stored: `dir:PATH` or `s3://bucket/prefix`."),
     ]
+    archive: Annotated[
+        PlaceText | None,
+        Field(
+            description="Where everything that is delivered is kept as it came: `dir:PATH` or `s3://bucket/prefix`."
+            " Unset: there is no archive."
+        ),
+    ] = None
     cache_limits: Annotated[NonNegativeInt, Field(description="How many limits each shard keeps in its cache.")] = (
         10_000
     )
@@ -528,6 +533,18 @@ class CoreSettings(RecordSettings, AwsSettings):
         NonNegativeInt,
         Field(description="Processing stops after this many quarantined records in a row. `0` disables the breaker."),
     ] = 0
+
+    @model_validator(mode="after")
+    def _archive_is_apart(self) -> Self:
+        if self.archive and _overlap(self.archive, self.quarantine):
+            raise ValueError(f"{variable('archive')} and {variable('quarantine')} overlap: use different prefixes")
+        return self
+
+
+def _overlap(place: str, other: str) -> bool:
+    """Whether one of the places is inside the other."""
+    one, two = (re.sub("/+$|$", "/", each, count=1) for each in (place, other))
+    return one.startswith(two) or two.startswith(one)
 
 
 class Settings(CoreSettings):
@@ -580,6 +597,16 @@ class Settings(CoreSettings):
             "behind. `0` processes each delivery at once."
         ),
     ] = 5.0
+    archive_seconds: Annotated[
+        PositiveFloat,
+        Field(
+            description="What was delivered is written to the archive after this time. No checkpoint passes it before,"
+            " so this is also how much is read again after a crash."
+        ),
+    ] = 60.0
+    archive_bytes: Annotated[
+        PositiveInt, Field(description="An object of the archive that has this size, compressed, is written at once.")
+    ] = 8_388_608
     batch_deadline_seconds: Annotated[
         PositiveFloat, Field(description="How long a batch may continue after a shutdown was requested.")
     ] = 5.0

@@ -13,6 +13,9 @@ from consumer.engine.wire import DEPTH, is_deeper
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_BLANK = ord(" ")
+_SHORT = 10 * DEPTH
+"""A text of so many bytes may be nested deeper than DEPTH, but never too deep for a reader."""
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -49,9 +52,14 @@ _DECODER = msgspec.json.Decoder(_Stored)
 def encode(stream: str, record: Record) -> bytes:
     """One line without its newline. The arrival time is an ISO 8601 text in UTC with milliseconds, null if unknown."""
     _, shard, sequence, sub_sequence = record.position
+    seconds, millis = divmod(record.arrived_at, 1_000)
+    origin, second = _frame(stream, shard, seconds)
     number = sequence if sequence.isdecimal() else json.dumps(sequence)[1:-1]
-    position = f'{_origin(stream, shard)}{number}","subSequenceNumber":{sub_sequence},"arrivedAt":'
-    return b"%b%b,%b}" % (position.encode(), _time(record.arrived_at), _content(record))
+    arrived_at = f'{second}{millis:03d}Z"' if record.arrived_at else "null"
+    position = f'{origin}{number}","subSequenceNumber":{sub_sequence},"arrivedAt":{arrived_at},'.encode()
+    if record.fault is None and _is_json(record.data):
+        return b"".join((position, b'"event":', record.data, b"}"))
+    return b"".join((position, b'"data":"', base64.b64encode(record.data), b'"}'))
 
 
 def decode(line: bytes) -> Line:
@@ -80,38 +88,25 @@ def _data(stored: _Stored) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _origin(stream: str, shard: str) -> str:
-    """The start of every line of a shard."""
-    return f'{{"stream":{json.dumps(stream)},"shard":{json.dumps(shard)},"sequenceNumber":"'
-
-
-def _time(arrived_at: int) -> bytes:
-    if not arrived_at:
-        return b"null"
-    seconds, millis = divmod(arrived_at, 1_000)
-    return b'"%b.%03dZ"' % (_second(seconds), millis)
-
-
-@lru_cache(maxsize=16)
-def _second(seconds: int) -> bytes:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-
-
-def _content(record: Record) -> bytes:
-    if record.fault is None and _is_json(record.data):
-        return b'"event":' + record.data
-    return b'"data":"%b"' % base64.b64encode(record.data)
+def _frame(stream: str, shard: str, seconds: int) -> tuple[str, str]:
+    """What lines of one shard and one second have in common: their start, and the start of their arrival time."""
+    second = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+    return f'{{"stream":{json.dumps(stream)},"shard":{json.dumps(shard)},"sequenceNumber":"', f'"{second}.'
 
 
 def _is_json(data: bytes) -> bool:
     """Whether the data is a JSON text that fits on a line as it is, and that every reader can parse."""
     # Readers split lines at \r too. Blanks around the text would be lost, because they are not part of its value.
-    if b"\n" in data or b"\r" in data or not data[:1] > b" " or not data[-1:] > b" ":
+    if not data or data[0] <= _BLANK or data[-1] <= _BLANK or b"\n" in data or b"\r" in data:
         return False
     try:
         _ANY_JSON.decode(data)
         if not data.isascii():
             data.decode()  # msgspec does not look into the strings that it skips
+        return len(data) <= _SHORT or data.count(b"{") + data.count(b"[") <= DEPTH or not _is_deep(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
-    return data.count(b"{") + data.count(b"[") <= DEPTH or not is_deeper(msgspec.json.decode(data), DEPTH)
+
+
+def _is_deep(data: bytes) -> bool:
+    return is_deeper(msgspec.json.decode(data), DEPTH)

@@ -1,7 +1,10 @@
-"""A place for files: a directory, or a prefix in a bucket."""
+"""A place for files: a directory, a prefix in a bucket, or memory."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from consumer.engine.errors import Unavailable
 
 
 class Found(NamedTuple):
@@ -25,3 +28,21 @@ class Place(Protocol):
     def list(self, prefix: str = "") -> Iterator[Found]:
         """The files whose paths start with `prefix`, sorted by path."""
         ...
+
+
+@dataclass
+class InMemoryPlace:
+    """Implements Place, for trials and tests. `files` are their contents by path."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def write(self, path: str, content: bytes) -> None:
+        self.files[path] = content
+
+    def read(self, path: str) -> bytes:
+        if path not in self.files:
+            raise Unavailable(f"archive {path}: not there")
+        return self.files[path]
+
+    def list(self, prefix: str = "") -> Iterator[Found]:
+        yield from (Found(path, len(self.files[path])) for path in sorted(self.files) if path.startswith(prefix))

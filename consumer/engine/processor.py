@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate, slices
+from consumer.engine.archive import Archive
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, RecordOutcome, fold, refuse
 from consumer.engine.projection import Ignored, Key, Projection
@@ -213,6 +214,7 @@ class Processor(Generic[E, S]):
     record_cap     bytes; a larger record is rejected without being parsed
     breaker        consecutive rejected records that stop the worker; 0 disables it
     aggregate_cap  user records; an aggregate with more is rejected whole
+    archive        where the caller keeps what was delivered, None if nowhere
     """
 
     projection: Projection[E, S]
@@ -223,6 +225,7 @@ class Processor(Generic[E, S]):
     breaker: int = 0
     known: Known[S] = field(default_factory=lambda: Known(10_000))
     aggregate_cap: int = RECORDS
+    archive: Archive | None = None
     _rejected_in_a_row: int = 0
     _window: Window = field(default_factory=Window)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from consumer import bootstrap
+from consumer.engine.archive import ArchivePolicy
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.gathering import GatheringPolicy
@@ -120,6 +121,7 @@ def shard_consumer(ready: Prepared, end: Exit) -> ShardConsumer:
         settings.batch_deadline_seconds,
         keep_alive=min(30.0, settings.hang_seconds / 4),
         gathering=GatheringPolicy(settings.gather_seconds),
+        archiving=ArchivePolicy(settings.archive_seconds, settings.archive_bytes),
     )
     measure = ready.requests.measure = sink()
     metrics.report(measure, metrics.nothing_yet(WARNINGS, ANSWERS))

@@ -17,6 +17,7 @@ from amazon_kclpy import kcl
 from amazon_kclpy.checkpoint_error import CheckpointError
 from amazon_kclpy.v3 import processor as v3
 
+from consumer.engine.archive import ArchivePolicy, Archiving, Segment, written
 from consumer.engine.checkpoints import CheckpointPolicy, CheckpointState
 from consumer.engine.errors import ConsumerError, GaveUp, Unavailable
 from consumer.engine.gathering import Gathered, GatheringPolicy
@@ -43,6 +44,8 @@ RETRIED = frozenset({"ThrottlingException", "KinesisClientLibDependencyException
 
 KCL raises a bare RuntimeException if DynamoDB cannot be reached or if there are no credentials.
 """
+LATEST = "LATEST"
+"""KCL's checkpoint of a shard that starts at the tip of the stream."""
 ANSWERS = (MADE, LEASE_GONE, REFUSED, *sorted(RETRIED))
 
 
@@ -63,6 +66,7 @@ class ShardRules:
     shard_end: float = 60.0
     keep_alive: float = 30.0
     gathering: GatheringPolicy = field(default_factory=GatheringPolicy)
+    archiving: ArchivePolicy = field(default_factory=ArchivePolicy)
 
 
 @dataclass(slots=True)
@@ -110,7 +114,10 @@ def guarded(
 
 
 class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
-    """Processes one shard at this worker: initialize, any number of batches, then one of three endings."""
+    """Processes one shard at this worker: initialize, any number of batches, then one of three endings.
+
+    If the core has an archive, a checkpoint passes no record that is not written to it.
+    """
 
     def __init__(
         self, core: Processor[Any, Any], stream: Stream, rules: ShardRules, measure: metrics.Sink, runtime: Runtime
@@ -126,7 +133,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._rules = rules
         self._measure = measure
         self._report: Report = functools.partial(metrics.report, measure)
-        self._checkpoints = CheckpointState(last=runtime.clock())
+        self._archiving = Archiving.of(core.archive, rules.archiving) if core.archive else None
+        self._checkpoints = CheckpointState(last=runtime.clock(), archives=core.archive is not None)
         self._checkpointed: Position | None = None
         self._mid_aggregate: Position | None = None
         self._gathered = Gathered()
@@ -153,10 +161,12 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         if self._cut_off:
             return  # a checkpoint after an unsettled record would skip it
         behind_millis, now = process_records_input.millis_behind_latest or 0, self.runtime.clock()
-        self._gathered.add(map(self._record, process_records_input.records), now)
-        if not self._gathered.may_wait(self._rules.gathering, behind_millis / 1000, now):
-            with self._processing(process_records_input.checkpointer, behind_millis):
+        self._take(process_records_input.records, now)
+        with self._processing(process_records_input.checkpointer, behind_millis):
+            if not self._gathered.may_wait(self._rules.gathering, behind_millis / 1000, now):
                 self._settle(self._retry_policy)
+            if self._is_archive_due():
+                self._write_archive()
         if self._checkpoints.due(self._rules.checkpoints, self.runtime.clock()):
             self._checkpoint(process_records_input.checkpointer, self._rules.checkpoint_timeout)
 
@@ -164,6 +174,8 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
     def lease_lost(self, _lease_lost_input: Any) -> None:
         self._core.known.forget()
         self._gathered = Gathered()
+        if self._archiving:
+            self._archiving.drop()
         log.info("lease lost", extra={"shard": self.shard})
 
     @guarded
@@ -173,6 +185,7 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._confirm_end()
         with self._processing(shard_ended_input.checkpointer):
             self._settle(self._retry_policy)
+            self._write_archive()
         if self._cut_off:
             raise NotCheckpointed("the shard ended with records unsettled")
         # Without this checkpoint KCL never starts the child shards, so it must succeed or the process must exit.
@@ -181,10 +194,11 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
 
     @guarded
     def shutdown_requested(self, shutdown_requested_input: Any) -> None:
-        if self._gathered.records and not self._cut_off:
-            with self._processing(shutdown_requested_input.checkpointer):
+        with self._processing(shutdown_requested_input.checkpointer):
+            if self._gathered.records and not self._cut_off:
                 self._settle(self._retry_policy)
-        if self._checkpoints.settled:
+            self._write_archive()
+        if self._checkpoints.position:
             self._checkpoint(shutdown_requested_input.checkpointer, self._rules.batch_deadline)
         log.info("shutdown requested", extra={"shard": self.shard, "cut_off": self._cut_off})
 
@@ -228,6 +242,34 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         self._delivery = Delivery(checkpointer, behind_millis or 0, since=start, last_heard=start)
         yield
         self._delivery = None
+
+    def _take(self, delivered: Iterable[AnyDelivered], now: float) -> None:
+        records = [self._record(each) for each in delivered]
+        self._gathered.add(records, now)
+        if self._archiving:
+            self._archiving.add(records, now)
+
+    def _is_archive_due(self) -> bool:
+        if not self._archiving or not self._checkpointed:
+            return False
+        # A shard that started at LATEST would start after these records if it had to start again.
+        return self._archiving.is_due(self.runtime.clock()) or self._checkpointed.sequence == LATEST
+
+    def _write_archive(self) -> None:
+        """Writes what was delivered, settled or not, so that a checkpoint may pass it."""
+        if self._archiving and not self._cut_off:
+            self._write(self._archiving.segment, self._retry_policy)
+            if not self._cut_off:
+                self._checkpoints = self._checkpoints.archive(self._archiving.last)
+
+    def _write(self, segment: Segment, retry_policy: RetryPolicy) -> None:
+        start = self.runtime.clock()
+        try:
+            for size in written(segment, retry_policy, self._heartbeat_before):
+                self._report(metrics.of_object(size, self.runtime.clock() - start))
+                start = self.runtime.clock()
+        except GaveUp:
+            self._cut_off = True
 
     def _settle(self, retry_policy: RetryPolicy, report: Report | None = None) -> None:
         """Processes the gathered records, after the aggregate at the checkpoint if it must be replayed.
@@ -287,10 +329,18 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             log.error("the aggregate at the checkpoint has expired: its last records may be lost", extra=about)
         else:
             log.info("replaying the aggregate at the checkpoint", extra=about)
-            for _ in self._results([aggregate], retry_policy, self._report):
-                pass  # no checkpoint: at the aggregate it would move backwards
+            self._replay(aggregate, retry_policy)
         if not self._cut_off:
             self._mid_aggregate = None
+
+    def _replay(self, aggregate: Record, retry_policy: RetryPolicy) -> None:
+        if self._archiving:
+            segment = self._archiving.archive.segment()  # its own one: the other holds later records by now
+            segment.add([aggregate])
+            self._write(segment, retry_policy)
+        if not self._cut_off:
+            for _ in self._results([aggregate], retry_policy, self._report):
+                pass  # no checkpoint: at the aggregate it would move backwards
 
     def _check_trimmed(self, after: Position) -> None:
         """Logs an error if the record at the checkpoint has expired, because records after it may be lost as well."""
@@ -328,16 +378,16 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
             )
 
     def _checkpoint(self, checkpointer: Any, timeout: float) -> None:
-        """Checkpoints the last settled record. A failure only means that more records are replayed after a restart."""
+        """Checkpoints as far as possible. A failure only means that more records are replayed after a restart."""
         try:
-            self._checkpoint_within(checkpointer, self._checkpoints.settled, timeout)
+            self._checkpoint_within(checkpointer, self._checkpoints.position, timeout)
         except NotCheckpointed as failed:
             log.warning("checkpoint failed", extra={"shard": self.shard, "cause": str(failed)})
         else:
-            self._checkpoint_made(self._checkpoints.settled)
+            self._checkpoint_made()
 
-    def _checkpoint_made(self, position: Position | None) -> None:
-        self._checkpointed = position
+    def _checkpoint_made(self) -> None:
+        self._checkpointed = self._checkpoints.position
         self._checkpoints = self._checkpoints.done(self.runtime.clock())
         self._measure(metrics.LAST_CHECKPOINT, self.runtime.now(), self.shard)
 
@@ -384,16 +434,16 @@ class ShardConsumer(v3.RecordProcessorBase):  # type: ignore[misc]
         A checkpoint is the only message that the protocol allows during a batch. If nothing new is settled, the last
         checkpoint is repeated, which KCL accepts without effect.
         """
-        settled = self._checkpoints.settled
-        answer = _request_checkpoint(delivery.checkpointer, settled or self._checkpointed)
+        position = self._checkpoints.position
+        answer = _request_checkpoint(delivery.checkpointer, position or self._checkpointed)
         delivery.last_heard = self.runtime.clock()
         if answer == LEASE_GONE:
             log.warning("batch abandoned: the lease is lost", extra={"shard": self.shard})
             raise GaveUp("the lease is lost")
         # A throttled answer still reached the daemon, which is enough here. The checkpoint itself is made later.
-        if answer == MADE and settled:
+        if answer == MADE and position:
             self._measure(metrics.CHECKPOINTS, 1, answer)
-            self._checkpoint_made(settled)
+            self._checkpoint_made()
 
     def _heartbeat_before(self, _part: str) -> None:
         """A store that is slow but answers must not look like a hang."""

@@ -102,6 +102,15 @@ QUARANTINE_SECONDS = Metric(
     Kind.HISTOGRAM,
     buckets=SECONDS,
 )
+ARCHIVE_OBJECTS = Metric("consumer_archive_objects_total", "Objects written to the archive.")
+ARCHIVE_BYTES = Metric(
+    "consumer_archive_bytes_total",
+    "Bytes written to the archive, compressed.",
+    query="sum(rate(consumer_archive_bytes_total[5m]))",
+)
+ARCHIVE_SECONDS = Metric(
+    "consumer_archive_seconds", "Writing an object to the archive, including waits.", Kind.HISTOGRAM, buckets=SECONDS
+)
 EVENT_LAG = Metric(
     "consumer_event_lag_seconds",
     "From the oldest event of a batch (its `createdAt`) until the batch is settled. Observed once per batch: all of its"
@@ -129,7 +138,7 @@ THROTTLES = Metric(
 )
 RETRIES = Metric(
     "consumer_environment_retries_total",
-    "Waits for a failing environment, by part: load, store, quarantine, bus.",
+    "Waits for a failing environment, by part: load, store, quarantine, archive, bus.",
     labels=("part",),
 )
 CHECKPOINTS = Metric(
@@ -331,6 +340,9 @@ CORE = (
     FOLD_SECONDS,
     STORE_SECONDS,
     QUARANTINE_SECONDS,
+    ARCHIVE_OBJECTS,
+    ARCHIVE_BYTES,
+    ARCHIVE_SECONDS,
     EVENT_LAG,
     WRITES,
     SAVED,
@@ -412,6 +424,13 @@ def of_batch(result: BatchResult, seconds: float, now: float) -> Iterator[Measur
         yield Measurement(WARNINGS, count, (warning,))
 
 
+def of_object(size: int, seconds: float) -> Iterator[Measurement]:
+    """The measurements of an object of `size` bytes whose writing to the archive took `seconds`."""
+    yield Measurement(ARCHIVE_OBJECTS, 1)
+    yield Measurement(ARCHIVE_BYTES, size)
+    yield Measurement(ARCHIVE_SECONDS, seconds)
+
+
 def of_request(operation: str, result: str, throttled: int) -> Iterator[Measurement]:
     """The measurements of a request to a store. `throttled` counts the request, or its throttled parts."""
     yield Measurement(REQUESTS, 1, (operation, result))
@@ -425,7 +444,7 @@ def nothing_yet(warnings: Iterable[str], answers: Iterable[str]) -> Iterator[Mea
         yield Measurement(QUARANTINED, 0, (reason,))
     for kind in warnings:
         yield Measurement(WARNINGS, 0, (kind,))
-    for part in ("load", "store", "quarantine"):
+    for part in ("load", "store", "quarantine", "archive"):
         yield Measurement(RETRIES, 0, (part,))
     for answer in answers:
         yield Measurement(CHECKPOINTS, 0, (answer,))

@@ -1,10 +1,10 @@
-"""The contract of all places: a directory, and a prefix in a bucket."""
+"""The contract of all places: in memory, a directory, and a prefix in a bucket."""
 
 from pathlib import Path
 
 import pytest
 
-from consumer.archive.place import Found, Place
+from consumer.archive.place import Found, InMemoryPlace, Place
 from consumer.engine.errors import Unavailable
 from consumer.stores.places import DirectoryPlace, S3Place
 from tests.contract.conftest import Bucket
@@ -13,8 +13,10 @@ PATHS = ("a-b/x.json.gz", "a.json.gz", "a/b=1/c.json.gz", "a/b=1/d.json.gz", "a/
 """In the order of their bytes, which is not the order of their folders' names."""
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(params=["memory", "directory", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "memory":
+        return InMemoryPlace()
     if request.param == "directory":
         return DirectoryPlace(tmp_path / "not" / "there yet")
     bucket: Bucket = request.getfixturevalue("bucket")

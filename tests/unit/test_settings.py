@@ -518,3 +518,46 @@ def test_a_number_must_be_written_in_digits(given: Given, field: str, text: str)
     assert line.startswith(
         f"{variable(field)}: use a {'whole' if NUMBERS[field] is int else 'decimal'} number such as "
     )
+
+
+# The archive
+
+
+def test_by_default_there_is_no_archive(given: Given) -> None:
+    given()
+    settings = load(Settings)
+    assert (settings.archive, bootstrap.archive(settings)) == (None, None)
+    assert bootstrap.processor(settings).archive is None
+
+
+@pytest.mark.parametrize("place", ["dir:archive", "s3://bucket", "s3://bucket/some/prefix"])
+def test_a_place_is_an_archive(given: Given, place: str) -> None:
+    given(CONSUMER_ARCHIVE=place)
+    assert bootstrap.processor(load(CoreSettings)).archive is not None
+
+
+@pytest.mark.parametrize("place", ["archive", "ftp://x", "s3:/bucket", "dir:", "s3://B/x"])
+def test_an_archive_of_another_form_is_refused(given: Given, place: str) -> None:
+    given(CONSUMER_ARCHIVE=place)
+    assert problems() == ["CONSUMER_ARCHIVE: use dir:PATH or s3://bucket/prefix"]
+
+
+@pytest.mark.parametrize(
+    ("archive", "quarantine"),
+    [
+        ("dir:kept", "dir:kept"),
+        ("dir:kept/archive", "dir:kept"),
+        ("dir:kept", "dir:kept/quarantine/"),
+        ("s3://bucket", "s3://bucket/quarantine"),
+        ("s3://bucket/kept/", "s3://bucket/kept"),
+    ],
+)
+def test_an_archive_and_a_quarantine_are_apart(given: Given, archive: str, quarantine: str) -> None:
+    given(CONSUMER_ARCHIVE=archive, CONSUMER_QUARANTINE=quarantine)
+    assert problems() == ["CONSUMER_ARCHIVE and CONSUMER_QUARANTINE overlap: use different prefixes"]
+
+
+@pytest.mark.parametrize(("archive", "quarantine"), [("s3://b-c/a", "s3://b-c/a-b"), ("dir:kept-2", "dir:kept")])
+def test_similar_names_do_not_overlap(given: Given, archive: str, quarantine: str) -> None:
+    given(CONSUMER_ARCHIVE=archive, CONSUMER_QUARANTINE=quarantine)
+    assert load(CoreSettings).archive == archive

@@ -6,6 +6,8 @@ from enum import Enum
 from itertools import count
 from typing import Any, Generic, TypeVar
 
+from consumer.archive.place import InMemoryPlace
+from consumer.engine.archive import Archive
 from consumer.engine.errors import GaveUp, Unavailable
 from consumer.engine.processor import BatchResult, Known, Processor
 from consumer.engine.projection import Key
@@ -57,6 +59,7 @@ class Core:
     record_cap: int = 262_144
     breaker: int = 0
     cached: int = 10_000
+    archive: Archive | None = None
     processor: Processor[LimitEvent, LimitState] = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -64,7 +67,14 @@ class Core:
         known: Known[LimitState] = Known(self.cached)
         clock = map(float, count()).__next__
         self.processor = Processor(
-            Limits(), self.repository, self.quarantine, clock, self.record_cap, self.breaker, known
+            Limits(),
+            self.repository,
+            self.quarantine,
+            clock,
+            self.record_cap,
+            self.breaker,
+            known,
+            archive=self.archive,
         )
 
     def deliver(self, *data: object) -> BatchResult:
@@ -180,6 +190,21 @@ class FlakyQuarantine(InMemoryQuarantine):
         if self._fails():
             raise Unavailable("the quarantine is down")
         super().put(entries)
+
+
+class FlakyPlace(InMemoryPlace):
+    """A place whose writes fail while `fails` returns True. `attempts`: the path of each write."""
+
+    def __init__(self, fails: Callable[[], bool] = lambda: False) -> None:
+        super().__init__()
+        self._fails = fails
+        self.attempts: list[str] = []
+
+    def write(self, path: str, content: bytes) -> None:
+        self.attempts.append(path)
+        if self._fails():
+            raise Unavailable("the archive is down")
+        super().write(path, content)
 
 
 def times(number: int) -> Callable[[], bool]:

@@ -43,8 +43,9 @@ def test_a_line_names_its_position_and_holds_the_event_as_it_came() -> None:
         b'{"a":"\xff"}',
         b'{"a":"\xed\xa0\x80"}',
         '{"a":1}'.encode("utf-16"),
-        b"[" * 200 + b"]" * 200,
+        b"[" * 600 + b"]" * 600,
         b"[" * 100_000,
+        b"[" * 600 + b"1e999" + b"]" * 600,
         b"\xf3\x89\x9a\xc2",
     ],
     ids=ascii,
@@ -55,7 +56,10 @@ def test_what_is_not_json_on_one_line_is_kept_as_base64(data: bytes) -> None:
     assert decode(line).record() == record(data)
 
 
-@pytest.mark.parametrize("data", [b"{}", b"1", b'"a"', '{"a":"\u00e9\u2028"}'.encode(), b"[" + b"[]," * 200 + b"[]]"])
+@pytest.mark.parametrize(
+    "data",
+    [b"{}", b"1", b'"a"', b"[" * 200 + b"]" * 200, '{"a":"\u00e9\u2028"}'.encode(), b"[" + b"[]," * 200 + b"[]]"],
+)
 def test_any_json_text_is_an_event(data: bytes) -> None:
     line = encode("limits", record(data))
     assert json.loads(line)["event"] == json.loads(data)

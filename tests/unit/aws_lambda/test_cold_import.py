@@ -46,7 +46,7 @@ def test_only_the_core_of_the_service_is_imported(cold: dict[str, Any]) -> None:
     ours = {module for module in cold["modules"] if module.startswith("consumer.")}
     rooms = {module.split(".")[1] for module in ours}
 
-    assert rooms == {"aws_lambda", "bootstrap", "engine", "limits", "monitoring", "settings", "stores"}
+    assert rooms == {"archive", "aws_lambda", "bootstrap", "engine", "limits", "monitoring", "settings", "stores"}
     assert "consumer.monitoring.prometheus" not in ours
 
 

@@ -51,3 +51,41 @@ def test_a_checkpoint_resets_the_state() -> None:
     again = state.advance(position(2), 1)
     assert not again.due(POLICY, 1_008.9)
     assert again.due(POLICY, 1_009)
+
+
+# With an archive
+
+ARCHIVED = CheckpointState(last=1_000, archives=True)
+
+
+def test_what_is_not_archived_is_not_checkpointed() -> None:
+    state = ARCHIVED.advance(position(2), 100)
+    assert state.position is None
+    assert not state.due(POLICY, 9_999)
+
+
+def test_what_is_archived_and_not_settled_is_not_checkpointed() -> None:
+    assert ARCHIVED.archive(position(2)).position is None
+    assert not ARCHIVED.archive(position(2)).due(POLICY, 9_999)
+
+
+@pytest.mark.parametrize(("settled", "archived"), [(9, 10), (10, 9), (9, 9)])
+def test_the_lower_position_counts(settled: int, archived: int) -> None:
+    state = ARCHIVED.advance(position(settled), 100).archive(position(archived))
+    assert state.position == position(9)
+    assert state.due(POLICY, 1_000)
+
+
+def test_sequence_numbers_are_compared_as_numbers() -> None:
+    nine, ten = (position()._replace(sequence=number) for number in ("9", "10"))
+    assert ARCHIVED.advance(ten, 1).archive(nine).position == nine
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_what_a_checkpoint_leaves_is_checkpointed_later(first: int) -> None:
+    """Either part may be ahead of the other when a checkpoint is made."""
+    state = ARCHIVED.advance(position(first), 100).archive(position(3 - first)).done(1_004)
+    assert (state.position, state.records, state.last) == (None, 0, 1_004)
+    later = state.advance(position(2), 1).archive(position(2))
+    assert later.position == position(2)
+    assert later.done(1_009).position is None

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, pairwise
-from typing import NoReturn, TextIO, cast
+from secrets import token_hex
+from typing import Any, NoReturn, TextIO, cast
 
 import pytest
 
+from consumer.archive.segment import PlaceArchive
 from consumer.engine.aggregation import RECORDS
+from consumer.engine.archive import ArchivePolicy
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
 from consumer.engine.gathering import GatheringPolicy
@@ -25,6 +28,7 @@ from consumer.limits.state import LimitState
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.logs import JsonLines
 from consumer.monitoring.metrics import Metric
+from tests.support.driven.archives import archived, data_of, numbers
 from tests.support.driven.daemon import (
     HANG_UP,
     INITIALIZE,
@@ -43,7 +47,7 @@ from tests.support.driven.daemon import (
 )
 from tests.support.generators import kpl
 from tests.support.generators.events import START, created, encode, foreign, progress_changed
-from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory
+from tests.support.simulation.core import Core, Fate, FlakyPlace, FlakyQuarantine, FlakyRepository, memory
 
 EVERY_BATCH = CheckpointPolicy(seconds=1_000, records=1)
 SELDOM = CheckpointPolicy(seconds=60, records=1_000)
@@ -103,10 +107,11 @@ class Life:
         default_factory=lambda: defaultdict(list)
     )
     """Measurements by metric: time, value, labels."""
+    archiving: ArchivePolicy = ArchivePolicy()  # noqa: RUF009 - it is frozen
 
     def live(self, *steps: Step, answers: Sequence[Answer] = (MADE,), begun: Message = INITIALIZE) -> Daemon:
         """Starts the shard and runs the steps, until the daemon closes the pipe or the process exits."""
-        rules = ShardRules(self.policy, DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE, GATHERING)
+        rules = ShardRules(self.policy, DEADLINE, CHECKPOINT_TIMEOUT, SHARD_END, KEEP_ALIVE, GATHERING, self.archiving)
         runtime = self.clockwork.runtime()
         daemon = Daemon((begun, *steps), answers)
         pipe = cast("TextIO", daemon)
@@ -1128,3 +1133,193 @@ def test_an_open_breaker_ends_the_process_before_a_checkpoint() -> None:
     daemon = life.live(FIRST, batch(*(delivered(200 + number, b"poison") for number in range(3))))
     assert (life.clockwork.exit_code, daemon.made) == (1, [("102", 0)])
     assert list(life.core.quarantine.entries()) == []
+
+
+# the archive
+
+RARELY = ArchivePolicy(seconds=60, size=1_000_000)
+AT_LATEST: Message = {**INITIALIZE, "sequenceNumber": "LATEST"}
+
+
+def archiving(
+    policy: ArchivePolicy = RARELY, place: FlakyPlace | None = None, clockwork: Clockwork | None = None, **core: Any
+) -> tuple[Life, FlakyPlace]:
+    """A shard with an archive, and the place of the archive. A checkpoint is due after every batch."""
+    place = place or FlakyPlace()
+    archive = PlaceArchive(place, lambda: START)
+    return Life(Core(archive=archive, **core), clockwork=clockwork or Clockwork(), archiving=policy), place
+
+
+def away(clockwork: Clockwork, until: float) -> FlakyPlace:
+    return FlakyPlace(lambda: clockwork.time < until)
+
+
+def test_a_checkpoint_waits_for_the_archive() -> None:
+    life, place = archiving()
+    pause = life.clockwork.pass_time
+    daemon = life.live(FIRST, lambda: pause(59), SECOND, lambda: pass_nothing(place), lambda: pause(1), batch())
+    assert (numbers(place), daemon.made) == ([["101", "102", "103"]], [("103", 0)])
+    assert life.core.limit()["lastSequenceNumber"] == 3
+
+
+def pass_nothing(place: FlakyPlace) -> None:
+    assert numbers(place) == []
+
+
+def test_records_are_applied_before_they_are_archived() -> None:
+    life, place = archiving()
+    life.live(FIRST)
+    assert (numbers(place), life.core.limit()["lastSequenceNumber"]) == ([], 2)
+
+
+def test_a_checkpoint_names_what_is_archived_while_later_records_wait() -> None:
+    life, place = archiving()
+    pause = life.clockwork.pass_time
+    life.policy = CheckpointPolicy(seconds=61, records=1_000)
+    daemon = life.live(FIRST, lambda: pause(60), batch(), lambda: pause(1), SECOND, batch())
+    assert (numbers(place), daemon.requested) == ([["101", "102"]], [("102", 0)])
+
+
+def test_a_large_archive_is_written_at_once() -> None:
+    life, place = archiving(ArchivePolicy(seconds=60, size=1_000))
+    noise = [delivered(number, foreign("NEW") | {"source": token_hex(9_999)}) for number in range(103, 123)]
+    daemon = life.live(FIRST, batch(*noise), batch(delivered(123, created(3))))
+    assert numbers(place) == [[f"{number}" for number in range(101, 123)]]
+    assert daemon.made == [("122", 0)]
+
+
+def test_every_record_is_archived_as_it_came() -> None:
+    life, place = archiving()
+    unknown, poison = foreign("NEW"), b"\x00poison"
+    life.live(batch(delivered(101, created(1)), delivered(102, unknown), delivered(103, poison)), SHUTDOWN_REQUESTED)
+    assert [data_of(line) for line in archived(place)] == [created(1), unknown, poison]
+
+
+def test_gathered_records_are_archived_but_not_checkpointed() -> None:
+    life, place = archiving(ArchivePolicy(seconds=2, size=1_000_000))
+    pause = life.clockwork.pass_time
+    daemon = life.live(behind(101), lambda: pause(2), behind(102), lambda: pause(3), behind(103))
+    assert numbers(place) == [["101", "102"]]
+    assert (daemon.made, life.core.limit()["lastSequenceNumber"]) == ([("102", 0)], 4)
+
+
+@pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_at_its_end_a_shard_writes_what_is_left(ending: Message) -> None:
+    life, place = archiving()
+    daemon = life.live(FIRST, behind(103), ending)
+    assert numbers(place) == [["101", "102", "103"]]
+    assert daemon.made == [("103", 0) if ending is SHUTDOWN_REQUESTED else (None, None)]
+
+
+def test_a_lost_lease_writes_nothing() -> None:
+    life, place = archiving()
+    daemon = life.live(FIRST, LEASE_LOST)
+    assert (place.attempts, daemon.requested, life.clockwork.exit_code) == ([], [], None)
+
+
+def test_a_shard_that_started_at_the_tip_archives_at_once_until_it_has_a_checkpoint() -> None:
+    life, place = archiving()
+    daemon = life.live(FIRST, SECOND, begun=AT_LATEST)
+    assert (numbers(place), daemon.made) == ([["101", "102"]], [("102", 0)])
+
+
+def test_an_archive_that_fails_is_retried_with_heartbeats_and_nothing_is_checkpointed_past_it() -> None:
+    clockwork = Clockwork()
+    life, place = archiving(ArchivePolicy(seconds=0.001), away(clockwork, until=1_600), clockwork)
+    pause = clockwork.pass_time
+    daemon = life.live(FIRST, lambda: pause(1), batch())
+    assert (numbers(place), daemon.requested) == ([["101", "102"]], [("102", 0)])
+    assert clockwork.time >= 1_600
+    assert daemon.vain > 10, "keep-alive messages repeat the last checkpoint"
+    assert set(life.counted(metrics.RETRIES)) == {("archive",)}
+    heartbeats = [at for at, _, _ in life.measured[metrics.HEARTBEAT]]
+    assert max(later - earlier for earlier, later in pairwise(heartbeats)) <= 1
+    (waited,) = (value for _, value, _ in life.measured[metrics.ARCHIVE_SECONDS])
+    assert waited > 590
+
+
+def test_an_archive_that_fails_is_logged_as_what_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    clockwork = Clockwork()
+    life, _ = archiving(ArchivePolicy(seconds=0.001), away(clockwork, until=1_600), clockwork)
+    life.live(FIRST, lambda: clockwork.pass_time(1), batch())
+    waits = [vars(record) for record in caplog.records if record.getMessage() == "waiting"]
+    assert {(line["part"], line["cause"]) for line in waits} == {("archive", "the archive is down")}
+
+
+@pytest.mark.parametrize("ending", [SHUTDOWN_REQUESTED, SHARD_ENDED], ids=lambda ending: ending["action"])
+def test_a_stop_while_the_archive_fails_checkpoints_nothing_that_is_not_in_it(ending: Message) -> None:
+    clockwork = Clockwork(stop_at=1_000)
+    life, place = archiving(place=away(clockwork, until=2_000), clockwork=clockwork)
+    daemon = life.live(FIRST, ending)
+    assert (daemon.requested, numbers(place)) == ([], [])
+    assert 1_000 + DEADLINE <= clockwork.time <= 1_000 + DEADLINE + STEP
+    assert clockwork.exit_code == (None if ending is SHUTDOWN_REQUESTED else 1)
+
+
+def test_a_stop_checkpoints_what_was_archived_before_the_archive_failed() -> None:
+    clockwork = Clockwork()
+    life, place = archiving(
+        ArchivePolicy(seconds=0.001), FlakyPlace(lambda: clockwork.time > 1_010), clockwork, repository=memory()
+    )
+    pause = clockwork.pass_time
+    life.policy = CheckpointPolicy(seconds=1_000, records=1_000)
+    clockwork.stop_at = 1_020
+    daemon = life.live(FIRST, lambda: pause(1), batch(), lambda: pause(20), SECOND, SHUTDOWN_REQUESTED)
+    assert (numbers(place), daemon.made) == ([["101", "102"]], [("102", 0)])
+
+
+def test_a_batch_that_is_cut_off_is_checkpointed_as_far_as_it_is_archived() -> None:
+    """Its deadline is over, so nothing more is written."""
+    clockwork = Clockwork(stop_at=1_000)
+    repository = failing(clockwork, until=2_000, limit="l-stuck")
+    life, place = archiving(repository=repository, clockwork=clockwork)
+    assert life.live(CUT_OFF, SHUTDOWN_REQUESTED).requested == []
+    assert place.attempts == []
+
+
+def test_a_lost_lease_ends_the_wait_for_the_archive() -> None:
+    clockwork = Clockwork()
+    life, place = archiving(ArchivePolicy(seconds=5), FlakyPlace(lambda: clockwork.time > 1_005), clockwork)
+    life.policy = SELDOM
+    pause = clockwork.pass_time
+    daemon = life.live(
+        FIRST, lambda: pause(5), batch(), SECOND, lambda: pause(5), batch(), LEASE_LOST, answers=[LEASE_GONE]
+    )
+    assert (daemon.requested, daemon.made, clockwork.exit_code) == ([("102", 0)], [], None)
+    assert (numbers(place), daemon.done[-1]) == ([["101", "102"]], "leaseLost")
+
+
+def test_records_that_were_archived_and_not_checkpointed_are_archived_again() -> None:
+    before, place = archiving()
+    before.live(FIRST, SECOND, SHUTDOWN_REQUESTED, answers=[THROTTLED])
+    after, _ = archiving(place=place)
+    assert after.live(SECOND, SHUTDOWN_REQUESTED).made == [("103", 0)]
+    assert sorted(numbers(place)) == [["101", "102", "103"], ["103"]]
+
+
+def test_an_open_breaker_archives_nothing_more_and_checkpoints_nothing() -> None:
+    life, place = archiving(breaker=2)
+    daemon = life.live(batch(delivered(101, b"poison"), delivered(102, b"poison")), SHUTDOWN_REQUESTED)
+    assert (daemon.requested, place.attempts, life.clockwork.exit_code) == ([], [], 1)
+
+
+def test_objects_and_their_bytes_are_counted() -> None:
+    life, place = archiving()
+    life.live(FIRST, SHUTDOWN_REQUESTED)
+    (content,) = place.files.values()
+    assert life.counted(metrics.ARCHIVE_OBJECTS) == {(): 1}
+    assert life.counted(metrics.ARCHIVE_BYTES) == {(): len(content)}
+    assert len(life.measured[metrics.ARCHIVE_SECONDS]) == 1
+
+
+def test_the_aggregate_at_an_old_checkpoint_is_an_object_of_its_own() -> None:
+    place = FlakyPlace()
+    life = halfway(AT_100, core=Core(archive=PlaceArchive(place, lambda: START)))
+    life.live(LATER, SHUTDOWN_REQUESTED, begun=HALFWAY)
+    assert is_finished(life)
+    assert sorted(numbers(place)) == [["100"] * 4, ["101"]]
+
+
+def test_without_an_archive_nothing_of_one_is_measured(life: Life) -> None:
+    life.live(FIRST, SHUTDOWN_REQUESTED)
+    assert not {metrics.ARCHIVE_OBJECTS, metrics.ARCHIVE_BYTES, metrics.ARCHIVE_SECONDS} & life.measured.keys()
