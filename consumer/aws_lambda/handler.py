@@ -22,10 +22,12 @@ from typing import Any, Protocol, Self, TypeAlias
 
 from consumer import bootstrap
 from consumer.aws_lambda.deadline import Context, Deadline, UntilTimeRunsOut
-from consumer.engine.errors import ConsumerError
+from consumer.engine.archive import written
+from consumer.engine.errors import ConsumerError, GaveUp
 from consumer.engine.observed import ObservedQuarantine, ObservedRepository
 from consumer.engine.processor import BatchResult, Processor
 from consumer.engine.records import Position, Record, arrival_of
+from consumer.engine.retry_policy import RetryPolicy
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.emf import EmfSink
 from consumer.settings import CoreSettings, load
@@ -98,24 +100,42 @@ class LambdaConsumer:
     def _process(self, records: list[Record], context: Context) -> Position | None:
         """Returns the position of the first record that is not settled."""
         sink = EmfSink(self.write, bootstrap.now_millis, stream=records[0].position.stream)
-        failed = None
+        deadline = Deadline.of(context)
+        retry_policy = UntilTimeRunsOut(deadline, self.sleep, self.random, lambda part: sink(metrics.RETRIES, 1, part))
+        failed: Position | None = records[0].position
         try:
-            for result in self._settle(records, Deadline.of(context), sink):
+            self._archive(records, deadline, retry_policy, sink)
+            for result in self._settle(records, deadline, retry_policy, sink):
                 logs.log_batch(log, result, self.core.correlation_id)
                 failed = result.unsettled
+        except GaveUp:
+            pass  # nothing may be settled that is not in the archive
         finally:
             flush(sink, self.requests)
         return failed
 
-    def _settle(self, records: list[Record], deadline: Deadline, measure: metrics.Sink) -> Iterator[BatchResult]:
+    def _archive(
+        self, records: list[Record], deadline: Deadline, retry_policy: RetryPolicy, measure: metrics.Sink
+    ) -> None:
+        """Writes the records to the archive if there is one. Raises GaveUp.
+
+        It comes first: if it came last and there was no time left for it, not even the settled records would count.
+        """
+        if self.core.archive:
+            segment, start = self.core.archive.segment(), self.clock()
+            segment.add(records)
+            for size in written(segment, retry_policy, deadline.check):
+                metrics.report(measure, metrics.of_object(size, self.clock() - start))
+                start = self.clock()
+
+    def _settle(
+        self, records: list[Record], deadline: Deadline, retry_policy: RetryPolicy, measure: metrics.Sink
+    ) -> Iterator[BatchResult]:
         """Processes the records in slices; measures and yields the result of each."""
         core = replace(
             self.core,
             repository=ObservedRepository(self.core.repository, deadline.check),
             quarantine=ObservedQuarantine(self.core.quarantine, deadline.check),
-        )
-        retry_policy = UntilTimeRunsOut(
-            deadline, self.sleep, self.random, lambda part: measure(metrics.RETRIES, 1, part)
         )
         start = self.clock()
         for result in core.process_in_slices(records, retry_policy, lambda: not deadline.is_over()):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consumer import bootstrap
+from consumer.archive.segment import PlaceArchive
 from consumer.aws_lambda import handler
 from consumer.aws_lambda.deadline import ANSWER_SECONDS
 from consumer.aws_lambda.handler import MalformedInvocation
@@ -19,6 +20,7 @@ from consumer.engine.records import Position, Record
 from consumer.monitoring import logs
 from consumer.stores.aws import SHORT_TIMEOUTS
 from consumer.stores.requests import RequestOutcome
+from tests.support.driven.archives import archived, data_of, numbers
 from tests.support.driven.invocations import SUCCESS, Clock, Function, Invocation, LambdaEvent, entry, event
 from tests.support.driven.pipes import piped, repeated_by_name, repeated_from_the_first
 from tests.support.generators.events import (
@@ -33,7 +35,16 @@ from tests.support.generators.events import (
     records,
 )
 from tests.support.generators.kpl import aggregate
-from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory, readable, times
+from tests.support.simulation.core import (
+    Core,
+    Fate,
+    FlakyPlace,
+    FlakyQuarantine,
+    FlakyRepository,
+    memory,
+    readable,
+    times,
+)
 
 REQUEST_SECONDS = 4.0
 """The timeout of a request to AWS, see stores.aws.SHORT_TIMEOUTS."""
@@ -628,3 +639,83 @@ def test_invalid_settings_are_reported_and_read_again(variables: pytest.MonkeyPa
 
     variables.setenv("CONSUMER_QUARANTINE", "s3://quarantine/limits")
     assert handled("r-2", record(created(1))) == SUCCESS
+
+
+# The archive
+
+
+def archiving(fails: Callable[[], bool] = lambda: False, **core: Any) -> tuple[Core, FlakyPlace]:
+    place = FlakyPlace(fails)
+    return Core(archive=PlaceArchive(place, lambda: START), **core), place
+
+
+def test_a_batch_is_one_object_of_the_archive_and_all_of_it() -> None:
+    core, place = archiving()
+    batch = [created(1), foreign("NEW"), b"\x00poison"]
+    assert Function(core.processor).invoke(event(records(*batch))) == SUCCESS
+    (path,) = place.files
+    shard, first, last = position(1).shard, position(1).sequence, position(3).sequence
+    assert path == f"limits/date=2026-01-01/hour=00/{shard}-{first}-{last}.json.gz"
+    assert [data_of(line) for line in archived(place)] == batch
+
+
+def test_an_archive_that_fails_fails_the_batch_from_its_first_record_on_and_applies_nothing() -> None:
+    core, place = archiving(lambda: True)
+    function = Function(core.processor)
+    assert function.invoke(event(records(created(1), progress_changed(2)))) == failed(1)
+    assert (place.files, core.limits(USER)) == ({}, {})
+    (line,) = retries(function)
+    assert line["part"] == "archive"
+
+
+@pytest.mark.parametrize("timeout", [900.0, 60.0, 21.0])
+def test_an_archive_that_fails_leaves_time_for_the_response(timeout: float) -> None:
+    clock = Clock()
+
+    def hang() -> bool:
+        clock.sleep(REQUEST_SECONDS)
+        return True
+
+    core, _ = archiving(hang)
+    assert Function(core.processor, clock).invoke(event(records(created(1))), timeout) == failed(1)
+    assert timeout / 2 - REQUEST_SECONDS <= clock.now < timeout - 1
+
+
+def test_a_temporary_failure_of_the_archive_is_retried() -> None:
+    core, place = archiving(times(5))
+    assert Function(core.processor).invoke(event(records(created(1)))) == SUCCESS
+    assert (len(place.attempts), len(place.files), core.limit()["value"]) == (6, 1, "1000")
+
+
+def test_an_archive_that_uses_up_the_time_leaves_all_records_for_the_next_invocation() -> None:
+    clock = Clock()
+    fails = times(12)
+
+    def slow() -> bool:
+        clock.sleep(REQUEST_SECONDS)
+        return fails()
+
+    core, _ = archiving(slow)
+    function = Function(core.processor, clock)
+    assert function.invoke(event(records(created(1))), 60) == failed(1)
+    assert function.invoke(event(records(created(1))), 60) == SUCCESS
+    assert core.limit()["value"] == "1000"
+
+
+def test_a_batch_that_is_delivered_again_from_its_middle_is_archived_from_there_on() -> None:
+    repository = FlakyRepository(memory(), throttled("l-day"))
+    core, place = archiving(repository=repository)
+    batch = records(created(1, userLimitId="l-other"), created(2), progress_changed(3))
+    assert Function(core.processor).invoke(event(batch)) == failed(2)
+    repository.fate = lambda _: Fate.STORED
+    assert Function(core.processor).invoke(event(batch[1:])) == SUCCESS
+    assert [len(each) for each in numbers(place)] == [3, 2]
+
+
+def test_objects_of_the_archive_are_measured() -> None:
+    core, place = archiving()
+    function = Function(core.processor)
+    function.invoke(event(records(created(1))))
+    (line,) = [line for line in metric_lines(function) if "consumer_archive_objects_total" in line]
+    (content,) = place.files.values()
+    assert (line["consumer_archive_objects_total"], line["consumer_archive_bytes_total"]) == (1, len(content))
