@@ -266,6 +266,13 @@ ROWS = (
                 stacked=True,
             ),
             Panel(
+                "Archive",
+                "Compressed, per second. Empty without an archive.",
+                {"bytes": "sum(rate(consumer_archive_bytes_total{}[$__rate_interval]))"},
+                "Bps",
+            ),
+            Panel("Archive seconds", "Of an object, including waits.", quantiles("consumer_archive_seconds"), "s"),
+            Panel(
                 "Conflicts",
                 "The share of writes that found another writer's change. If it is high, two workers process one shard.",
                 {

@@ -68,7 +68,9 @@ def groups(settings: Settings, clients: Clients) -> Iterator[Sequence[Check]]:
     """All groups, in the order in which they are reported."""
     yield _of_stream(settings, clients.application)
     yield from _of_tables(settings, clients.application)
-    yield _of_quarantine(settings, clients.s3)
+    if settings.archive:
+        yield (_of_place("archive", settings.archive, "", clients.s3),)
+    yield (_of_place("quarantine", settings.quarantine, "quarantine", clients.s3),)
 
 
 def _of_stream(settings: Settings, connect: Connect) -> Sequence[Check]:
@@ -89,14 +91,14 @@ def _of_tables(settings: Settings, connect: Connect) -> Iterator[Sequence[Check]
         yield _of_table(table, connect, _described_kcl, _kcl_permissions, required=False)
 
 
-def _of_quarantine(settings: Settings, connect: ConnectS3) -> Sequence[Check]:
-    place = settings.quarantine
+def _of_place(setting: str, place: str, default_prefix: str, connect: ConnectS3) -> Check:
+    """Whether files can be written to the quarantine or the archive."""
     if place.startswith("dir:"):
-        remedy = f"make it writable for this user only (chmod 700), or change {variable('quarantine')}"
+        remedy = f"make it writable for this user only (chmod 700), or change {variable(setting)}"
         root = Path(place.removeprefix("dir:"))
-        return (Check("quarantine", f"directory {root}", remedy, lambda: probes.write_directory(root)),)
-    missing = f"create it: consumer provision --bucket; or correct {variable('quarantine')}"
-    return (Check("quarantine", f"{place}/*", missing, lambda: _write_bucket(connect(), place)),)
+        return Check(setting, f"directory {root}", remedy, lambda: probes.write_directory(root))
+    missing = f"create it: consumer provision --bucket; or correct {variable(setting)}"
+    return Check(setting, f"{place}/*", missing, lambda: _write_bucket(connect(), place, default_prefix))
 
 
 def _described_stream(application: Application) -> str:
@@ -162,7 +164,7 @@ def _kcl_permissions(dynamodb: "DynamoDBClient", table: Table) -> str:
     return f"table {table.name}: readable and writable"
 
 
-def _write_bucket(s3: "S3Client", place: str) -> str:
+def _write_bucket(s3: "S3Client", place: str, default_prefix: str) -> str:
     parts = urlsplit(place)
-    probes.write_object(s3, parts.netloc, f"{prefix_of(parts.path)}consumer-doctor")
+    probes.write_object(s3, parts.netloc, f"{prefix_of(parts.path, default_prefix)}consumer-doctor")
     return f"{place}: writable"

@@ -5,10 +5,11 @@ and the first lease rows exist, the first record is processed within seconds, an
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -49,7 +50,7 @@ class Wanted:
     """The resources that must exist.
 
     shards        None if the stream is managed elsewhere
-    bucket        None if the quarantine is managed elsewhere
+    buckets       of the quarantine and the archive, unless they are managed elsewhere
     limits_table  None if the limits are kept in memory
     lease_rows    create the first lease row of each shard, so that reading starts at TRIM_HORIZON
     """
@@ -60,7 +61,7 @@ class Wanted:
     limits_table: str | None
     lease_rows: bool
     shards: int | None = None
-    bucket: str | None = None
+    buckets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ class Step:
         return f"{'exists' if self.exists else 'create'} {self.what} {self.name}"
 
 
-def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = False) -> Wanted:
-    """The resources that the settings require. `bucket`: with the quarantine's, if it is in S3."""
-    place = settings.quarantine
+def wanted(settings: Settings, *, shards: int | None = None, buckets: bool = False) -> Wanted:
+    """The resources that the settings require. `buckets`: with those of the quarantine and the archive in S3."""
+    places = [urlsplit(place) for place in (settings.quarantine, settings.archive or "") if place.startswith("s3:")]
     return Wanted(
         region=settings.region,
         stream=settings.stream_name,
@@ -86,7 +87,7 @@ def wanted(settings: Settings, *, shards: int | None = None, bucket: bool = Fals
         limits_table=settings.table_name if settings.enable_dynamo_db else None,
         lease_rows=settings.start_at == "trim-horizon",
         shards=shards,
-        bucket=place.removeprefix("s3://").partition("/")[0] if bucket and place.startswith("s3://") else None,
+        buckets=tuple(dict.fromkeys(place.netloc for place in places)) if buckets else (),
     )
 
 
@@ -106,8 +107,7 @@ def plan(clients: Clients, wanted: Wanted) -> list[Step]:
     steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
     steps += [step for table in tables(wanted) for step in _table_steps(clients.dynamodb, table)]
     steps += _lease_steps(application, rows=wanted.lease_rows)
-    if wanted.bucket:
-        steps.append(_bucket_step(clients.s3, wanted.bucket, wanted.region))
+    steps += [_bucket_step(clients.s3, bucket, wanted.region) for bucket in wanted.buckets]
     return steps
 
 
@@ -286,7 +286,7 @@ def _put_row(application: Application, row: Any, origin: str) -> None:
         application.refuse_other(error, origin)
 
 
-# --- The bucket ----------------------------------------------------------------------------------------------------
+# --- The buckets ---------------------------------------------------------------------------------------------------
 
 
 def _bucket_step(s3: "S3Client", name: str, region: str) -> Step:

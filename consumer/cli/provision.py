@@ -12,7 +12,9 @@ from consumer.stores.aws import unavailable
 
 def provision(
     stream: Annotated[int | None, typer.Option(metavar="SHARDS", help="Create the stream too.", min=1)] = None,
-    bucket: Annotated[bool, typer.Option("--bucket", help="Create the bucket of the quarantine too.")] = False,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Create the buckets of the quarantine and the archive too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be created.")] = False,
     forget_leases: Annotated[
         bool,
@@ -33,7 +35,7 @@ def provision(
     with unavailable("provisioning"):
         if forget_leases:
             forget(settings, clients.dynamodb, lambda question: yes or typer.confirm(question, abort=True), print)
-        steps = provisioning.plan(clients, provisioning.wanted(settings, shards=stream, bucket=bucket))
+        steps = provisioning.plan(clients, provisioning.wanted(settings, shards=stream, buckets=bucket))
         if dry_run:
             sys.stdout.writelines(f"{step}\n" for step in steps)
         else:

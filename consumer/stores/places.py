@@ -10,6 +10,7 @@ from consumer.archive.place import Found
 from consumer.engine.errors import Unavailable
 from consumer.stores.aws import unavailable
 from consumer.stores.directory import content_of, opened, opened_file, written
+from consumer.stores.s3 import prefix_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,7 +62,7 @@ class S3Place:
     def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/".removeprefix("/")
+        self._prefix = prefix_of(prefix, default="")
 
     def write(self, path: str, content: bytes) -> None:
         with self._unavailable():

@@ -42,9 +42,9 @@ UNREADABLE = frozenset({"AccessDenied", "InvalidObjectState"})
 """Error codes that may concern a single object, like those of KMS. They do not stop the listing."""
 
 
-def prefix_of(path: str) -> str:
-    """The prefix of all keys for an address s3://bucket/path."""
-    return f"{path.strip('/') or 'quarantine'}/"
+def prefix_of(path: str, default: str = "quarantine") -> str:
+    """The prefix of all keys for an address s3://bucket/path. `default` replaces an empty path."""
+    return f"{path.strip('/') or default}/".removeprefix("/")
 
 
 class S3Quarantine:

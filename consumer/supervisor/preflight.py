@@ -46,7 +46,7 @@ def examine(settings: Settings, clients: Clients, seconds: float = SECONDS) -> N
     try:
         # Threads must not create clients at the same time.
         clients.application()
-        if settings.quarantine.startswith("s3:"):
+        if any(place and place.startswith("s3:") for place in (settings.quarantine, settings.archive)):
             clients.s3()
     except BotoCoreError as error:
         _not_checked("AWS", type(error).__name__)

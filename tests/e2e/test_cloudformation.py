@@ -75,7 +75,7 @@ def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account,
     granted: set[Grant] = set()
     for name, provisioned, parameters in (
         ("polled", True, {}),
-        ("fanned", False, {"RetrievalMode": "fanout", "KclMetricsLevel": "SUMMARY"}),
+        ("fanned", False, {"RetrievalMode": "fanout", "KclMetricsLevel": "SUMMARY", "Archive": "true"}),
     ):
         cloud.data(name)
         outputs = cloud.fargate(f"{name}-service", name, **parameters)
@@ -215,6 +215,7 @@ def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Acco
         "mapped-service",
         (FOLDER / "lambda.yaml").read_text(encoding="utf-8"),
         DataStack="mapped",
+        Archive="true",
         **uploaded(cloud),
     )
     variables = {

@@ -222,6 +222,18 @@ def test_a_quarantine_in_a_directory(sound: Mapping[str, str], tmp_path: Path) -
         assert " -> make it writable for this user only" in found(place)
 
 
+def test_an_archive_in_s3_is_checked_and_nothing_is_left_in_it(sound: Mapping[str, str], aws: Emulator) -> None:
+    """Before the quarantine. `consumer provision` creates its bucket too."""
+    variables = {**sound, "CONSUMER_ARCHIVE": "s3://patient-archive/records"}
+    before = run(variables, "doctor")
+    assert before.failures[0].startswith("FAIL archive: s3://patient-archive/records/*: ")
+    assert before.failures[0].endswith("create it: consumer provision --bucket; or correct CONSUMER_ARCHIVE")
+    consumer(variables, "provision", "--bucket")
+    assert "ok   archive: s3://patient-archive/records: writable" in run(variables, "doctor").lines
+    s3 = session().client("s3", endpoint_url=aws.endpoint)
+    assert "Contents" not in s3.list_objects_v2(Bucket="patient-archive")
+
+
 @pytest.mark.parametrize("suffix", KEYS)
 def test_a_table_with_other_keys_is_refused_everywhere(aws: Emulator, tmp_path: Path, suffix: str) -> None:
     """Number keys instead of string keys. `run` reports them before it starts Java."""

@@ -99,7 +99,12 @@ KEPT: Mapping[str, Callable[[dict[str, Any]], bool]] = {
 
 @pytest.mark.parametrize(
     ("name", "bucket"),
-    [("data.yaml", "QuarantineBucket"), ("lambda.yaml", "FailureBucket"), ("notices.yaml", "FailureBucket")],
+    [
+        ("data.yaml", "QuarantineBucket"),
+        ("data.yaml", "ArchiveBucket"),
+        ("lambda.yaml", "FailureBucket"),
+        ("notices.yaml", "FailureBucket"),
+    ],
 )
 def test_buckets_are_private_and_versioned_and_expire_no_current_object(name: str, bucket: str) -> None:
     found = resolved(name).properties(bucket)
@@ -134,6 +139,30 @@ def test_the_settings_of_the_function_exist(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert variables.keys() <= {variable(field) for field in CoreSettings.model_fields}
     assert load(CoreSettings).quarantine == "s3://quarantinebucket/quarantine"
+
+
+@pytest.mark.parametrize("name", ["fargate.yaml", "lambda.yaml"])
+def test_an_archive_is_kept_only_if_it_is_asked_for(name: str) -> None:
+    role = "TaskRole" if name == "fargate.yaml" else "FunctionRole"
+
+    def allowed(**parameters: str) -> list[Any]:
+        policies = resolved(name, **parameters).properties(role)["Policies"]
+        return [(each["Action"], each["Resource"]) for each in statements(policies) if each["Sid"] == "Archive"]
+
+    assert allowed() == []
+    assert allowed(Archive="true") == [(["s3:PutObject"], ["arn:aws:made-up:us-east-1::ArchiveBucket/archive/*"])]
+
+
+def test_the_archive_is_where_the_permissions_are() -> None:
+    place = "s3://archivebucket/archive"
+    function = resolved("lambda.yaml", Archive="true").properties("Function")["Environment"]["Variables"]
+    (task,) = (
+        each["Value"]
+        for each in container(resolved("fargate.yaml", Archive="true"))["Environment"]
+        if each["Name"] == "CONSUMER_ARCHIVE"
+    )
+    assert (function["CONSUMER_ARCHIVE"], task) == (place, place)
+    assert "CONSUMER_ARCHIVE" not in task_environment()
 
 
 def test_the_settings_of_the_watcher_exist_and_are_those_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, load
 
 INDEX = "LeaseOwnerToLeaseKeyIndex"
-WANTED = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True, shards=2, bucket="kept")
+WANTED = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True, shards=2, buckets=("kept",))
 
 
 MADE = datetime(2026, 1, 31, tzinfo=UTC)
@@ -211,6 +211,26 @@ def test_everything_is_created_in_an_empty_account() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("quarantine", "archive", "buckets"),
+    [
+        ("s3://kept/some/where", None, ("kept",)),
+        ("s3://kept", None, ("kept",)),
+        ("dir:/x", None, ()),
+        ("s3://kept/q", "s3://kept/a", ("kept",)),
+        ("s3://kept/q", "s3://records", ("kept", "records")),
+        ("dir:kept", "s3://records/a", ("records",)),
+        ("dir:kept", "dir:records", ()),
+    ],
+)
+def test_the_buckets_of_the_quarantine_and_the_archive(
+    quarantine: str, archive: str | None, buckets: tuple[str, ...]
+) -> None:
+    settings = Settings(region="eu-north-1", stream_name="events", quarantine=quarantine, archive=archive)
+    assert provision.wanted(settings, buckets=True).buckets == buckets
+    assert provision.wanted(settings).buckets == ()
+
+
 def test_the_second_time_everything_exists_and_nothing_is_written() -> None:
     account = Account()
     provisioned(account)
@@ -355,7 +375,7 @@ def test_a_missing_permission_is_not_a_missing_operation() -> None:
 @pytest.mark.parametrize(
     ("more", "found"),
     [
-        ({}, {"shards": None, "bucket": None, "lease_rows": True, "limits_table": "user-limits"}),
+        ({}, {"shards": None, "buckets": (), "lease_rows": True, "limits_table": "user-limits"}),
         ({"start_at": "latest"}, {"lease_rows": False}),
         ({"enable_dynamo_db": False}, {"limits_table": None}),
     ],
@@ -364,14 +384,6 @@ def test_the_settings_determine_the_resources(more: dict[str, Any], found: dict[
     given = {"region": "eu-north-1", "stream_name": "events", "quarantine": "s3://kept/some/where"}
     wanted = provision.wanted(load(Settings, **given | more))
     assert {name: getattr(wanted, name) for name in found} == found
-
-
-@pytest.mark.parametrize(
-    ("place", "bucket"), [("s3://kept/some/where", "kept"), ("s3://kept", "kept"), ("dir:/x", None)]
-)
-def test_the_bucket_is_that_of_the_quarantine(place: str, bucket: str | None) -> None:
-    given = {"region": "eu-north-1", "stream_name": "events", "quarantine": place}
-    assert provision.wanted(load(Settings, **given), bucket=True).bucket == bucket
 
 
 # --- Leases of another stream --------------------------------------------------------------------------------------

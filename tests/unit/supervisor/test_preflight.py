@@ -321,6 +321,38 @@ def test_a_quarantine_that_will_be_created_is_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("AccessDenied", denied("s3://records/a/*", "s3:PutObject", "AccessDenied")),
+        (
+            "NoSuchBucket",
+            missing(
+                "s3://records/a/*",
+                "s3:PutObject",
+                "consumer provision --bucket; or correct CONSUMER_ARCHIVE",
+                "NoSuchBucket",
+            ),
+        ),
+    ],
+)
+def test_an_archive_that_cannot_be_written_is_a_problem(tmp_path: Path, code: str, line: str) -> None:
+    aws = Aws({"PutObject": refused(code, "PutObject")})
+    assert problems(aws, quarantine=f"dir:{tmp_path / 'new'}", archive="s3://records/a") == [line]
+
+
+def test_an_archive_in_a_folder_that_others_can_read_is_a_problem(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (line,) = problems(Aws(), archive=f"dir:{tmp_path}")
+    assert line.endswith("make it writable for this user only (chmod 700), or change CONSUMER_ARCHIVE")
+
+
+def test_without_an_archive_none_is_checked(tmp_path: Path) -> None:
+    aws = Aws()
+    assert problems(aws, quarantine=f"dir:{tmp_path / 'new'}") == []
+    assert "PutObject" not in aws.requested
+
+
 def test_leases_of_another_stream_are_a_problem() -> None:
     theirs = {"leaseKey": {"S": "shardId-0"}, "checkpoint": {"S": "1"}, "consumerStream": {"S": "another"}}
     (line,) = problems(Aws({"leases": lambda: {"Items": [theirs]}}))
