@@ -11,19 +11,21 @@ from itertools import count
 from random import Random
 from zlib import crc32
 
+from consumer.archive.segment import PlaceArchive, parts_of
 from consumer.aws_lambda.handler import Answer, LambdaConsumer
 from consumer.engine.projection import Ignored, Key
-from consumer.engine.records import Record
+from consumer.engine.records import Position, Record
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
 from consumer.limits.view import view
 from tests.faults.conftest import Note
+from tests.support.driven.archives import data_by_position
 from tests.support.driven.invocations import SUCCESS, Clock, Invocation, LambdaEvent, event
 from tests.support.emulators.mapping import FOR_EVER, FunctionFailed, Mapping, Settings
 from tests.support.generators import oracle
 from tests.support.generators.events import position
 from tests.support.generators.kpl import aggregate
-from tests.support.simulation.core import Core, Fate, FlakyQuarantine, FlakyRepository, memory
+from tests.support.simulation.core import Core, Fate, FlakyPlace, FlakyQuarantine, FlakyRepository, memory
 
 RUNS = 150
 RECORDS = 120
@@ -66,6 +68,7 @@ class Runtime:
         self.kept = memory()
         self.store = FlakyRepository(self.kept, self._fate, self._unreadable, self._request)
         self.quarantine = FlakyQuarantine(self._quarantine_fails)
+        self.place = FlakyPlace(self._quarantine_fails)
 
     def container(self) -> Callable[[LambdaEvent], Answer]:
         """Starts a new function after a timeout."""
@@ -91,7 +94,8 @@ class Runtime:
         self.trouble, self.down, self.timeout = 0.0, (0.0, 0.0), 900.0
 
     def _started(self) -> LambdaConsumer:
-        core = Core(self.store, self.quarantine, cached=self.random.choice((0, 3, 10_000)))
+        archive = PlaceArchive(self.place, lambda: NOW)
+        core = Core(self.store, self.quarantine, cached=self.random.choice((0, 3, 10_000)), archive=archive)
         return LambdaConsumer(core.processor, str, self._pass, self.clock, self.random.random)
 
     def _pass(self, seconds: float) -> None:
@@ -290,14 +294,16 @@ def interleave(random: Random, mappings: Sequence[Mapping], lanes: Sequence[Sequ
 
 
 def assert_complete(runtime: Runtime, put: Sequence[Put]) -> None:
-    """Asserts that the table equals the oracle's and the quarantine holds exactly the poison records."""
+    """Asserts that the table equals the oracle's, the quarantine the poison records, and the archive all of them."""
     samples = [sample for each in put for sample in each.samples]
     assert stored(runtime) == oracle.expected([sample.event for sample in samples if sample.event], NOW)
     assert quarantined(runtime) == Counter(sample.data for sample in samples if sample.poison_reason)
+    assert archived(runtime) == {part.position: part.data for each in put for part in parts_of(each.record)}
 
 
 def assert_settled(runtime: Runtime, put: Sequence[Put]) -> None:
-    """Asserts that each of these records is applied or quarantined."""
+    """Asserts that each of these records is archived, and applied or quarantined."""
+    assert {part.position for each in put for part in parts_of(each.record)} <= archived(runtime).keys()
     for sample in (sample for each in put for sample in each.samples):
         if sample.poison_reason:
             assert quarantined(runtime)[sample.data]
@@ -317,6 +323,10 @@ def has_effect(runtime: Runtime, sample: Sample) -> bool:
 
 def stored(runtime: Runtime) -> dict[Key, dict[str, object]]:
     return {(state.user_id, state.user_limit_id): view(state, NOW).to_json() for state in runtime.kept.states()}
+
+
+def archived(runtime: Runtime) -> dict[Position, bytes]:
+    return data_by_position(runtime.place)
 
 
 def quarantined(runtime: Runtime) -> Counter[bytes]:

@@ -15,13 +15,14 @@ from random import Random
 
 import pytest
 
+from consumer.engine.archive import ArchivePolicy
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.gathering import GatheringPolicy
 from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample, histories
 from tests.faults.conftest import Note
 from tests.support.simulation.core import Fate
-from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor
+from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor, WatchedPlace
 
 RUNS = 10_000
 PART = 250
@@ -73,6 +74,13 @@ class RandomFaults:
             raise Killed
 
 
+def an_archive(seed: int) -> tuple[ArchivePolicy, WatchedPlace | None]:
+    """When the archive is written; None for its place, in every second life."""
+    random = Random(f"archive of {seed}")
+    policy = ArchivePolicy(random.choice((0.5, 60.0, 600.0)), random.choice((1, 10**6)))
+    return policy, WatchedPlace() if random.random() < 0.5 else None
+
+
 class Life:
     """One run of an application, from its first record to its last checkpoint."""
 
@@ -85,8 +93,9 @@ class Life:
         self.samples = self._in_disorder()
         policy = CheckpointPolicy(self.random.choice((0.5, 60.0)), self.random.choice((1, 7, 1_000)))
         gathering = GatheringPolicy(self.random.choice((0.0, 5.0, 600.0)), records=self.random.choice((2, 10, 100)))
-        rules = ShardRules(policy, batch_deadline=2.0, gathering=gathering)
-        self.fleet = Fleet(self.random.randint(1, 2), rules)
+        archiving, archive = an_archive(seed)
+        rules = ShardRules(policy, batch_deadline=2.0, gathering=gathering, archiving=archiving)
+        self.fleet = Fleet(self.random.randint(1, 2), rules, archive)
         self.processors: list[ShardProcessor] = []
         self.acts = (
             *(self._put, self._work, self._work, self._work, self._silence, self._take),
@@ -105,6 +114,7 @@ class Life:
         """Runs until everything is put, read and checkpointed."""
         for _ in range(STEPS):
             if not self.samples and self.fleet.finished:
+                self.seen["objects"] = len(self.fleet.archive.files) if self.fleet.archive else 0
                 self.seen["conflicts"], self.seen["races"] = self.fleet.table.conflicts, self.fleet.table.races
                 return
             self.fleet.pass_time(self.random.choice((0.0, 1.0, 60.0)))

@@ -1,4 +1,4 @@
-"""Reads an archive without the code that wrote it: gzip, lines of JSON, and the names of the objects."""
+"""Reads an archive: its objects, their lines as JSON, and the data of its records."""
 
 import base64
 import gzip
@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from consumer.archive.lines import decode
 from consumer.archive.place import Place
+from consumer.engine.records import Position
 
 
 def objects(place: Place) -> dict[str, list[dict[str, Any]]]:
@@ -27,6 +29,16 @@ def numbers(place: Place) -> list[list[str]]:
 def data_of(line: dict[str, Any]) -> Any:
     """The JSON value of a line, or the bytes of what is none."""
     return line["event"] if "event" in line else base64.b64decode(line["data"], validate=True)
+
+
+def data_by_position(place: Place) -> dict[Position, bytes]:
+    """The bytes of every record, whatever its copies. They must not differ."""
+    found: dict[Position, bytes] = {}
+    for each in place.list():
+        for line in gzip.decompress(place.read(each.path)).splitlines():
+            record = decode(line).record()
+            assert found.setdefault(record.position, record.data) == record.data
+    return found
 
 
 def _lines(content: bytes) -> Iterator[dict[str, Any]]:

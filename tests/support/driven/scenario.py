@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 from boto3.dynamodb.types import TypeDeserializer
 
 from consumer.admin.put import outgoing, put
+from consumer.archive.place import Place
 from consumer.engine.quarantine import QuarantineStore
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample, histories
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
 from consumer.stores.directory import DirectoryQuarantine
+from consumer.stores.places import DirectoryPlace, S3Place
 from consumer.stores.s3 import S3Quarantine
 from tests.support.driven.service import Service
 from tests.support.driven.waiting import until
@@ -77,6 +79,13 @@ class Stage:
         parts = urlsplit(place)
         s3 = session().client("s3", endpoint_url=self._endpoint("S3"))
         return S3Quarantine(s3, parts.netloc, parts.path, ThreadPoolExecutor())
+
+    def archive(self) -> Place:
+        place = self.variables["CONSUMER_ARCHIVE"]
+        if place.startswith("dir:"):
+            return DirectoryPlace(Path(place.removeprefix("dir:")))
+        parts = urlsplit(place)
+        return S3Place(session().client("s3", endpoint_url=self._endpoint("S3")), parts.netloc, parts.path)
 
     def remove(self) -> None:
         """Deletes the stream and every table, which would otherwise stay and cost money."""

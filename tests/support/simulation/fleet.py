@@ -5,6 +5,7 @@ checked all the time; `Fleet.problems` lists what was violated.
 """
 
 import base64
+import gzip
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,9 @@ from typing import Any, NoReturn, Protocol
 
 from amazon_kclpy.checkpoint_error import CheckpointError
 
+from consumer.archive.lines import decode
+from consumer.archive.place import Found, InMemoryPlace
+from consumer.archive.segment import PlaceArchive
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Unavailable
 from consumer.engine.processor import Known, Processor
@@ -194,6 +198,42 @@ class FaultyQuarantine:
                 raise Unavailable(fate.value)
 
 
+class WatchedPlace(InMemoryPlace):
+    """The place of an archive, with the data of all records in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[Position, bytes] = {}
+
+    def write(self, path: str, content: bytes) -> None:
+        super().write(path, content)
+        for line in gzip.decompress(content).splitlines():
+            record = decode(line).record()
+            assert self.records.setdefault(record.position, record.data) == record.data
+
+
+@dataclass
+class FaultyPlace:
+    """One worker's connection to the place of the archive. Implements archive.Place."""
+
+    kept: InMemoryPlace
+    faults: FaultPlan
+
+    def write(self, path: str, content: bytes) -> None:
+        fate = self.faults.request()
+        if fate is not Fate.THROTTLED:
+            self.kept.write(path, content)
+        self.faults.answered()
+        if fate is not Fate.STORED:
+            raise Unavailable(fate.value)
+
+    def read(self, path: str) -> bytes:
+        return self.kept.read(path)
+
+    def list(self, prefix: str = "") -> Iterator[Found]:
+        return self.kept.list(prefix)
+
+
 # the stream
 
 
@@ -205,9 +245,20 @@ class Put:
     samples: Sequence[Sample]
 
     @property
-    def text(self) -> str:
+    def data(self) -> bytes:
         data = [sample.data for sample in self.samples]
-        return base64.b64encode(data[0] if len(data) == 1 else kpl.aggregate(*data)).decode()
+        return data[0] if len(data) == 1 else kpl.aggregate(*data)
+
+    @property
+    def text(self) -> str:
+        return base64.b64encode(self.data).decode()
+
+    @property
+    def archived(self) -> dict[Position, bytes]:
+        """What the archive must hold of it: an aggregate in one line if there is another one inside."""
+        if any(sample.data.startswith(kpl.MAGIC) for sample in self.samples):
+            return {self.position: self.data}
+        return {position: sample.data for position, sample in self.parts}
 
     @property
     def delivered(self) -> OddDelivered:
@@ -277,9 +328,15 @@ class ShardProcessor:
             FaultyQuarantine(fleet.quarantine, faults),
             fleet.clock,
             known=Known(cached),
+            archive=self._archive(),
         )
         self.consumer = ShardConsumer(core, BelievedStream(STREAM), fleet.rules, self.measure, self.runtime())
         self._call(self.consumer.initialize, Message(self, (), 0, shard.name, *self.begun_after()))
+
+    def _archive(self) -> PlaceArchive | None:
+        if self.fleet.archive is None:
+            return None
+        return PlaceArchive(FaultyPlace(self.fleet.archive, self.faults), lambda: round(self.fleet.time * 1_000))
 
     def begun_after(self) -> tuple[str, int]:
         return self.shard.puts[self.start - 1].place if self.start else (BEGINNING, 0)
@@ -396,8 +453,8 @@ def exit_process(code: int) -> NoReturn:
 class Fleet:
     """The stream, the application that consumes it, and its stores."""
 
-    def __init__(self, shards: int, rules: ShardRules | None = None) -> None:
-        self.table, self.quarantine = WatchedTable(), WatchedQuarantine()
+    def __init__(self, shards: int, rules: ShardRules | None = None, archive: WatchedPlace | None = None) -> None:
+        self.table, self.quarantine, self.archive = WatchedTable(), WatchedQuarantine(), archive
         self.rules = rules or ShardRules(CheckpointPolicy(seconds=5, records=1), batch_deadline=5)
         self.time = 0.0
         self.forgotten: set[Key] = set()
@@ -477,7 +534,10 @@ class Fleet:
     def parts(self) -> Iterator[tuple[Position, Sample]]:
         return (part for shard in self.shards for put in shard.puts for part in put.parts)
 
-    def check_settled(self, puts: Iterable[Put]) -> None:
+    def check_settled(self, puts: Sequence[Put]) -> None:
+        if self.archive:
+            unarchived = [put.position for put in puts if not put.archived.items() <= self.archive.records.items()]
+            assert not unarchived, f"a checkpoint is past {unarchived[0]}, which is not archived"
         parts = (part for put in puts for part in put.parts)
         unsettled = [position for position, sample in parts if not self.is_settled(position, sample)]
         assert not unsettled, f"a checkpoint is past {unsettled[0]}, which is not settled"
