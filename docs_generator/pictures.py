@@ -49,6 +49,7 @@ WAY = [
     Box(696, 104, 190, 98, "Core", ["decode, fold, store", "consumer/engine", "consumer/limits"], PURE),
     Box(960, 48, 180, 78, "DynamoDB", ["one item per limit,", "conditional writes"], AWS),
     Box(960, 180, 180, 78, "Quarantine", ["S3 or a directory:", "what cannot be applied"], ADDED),
+    Box(696, 252, 190, 78, "Archive", ["S3 or a directory:", "all records, if it is on"], ADDED),
 ]
 
 
@@ -65,8 +66,10 @@ def record() -> str:
         Arrow("Lambda function", "Core"),
         Arrow("Core", "DynamoDB"),
         Arrow("Core", "Quarantine"),
+        Arrow("Record processor", "Archive"),
+        Arrow("Lambda function", "Archive"),
     ]
-    return picture("The way of a record from Kinesis to DynamoDB", (1156, 290), WAY, drawn)
+    return picture("The way of a record from Kinesis to DynamoDB", (1156, 346), WAY, drawn)
 
 
 def processes() -> str:
