@@ -1,16 +1,22 @@
 """Reads records from a file: one JSON document, the elements of a JSON array, or one record per line.
 
-The bytes of each record are those in the file.
+The bytes of each record are those in the file. A line of an archive is the record in it.
 """
 
+import gzip
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from functools import partial
+from io import BufferedReader, BytesIO
+from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 from consumer.admin.captured import Captured, Content, contents
+from consumer.archive import lines
 from consumer.aws_lambda.handler import MalformedInvocation, read
 from consumer.engine.errors import SettingsError
 from consumer.engine.records import Position, Record
@@ -20,6 +26,11 @@ PIECE = 1 << 20
 """Bytes per read of standard input."""
 _BLANK = " \t\r\n"
 _SPACE = re.compile(f"[{_BLANK}]*")
+WHOLE = 32 << 20
+"""Bytes. A larger file in a folder or bucket is read line by line: none of its documents may have several lines."""
+_GZIP = b"\x1f\x8b"
+_ARCHIVED = b'{"stream":'
+"""The start of each line of an archive, and of no event."""
 _READER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 """Finds the end of a document. Numbers are not converted: the core validates them."""
 
@@ -35,12 +46,60 @@ def read_records(name: str) -> list[Record]:
     return [Record(Position("file", "0", str(at)), each.data, fault=each.fault) for at, each in enumerate(found)]
 
 
+def records_in(name: str, content: bytes) -> Iterator[Record]:
+    """The undecoded records of a file of any size, gzipped or not, with those inside captured Lambda events.
+
+    Documents that follow each other on a line are several records: Firehose may write them so. Raises SettingsError if
+    the file is damaged, behind the records that can be read.
+    """
+    try:
+        with _opened(content) as file:
+            head = file.read(WHOLE + 1)
+            file.seek(0)
+            found = contents(split(head)) if len(head) <= WHOLE else (line.rstrip(b"\r\n") for line in file)
+            for each in found:
+                for part in _apart(each) if isinstance(each, bytes) else (each,):
+                    yield from _records(name, part)
+    except _NOT_GZIP as damaged:
+        raise SettingsError([f"{name}: damaged or cut off: {damaged}"]) from None
+    except (MalformedInvocation, ValueError) as wrong:
+        raise SettingsError([f"{name}: {wrong}"]) from None
+
+
+_NOT_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)
+
+
+def _opened(content: bytes) -> IO[bytes]:
+    file = BytesIO(content)
+    if not content.startswith(_GZIP):
+        return file
+    return BufferedReader(gzip.GzipFile(fileobj=file))
+
+
+def _apart(line: bytes) -> Iterator[bytes]:
+    """The JSON documents that the line consists of, or the line itself if it consists of anything else."""
+    parts = list(_following(line.decode("utf-8", "surrogateescape"))) if b"}{" in line else []
+    yield from parts or ([line] if line.strip() else [])
+
+
+def _following(text: str) -> Iterator[bytes]:
+    try:
+        ends = [0]
+        while ends[-1] < len(text):
+            ends.append(_skip(text, _end(text, ends[-1])))
+    except (ValueError, RecursionError):
+        return
+    yield from (text[start:end].encode("utf-8", "surrogateescape") for start, end in pairwise(ends))
+
+
 def read_contents(name: str) -> list[Content]:
     """The records, captured Lambda events and failed batches in the file. Raises SettingsError like `read_records`."""
     try:
         content = _standard_input() if name == "-" else Path(name).read_bytes()
-        documents = split(content)
+        documents = split(gzip.decompress(content) if name.endswith(".gz") else content)
         found = contents(documents)
+    except _NOT_GZIP as damaged:
+        raise SettingsError([f"{name}: damaged or cut off: {damaged}"]) from None
     except OSError as error:
         raise SettingsError([f"{name}: {error.strerror}"]) from None
     except (MalformedInvocation, ValueError) as wrong:
@@ -77,7 +136,7 @@ def _no_record(name: str) -> SettingsError:
 
 def _records(name: str, content: Content) -> list[Record]:
     if isinstance(content, bytes):
-        return [Record(Position("", "", ""), content)]
+        return [_archived(content) or Record(Position("", "", ""), content)]
     if not isinstance(content, Captured):
         raise SettingsError(
             [f"{name}: names a batch but has no records: use `consumer lambda-invoke`, which fetches them"]
@@ -86,6 +145,16 @@ def _records(name: str, content: Content) -> list[Record]:
         return read(content.event)
     except MalformedInvocation as malformed:
         raise SettingsError([f"{name}: {malformed}"]) from None
+
+
+def _archived(document: bytes) -> Record | None:
+    """The record in a line of an archive, None if it is none."""
+    if not document.startswith(_ARCHIVED):
+        return None
+    try:
+        return lines.decode(document).record()
+    except ValueError:
+        return None
 
 
 def _is_foreign_document(content: bytes) -> bool:

@@ -1,11 +1,16 @@
 """A file of events is one document, an array of documents, or lines. Records keep their bytes."""
 
+import gzip
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from consumer.admin.files import read_records, split
+from consumer.admin import files
+from consumer.admin.files import read_records, records_in, split
+from consumer.archive import lines
 from consumer.engine.errors import Reason, SettingsError
 from consumer.limits.sample import POISONS, Poison
 from tests.support.driven.invocations import event
@@ -196,3 +201,63 @@ def test_an_event_of_another_service_is_refused(captured: object, tmp_path: Path
     (tmp_path / "captured.json").write_text(json.dumps(captured))
     with pytest.raises(SettingsError, match="Records"):
         read_records(str(tmp_path / "captured.json"))
+
+
+# Files of a folder or bucket, and of an archive
+
+
+def data_in(content: bytes) -> list[bytes]:
+    return [record.data for record in records_in("x", content)]
+
+
+EVENTS = [encode(created(1)), encode(progress_changed(2, userId="u-}{")), encode({"a": ["}{", {"b": "{"}]})]
+
+
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b""])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_documents_on_lines_and_documents_side_by_side_are_records(
+    between: bytes, packed: Callable[[bytes], bytes]
+) -> None:
+    """Firehose puts nothing between records unless it is told to."""
+    assert data_in(packed(between.join(EVENTS))) == EVENTS
+    assert data_in(packed(between.join(EVENTS) + between)) == EVENTS
+
+
+@pytest.mark.parametrize("line", [b'{"a":1}{"b":', b'{"a":1}{}x', b'"}{" {', b"}{"])
+def test_a_line_that_is_not_documents_alone_is_one_record(line: bytes) -> None:
+    assert data_in(EVENTS[0] + b"\n" + line + b"\n" + EVENTS[1]) == [EVENTS[0], line, EVENTS[1]]
+
+
+def test_a_large_file_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "WHOLE", 100)
+    content = b"\n\n".join(EVENTS) + b"".join(EVENTS)
+    assert data_in(content) == data_in(gzip.compress(content)) == EVENTS + EVENTS
+
+
+def test_what_a_damaged_file_holds_before_the_damage_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "WHOLE", 100)
+    noise = random.Random(1).randbytes(300_000).hex().encode()
+    found: list[bytes] = []
+    with pytest.raises(SettingsError, match=r"^x: damaged or cut off: "):
+        found.extend(record.data for record in records_in("x", gzip.compress(b"\n".join([*EVENTS, noise]))[:-9]))
+    assert found == EVENTS
+
+
+def test_a_line_of_an_archive_is_the_record_in_it(tmp_path: Path) -> None:
+    archived = records(*EVENTS, b"not JSON")
+    content = b"\n".join(lines.encode("limits", each) for each in archived)
+    assert list(records_in("x", content)) == archived
+    (tmp_path / "archive.json.gz").write_bytes(gzip.compress(content))
+    assert [each.data for each in read_records(str(tmp_path / "archive.json.gz"))] == [each.data for each in archived]
+
+
+@pytest.mark.parametrize("line", [b'{"stream":"s"}', b'{"stream":"s","data":"AA=="', b'{"stream":1,"aggregateId":"u"}'])
+def test_a_line_that_only_starts_like_one_of_an_archive_is_a_record(line: bytes) -> None:
+    assert data_in(EVENTS[0] + b"\n" + line) == [EVENTS[0], line]
+
+
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "events.json.gz"
+    file.write_bytes(gzip.compress(EVENTS[0])[:-4])
+    with pytest.raises(SettingsError, match="damaged or cut off"):
+        read_records(str(file))
