@@ -36,6 +36,10 @@ class Name:
         first, last = (_segment(number).replace("-", "%2D") for number in (self.first, self.last))
         return f"{prefix(self.stream, self.hour)}{_segment(self.shard)}-{first}-{last}{ENDING}"
 
+    def is_within(self, since: datetime | None, until: datetime | None) -> bool:
+        """Whether something in the object can have arrived between `since` and, exclusively, `until`."""
+        return (since is None or self.hour + HOUR > since) and (until is None or self.hour < until)
+
 
 def parse(path: str) -> Name | None:
     """The name from the output of `path`, None for any other path."""

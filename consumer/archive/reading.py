@@ -43,7 +43,7 @@ def objects(
     """The objects with what arrived between `since` and, exclusively, `until`, by hour. Raises Unavailable."""
     for found in _listed(place, stream, since, until):
         name = parse(found.path)
-        if name and name.stream == stream and _overlaps(name.hour, since, until):
+        if name and name.stream == stream and name.is_within(since, until):
             yield name, found
 
 
@@ -127,10 +127,6 @@ def _listed(place: Place, stream: str, since: datetime | None, until: datetime |
         return
     for hour in hours(since, until):
         yield from place.list(prefix(stream, hour))
-
-
-def _overlaps(hour: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or hour + HOUR > since) and (until is None or hour < until)
 
 
 def _order(name: Name) -> tuple[str, tuple[int, str], tuple[int, str]]:

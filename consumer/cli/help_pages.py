@@ -43,6 +43,11 @@ PAGES: Mapping[str, Page] = {
     "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", AwsSettings),
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
     "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
+    "rebuild": Page(
+        "consumer rebuild --from s3://my-archive/limits",
+        "a part of a file could not be read, or a store does not answer",
+        Settings,
+    ),
     "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
     "serve": Page("consumer serve", "a second signal ended it while requests were under way", PageSettings),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),

@@ -21,6 +21,7 @@ from consumer.cli import (
     provision,
     put,
     quarantine,
+    rebuild,
     rewind,
     run,
     serve,
@@ -46,6 +47,7 @@ app.command()(rewind.rewind)
 app.command()(put.put)
 app.command()(apply.apply)
 app.command()(lambda_invoke.lambda_invoke)
+app.command()(rebuild.rebuild)
 app.command()(notices.notices)
 app.command()(serve.serve)
 app.add_typer(limits.app, name="limits")

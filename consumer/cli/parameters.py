@@ -1,11 +1,15 @@
 """Arguments and options that several commands share."""
 
+import os
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from consumer.limits.events import Id
+from consumer.settings import moment_of
 
 _ID = TypeAdapter(Id)
 
@@ -16,6 +20,40 @@ def checked_id(value: str) -> str:
         return _ID.validate_python(value)
     except ValidationError:
         raise typer.BadParameter("1 to 128 characters, none of them a control character") from None
+
+
+def checked_user(value: str | None) -> str | None:
+    return None if value is None else checked_id(value)
+
+
+def checked_moment(value: str | None) -> datetime | None:
+    """A time, or one that lies the given time before now. Raises BadParameter."""
+    if value is None:
+        return None
+    ago = re.fullmatch(r"([0-9]{1,6})([mhd])", value)
+    moment = datetime.now(UTC) - _UNITS[ago[2]] * int(ago[1]) if ago else moment_of(value)
+    if moment is None:
+        raise typer.BadParameter(
+            "use a time such as 2026-01-31T00:00:00Z, or how long ago it was, such as 90m, 36h, 7d"
+        )
+    return moment
+
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only what arrived since then: 2026-01-31T00:00:00Z, or 36h for 36 hours ago."),
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only what arrived before then.")]
+Processes = Annotated[
+    int | None, typer.Option(metavar="N", help="Number of processes; one per core without it.", min=1, max=256)
+]
+
+
+def cores() -> int:
+    """How many processes can compute at the same time."""
+    return len(os.sched_getaffinity(0))
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -9,8 +9,11 @@ import typer
 
 from consumer import bootstrap
 from consumer.admin.files import read_records
+from consumer.archive.reading import Damaged
 from consumer.cli import tables
+from consumer.cli.errors import report
 from consumer.cli.parameters import FILE_HELP
+from consumer.cli.progress import reading
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, is_aws, load
 
@@ -24,6 +27,10 @@ def put(  # noqa: PLR0913 - the options of the command
     users: Annotated[int, typer.Option(help="Number of users in the generated events.", min=1)] = 100,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated events, to repeat them.")] = None,
     *,
+    place: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PLACE", help="Put all records of an archive, a folder or a prefix unchanged."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Put every record unchanged, even if it is not an event.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask for confirmation before generated events go to AWS.")
@@ -33,9 +40,12 @@ def put(  # noqa: PLR0913 - the options of the command
     from consumer.admin.put import outgoing, refuse_poison
     from consumer.limits.sample import histories
 
-    if file is None and not generate:
-        raise typer.BadParameter("give a FILE, or --generate N")
+    if (file is None and not generate) is (place is None):
+        raise typer.BadParameter("give a FILE, or --generate N, or --from PLACE alone")
     settings = load(Settings)
+    if place is not None:
+        _put_from(settings, place)
+        return
     given = read_records(file) if file is not None else []
     if not raw:
         refuse_poison(settings, file or "", given)
@@ -46,6 +56,20 @@ def put(  # noqa: PLR0913 - the options of the command
     data = [*(record.data for record in given), *(sample.data for sample in generated)]
     count = _put(settings, [outgoing(each) for each in data])
     print(f"put {count} records on {settings.stream_name}" + (f", seed {chosen}" if generate else ""))
+
+
+def _put_from(settings: Settings, place: str) -> None:
+    from consumer.admin.put import outgoing, put
+    from consumer.admin.sources import origin_of
+
+    source, kinesis = origin_of(place).opened(settings), bootstrap.client(settings, "kinesis")
+    damage: list[Damaged] = []
+    with reading(sum(found.size for found in source.files())) as advance:
+        records = (outgoing(record.data) for record in source.all_records(damage.append, lambda size: advance(size, 0)))
+        count = put(kinesis, settings.stream_name, records, lambda stored: advance(0, stored))
+    print(f"put {count} records on {settings.stream_name}")
+    report(*map(str, damage))
+    raise typer.Exit(bool(damage))
 
 
 def _put(settings: Settings, records: Sequence["Outgoing"]) -> int:

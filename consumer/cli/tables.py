@@ -104,6 +104,15 @@ def outcomes_table(outcomes: Mapping[str, int], warnings: Mapping[str, int]) -> 
     return table
 
 
+def reasons_table(reasons: Mapping[str, int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("never applied because of")
+    table.add_column("records", justify="right")
+    for reason, count in sorted(reasons.items()):
+        table.add_row(Text(str(reason), style="red"), f"{count:,}")
+    return table
+
+
 def quarantine_table(entries: Iterable[Quarantined]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for heading in ("position", "reason", "detail"):

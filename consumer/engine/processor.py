@@ -272,10 +272,20 @@ class Processor(Generic[E, S]):
     def correlation_id(self, record: Record) -> str | None:
         """The producer's id of the record for logs, None if absent. Decodes the record again."""
         try:
-            event = self._event(record)
+            event = self.event(record)
         except Rejected:
             return None
         return None if isinstance(event, Ignored) else self.projection.correlation_id(event)
+
+    def event(self, record: Record) -> E | Ignored:
+        """The event in a user record. Raises Rejected."""
+        if record.fault is not None:
+            raise record.fault.bare()
+        if not record.data:
+            raise Rejected(Reason.RECORD_DATA, "data is empty")
+        if len(record.data) > self.record_cap:
+            raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
+        return self.projection.decode(record.data)
 
     @contextmanager
     def _timed(self, batch: _Batch[E, S], phase: str) -> Iterator[None]:
@@ -289,7 +299,7 @@ class Processor(Generic[E, S]):
         key_of, time_of, oldest = self.projection.key, self.projection.time_of, sys.maxsize
         for index, record in enumerate(batch.records):
             try:
-                event = self._event(record)
+                event = self.event(record)
             except Rejected as rejected:
                 batch.decide(index, RecordOutcome(UNREADABLE, Outcome.QUARANTINED, rejected=rejected.bare()))
                 continue
@@ -305,15 +315,6 @@ class Processor(Generic[E, S]):
             oldest = min(oldest, time_of(event))
         if batch.events:
             batch.oldest_event = oldest
-
-    def _event(self, record: Record) -> E | Ignored:
-        if record.fault is not None:
-            raise record.fault.bare()
-        if not record.data:
-            raise Rejected(Reason.RECORD_DATA, "data is empty")
-        if len(record.data) > self.record_cap:
-            raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
-        return self.projection.decode(record.data)
 
     def _store(self, batch: _Batch[E, S], retry_policy: RetryPolicy) -> None:
         """Settles every key: folds its events into the stored state and writes the result.

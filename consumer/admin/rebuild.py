@@ -1,0 +1,224 @@
+"""`consumer rebuild`: folds an archive, or any files of records, into a table, through the core of the service.
+
+The work is divided by files. Which process folds an event, when, and how often, does not matter: the state of a limit
+is a join. So a rebuild can be repeated, resumed, and made while the service writes to the table.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from consumer import bootstrap
+from consumer.admin.replay import replayer
+from consumer.admin.sources import Origin, Source
+from consumer.admin.workers import each
+from consumer.archive.place import Found
+from consumer.archive.reading import Damaged
+from consumer.engine.aggregation import deaggregate
+from consumer.engine.errors import GaveUp, Reason, Rejected, SettingsError, Unavailable
+from consumer.engine.folding import Outcome
+from consumer.engine.processor import Processor
+from consumer.engine.projection import Ignored
+from consumer.engine.records import Record
+from consumer.engine.retry_policy import Backoff, persist
+from consumer.limits.events import LimitEvent
+from consumer.limits.state import LimitState
+from consumer.settings import CoreSettings
+
+TRIES = 60
+"""Attempts in a row. With pauses of up to 5 seconds, a rebuild outlasts an outage of about 5 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A file that is done. `size` in bytes; `damage` says which parts of it could not be read."""
+
+    path: str
+    size: int
+    outcomes: Counter[Outcome]
+    reasons: Counter[Reason]
+    writes: int
+    damage: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Total:
+    """What the files that are done add up to."""
+
+    files: int = 0
+    size: int = 0
+    writes: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    damage: list[str] = field(default_factory=list)
+
+    def add(self, done: Rebuilt) -> None:
+        self.files += 1
+        self.size += done.size
+        self.writes += done.writes
+        self.outcomes += done.outcomes
+        self.reasons += done.reasons
+        self.damage += done.damage
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "bytes": self.size,
+            "records": self.outcomes.total(),
+            "writes": self.writes,
+            "outcomes": {outcome: self.outcomes[outcome] for outcome in Outcome},
+            "reasons": dict(sorted(self.reasons.items())),
+            "damaged": self.damage,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is rebuilt from where, into the table of the settings. `user`: the only one whose limits are rebuilt."""
+
+    settings: CoreSettings
+    origin: Origin
+    user: str | None = None
+
+    def about(self) -> dict[str, str]:
+        """What distinguishes it from other rebuilds."""
+        place, stream, file, since, until = (
+            str(part) if part is not None else ""
+            for part in (
+                self.origin.place,
+                self.origin.stream,
+                self.origin.file,
+                self.origin.since,
+                self.origin.until,
+            )
+        )
+        table = f"{self.settings.endpoint_of('dynamodb') or self.settings.region}/{self.settings.table_name}"
+        found = {"from": place, "stream": stream, "file": file, "since": since, "until": until, "into": table}
+        return {**found, "user": self.user or ""}
+
+    def progress_file(self) -> Path:
+        """In the current directory, of a name that no other rebuild has."""
+        digest = hashlib.blake2b(json.dumps(self.about()).encode(), digest_size=4).hexdigest()
+        return Path(f"consumer-rebuild-{digest}.jsonl")
+
+
+class Done:
+    """The files that a rebuild has done, kept in a file of JSON documents on lines: what is rebuilt, then paths.
+
+    A line that is cut off is ignored: its file is done again.
+    """
+
+    def __init__(self, file: Path, about: dict[str, str]) -> None:
+        """Raises SettingsError if the file cannot be used, or is that of another rebuild."""
+        self._file = file
+        try:
+            content = file.read_bytes() if file.exists() else b""
+            first, *rest = list(_documents(content)) or [None]
+            if content and first != about:
+                raise SettingsError([f"{file}: of another rebuild: choose another file with --resume, or delete it"])
+            # behind a line that may be cut off
+            self._append(b"" if content else json.dumps(about).encode())
+        except OSError as error:
+            problem = f"{file}: {error.strerror}: the progress is kept there; choose another file with --resume"
+            raise SettingsError([problem]) from None
+        self.paths = frozenset(path for path in rest if isinstance(path, str))
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def add(self, path: str) -> None:
+        self._append(json.dumps(path).encode())
+
+    def _append(self, line: bytes) -> None:
+        with self._file.open("ab") as file:
+            file.write(line + b"\n")
+
+    def finish(self) -> None:
+        """Everything is done: there is nothing to resume."""
+        self._file.unlink(missing_ok=True)
+
+
+def _documents(content: bytes) -> Iterator[Any]:
+    for line in content.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+@dataclass(slots=True)
+class Patient:
+    """Implements engine.retry_policy.RetryPolicy: pauses after each attempt, and gives up after TRIES in a row."""
+
+    cause: Unavailable = field(default_factory=lambda: Unavailable("unknown cause"))
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
+        self.cause = cause
+        if attempt >= TRIES:
+            raise GaveUp(part)
+        time.sleep(self.backoff.seconds(attempt, random.random()))
+
+
+def check(plan: Plan) -> None:
+    """Raises Unavailable if the table cannot be read: the rebuild itself would wait for it."""
+    bootstrap.repository(plan.settings, bootstrap.pool()).partition("nobody")
+
+
+def rebuild(plan: Plan, files: Iterable[Found], processes: int) -> Iterator[Rebuilt]:
+    """Each file when it is done. Raises Unavailable when a store has failed for too long; what is done stays done."""
+    return each(processes, _Folder.of, plan, files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Folds files into the table. It quarantines nothing: what can never be applied was quarantined when it came."""
+
+    core: Processor[LimitEvent, LimitState]
+    source: Source
+    user: str | None
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        core = replayer(bootstrap.processor(plan.settings))
+        return cls(core, plan.origin.opened(plan.settings), plan.user)
+
+    def __call__(self, found: Found) -> Rebuilt:
+        patient, damage = Patient(), list[Damaged]()
+        try:
+            content = persist("read", patient, partial(self.source.place.read, found.path))
+        except GaveUp:
+            raise patient.cause from None
+        outcomes, reasons, writes = Counter[Outcome](), Counter[Reason](), 0
+        records = self._chosen(self.source.records(found.path, content, damage.append))
+        for result in self.core.process_in_slices(records, patient, lambda: True):
+            if result.unsettled:
+                raise patient.cause
+            outcomes += result.outcomes
+            reasons += result.reasons
+            writes += result.writes
+        return Rebuilt(found.path, found.size, outcomes, reasons, writes, tuple(map(str, damage)))
+
+    def _chosen(self, records: Iterator[Record]) -> Iterator[Record]:
+        if self.user is None:
+            return records
+        parts = (part for record in records for part in deaggregate(record, self.core.aggregate_cap))
+        return (part for part in parts if _is_of(self.core, self.user, part))
+
+
+def _is_of(core: Processor[LimitEvent, LimitState], user: str, record: Record) -> bool:
+    # Without escapes, an event of the user contains the id as it is.
+    if b"\\" not in record.data and user.encode() not in record.data:
+        return False
+    try:
+        event = core.event(record)
+    except Rejected:
+        return False
+    return not isinstance(event, Ignored) and event.payload.user_id == user
