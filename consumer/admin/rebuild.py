@@ -6,34 +6,28 @@ is a join. So a rebuild can be repeated, resumed, and made while the service wri
 
 import hashlib
 import json
-import random
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from consumer import bootstrap
 from consumer.admin.replay import replayer
+from consumer.admin.retries import ForMinutes
 from consumer.admin.sources import Origin, Source
 from consumer.admin.workers import each
 from consumer.archive.place import Found
 from consumer.archive.reading import Damaged
 from consumer.engine.aggregation import deaggregate
-from consumer.engine.errors import GaveUp, Reason, Rejected, SettingsError, Unavailable
+from consumer.engine.errors import Reason, Rejected, SettingsError
 from consumer.engine.folding import Outcome
 from consumer.engine.processor import Processor
 from consumer.engine.projection import Ignored
 from consumer.engine.records import Record
-from consumer.engine.retry_policy import Backoff, persist
 from consumer.limits.events import LimitEvent
 from consumer.limits.state import LimitState
 from consumer.settings import CoreSettings
-
-TRIES = 60
-"""Attempts in a row. With pauses of up to 5 seconds, a rebuild outlasts an outage of about 5 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +147,6 @@ def _documents(content: bytes) -> Iterator[Any]:
             continue
 
 
-@dataclass(slots=True)
-class Patient:
-    """Implements engine.retry_policy.RetryPolicy: pauses after each attempt, and gives up after TRIES in a row."""
-
-    cause: Unavailable = field(default_factory=lambda: Unavailable("unknown cause"))
-    backoff: Backoff = field(default_factory=Backoff)
-
-    def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
-        self.cause = cause
-        if attempt >= TRIES:
-            raise GaveUp(part)
-        time.sleep(self.backoff.seconds(attempt, random.random()))
-
-
 def check(plan: Plan) -> None:
     """Raises Unavailable if the table cannot be read: the rebuild itself would wait for it."""
     bootstrap.repository(plan.settings, bootstrap.pool()).partition("nobody")
@@ -187,20 +167,17 @@ class _Folder:
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        core = replayer(bootstrap.processor(plan.settings))
+        # What comes from an archive is not archived again.
+        core = replayer(bootstrap.processor(plan.settings.model_copy(update={"archive": None})))
         return cls(core, plan.origin.opened(plan.settings), plan.user)
 
     def __call__(self, found: Found) -> Rebuilt:
-        patient, damage = Patient(), list[Damaged]()
-        try:
-            content = persist("read", patient, partial(self.source.place.read, found.path))
-        except GaveUp:
-            raise patient.cause from None
+        policy, damage = ForMinutes(), list[Damaged]()
         outcomes, reasons, writes = Counter[Outcome](), Counter[Reason](), 0
-        records = self._chosen(self.source.records(found.path, content, damage.append))
-        for result in self.core.process_in_slices(records, patient, lambda: True):
+        records = self._chosen(self.source.records(found.path, damage.append))
+        for result in self.core.process_in_slices(records, policy, lambda: True):
             if result.unsettled:
-                raise patient.cause
+                raise policy.cause
             outcomes += result.outcomes
             reasons += result.reasons
             writes += result.writes

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from consumer import bootstrap
 from consumer.admin.files import records_in
+from consumer.admin.retries import for_minutes
 from consumer.archive import names
 from consumer.archive.place import Found, Place
 from consumer.archive.reading import Damaged, OnDamage, arrived_within, lines, objects
@@ -64,8 +66,12 @@ class Source:
             chosen = objects(self.place, self.origin.stream, since, end)
             yield from (found for _, found in chosen)
 
-    def records(self, path: str, content: bytes, on_damage: OnDamage) -> Iterator[Record]:
-        """The records in a file, in their order. One that is in the file, or in another one, again is repeated."""
+    def records(self, path: str, on_damage: OnDamage) -> Iterator[Record]:
+        """The records in a file, in their order. One that is in the file, or in another one, again is repeated.
+
+        The content of the file is in memory. Raises Unavailable if it could not be read for minutes.
+        """
+        content = for_minutes("read", partial(self.place.read, path))
         if names.parse(path) is None:
             yield from _foreign(path, content, on_damage)
             return
@@ -74,9 +80,9 @@ class Source:
                 yield line.record()
 
     def all_records(self, on_damage: OnDamage, on_read: Callable[[int], object]) -> Iterator[Record]:
-        """The records of all files, with the content of one in memory. Calls `on_read` with the size of each."""
+        """The records of all files. Calls `on_read` with the size of each."""
         for found in self.files():
-            yield from self.records(found.path, self.place.read(found.path), on_damage)
+            yield from self.records(found.path, on_damage)
             on_read(found.size)
 
     def _is_chosen(self, found: Found) -> bool:

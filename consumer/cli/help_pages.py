@@ -48,6 +48,11 @@ PAGES: Mapping[str, Page] = {
         "a part of a file could not be read, or a store does not answer",
         Settings,
     ),
+    "verify": Page(
+        "consumer verify --since 36h",
+        "a limit differs, a part of the archive could not be read, or a store does not answer",
+        Settings,
+    ),
     "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
     "serve": Page("consumer serve", "a second signal ended it while requests were under way", PageSettings),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),

@@ -26,6 +26,7 @@ from consumer.cli import (
     run,
     serve,
     status,
+    verify,
 )
 from consumer.cli.errors import report
 from consumer.engine.errors import SettingsError, Unavailable
@@ -48,6 +49,7 @@ app.command()(put.put)
 app.command()(apply.apply)
 app.command()(lambda_invoke.lambda_invoke)
 app.command()(rebuild.rebuild)
+app.command()(verify.verify)
 app.command()(notices.notices)
 app.command()(serve.serve)
 app.add_typer(limits.app, name="limits")

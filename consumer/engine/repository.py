@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -115,6 +115,14 @@ class ReadableRepository(Protocol[S]):
         ...
 
 
+class ScannableRepository(Repository[S], ReadableRepository[S], Protocol[S]):
+    """A repository that can be compared with something else as a whole."""
+
+    def scan(self) -> Iterator[Mapping[Key, Stored[S]]]:
+        """Everything that is stored, in parts, each strongly consistent. Raises Unavailable."""
+        ...
+
+
 def fingerprint(attributes: Mapping[str, Plain]) -> str:
     """A hash of the attributes, 32 hex digits. Their order does not matter."""
     return hashlib.blake2b(_to_json(attributes).encode(), digest_size=16).hexdigest()
@@ -168,6 +176,9 @@ class InMemoryRepository(Generic[S]):
 
     def find(self, key: Key, *, consistent: bool = True) -> Versioned[S] | None:  # noqa: ARG002 - as above
         return self._kept.get(key)
+
+    def scan(self) -> Iterator[dict[Key, Versioned[S]]]:
+        yield dict(self._kept)
 
     def forget(self, key: Key, found: Stored[S]) -> bool:
         if _version(self._kept.get(key)) == found.version:

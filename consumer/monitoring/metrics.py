@@ -387,7 +387,37 @@ WATCHER = (CHECKPOINT_LAG, LEASE_OWNER, SHARD_PROBLEM, WORKERS_ALIVE, QUARANTINE
 """Metrics that only `consumer status --serve` reports. It also reports OPEN_SHARDS and RETENTION."""
 API = (API_REQUESTS, API_SECONDS, API_IN_FLIGHT, API_REFUSED_TOKENS)
 """Metrics that only the HTTP API reports. Their labels are closed lists: no metric has the id of a user in it."""
-ALL = (*CORE, *SHARD, *WORKER, *WATCHER, *API)
+_TABLE = ("table",)
+VERIFIED_AT = Metric(
+    "consumer_verify_timestamp_seconds",
+    "When the last verification of the table was done.",
+    Kind.GAUGE,
+    _TABLE,
+    query="time() - max by (table) (consumer_verify_timestamp_seconds)",
+)
+VERIFY_SECONDS = Metric("consumer_verify_duration_seconds", "How long it took.", Kind.GAUGE, _TABLE)
+VERIFIED_RECORDS = Metric(
+    "consumer_verify_archived_records", "Records that it read from the archive.", Kind.GAUGE, _TABLE
+)
+VERIFIED_LIMITS = Metric("consumer_verify_limits", "Limits that it compared.", Kind.GAUGE, _TABLE)
+MISSING_LIMITS = Metric(
+    "consumer_verify_missing_limits", "Limits that lack an effect of an archived event.", Kind.GAUGE, _TABLE
+)
+UNEXPLAINED_LIMITS = Metric(
+    "consumer_verify_unexplained_limits", "Limits with a content that no archived event has.", Kind.GAUGE, _TABLE
+)
+DAMAGES = Metric("consumer_verify_damages", "Parts of the archive that it could not read.", Kind.GAUGE, _TABLE)
+VERIFICATION = (
+    VERIFIED_AT,
+    VERIFY_SECONDS,
+    VERIFIED_RECORDS,
+    VERIFIED_LIMITS,
+    MISSING_LIMITS,
+    UNEXPLAINED_LIMITS,
+    DAMAGES,
+)
+
+ALL = (*CORE, *SHARD, *WORKER, *WATCHER, *API, *VERIFICATION)
 
 PHASES: Mapping[str, Metric] = {
     "decode": DECODE_SECONDS,
@@ -496,6 +526,14 @@ _SECTIONS = (
             " Lambda function as CloudWatch metrics ([Running on Lambda](../how-to/run-on-lambda.md#start-and-cost))."
         ),
         API,
+    ),
+    (
+        "The verification",
+        (
+            "Reported by `consumer verify`, to a file for the textfile collector of Prometheus' node exporter, and as "
+            "CloudWatch metrics ([Proving that the table is right](../how-to/verify.md))."
+        ),
+        VERIFICATION,
     ),
 )
 

@@ -98,6 +98,16 @@ class DynamoRepository(Generic[S]):
     def find(self, key: Key, *, consistent: bool = True) -> Stored[S] | None:
         return next((self._stored(item) for item in self._query(key, {}, consistent=consistent)), None)
 
+    def scan(self) -> Iterator[dict[Key, Stored[S]]]:
+        request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
+        while True:
+            with unavailable(f"scan of {self._table}"):
+                page = self._client.scan(**request)
+            yield {self._key(item): self._stored(item) for item in page["Items"]}
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
     def _query(self, key: Sequence[str], more: Mapping[str, Any], *, consistent: bool) -> Iterator[Mapping[str, Any]]:
         """The items whose key begins with `key`. A further request is made when its first item is needed."""
         request: dict[str, Any] = {

@@ -32,7 +32,7 @@ RAW_JSON = Config(
 )
 """What a client for RawJson needs in its configuration."""
 
-OPERATIONS = ("BatchExecuteStatement", "BatchGetItem", "DeleteItem", "Query")
+OPERATIONS = ("BatchExecuteStatement", "BatchGetItem", "DeleteItem", "Query", "Scan")
 
 MODEL_SECONDS = 600.0
 """How long a request of boto3 is the model of others. Its endpoint might change, although none does today."""
@@ -87,6 +87,9 @@ class RawJson:
 
     def query(self, **params: Any) -> Any:
         return self._call("Query", self._client.query, params)
+
+    def scan(self, **params: Any) -> Any:
+        return self._call("Scan", self._client.scan, params)
 
     def _call(self, operation: str, by_boto3: Callable[..., Any], params: Mapping[str, Any]) -> Any:
         model = self._models.get(operation)

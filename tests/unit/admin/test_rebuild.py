@@ -198,7 +198,7 @@ def test_each_rebuild_has_a_progress_of_its_own() -> None:
 
 
 def test_a_file_that_is_gone_is_no_file_that_is_done(place: DirectoryPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.admin.rebuild.TRIES", 1)
+    monkeypatch.setattr("consumer.admin.retries.TRIES", 1)
     made, _ = folder(place)
     with pytest.raises(Unavailable, match="absent"):
         made(Found("absent", 1))
