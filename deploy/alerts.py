@@ -26,7 +26,7 @@ spec:
 
 @dataclass(frozen=True)
 class Service:
-    """`job`, `watcher`: the jobs of Prometheus that scrape the workers and `consumer status --serve`.
+    """The jobs of Prometheus that scrape the workers, `consumer status --serve`, and the file of `consumer verify`.
 
     workers  how many workers should respond at any time, at least
     api      the job that scrapes the HTTP API; None if there is none
@@ -36,6 +36,7 @@ class Service:
     watcher: str = "consumer-watcher"
     workers: int = 2
     api: str | None = "consumer-api"
+    verify: str = "consumer-verify"
 
 
 def rules(service: Service) -> str:
@@ -46,9 +47,11 @@ def rules(service: Service) -> str:
     text = Template(of_all + group_of_api + of_api if service.api else of_all).safe_substitute(
         job=service.job,
         watcher_job=service.watcher,
+        verify_job=service.verify,
         workers=service.workers,
         worker=f'job="{service.job}"',
         watcher=f'job="{service.watcher}"',
+        verify=f'job="{service.verify}"',
         both=f'job=~"{service.job}|{service.watcher}"',
         api_job=service.api,
         api=f'job="{service.api}"',
@@ -78,8 +81,9 @@ def main() -> None:
     of_api.add_argument("--api", type=_job, default=usual.api, help="the job that scrapes the HTTP API")
     of_api.add_argument("--no-api", dest="api", action="store_const", const=None, help="there is no HTTP API")
     parser.add_argument("--workers", type=int, default=usual.workers, help="how many workers there should be, at least")
+    parser.add_argument("--verify", type=_job, default=usual.verify, help="the job with the file of the verification")
     given = parser.parse_args()
-    service = Service(given.job, given.watcher, given.workers, given.api)
+    service = Service(given.job, given.watcher, given.workers, given.api, given.verify)
     (given.directory / "alerts.yaml").write_text(rules(service), encoding="utf-8")
     (given.directory / "prometheus_rule.yaml").write_text(prometheus_rule(service), encoding="utf-8")
 

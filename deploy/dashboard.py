@@ -22,6 +22,8 @@ OUTSIDE = '{job="$job-watcher"}'
 """Selects the watcher, whose job is named after that of the workers."""
 API = '{job="$job-api"}'
 """Selects the servers of the HTTP API, whose job is named in the same way."""
+VERIFY = '{job="$job-verify"}'
+"""Selects the file of `consumer verify`."""
 
 
 @dataclass(frozen=True)
@@ -421,6 +423,37 @@ ROWS = (
                     f" / sum(rate(consumer_api_requests_total{API}[$__rate_interval]))"
                 },
                 "percentunit",
+            ),
+        ),
+    ),
+    Row(
+        "Verification",
+        (
+            Panel(
+                "Limits that differ",
+                "From the archive, in the last verification, and parts of the archive that it could not read.",
+                {
+                    "missing": f"max by (table) (consumer_verify_missing_limits{VERIFY})",
+                    "unexplained": f"max by (table) (consumer_verify_unexplained_limits{VERIFY})",
+                    "damages": f"max by (table) (consumer_verify_damages{VERIFY})",
+                },
+            ),
+            Panel(
+                "Since the last verification",
+                "It also grows when a verification fails.",
+                {
+                    "{{table}}": f"time() - max by (table) (consumer_verify_timestamp_seconds{VERIFY})",
+                    "{{table}} took": f"max by (table) (consumer_verify_duration_seconds{VERIFY})",
+                },
+                "s",
+            ),
+            Panel(
+                "What was compared",
+                "Limits, and the records that were read for them.",
+                {
+                    "limits": f"max by (table) (consumer_verify_limits{VERIFY})",
+                    "records": f"max by (table) (consumer_verify_archived_records{VERIFY})",
+                },
             ),
         ),
     ),

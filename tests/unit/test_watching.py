@@ -198,7 +198,7 @@ def test_the_jobs_that_are_scraped_are_those_of_the_rules_and_the_address_is_the
 
 # the rules for another service
 
-OTHER = Service("limits/eu", "limits-watcher", workers=3, api="limits-http")
+OTHER = Service("limits/eu", "limits-watcher", workers=3, api="limits-http", verify="limits-verify")
 OTHER_RULES, OTHER_API = (group["rules"] for group in yaml.safe_load(alerts.rules(OTHER))["groups"])
 
 
@@ -206,10 +206,11 @@ OTHER_RULES, OTHER_API = (group["rules"] for group in yaml.safe_load(alerts.rule
 def test_every_series_is_selected_by_the_job_of_the_service(rule: dict[str, Any]) -> None:
     for selector in selected(parse(rule["expr"])):
         jobs = {matcher.value for matcher in selector.matchers.matchers if matcher.name == "job"}
-        assert jobs < {"limits/eu", "limits-watcher", "limits/eu|limits-watcher"}, selector
+        assert jobs < {"limits/eu", "limits-watcher", "limits/eu|limits-watcher", "limits-verify"}, selector
         assert len(jobs) == 1
-    assert rule["labels"].get("job", "limits/eu") in ("limits/eu", "limits-watcher")
+    assert rule["labels"].get("job", "limits/eu") in ("limits/eu", "limits-watcher", "limits-verify")
     assert "consumer-watcher" not in str(rule)
+    assert "consumer-verify" not in str(rule)
 
 
 @pytest.mark.parametrize("rule", OTHER_API, ids=lambda rule: rule["alert"])

@@ -26,34 +26,13 @@ from tests.support.simulation.core import Core, FakeRetryPolicy, Fate, FlakyRepo
 
 ROOT = Path(__file__).parents[3]
 BOUNDED = {
-    "type",
-    "outcome",
-    "reason",
-    "kind",
-    "operation",
-    "result",
-    "part",
-    "version",
-    "kclpy",
-    "python",
-    "problem",
-    "route",
-    "status",
+    *("type", "outcome", "reason", "kind", "operation", "result", "part", "version", "kclpy", "python", "problem"),
+    *("route", "status", "table"),
 }
-"""Labels whose values are closed lists."""
+"""Labels whose values are closed lists, or a single table."""
 UNITS = (
-    "_seconds",
-    "_bytes",
-    "_records",
-    "_held",
-    "_owned",
-    "_up",
-    "_info",
-    "_total",
-    "_shards",
-    "_alive",
-    "_busy",
-    "_in_flight",
+    *("_seconds", "_bytes", "_records", "_held", "_owned", "_up", "_info", "_total", "_shards", "_alive", "_busy"),
+    *("_limits", "_damages", "_in_flight"),
 )
 
 
