@@ -243,7 +243,9 @@ class Verified:
     def ok(self) -> bool:
         return not (self.missing or self.unexplained or self.damage)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, counts: bool = False) -> dict[str, Any]:
+        """`counts`: without the findings themselves."""
+        found = {} if counts else {"findings": [finding.to_json() for finding in self.findings]}
         return {
             "ok": self.ok,
             "at": self.at,
@@ -254,9 +256,9 @@ class Verified:
             "limits": self.limits,
             "missing": self.missing,
             "unexplained": None if self.partial else self.unexplained,
-            "findings": [finding.to_json() for finding in self.findings],
             "unlisted": self.unlisted,
             "damaged": self.damage,
+            **found,
         }
 
 

@@ -1,6 +1,7 @@
 """Work on many items in several processes, in memory for a few of them."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 AHEAD = 2
 """Items per process that are handed out at the same time, so that no process waits for its next one."""
+OBJECTS = 10_000
+"""So many more objects let Python look for cycles."""
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -70,6 +73,9 @@ def _begin(parent: int, begin: Callable[[S], Callable[[T], R]], given: S) -> Non
     if os.getppid() != parent:
         os._exit(1)
     _Process.work = staticmethod(begin(given))
+    # The objects of a file are in no cycles, and are many (decision 88).
+    gc.freeze()
+    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
 
 
 def _work(item: Any) -> Any:

@@ -34,12 +34,16 @@ Sample = Annotated[
     typer.Option(metavar="SHARE", help="Only the limits of so many users, such as 5%: always the same ones."),
 ]
 Patience = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SECONDS",
         min=0.0,
-        help="How long limits that differ are looked at again: events may be on their way to the table or the archive.",
+        help="How long limits that differ are looked at again, because events may be on their way; without it, three"
+        " times CONSUMER_ARCHIVE_SECONDS.",
     ),
+]
+Counts = Annotated[
+    bool, typer.Option("--counts", help="Print only counts: for logs, which should not name users and their limits.")
 ]
 Textfile = Annotated[
     Path | None, typer.Option("--metrics", metavar="FILE", help="Write the metrics for Prometheus to this file.")
@@ -52,10 +56,11 @@ def verify(  # noqa: PLR0913 - the options of the command
     since: Since = None,
     user: User = None,
     sample: Sample = None,
-    patience: Patience = 180.0,
+    patience: Patience = None,
     processes: Processes = None,
     metrics: Textfile = None,
     emf: Emf = False,
+    counts: Counts = False,
     as_json: Json = False,
 ) -> None:
     """Compare the limits in the table with the archive: effects that it lacks, and contents that no event has.
@@ -66,11 +71,12 @@ def verify(  # noqa: PLR0913 - the options of the command
     if user is not None and sample is not None:
         raise typer.BadParameter("--user and --sample exclude each other")
     settings = load(Settings)
-    found = _run(_plan(settings, since, checked_user(user), _share(sample)), patience, processes or cores())
+    wait = 3 * settings.archive_seconds if patience is None else patience
+    found = _run(_plan(settings, since, checked_user(user), _share(sample)), wait, processes or cores())
     if as_json:
-        print(json.dumps(found.to_json(), default=str))
+        print(json.dumps(found.to_json(counts=counts), default=str))
     else:
-        show(found)
+        show(found, counts=counts)
     _publish(settings, found, metrics, emf=emf)
     raise typer.Exit(not found.ok)
 
@@ -120,17 +126,17 @@ def _publish(settings: Settings, found: "Verified", file: Path | None, *, emf: b
         write_textfile(found, settings.table_name, file)
 
 
-def show(found: "Verified") -> None:
-    """Each finding, both states side by side, then the counts."""
-    console = tables.console()
-    for finding in found.findings[:LISTED]:
-        console.print(_side_by_side(finding))
+def show(found: "Verified", *, counts: bool = False) -> None:
+    """Each finding, both states side by side, unless only counts are wanted; then the counts."""
+    listed = [] if counts else found.findings[:LISTED]
+    for finding in listed:
+        tables.console().print(_side_by_side(finding))
     records = found.outcomes.total()
     print(f"{found.files:,} files, {records:,} records, {found.limits:,} limits in {found.seconds:,.0f} s")
     unexplained = "not looked for with --since" if found.partial else f"{found.unexplained:,}"
     print(f"missing: {found.missing:,}  unexplained: {unexplained}")
-    left = len(found.findings) - LISTED + found.unlisted
-    report(*([f"{left:,} more limits differ; --json lists more"] if left > 0 else []), *found.damage[:LISTED])
+    left = len(found.findings) - len(listed) + found.unlisted
+    report(*([f"{left:,} limits that differ are not shown"] if left else []), *found.damage[:LISTED])
 
 
 def _side_by_side(finding: "Finding") -> Table:

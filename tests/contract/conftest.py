@@ -17,7 +17,7 @@ import pytest
 from bench.store import in_memory
 from consumer.engine.projection import Codec
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
-from consumer.engine.repository import ErasableRepository, InMemoryRepository, ReadableRepository
+from consumer.engine.repository import ErasableRepository, InMemoryRepository, ScannableRepository
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.stores.aws import CLIENT
@@ -82,7 +82,7 @@ class Emulators:
         return self.running[name].endpoint
 
 
-class WholeRepository(ErasableRepository[S], ReadableRepository[S], Protocol[S]):
+class WholeRepository(ErasableRepository[S], ScannableRepository[S], Protocol[S]):
     """All that a store of states can do."""
 
 

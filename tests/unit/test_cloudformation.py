@@ -10,12 +10,17 @@ from typing import Any, get_args
 
 import pytest
 from pydantic.alias_generators import to_camel
+from typer.main import get_command
 
 from consumer.admin import provision
 from consumer.api.server import bounds_of
 from consumer.aws_lambda.notices import VIEW
+from consumer.cli.help_pages import commands
+from consumer.cli.main import app
 from consumer.limits.events import Status
 from consumer.limits.notices import TYPE, Notice
+from consumer.monitoring.emf import NAMESPACE
+from consumer.monitoring.metrics import VERIFICATION
 from consumer.settings import (
     ApiSettings,
     CoreSettings,
@@ -40,9 +45,11 @@ from tests.support.emulators.cloudformation import (
 from tests.support.generators.events import created
 from tests.support.generators.table_stream import changes, entry
 
-TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml", "watcher.yaml")
+TEMPLATES = (
+    *("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml", "verify.yaml", "watcher.yaml"),
+)
 TASKS = ("fargate.yaml", "watcher.yaml")
-EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"]}
+EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"], "verify.yaml": ["Registry"]}
 """The statements on all resources, by template."""
 WANTED = provision.Wanted(
     region="eu-west-1",
@@ -237,7 +244,7 @@ def test_the_metrics_port_is_open_only_to_the_given_group(name: str) -> None:
 
 
 def test_logs_expire() -> None:
-    for name in ("fargate.yaml", "lambda.yaml", "notices.yaml", "watcher.yaml"):
+    for name in ("fargate.yaml", "lambda.yaml", "notices.yaml", "verify.yaml", "watcher.yaml"):
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
 
 
@@ -642,3 +649,69 @@ def _of_kind(kind: str) -> list[str]:
 
 def _sorted(value: Any) -> Any:
     return sorted(value, key=str) if isinstance(value, list) else value
+
+
+# --- verify.yaml ---------------------------------------------------------------------------------------------------
+
+
+def test_the_verification_changes_nothing() -> None:
+    allowed = statements(resolved("verify.yaml").properties("TaskRole")["Policies"])
+
+    assert {action for each in allowed for action in each["Action"]} == {
+        "dynamodb:BatchGetItem",
+        "dynamodb:Scan",
+        "s3:GetObject",
+        "s3:ListBucket",
+    }
+    assert "QuarantineBucketArn" not in json.dumps(template("verify.yaml"))
+
+
+def test_the_settings_of_the_verification_exist_and_are_those_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = task_environment("verify.yaml")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = load(Settings)
+
+    assert misspelled(variables) == []
+    assert settings.archive == "s3://archivebucket/archive"
+    environment = {
+        each["Name"]: str(each["Value"]) for each in container(resolved("fargate.yaml", Archive="true"))["Environment"]
+    }
+    assert variables.items() <= environment.items()
+
+
+@pytest.mark.parametrize(("since", "more"), [("", []), ("36h", ["--since", "36h"])])
+def test_the_command_of_the_verification(since: str, more: list[str]) -> None:
+    found = container(resolved("verify.yaml", Since=since))
+    options = {name for parameter in dict(commands(get_command(app)))["verify"].params for name in parameter.opts}
+
+    assert found["Command"] == ["verify", "--counts", "--json", "--emf", *more]
+    assert {word for word in found["Command"] if word.startswith("--")} <= options
+    assert found["Image"] == container(resolved("fargate.yaml"))["Image"]
+    assert found["User"].partition(":")[0] not in ("", "0", "root")
+
+
+def test_only_the_schedule_starts_the_verification_and_only_this_task() -> None:
+    verify = resolved("verify.yaml")
+    target = verify.properties("Verification")["Target"]
+    start, roles = statements(verify.properties("ScheduleRole")["Policies"])
+
+    assert start["Action"] == ["ecs:RunTask"]
+    assert start["Resource"] == [target["EcsParameters"]["TaskDefinitionArn"]]
+    assert roles["Action"] == ["iam:PassRole"]
+    assert target["EcsParameters"]["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+
+
+def test_alarms_of_the_verification_are_about_its_metrics() -> None:
+    verify = resolved("verify.yaml", AlarmTopicArn="arn:topic")
+    differ, missing = verify.properties("LimitsDifferAlarm"), verify.properties("NotVerifiedAlarm")
+    counted = [each["MetricStat"]["Metric"] for each in differ["Metrics"] if "MetricStat" in each]
+    known = {metric.name for metric in VERIFICATION}
+
+    assert {each["MetricName"] for each in counted} < known
+    assert missing["MetricName"] in known
+    for each in (*counted, missing):
+        assert each["Namespace"] == NAMESPACE
+        assert each["Dimensions"] == [{"Name": "table", "Value": "user-limits"}]
+    assert (differ["TreatMissingData"], missing["TreatMissingData"]) == ("notBreaching", "breaching")
+    assert differ["AlarmActions"] == missing["AlarmActions"] == ["arn:topic"]

@@ -13,7 +13,15 @@ from botocore.model import OperationModel
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import template
 
-TEMPLATES = ("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml", "watcher.yaml")
+TEMPLATES = (
+    "data.yaml",
+    "fargate.yaml",
+    "lambda.yaml",
+    "lambda-api.yaml",
+    "notices.yaml",
+    "verify.yaml",
+    "watcher.yaml",
+)
 README = Path(ROOT, "docs", "how-to", "deploy.md")
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides", "s3-bucket"},

@@ -24,12 +24,14 @@ SOUND = {
     "AWS_SECRET_ACCESS_KEY": "b",
     "CONSUMER_STREAM_NAME": "s",
     "CONSUMER_QUARANTINE": "s3://bucket",
+    "CONSUMER_ARCHIVE": "s3://archive",
 }
 FIRST_OF_OURS = "consumer.cli"
 """The first import of the package after the start of a command. Earlier imports belong to the start of Python."""
 ASKING = [
     *(("provision",), ("doctor",), ("status",), ("status", "--watch"), ("limits", "u-1"), ("quarantine", "list")),
-    *(("quarantine", "replay"), ("put", "--generate", "5")),
+    *(("quarantine", "replay"), ("put", "--generate", "5"), ("put", "--from", "s3://archive")),
+    *(("rebuild",), ("verify", "--processes", "2")),
 ]
 """Commands that call AWS."""
 OTHERS = [("apply", "-"), ("lambda-invoke", "-"), ("put", "-"), ("properties",), ("run",), ("--version",), ("--help",)]
