@@ -9,6 +9,8 @@ docs/how-to/test.md lists what MiniStack does not support in the templates.
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample
 from consumer.monitoring.metrics import LEASE_OWNER
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.places import S3Place
 from consumer.stores.s3 import S3Quarantine
 from tests.support.driven.lambda_environment import quarantined
 from tests.support.driven.lambda_zip import HERE, archive
@@ -41,6 +44,7 @@ from tests.support.emulators.cloudformation import FOLDER, resources, template
 from tests.support.emulators.issuer import AUDIENCE, issuer
 from tests.support.emulators.permissions import ACCOUNT, Call, Grant, not_permitted
 from tests.support.emulators.stacks import NETWORK, Account, account
+from tests.support.generators.archived import numbered, write
 from tests.support.generators.events import created, progress_changed
 from tests.support.generators.failures import failure
 from tests.support.simulation.consumer_page import Document
@@ -121,6 +125,29 @@ def test_the_watcher_uses_all_permissions_of_its_role_and_no_others(cloud: Accou
     granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("watcher")
     assert not_permitted(requested, granted) == []
     assert unexplained(requested, granted, {}) == []
+
+
+def test_the_verification_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:
+    cloud.data("proven")
+    outputs = cloud.verify("proven-verify", "proven")
+    variables = cloud.task_variables("proven-verify", tmp_path)
+    bucket, _, prefix = variables["CONSUMER_ARCHIVE"].removeprefix("s3://").partition("/")
+    records = [each._replace(position=each.position._replace(stream="proven-events")) for each in _history()]
+    write(S3Place(cloud.client("s3"), bucket, prefix), records)
+
+    command = [sys.executable, "-m", "consumer", "verify", "--processes", "1", "--patience", "2", "--counts", "--json"]
+    found = subprocess.run(
+        command, env={**variables, "AWS_ACCESS_KEY_ID": "verify"}, capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, json.loads(found.stdout)["missing"]) == (1, 1), found.stderr
+
+    granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("verify")
+    assert not_permitted(requested, granted) == []
+    assert unexplained(requested, granted, {}) == []
+
+
+def _history() -> list[Record]:
+    return numbered([json.dumps(event).encode() for event in (created(1), progress_changed(2))])
 
 
 def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:

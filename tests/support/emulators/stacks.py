@@ -15,7 +15,11 @@ from tests.support.emulators.cloudformation import FOLDER, template
 from tests.support.emulators.permissions import Call, Grant, calls, grants
 
 RECORDING = Path(__file__).with_name("recording_ministack.py")
-UNSUPPORTED = ("AWS::ApplicationAutoScaling::", "AWS::ElasticLoadBalancingV2::ListenerRule")
+UNSUPPORTED = (
+    "AWS::ApplicationAutoScaling::",
+    "AWS::ElasticLoadBalancingV2::ListenerRule",
+    "AWS::Scheduler::",
+)
 """The resource types that MiniStack's CloudFormation does not support. It rejects a whole template for them."""
 OPERATOR = "arn:aws:iam::000000000000:root"
 NETWORK: Mapping[str, str] = {
@@ -74,6 +78,11 @@ class Account:
     def watcher(self, name: str, data: str) -> dict[str, str]:
         """Creates the stack of watcher.yaml."""
         return self.create(name, (FOLDER / "watcher.yaml").read_text(encoding="utf-8"), DataStack=data, **NETWORK)
+
+    def verify(self, name: str, data: str) -> dict[str, str]:
+        """Creates the stack of verify.yaml without its schedule, which MiniStack does not support."""
+        body, given = without_scaling(template("verify.yaml")), NETWORK.keys() & template("verify.yaml")["Parameters"]
+        return self.create(name, json.dumps(body), DataStack=data, **{key: NETWORK[key] for key in given})
 
     def task_variables(self, stack: str, directory: Path, suffix: str = "") -> dict[str, str]:
         """The environment of the task definition, with endpoints and addresses of this machine.

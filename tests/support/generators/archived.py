@@ -24,9 +24,10 @@ def numbered(data: Iterable[bytes], first: int = 1, shard: str = SHARD, every_mi
 def write(place: Place, records: Sequence[Record]) -> str:
     """Writes the records, which arrived on one shard within an hour, as one object. Returns its path."""
     first, last = records[0], records[-1]
+    stream = first.position.stream
     name = Name(
-        STREAM, hour_of(first.arrived_at), first.position.shard, first.position.sequence, last.position.sequence
+        stream, hour_of(first.arrived_at), first.position.shard, first.position.sequence, last.position.sequence
     )
-    text = b"".join(lines.encode(STREAM, record) + b"\n" for record in records)
+    text = b"".join(lines.encode(stream, record) + b"\n" for record in records)
     place.write(name.path(), gzip.compress(text, 1))
     return name.path()
