@@ -53,6 +53,7 @@ class Partitions:
         self._join = join
         self._most = most
         self._kept: dict[Key, Value] = {}
+        self._is_spilled = False
 
     def add(self, key: Key, value: Value) -> None:
         _add(self._kept, key, value, self._join)
@@ -61,8 +62,8 @@ class Partitions:
 
     def partitions(self) -> Iterator[dict[Key, Value]]:
         """The values of one partition after the other, in an order that two objects with the same count share."""
-        if self.count == 1:
-            yield self._kept
+        if not self._is_spilled:
+            yield from self._parts()
             return
         self._spill()
         for number in range(self.count):
@@ -72,16 +73,21 @@ class Partitions:
                 _add(found, tuple(entry.key), value, self._join)
             yield found
 
-    def _spill(self) -> None:
-        parts: dict[int, bytearray] = {}
+    def _parts(self) -> list[dict[Key, Value]]:
+        """What is in memory, by partition."""
+        parts: list[dict[Key, Value]] = [{} for _ in range(self.count)]
         for key, value in self._kept.items():
-            content = _encode(_entry(key, value))
-            part = parts.setdefault(hash_of(key[0]) % self.count, bytearray())
-            part += len(content).to_bytes(_LENGTH) + content
+            parts[hash_of(key[0]) % self.count][key] = value
+        return parts
+
+    def _spill(self) -> None:
+        for number, part in enumerate(self._parts()):
+            if part:
+                contents = (_encode(_entry(key, value)) for key, value in part.items())
+                with self._file(number).open("ab") as file:
+                    file.writelines(len(content).to_bytes(_LENGTH) + content for content in contents)
         self._kept.clear()
-        for number, part in parts.items():
-            with self._file(number).open("ab") as file:
-                file.write(part)
+        self._is_spilled = True
 
     def _file(self, number: int) -> Path:
         return self._folder / str(number)

@@ -20,7 +20,7 @@ from typing import Any, Self
 import msgspec
 
 from consumer import bootstrap
-from consumer.admin.partitions import Partitions, Value, share_of
+from consumer.admin.partitions import IN_MEMORY, Partitions, Value, share_of
 from consumer.admin.retries import for_minutes
 from consumer.admin.sources import Origin, Source
 from consumer.admin.workers import each
@@ -42,7 +42,8 @@ CASES = 50_000
 """So many limits that differ are looked at again, and listed. Further ones are counted."""
 PARTITION_BYTES = 16 << 20
 """Compressed bytes of an archive per partition: its limits take 300 MiB at most, and usually a tenth of that."""
-MOST_PARTITIONS = 4_096
+LEAST_PARTITIONS, MOST_PARTITIONS = 256, 4_096
+"""A small archive may belong to a table of millions of limits."""
 LONGEST_PAUSE = 10.0
 """Seconds between two looks at what differs."""
 
@@ -303,6 +304,7 @@ class Verification:
     patience  seconds for which what differs is looked at again
     advance   called with the bytes and records of each file that was read
     phase     called with what is done next
+    in_memory limits; further ones are in files
     """
 
     plan: Plan
@@ -311,7 +313,7 @@ class Verification:
     advance: Advance
     phase: Callable[[str], object] = lambda _: None
     clock: Clock = field(default_factory=Clock)
-    partition_bytes: int = PARTITION_BYTES
+    in_memory: int = IN_MEMORY
     _seen: Seen = field(default_factory=Seen)
     _cases: dict[Key, Case] = field(default_factory=dict)
     _result: Verified = field(default_factory=Verified)
@@ -334,7 +336,8 @@ class Verification:
 
     def _partitions(self, folder: Path, size: int, join: Callable[[Value, Value], Value]) -> Partitions:
         folder.mkdir()
-        return Partitions(folder, min(MOST_PARTITIONS, 1 + size // self.partition_bytes), join)
+        count = min(max(LEAST_PARTITIONS, size // PARTITION_BYTES), MOST_PARTITIONS)
+        return Partitions(folder, 1 if self.plan.user is not None else count, join, self.in_memory)
 
     def _fold(self, archive: Partitions, source: Source, processes: int) -> None:
         for folded in each(processes, Folder.of, self.plan, self._seen.passing(source.files())):

@@ -64,9 +64,12 @@ def _put_from(settings: Settings, place: str) -> None:
 
     source, kinesis = origin_of(place).opened(settings), bootstrap.client(settings, "kinesis")
     damage: list[Damaged] = []
-    with reading(sum(found.size for found in source.files())) as advance:
-        records = (outgoing(record.data) for record in source.all_records(damage.append, lambda size: advance(size, 0)))
-        count = put(kinesis, settings.stream_name, records, lambda stored: advance(0, stored))
+    with reading(sum(found.size for found in source.files())) as progress:
+        records = (
+            outgoing(record.data)
+            for record in source.all_records(damage.append, lambda size: progress.advance(size, 0))
+        )
+        count = put(kinesis, settings.stream_name, records, lambda stored: progress.advance(0, stored))
     print(f"put {count} records on {settings.stream_name}")
     report(*map(str, damage))
     raise typer.Exit(bool(damage))

@@ -23,6 +23,7 @@ from consumer.settings import Settings, load, variable
 
 if TYPE_CHECKING:
     from consumer.admin.rebuild import Done, Plan, Total
+    from consumer.admin.sources import Origin
 
 LISTED = 20
 """The most damages of files to list."""
@@ -94,16 +95,24 @@ def archive_of(settings: Settings) -> str:
     return settings.archive
 
 
+def nothing_in(origin: "Origin") -> SettingsError:
+    what = "files" if origin.stream is None else f"objects of the stream {origin.stream}"
+    return SettingsError([f"{origin.place}: there are no {what} of that time"])
+
+
 def _run(plan: "Plan", done: "Done", processes: int) -> "Total":
     from consumer.admin.rebuild import Total, rebuild
 
     source, total = plan.origin.opened(plan.settings), Total()
-    with reading(sum(found.size for found in source.files() if found.path not in done.paths)) as advance:
+    sizes = [found.size for found in source.files() if found.path not in done.paths]
+    if not sizes and not done.paths:
+        raise nothing_in(plan.origin)
+    with reading(sum(sizes)) as progress:
         left = (found for found in source.files() if found.path not in done.paths)
         for each in rebuild(plan, left, processes):
             done.add(each.path)
             total.add(each)
-            advance(each.size, each.outcomes.total())
+            progress.advance(each.size, each.outcomes.total())
     return total
 
 

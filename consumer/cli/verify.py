@@ -15,7 +15,7 @@ from consumer.cli import tables
 from consumer.cli.errors import report
 from consumer.cli.parameters import Json, Processes, Since, checked_moment, checked_user, cores
 from consumer.cli.progress import reading
-from consumer.cli.rebuild import archive_of
+from consumer.cli.rebuild import archive_of, nothing_in
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, load, variable
 from consumer.stores.aws import CLIENT
@@ -109,9 +109,12 @@ def _run(plan: "Plan", patience: float, processes: int) -> "Verified":
 
     table = bootstrap.repository(plan.settings, bootstrap.pool(), TABLE)
     source = plan.origin.opened(plan.settings)
-    size = sum(found.size for found in source.files())
-    with reading(size) as advance:
-        return Verification(plan, table, patience, advance).run(source, size, processes)
+    sizes = [found.size for found in source.files()]
+    if not sizes:
+        raise nothing_in(plan.origin)
+    with reading(sum(sizes)) as progress:
+        made = Verification(plan, table, patience, progress.advance, progress.phase)
+        return made.run(source, sum(sizes), processes)
 
 
 def _publish(settings: Settings, found: "Verified", file: Path | None, *, emf: bool) -> None:

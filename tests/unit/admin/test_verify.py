@@ -93,15 +93,13 @@ class World:
         since: datetime | None = None,
         user: str | None = None,
         sample: float = 1.0,
-        partition_bytes: int = 1 << 24,
+        in_memory: int = 1_000,
     ) -> Verified:
         settings = Settings(region="eu-west-1", stream_name=STREAM, quarantine="dir:quarantine")
         plan = Plan(settings, Origin(f"dir:{self.folder}", STREAM, since=since), user, sample)
         clock = Clock(lambda: 1_000.0, lambda: self.now, self.sleep)
         source = plan.origin.opened(settings)
-        made = Verification(
-            plan, self.table, patience, lambda *_: None, self.phases.append, clock, partition_bytes=partition_bytes
-        )
+        made = Verification(plan, self.table, patience, lambda *_: None, self.phases.append, clock, in_memory=in_memory)
         return made.run(source, sum(found.size for found in source.files()), 1)
 
 
@@ -143,9 +141,9 @@ def newer(state: LimitState) -> LimitState:
 # A table that is at rest
 
 
-@pytest.mark.parametrize("partition_bytes", [1 << 24, 100])
-def test_a_table_that_agrees(world: World, partition_bytes: int) -> None:
-    found = world.verify(600.0, partition_bytes=partition_bytes)
+@pytest.mark.parametrize("in_memory", [1_000, 3])
+def test_a_table_that_agrees(world: World, in_memory: int) -> None:
+    found = world.verify(600.0, in_memory=in_memory)
     assert found.ok
     assert world.now == 0.0, "nothing to wait for"
     assert found.to_json() == {
@@ -164,8 +162,8 @@ def test_a_table_that_agrees(world: World, partition_bytes: int) -> None:
     }
 
 
-@pytest.mark.parametrize("partition_bytes", [1 << 24, 100])
-def test_exactly_the_limits_that_were_spoiled_are_named(world: World, partition_bytes: int) -> None:
+@pytest.mark.parametrize("in_memory", [1_000, 3])
+def test_exactly_the_limits_that_were_spoiled_are_named(world: World, in_memory: int) -> None:
     table = world.table
     table.change("u-0", with_value("5"))
     table.change("u-1", with_value("-5"))
@@ -178,7 +176,7 @@ def test_exactly_the_limits_that_were_spoiled_are_named(world: World, partition_
     table.change("u-7", lambda state: replace(state, currency_code="AAA"))
     table.unreadable["u-8", LIMIT] = Unreadable(("u-8", LIMIT), "row 0: no number")
 
-    found = world.verify(partition_bytes=partition_bytes)
+    found = world.verify(in_memory=in_memory)
 
     both, missing, unexplained = ("missing", "unexplained"), ("missing",), ("unexplained",)
     assert named(found) == {
