@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -58,7 +59,9 @@ def each(
 def _results(pool: ProcessPoolExecutor, items: Iterator[Any], most: int) -> Iterator[Any]:
     running: set[Future[Any]] = set()
     while True:
-        running |= {pool.submit(_work, item) for item in islice(items, most - len(running))}
+        following = list(islice(items, most - len(running)))
+        with _interrupts_held():
+            running |= {pool.submit(_work, item) for item in following}
         if not running:
             return
         done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -66,9 +69,18 @@ def _results(pool: ProcessPoolExecutor, items: Iterator[Any], most: int) -> Iter
             yield future.result()
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that is started meanwhile never gets SIGINT. This one gets it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int, begin: Callable[[S], Callable[[T], R]], given: S) -> None:
     """Ctrl-C ends the parent, and the kernel ends this process with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

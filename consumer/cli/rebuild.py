@@ -106,6 +106,7 @@ def _run(plan: "Plan", done: "Done", processes: int) -> "Total":
     source, total = plan.origin.opened(plan.settings), Total()
     sizes = [found.size for found in source.files() if found.path not in done.paths]
     if not sizes and not done.paths:
+        done.finish()
         raise nothing_in(plan.origin)
     with reading(sum(sizes)) as progress:
         left = (found for found in source.files() if found.path not in done.paths)
