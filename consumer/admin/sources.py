@@ -88,6 +88,8 @@ class Source:
     def _is_chosen(self, found: Found) -> bool:
         if self.origin.file is not None and found.path != self.origin.file:
             return False
+        if self.origin.file is None and any(part.startswith(("_", ".")) for part in found.path.split("/")):
+            return False  # an index, a marker: Athena and Spark leave them out as well
         if self.origin.since is None and self.origin.until is None:
             return True
         name = names.parse(found.path)

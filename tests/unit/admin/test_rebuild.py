@@ -115,11 +115,21 @@ def test_files_of_events_are_read_like_an_archive(place: DirectoryPlace, packed:
     assert (total.files, total.outcomes.total(), total.damage) == (4, 15, [])
 
 
+def test_what_athena_leaves_out_is_left_out(place: DirectoryPlace) -> None:
+    for path in ("_SUCCESS", "_index/limits/users", "a/_temporary/b.json"):
+        place.write(path, b"\x00no event")
+    write(place, numbered(EVENTS))
+    made, _ = folder(place, origin=Origin("dir:"))
+    assert total_of(made).files == 1
+
+
 def test_a_time_needs_files_whose_names_have_one(place: DirectoryPlace) -> None:
     place.write("events.json", EVENTS[0])
     made, _ = folder(place, origin=Origin("dir:", since=datetime(2026, 1, 1, tzinfo=UTC)))
     with pytest.raises(SettingsError, match=r"events.json: the name has no time"):
         total_of(made)
+    with pytest.raises(SettingsError, match=r"events.json: the name has no time"):
+        total_of(folder(place, origin=Origin("dir:", file="events.json", until=datetime(2026, 1, 1, tzinfo=UTC)))[0])
 
 
 def test_the_rest_of_a_damaged_file_is_folded_and_the_damage_is_reported(place: DirectoryPlace) -> None:
