@@ -19,19 +19,21 @@ TRIES = 60
 class ForMinutes:
     """Implements engine.retry_policy.RetryPolicy: gives up after TRIES in a row. `cause` is the last error."""
 
-    cause: Unavailable = field(default_factory=lambda: Unavailable("unknown cause"))
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
     backoff: Backoff = field(default_factory=Backoff)
+    cause: Unavailable = field(default_factory=lambda: Unavailable("unknown cause"))
 
     def wait(self, part: str, attempt: int, cause: Unavailable) -> None:
         self.cause = cause
         if attempt >= TRIES:
             raise GaveUp(part)
-        time.sleep(self.backoff.seconds(attempt, random.random()))
+        self.sleep(self.backoff.seconds(attempt, self.chance()))
 
 
-def for_minutes(part: str, attempt: Callable[[], R]) -> R:
+def for_minutes(part: str, attempt: Callable[[], R], sleep: Callable[[float], None] = time.sleep) -> R:
     """The result of `attempt`, which is repeated while it raises Unavailable. Raises the last one."""
-    policy = ForMinutes()
+    policy = ForMinutes(sleep)
     try:
         return persist(part, policy, attempt)
     except GaveUp:
