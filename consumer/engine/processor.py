@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate, slices
 from consumer.engine.archive import Archive
+from consumer.engine.decoding import UNREADABLE, decode
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, RecordOutcome, fold, refuse
 from consumer.engine.projection import Ignored, Key, Projection
@@ -279,13 +280,7 @@ class Processor(Generic[E, S]):
 
     def event(self, record: Record) -> E | Ignored:
         """The event in a user record. Raises Rejected."""
-        if record.fault is not None:
-            raise record.fault.bare()
-        if not record.data:
-            raise Rejected(Reason.RECORD_DATA, "data is empty")
-        if len(record.data) > self.record_cap:
-            raise Rejected(Reason.TOO_LARGE, f"{len(record.data)} bytes, at most {self.record_cap} are read")
-        return self.projection.decode(record.data)
+        return decode(self.projection, record, self.record_cap)
 
     @contextmanager
     def _timed(self, batch: _Batch[E, S], phase: str) -> Iterator[None]:
