@@ -1,22 +1,31 @@
 """The history of a limit ends where the fold and the table end, and no record of a user hides from it."""
 
-from collections.abc import Sequence
+import gzip
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.archive.finding import Finder
+from consumer.archive.index import FOLDER
+from consumer.archive.indexing import Indexer
+from consumer.archive.lines import decode
+from consumer.engine.aggregation import deaggregate
 from consumer.engine.errors import Rejected
 from consumer.engine.projection import Ignored
 from consumer.engine.records import Position, Record
-from consumer.limits.claims import claims
+from consumer.limits.claims import claims, users
 from consumer.limits.history import in_order, last_states, steps
 from consumer.limits.projection import Limits
 from tests.property.hostile import SINGLE
 from tests.property.strategies import events, odd_events
 from tests.support.generators.events import START, Event, encode
+from tests.support.simulation.archive import NotedPlace, keep
 from tests.support.simulation.core import Core, memory
 
 CAP = 262_144
+HOUR = 3_600_000
 HISTORIES = st.lists(events(limits=("l-1", "l-2")) | odd_events(), max_size=12)
 
 
@@ -63,3 +72,41 @@ def test_whatever_can_be_applied_claims_its_user_its_limit_and_its_id(data: byte
         found = claims(data)
         assert event.payload.user_id in found.users
         assert (found.limit, found.event_id) == (event.payload.user_limit_id, event.event_id)
+
+
+POSITIONS = st.tuples(st.integers(0, 3), st.integers(1, 20))
+"""The hour, and the place in it."""
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[Record]:
+    """Records of a few users within a few hours, in the order of their shard."""
+    data = st.one_of(events(users=("u-1", "u-2", "\u00fc")).map(encode), SINGLE)
+    places = draw(st.lists(POSITIONS, min_size=1, max_size=5).map(sorted))
+    return [
+        Record(Position("limits", "shard", f"{hour}{place:02}"), draw(data), START + hour * HOUR + place)
+        for hour, place in places
+    ]
+
+
+@given(st.lists(st.tuples(deliveries(), st.booleans()), max_size=5), st.sampled_from(["u-1", "u-2", "\u00fc", "u-x"]))
+def test_no_index_hides_a_record(written: Sequence[tuple[Sequence[Record], bool]], user: str) -> None:
+    """Whenever the archive was indexed, the user's records are those that reading everything finds."""
+    place, until = NotedPlace(), START + 10 * HOUR
+    with ThreadPoolExecutor(1) as pool:
+        for delivery, is_indexed in written:
+            keep(place, delivery)
+            if is_indexed:
+                list(Indexer(place, "limits", users, pool).run(until))
+        found = Finder(place, "limits", users, pool).records_of(user, until)
+        bare = NotedPlace({path: content for path, content in place.files.items() if not path.startswith(FOLDER)})
+        wanted = Finder(bare, "limits", users, pool).records_of(user, until)
+    assert found.unreadable == wanted.unreadable == []
+    assert contents(found.records) == contents(wanted.records)
+    every = [decode(line).record() for content in bare.files.values() for line in gzip.decompress(content).splitlines()]
+    named = [part for record in every for part in deaggregate(record) if user in users(part.data)]
+    assert contents(found.records) == contents(named)
+
+
+def contents(records: Iterable[Record]) -> set[tuple[Position, bytes]]:
+    return {(record.position, record.data) for record in records}

@@ -1,0 +1,56 @@
+"""An archive with chosen objects, and a place that notes what is read of it."""
+
+import gzip
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from consumer.archive.lines import encode
+from consumer.archive.names import Name, hour_of
+from consumer.archive.place import Found, Place
+from consumer.engine.errors import Unavailable
+from consumer.engine.records import Record
+
+
+@dataclass
+class NotedPlace:
+    """Implements Place in memory. `reads`: the paths that were read. All requests fail while `is_away`."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+    is_away: bool = False
+
+    def write(self, path: str, content: bytes) -> None:
+        self._check()
+        self.files[path] = content
+
+    def read(self, path: str) -> bytes:
+        self._check()
+        self.reads.append(path)
+        if path not in self.files:
+            raise Unavailable(f"archive {path}: no such file")
+        return self.files[path]
+
+    def list(self, prefix: str = "") -> Iterator[Found]:
+        self._check()
+        for path in sorted(self.files):
+            if path.startswith(prefix):
+                yield Found(path, len(self.files[path]))
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise Unavailable("archive: no answer")
+
+
+def keep(place: Place, *deliveries: Sequence[Record]) -> list[str]:
+    """Writes each delivery, which is of one shard, as objects by the hour of arrival. Returns their paths."""
+    return [path for delivery in deliveries for path in _objects(place, delivery)]
+
+
+def _objects(place: Place, delivery: Iterable[Record]) -> Iterator[str]:
+    for hour, group in groupby(delivery, lambda each: hour_of(each.arrived_at)):
+        records = list(group)
+        stream, shard, first, _ = records[0].position
+        path = Name(stream, hour, shard, first, records[-1].position.sequence).path()
+        place.write(path, gzip.compress(b"".join(encode(stream, each) + b"\n" for each in records)))
+        yield path
