@@ -18,6 +18,8 @@ from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session, get_session
 
+from consumer.archive.finding import Finder
+from consumer.archive.indexing import Indexer
 from consumer.archive.place import Place
 from consumer.archive.segment import PlaceArchive
 from consumer.engine.messages import MessageBus
@@ -25,11 +27,21 @@ from consumer.engine.processor import Known, Processor
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import InMemoryRepository
 from consumer.engine.stream import Stream
+from consumer.limits.claims import users
 from consumer.limits.events import LimitEvent
+from consumer.limits.history import HistoryReader
 from consumer.limits.projection import Limits
 from consumer.limits.repository import LimitReader, UserLimitRepository
 from consumer.limits.state import LimitState
-from consumer.settings import AwsSettings, CoreSettings, NoticeSettings, RecordSettings, Settings
+from consumer.settings import (
+    ApiSettings,
+    AwsSettings,
+    CoreSettings,
+    HistorySettings,
+    NoticeSettings,
+    RecordSettings,
+    Settings,
+)
 from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
@@ -48,6 +60,9 @@ REQUESTS = 8
 
 QUARANTINE_REQUESTS = 16
 """The same for the quarantine: half of the records that are quarantined together (processor.QUARANTINE_GROUP)."""
+
+ARCHIVE_REQUESTS = 16
+"""The same for readers of the archive: as many as a client has connections (stores.aws.CLIENT)."""
 
 
 def client(
@@ -160,6 +175,27 @@ def archive(
         return None
     place = place_of(settings, settings.archive, config, on_request)
     return PlaceArchive(place, now_millis, settings.aggregate_records)
+
+
+def histories(settings: HistorySettings) -> HistoryReader:
+    return _histories(settings, place_of(settings, settings.archive), settings.stream_name)
+
+
+def histories_of_api(settings: ApiSettings, config: Config = CLIENT) -> HistoryReader | None:
+    """None without an archive."""
+    if settings.archive is None or settings.stream_name is None:
+        return None
+    return _histories(settings, place_of(settings, settings.archive, config), settings.stream_name)
+
+
+def _histories(settings: RecordSettings, files: Place, stream_name: str) -> HistoryReader:
+    finder = Finder(files, stream_name, users, pool(ARCHIVE_REQUESTS), settings.aggregate_records)
+    limits = Limits(max_sequence=settings.max_sequence_number)
+    return HistoryReader(finder, limits, settings.record_cap_bytes, now_millis)
+
+
+def indexer(settings: HistorySettings) -> Indexer:
+    return Indexer(place_of(settings, settings.archive), settings.stream_name, users, pool(ARCHIVE_REQUESTS))
 
 
 def stream(settings: Settings) -> Stream:

@@ -217,6 +217,13 @@ Address = Annotated[str, _form(r"(\[[0-9a-f:]+\]|[^:\[\]\s]+):[0-9]{1,5}", "use 
 WorkerId = Annotated[str, _form(r"[a-zA-Z0-9_.:-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . : -")]
 
 
+_ARCHIVE = (
+    "Where everything that is delivered is kept as it came: `dir:PATH` or `s3://bucket/prefix`."
+    " Unset: there is no archive."
+)
+_STREAM = "The Kinesis stream to consume."
+
+
 class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, validate_by_name=True
@@ -335,8 +342,18 @@ class NoticeSettings(AwsSettings):
     event_bus: Annotated[EventBus, Field(description="The EventBridge bus for notices: a name or an ARN.")] = "default"
 
 
-class ApiSettings(AwsSettings):
+class HistorySettings(RecordSettings, AwsSettings):
+    """The settings of the commands that read the archive of a stream."""
+
+    archive: Annotated[PlaceText, Field(description=_ARCHIVE)]
+    stream_name: Annotated[AwsName, Field(description=_STREAM)]
+
+
+class ApiSettings(RecordSettings, AwsSettings):
     """The settings of the HTTP API. Times are in seconds."""
+
+    archive: Annotated[PlaceText | None, Field(description=_ARCHIVE)] = None
+    stream_name: Annotated[AwsName | None, Field(description=_STREAM)] = None
 
     api_address: Annotated[
         Address,
@@ -411,6 +428,12 @@ class ApiSettings(AwsSettings):
     def _somebody_authenticates(self) -> Self:
         if problem := _authentication_problem(self):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _archive_has_a_stream(self) -> Self:
+        if self.archive and not self.stream_name:
+            raise ValueError(f"{variable('archive')} needs {variable('stream_name')}: an archive may have several")
         return self
 
     @model_validator(mode="after")
@@ -519,13 +542,7 @@ class CoreSettings(RecordSettings, AwsSettings):
         PlaceText,
         Field(description="Where records that can never be applied are stored: `dir:PATH` or `s3://bucket/prefix`."),
     ]
-    archive: Annotated[
-        PlaceText | None,
-        Field(
-            description="Where everything that is delivered is kept as it came: `dir:PATH` or `s3://bucket/prefix`."
-            " Unset: there is no archive."
-        ),
-    ] = None
+    archive: Annotated[PlaceText | None, Field(description=_ARCHIVE)] = None
     cache_limits: Annotated[NonNegativeInt, Field(description="How many limits each shard keeps in its cache.")] = (
         10_000
     )
@@ -550,7 +567,7 @@ def _overlap(place: str, other: str) -> bool:
 class Settings(CoreSettings):
     """All settings of the service. Times are in seconds unless the name of the setting says otherwise."""
 
-    stream_name: Annotated[AwsName, Field(description="The Kinesis stream to consume.")]
+    stream_name: Annotated[AwsName, Field(description=_STREAM)]
     application_name: Annotated[
         AwsName,
         Field(
@@ -684,9 +701,10 @@ class Settings(CoreSettings):
 Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 FIELDS: Mapping[str, FieldInfo] = {
-    **Settings.model_fields,
+    **HistorySettings.model_fields,
     **NoticeSettings.model_fields,
     **PageSettings.model_fields,
+    **Settings.model_fields,
 }
 """Every setting, by the name of its field."""
 

@@ -30,10 +30,10 @@ GROUPS = (
         "Processing",
         "Used by the service, the Lambda function of the limits, and `consumer quarantine`.",
     ),
+    (Settings, "The service", "Used by `consumer run`, and by the commands that prepare or inspect it."),
     (NoticeSettings, "Notices", "Used by the Lambda function that sends notices, and by `consumer notices`."),
     (ApiSettings, "The HTTP API", "Used by `consumer serve`, and by the Lambda function of the API."),
     (PageSettings, "The pages", "Used by `consumer serve`, for the pages that people see."),
-    (Settings, "The service", "Used by `consumer run`, and by the commands that prepare or inspect it."),
 )
 CLOSING = """\
 ## Timeouts

@@ -17,12 +17,12 @@ def forget(limits: UserLimitRepository, table: str, key: Key, found: Stored[Limi
     """Deletes the limit if it is still as `found`. Returns whether it was deleted. Raises Unavailable."""
     deleted = limits.forget(key, found)
     if deleted:
-        log.warning("limit forgotten", extra=_audit(table, key, found))
+        log.warning("limit forgotten", extra=audit_fields(table, key, found))
     return deleted
 
 
-def _audit(table: str, key: Key, found: Stored[LimitState]) -> dict[str, object]:
-    """Who deleted what, and where. The only log line with a user's id: a deletion needs an audit trail."""
+def audit_fields(table: str, key: Key, found: Stored[LimitState]) -> dict[str, object]:
+    """Who changed what, and where. No other log line of the commands has a user's id: this needs an audit trail."""
     return {
         "user": _operator(),
         "host": socket.gethostname(),

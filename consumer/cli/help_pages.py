@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 from consumer.settings import (
     AwsSettings,
     CoreSettings,
+    HistorySettings,
     NoticeSettings,
     PageSettings,
     RecordSettings,
@@ -55,6 +56,14 @@ PAGES: Mapping[str, Page] = {
     ),
     "notices": Page("consumer notices --once event.json", "a notice was not sent", NoticeSettings),
     "serve": Page("consumer serve", "a second signal ended it while requests were under way", PageSettings),
+    "history": Page("consumer history u-anna l-loss-week", "a part of the archive cannot be read", HistorySettings),
+    "repair": Page("consumer repair u-anna l-loss-week --without e-4711", "the limit was not changed", HistorySettings),
+    "archive": Page("consumer archive index", "an object of the archive cannot be read", HistorySettings),
+    "archive index": Page(
+        "consumer archive index --since 2026-01-31T00:00:00Z",
+        "an object of the archive cannot be read",
+        HistorySettings,
+    ),
     "quarantine": Page("consumer quarantine list", "the command failed", CoreSettings),
     "quarantine list": Page(
         "consumer quarantine list --reason SCHEMA --since 2026-01-31T00:00:00Z",

@@ -5,15 +5,14 @@ the long form.
 """
 
 import json
-import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from consumer import bootstrap
 from consumer.cli import tables
-from consumer.cli.errors import report
+from consumer.cli.errors import confirm, fail, report
 from consumer.cli.parameters import Json, LimitId, UserId
 from consumer.engine.repository import Stored, Unreadable
 from consumer.limits.state import LimitState
@@ -64,11 +63,11 @@ def forget(
     limits, key = bootstrap.user_limits(settings), (user_id, limit_id)
     found = limits.load([key]).get(key)
     if found is None:
-        _fail(f"no limit {limit_id} of the user {user_id} is stored in {settings.table_name}", 1)
+        fail(f"no limit {limit_id} of the user {user_id} is stored in {settings.table_name}", 1)
     _show(found)
-    _confirm(yes=yes)
+    confirm("Delete this limit?", yes=yes, to="delete", done="deleted")
     if not forget_limit.forget(limits, settings.table_name, key, found):
-        _fail("the limit has changed since it was shown: nothing is deleted; run the command again", 1)
+        fail("the limit has changed since it was shown: nothing is deleted; run the command again", 1)
     print("deleted. Quarantined records of this limit can be replayed now: consumer quarantine replay")
 
 
@@ -77,17 +76,3 @@ def _show(found: Stored[LimitState]) -> None:
         print(f"the limit cannot be read: {found.detail}")
     else:
         tables.console().print(tables.limits_table([view(found.state, bootstrap.now_millis())]))
-
-
-def _confirm(*, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        _fail("there is no terminal for the confirmation: use --yes to delete without it", 2)
-    if not typer.confirm("Delete this limit?", err=True):
-        _fail("nothing is deleted", 1)
-
-
-def _fail(problem: str, code: int) -> NoReturn:
-    report(problem)
-    raise typer.Exit(code)

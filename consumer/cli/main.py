@@ -12,8 +12,10 @@ import typer
 
 from consumer.cli import (
     apply,
+    archive,
     doctor,
     help_pages,
+    history,
     lambda_invoke,
     limits,
     notices,
@@ -22,6 +24,7 @@ from consumer.cli import (
     put,
     quarantine,
     rebuild,
+    repair,
     rewind,
     run,
     serve,
@@ -52,6 +55,9 @@ app.command()(rebuild.rebuild)
 app.command()(verify.verify)
 app.command()(notices.notices)
 app.command()(serve.serve)
+app.command()(history.history)
+app.command()(repair.repair)
+app.add_typer(archive.app, name="archive")
 app.add_typer(limits.app, name="limits")
 app.add_typer(quarantine.app, name="quarantine")
 

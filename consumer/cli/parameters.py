@@ -12,6 +12,7 @@ from consumer.limits.events import Id
 from consumer.settings import moment_of
 
 _ID = TypeAdapter(Id)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def checked_id(value: str) -> str:
@@ -24,6 +25,11 @@ def checked_id(value: str) -> str:
 
 def checked_user(value: str | None) -> str | None:
     return None if value is None else checked_id(value)
+
+
+def millis(moment: datetime) -> int:
+    """Epoch milliseconds."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def checked_moment(value: str | None) -> datetime | None:
@@ -59,4 +65,7 @@ def cores() -> int:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 UserId = Annotated[str, typer.Argument(metavar="USER_ID", callback=checked_id)]
 LimitId = Annotated[str, typer.Argument(metavar="LIMIT_ID", callback=checked_id)]
+AnyLimitId = Annotated[
+    str | None, typer.Argument(metavar="LIMIT_ID", callback=lambda value: None if value is None else checked_id(value))
+]
 FILE_HELP = "One event, a JSON array of events, one event per line, or a captured Lambda event; - reads standard input."

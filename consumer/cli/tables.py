@@ -17,7 +17,7 @@ from consumer.limits.view import UserLimit
 
 BAR = 8
 
-_COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored": "dim", "quarantined": "red"}
+OUTCOME_COLOURS = {"applied": "green", "duplicate": "cyan", "stale": "cyan", "ignored": "dim", "quarantined": "red"}
 
 
 def console(*, error: bool = False) -> Console:
@@ -97,7 +97,7 @@ def outcomes_table(outcomes: Mapping[str, int], warnings: Mapping[str, int]) -> 
     table.add_column("outcome")
     table.add_column("records", justify="right")
     for outcome, count in outcomes.items():
-        table.add_row(Text(str(outcome), style=_COLOURS.get(str(outcome), "")), f"{count:,}")
+        table.add_row(Text(str(outcome), style=OUTCOME_COLOURS.get(str(outcome), "")), f"{count:,}")
     table.add_row("all", f"{sum(outcomes.values()):,}", style="bold")
     for kind, count in sorted(warnings.items()):
         table.add_row(Text(f"warning: {kind}", style="yellow"), f"{count:,}")

@@ -9,9 +9,6 @@ from consumer.engine.records import Record
 E = TypeVar("E")
 S = TypeVar("S")
 
-UNREADABLE = "UNREADABLE"
-"""The event type of a record that could not be decoded."""
-
 
 def decode(projection: Projection[E, S], record: Record, record_cap: int) -> E | Ignored:
     """The event in the record, which is no aggregate. More than `record_cap` bytes are not parsed. Raises Rejected."""

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from consumer.engine.aggregation import RECORDS, deaggregate, slices
 from consumer.engine.archive import Archive
-from consumer.engine.decoding import UNREADABLE, decode
+from consumer.engine.decoding import decode
 from consumer.engine.errors import BreakerOpen, GaveUp, Reason, Rejected
 from consumer.engine.folding import Folded, Outcome, RecordOutcome, fold, refuse
 from consumer.engine.projection import Ignored, Key, Projection

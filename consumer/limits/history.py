@@ -4,14 +4,15 @@ The outcomes are those of a consumer that gets these events in this order, whate
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from consumer.engine.decoding import UNREADABLE, decode
+from consumer.engine.decoding import decode
 from consumer.engine.errors import Rejected
 from consumer.engine.folding import Outcome, RecordOutcome, fold
 from consumer.engine.projection import Ignored, Key
+from consumer.engine.quarantine import UNREADABLE
 from consumer.engine.records import Position, Record
 from consumer.limits.claims import Claims, claims
 from consumer.limits.events import LimitEvent
@@ -19,6 +20,8 @@ from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
 from consumer.limits.view import UserLimit, view
 
+AHEAD_MILLIS = 3_600_000
+"""How far the clock of Kinesis may be ahead of ours: what arrives now may be dated later."""
 NOT_LISTED = frozenset({"userId", "userLimitId", "lastSequenceNumber", "lastEventAt"})
 """Fields that are no changes: the key, and what every event sets."""
 
@@ -51,6 +54,11 @@ class Step:
     @property
     def is_refused(self) -> bool:
         return self.outcome.outcome is Outcome.QUARANTINED
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was known of the limit before."""
+        return any(change.field == "progress" and change.before is None for change in self.changes)
 
     def limit(self) -> UserLimit | None:
         """The limit after the event, as of its arrival."""
@@ -147,11 +155,60 @@ def _seen(state: LimitState | None, at: int) -> dict[str, Any]:
     return {} if state is None else view(state, at).to_json()
 
 
-def of_limit(found: Iterable[Step], user_limit_id: str | None) -> list[Step]:
-    """The steps of one limit; None: all of them, also those that name none."""
-    return [step for step in found if user_limit_id is None or step.about.limit == user_limit_id]
-
-
 def last_states(found: Iterable[Step]) -> dict[str, LimitState]:
     """Each limit after its last event, by id."""
     return {step.state.user_limit_id: step.state for step in found if step.state is not None}
+
+
+class FoundRecords(Protocol):
+    """The records of a user, and what could not be read: one line each."""
+
+    @property
+    def records(self) -> Sequence[Record]: ...
+
+    @property
+    def unreadable(self) -> Sequence[str]: ...
+
+
+class RecordFinder(Protocol):
+    """Finds what an archive has of a user. Implemented by archive.finding.Finder, which says what it raises."""
+
+    def records_of(self, user: str, until: int, most_objects: int | None = None) -> FoundRecords: ...
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The steps of a user until `as_of`, epoch milliseconds, in order of arrival.
+
+    unreadable  what could not be read of the archive, one line each: there may be further steps in it
+    """
+
+    as_of: int
+    steps: Sequence[Step]
+    unreadable: Sequence[str]
+
+    def of_limit(self, user_limit_id: str | None) -> list[Step]:
+        """The steps of one limit; None: all of them, also those that name none."""
+        return [step for step in self.steps if user_limit_id is None or step.about.limit == user_limit_id]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReader:
+    """The histories in an archive. It blocks, and raises what the finder raises.
+
+    record_cap  bytes: a larger record is refused
+    now_millis  epoch milliseconds
+    """
+
+    finder: RecordFinder
+    limits: Limits
+    record_cap: int
+    now_millis: Callable[[], int]
+
+    def of_user(self, user: str, as_of: int | None = None, most_objects: int | None = None) -> History:
+        """Until `as_of`, epoch milliseconds; None: until now."""
+        now = self.now_millis()
+        until = now + AHEAD_MILLIS if as_of is None else min(as_of, now + AHEAD_MILLIS)
+        found = self.finder.records_of(user, until, most_objects)
+        made = tuple(steps(self.limits, in_order(found.records), self.record_cap))
+        return History(now if as_of is None else as_of, made, found.unreadable)

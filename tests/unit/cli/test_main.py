@@ -35,6 +35,7 @@ SOUND = {
     "ENABLE_DYNAMO_DB": "false",
     "CONSUMER_STREAM_NAME": "s",
     "CONSUMER_QUARANTINE": "dir:q",
+    "CONSUMER_ARCHIVE": "dir:no-archive",
 }
 """The settings of every command. Nothing listens at the endpoint."""
 
@@ -156,6 +157,7 @@ LOADING = [
         ("serve",),
         ("rewind", "--to", "latest", "--yes"),
     ),
+    *(("history", "u-1"), ("repair", "u-1", "l-1", "--without", "e-1"), ("archive", "index")),
 ]
 """Every command that needs settings."""
 

@@ -1,6 +1,8 @@
 """The history of a user's limits: order of arrival, what each event changed, and what was refused."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.records import Position, Record
 from consumer.limits.claims import Claims, claims
-from consumer.limits.history import Change, Step, in_order, last_states, of_limit, steps
+from consumer.limits.history import AHEAD_MILLIS, Change, History, HistoryReader, Step, in_order, last_states, steps
 from consumer.limits.projection import Limits
 from tests.support.generators.events import (
     BRAND,
@@ -139,11 +141,37 @@ def test_a_position_counts_once() -> None:
 
 def test_the_steps_of_a_limit_and_the_last_states() -> None:
     found = history(created(1), created(2, userLimitId="l-2"), progress_changed(3), b"[]")
-    assert [step.about.event_id for step in of_limit(found, LIMIT)] == ["e-0001", "e-0003"]
-    assert of_limit(found, None) == found
+    whole = History(START, found, ())
+    assert [step.about.event_id for step in whole.of_limit(LIMIT)] == ["e-0001", "e-0003"]
+    assert whole.of_limit(None) == found
     states = last_states(found)
     assert states.keys() == {LIMIT, "l-2"}
     assert states[LIMIT] == found[2].state
+
+
+@dataclass
+class Found:
+    """Implements RecordFinder: some records, in any order, and what was asked for."""
+
+    records: Sequence[Record]
+    unreadable: Sequence[str] = ()
+    asked: list[tuple[str, int, int | None]] = field(default_factory=list)
+
+    def records_of(self, user: str, until: int, most_objects: int | None = None) -> "Found":
+        self.asked.append((user, until, most_objects))
+        return self
+
+
+def test_a_reader_reads_until_now_or_until_a_time() -> None:
+    found = Found([record(progress_changed(2), 2), record(created(1), 1), record(created(1), 1)], ["damaged"])
+    reader = HistoryReader(found, Limits(), CAP, lambda: START)
+    read = reader.of_user(USER)
+    assert [step.about.event_id for step in read.steps] == ["e-0001", "e-0002"]
+    assert (read.as_of, read.unreadable) == (START, ["damaged"])
+    assert reader.of_user(USER, START - 5, 7).as_of == START - 5
+    assert reader.of_user(USER, START * 2).as_of == START * 2
+    latest = START + AHEAD_MILLIS
+    assert found.asked == [(USER, latest, None), (USER, START - 5, 7), (USER, latest, None)]
 
 
 # claims
