@@ -13,6 +13,7 @@ from consumer import bootstrap
 from consumer.api import openapi, problems, reference
 from consumer.api.callers import Authenticator, Everybody
 from consumer.api.gate import Bounds, Gate
+from consumer.api.histories import Histories, HistoryReading
 from consumer.api.hosts import IsKnown, any_host
 from consumer.api.metrics import ApiMetrics
 from consumer.api.readiness import Readiness
@@ -25,10 +26,16 @@ __all__ = ["Bounds", "app"]
 _CACHING = {"Cache-Control": "no-cache"}
 
 
-def app(
-    limits: Reader, authenticator: Authenticator, metrics: ApiMetrics, bounds: Bounds, is_known: IsKnown = any_host
+def app(  # noqa: PLR0913 - its parts
+    limits: Reader,
+    authenticator: Authenticator,
+    metrics: ApiMetrics,
+    bounds: Bounds,
+    is_known: IsKnown = any_host,
+    *,
+    histories: Histories | None = None,
 ) -> FastAPI:
-    """The API over `limits`. Requests under an unknown host name are refused."""
+    """The API over `limits`. Requests under an unknown host name are refused. Without `histories`, there are none."""
     # Their own pages load scripts from elsewhere; FastAPI redirects a path with a slash at its end.
     made = FastAPI(
         openapi_url=None,
@@ -37,10 +44,12 @@ def app(
         redirect_slashes=False,
         middleware=[Middleware(Gate, bounds=bounds, metrics=metrics, is_known=is_known)],
     )
-    reading = Reading(limits, bootstrap.pool(bounds.requests))
+    pool = bootstrap.pool(bounds.requests)
+    reading = Reading(limits, pool)
     made.state.authenticator = authenticator
     made.state.metrics = metrics
     made.state.reading = reading
+    made.state.histories = HistoryReading(histories, pool)
     made.state.readiness = Readiness(reading.probe)
     made.include_router(router)
     problems.install(made)

@@ -21,7 +21,8 @@ def compose(settings: ApiSettings, also: Sink | None = None) -> FastAPI:
     """The application. It makes no request before its first one arrives. `also` receives what it counts too."""
     reader = bootstrap.limit_reader(settings, _client(settings))
     bounds = Bounds(settings.api_max_requests, settings.api_request_seconds)
-    return app(reader, _authenticator(settings), ApiMetrics(also), bounds, _hosts(settings))
+    histories = bootstrap.histories_of_api(settings)
+    return app(reader, _authenticator(settings), ApiMetrics(also), bounds, _hosts(settings), histories=histories)
 
 
 def _client(settings: ApiSettings) -> Config:

@@ -11,13 +11,13 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from consumer.api.problems import MEDIA_TYPE
-from consumer.limits.answers import HeadroomAnswer, Limit, UserLimitsAnswer
+from consumer.limits.answers import HeadroomAnswer, HistoryAnswer, Limit, UserLimitsAnswer
 from consumer.limits.events import PRINTABLE
 from consumer.limits.schema import MEANING, described
 
 ID_SCHEMA: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
 
-_ANSWERS: Sequence[type[BaseModel]] = (Limit, UserLimitsAnswer, HeadroomAnswer)
+_ANSWERS: Sequence[type[BaseModel]] = (Limit, UserLimitsAnswer, HeadroomAnswer, HistoryAnswer)
 _REF = "#/components/schemas/"
 _TEXT = {"type": "string"}
 _PROBLEM: Mapping[str, Any] = {
@@ -63,6 +63,23 @@ _MEANING: Mapping[str, str] = {
     "Headroom.unit": "The unit of `remaining`: `seconds` for SESSION, otherwise a currency.",
     "Headroom.remaining": "The least that a limit leaves. Negative if more was used than allowed.",
     "Headroom.userLimitId": "The limit that leaves it.",
+    "HistoryAnswer.asOf": "The time of the answer.",
+    "HistoryAnswer.unreadable": "How many parts of the archive cannot be read. There may be further events in them.",
+    "steps": "The latest event first.",
+    "position": "Where the record is: stream, shard, sequence number, and the place in an aggregate.",
+    "arrivedAt": "When the record arrived. 0 if that is not known.",
+    "eventId": "The id of the event.",
+    "outcome": "What became of the event: `applied`; `duplicate`, it was applied before; `stale`, all that it says is"
+    " older than what was known; `quarantined`, it was refused.",
+    "reason": "Why it was refused.",
+    "detail": "What is wrong with it.",
+    "warnings": "Contradictions, in the event or with what was known. They do not keep it from being applied.",
+    "changes": "The fields that it changed, but for `lastSequenceNumber` and `lastEventAt`.",
+    "state": "The limit after the event, as of its arrival. Absent if there is none.",
+    "StepAnswer.userLimitId": "The limit that the event names.",
+    "field": "The name of the field.",
+    "before": "Its value before the event. Absent if there was none.",
+    "after": "Its value after the event. Absent if there is none.",
     "reasons": "`incomplete`: value, status or type are not known. `resetOverdue`: the progress may be that of the last"
     " period. `oddResetTime`: it is not known when the progress is reset.",
     "UncertainLimit.remaining": "What would be left if nothing was missing. Absent if the value is not known.",
@@ -72,7 +89,7 @@ _MEANING: Mapping[str, str] = {
 _ERRORS: Mapping[int, str] = {
     401: "The access token is missing or not valid.",
     403: "The token does not allow reading the limits of this user.",
-    404: "The user has no such limit, or none that the token allows to see.",
+    404: "The user has no such limit, or none that the token allows to see; of a history also: there is no archive.",
     405: "Another method than GET or HEAD.",
     421: "The server does not answer under the name in the header `Host`.",
     422: "An id or a parameter is not valid, or a parameter is not known.",

@@ -15,12 +15,19 @@ from pydantic.alias_generators import to_camel
 from consumer.api import problems
 from consumer.limits.events import Currency, Id, LimitType, Maybe, Period, Status
 
+Cursor = Maybe[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{2,683}$")]]
+_OF_CURSOR = "`nextCursor` of the previous page, for the next one."
 
-class LimitQuery(BaseModel):
-    """What every route accepts. An unknown parameter is refused: a misspelt filter would otherwise show everything."""
+
+class Query(BaseModel):
+    """An unknown parameter is refused: a misspelt filter would otherwise show everything."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
     repeatable: ClassVar[frozenset[str]] = frozenset()
+
+
+class LimitQuery(Query):
+    """What every route that reads the table accepts."""
 
     consistency: Literal["strong", "eventual"] = Field(
         "strong", description="`eventual` costs half, and may miss what was written within the last second."
@@ -40,9 +47,11 @@ class ListQuery(LimitQuery):
     type: tuple[LimitType, ...] = Field((), description="Only limits of one of these types.")
     period: tuple[Period, ...] = Field((), description="Only limits with one of these periods.")
     brand_id: tuple[Id, ...] = Field((), description="Only limits of one of these brands.")
-    cursor: Maybe[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{2,683}$")]] = Field(
-        None, description="`nextCursor` of the previous page, for the next one."
-    )
+    cursor: Cursor = Field(None, description=_OF_CURSOR)
+
+
+class HistoryQuery(Query):
+    cursor: Cursor = Field(None, description=_OF_CURSOR)
 
 
 class HeadroomQuery(LimitQuery):
@@ -50,7 +59,7 @@ class HeadroomQuery(LimitQuery):
     currency_code: Maybe[Currency] = Field(None, description="Only limits in this currency.")
 
 
-Q = TypeVar("Q", bound=LimitQuery)
+Q = TypeVar("Q", bound=Query)
 
 
 def parsed(query: bytes, model: type[Q]) -> Q:
@@ -62,7 +71,7 @@ def parsed(query: bytes, model: type[Q]) -> Q:
         raise problems.invalid_parameters({**each, "loc": ("query", *each["loc"])} for each in errors) from None
 
 
-def _values(query: bytes, model: type[LimitQuery]) -> Mapping[str, str | list[str]]:
+def _values(query: bytes, model: type[Query]) -> Mapping[str, str | list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     try:
         for name, value in parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict"):

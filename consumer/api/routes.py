@@ -1,4 +1,4 @@
-"""The routes of the limits: `/user-limits/{userId}`, one limit of a user, and the headroom.
+"""The routes of the limits: `/user-limits/{userId}`, one limit of a user, its history, and the headroom.
 
 The order of the checks: the token, the id of the user, whether the caller may read these limits, then everything else.
 """
@@ -14,13 +14,14 @@ from starlette.responses import Response
 
 from consumer.api import etags, ids, problems
 from consumer.api.callers import Authenticator, grant, only
+from consumer.api.histories import HistoryReading
 from consumer.api.openapi import ID_SCHEMA, answers_of
 from consumer.api.problems import Problem
-from consumer.api.queries import HeadroomQuery, LimitQuery, ListQuery, parsed
+from consumer.api.queries import HeadroomQuery, HistoryQuery, LimitQuery, ListQuery, parsed
 from consumer.api.reading import MOST, Permitted, Reading
 from consumer.engine.repository import Versioned
 from consumer.limits import answers
-from consumer.limits.answers import UserLimitsAnswer, Wanted
+from consumer.limits.answers import HistoryAnswer, UserLimitsAnswer, Wanted
 from consumer.limits.view import UserLimit
 
 CACHING = "private, no-cache"
@@ -100,6 +101,26 @@ async def limit_of_user(request: Request, who: _Permitted, user_limit_id: _UserL
     if not visible:
         raise Problem(HTTPStatus.NOT_FOUND, "The user has no limit with this id.")
     return _answer(request, answers.limit(visible[0].state).to_json(), visible)
+
+
+@router.get(
+    f"{_LIMITS}/{{userLimitId}}/history",
+    **answers_of("HistoryAnswer", "The history of a limit", HistoryQuery, not_found=True),
+)
+async def history_of_limit(request: Request, who: _Permitted, user_limit_id: _UserLimitId) -> Response:
+    """What each event did to a limit, from the archive, the latest event first. A page has at most 100 events."""
+    limit_id, query = _id("userLimitId", user_limit_id), parsed(request.scope["query_string"], HistoryQuery)
+    reading = cast("HistoryReading", request.app.state.histories)
+    page = await reading.page(who, limit_id, query.cursor)
+    answer = HistoryAnswer(
+        user_id=who.user_id,
+        user_limit_id=limit_id,
+        as_of=page.as_of,
+        steps=tuple(map(answers.step, page.steps)),
+        unreadable=page.unreadable,
+        next_cursor=page.cursor,
+    )
+    return _answer(request, answer.to_json(), ())
 
 
 def _reading(request: Request) -> Reading:

@@ -9,6 +9,7 @@ from consumer import bootstrap
 from consumer.cli import tables
 from consumer.cli.errors import report
 from consumer.cli.parameters import AnyLimitId, Json, UserId, checked_moment, millis
+from consumer.limits import answers
 from consumer.limits.history import History, last_states
 from consumer.limits.view import view
 from consumer.settings import HistorySettings, load
@@ -60,7 +61,7 @@ def _document(user_id: str, limit_id: str | None, found: History) -> dict[str, o
     return {
         "userId": user_id,
         "asOf": found.as_of,
-        "steps": [step.to_json() for step in steps],
+        "steps": [answers.step(step).to_json() for step in steps],
         "states": [view(state, found.as_of).to_json() for state in last_states(steps).values()],
         "unreadable": list(found.unreadable),
     }

@@ -9,8 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from consumer.cli.quarantine_lines import plain
 from consumer.cli.tables import OUTCOME_COLOURS
-from consumer.limits import money
+from consumer.limits import answers, money
 from consumer.limits.events import is_odd
 from consumer.limits.history import Change, Step
 from consumer.limits.view import UserLimit
@@ -39,9 +40,10 @@ def arrival(millis: int) -> str:
 
 
 def _event(step: Step) -> str:
-    number = "" if step.event is None else f" {step.event.sequence_number}"
-    kind = (step.about.type or UNKNOWN).lower().replace("_", " ")
-    return f"{step.about.event_id or UNKNOWN}\n{kind}{number}\n{step.about.limit or UNKNOWN}"
+    about = answers.step(step)
+    number = "" if about.sequence_number is None else f" {about.sequence_number}"
+    kind = (about.type or UNKNOWN).lower().replace("_", " ")
+    return "\n".join(map(plain, (about.event_id or UNKNOWN, f"{kind}{number}", about.user_limit_id or UNKNOWN)))
 
 
 def _outcome(step: Step) -> Text:

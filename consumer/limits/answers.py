@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from consumer.engine.errors import Reason
+from consumer.engine.folding import Outcome
 from consumer.limits.events import LimitType, Period
+from consumer.limits.history import Step
 from consumer.limits.repository import LimitsPage
 from consumer.limits.view import Money, UserLimit
 
@@ -26,6 +29,11 @@ Doubt = Literal["incomplete", "resetOverdue", "oddResetTime"]
 Percent = Annotated[
     str | None, WithJsonSchema({"type": ["string", "null"], "pattern": r"^-?(0|[1-9][0-9]*)\.[0-9]{2}$"})
 ]
+AnyValue = Annotated[Any, WithJsonSchema({"type": ["string", "integer", "boolean", "array"]})]
+_OutcomeWord = Annotated[str, WithJsonSchema({"type": "string", "enum": [*Outcome]})]
+_ReasonWord = Annotated[str, WithJsonSchema({"type": "string", "enum": [*Reason]})]
+LONGEST_CLAIM = 128
+"""Characters of what a refused event claims: as many as an id may have."""
 Matches: TypeAlias = Callable[[UserLimit], bool]
 
 
@@ -106,6 +114,50 @@ class HeadroomAnswer(_Answer):
     unreadable: int
 
 
+class ChangeAnswer(_Answer):
+    """A field of a limit before and after an event, as they are in the limit. Absent: the limit did not have it."""
+
+    field: str
+    before: AnyValue = None
+    after: AnyValue = None
+
+
+class StepAnswer(_Answer):
+    """An event, and what it did to a limit. Times are epoch milliseconds. What is not known is absent.
+
+    A refused event is checked no further: `eventId`, `type` and `userLimitId` are what it claims.
+    """
+
+    position: str
+    arrived_at: int
+    event_id: str | None = None
+    type: str | None = None
+    user_limit_id: str | None = None
+    sequence_number: int | None = None
+    created_at: int | None = None
+    outcome: _OutcomeWord
+    reason: _ReasonWord | None = None
+    detail: str | None = None
+    warnings: tuple[str, ...]
+    changes: tuple[ChangeAnswer, ...]
+    state: UserLimit | None = None
+
+
+class HistoryAnswer(_Answer):
+    """The events of a limit, the latest first. Times are epoch milliseconds.
+
+    unreadable   parts of the archive that cannot be read: there may be further events in them
+    next_cursor  of the next page; absent on the last one
+    """
+
+    user_id: str
+    user_limit_id: str
+    as_of: int
+    steps: tuple[StepAnswer, ...]
+    unreadable: int
+    next_cursor: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which limits are wanted, by field. An empty collection: with any value, or with none.
@@ -168,6 +220,29 @@ def _used_percent(found: UserLimit) -> str | None:
     hundredths = floor(Fraction(found.progress) * 10_000 / Fraction(found.value))
     whole, rest = divmod(abs(hundredths), 100)
     return f"{'-' if hundredths < 0 else ''}{whole}.{rest:02}"
+
+
+def step(found: Step) -> StepAnswer:
+    event, rejected = found.event, found.outcome.rejected
+    return StepAnswer(
+        position=str(found.record.position),
+        arrived_at=found.record.arrived_at,
+        event_id=_claim(found.about.event_id),
+        type=_claim(found.about.type),
+        user_limit_id=_claim(found.about.limit),
+        sequence_number=None if event is None else event.sequence_number,
+        created_at=None if event is None else event.created_at,
+        outcome=found.outcome.outcome,
+        reason=None if rejected is None else rejected.reason,
+        detail=None if rejected is None else rejected.detail,
+        warnings=found.outcome.warnings,
+        changes=tuple(ChangeAnswer(**change._asdict()) for change in found.changes),
+        state=found.limit(),
+    )
+
+
+def _claim(text: str | None) -> str | None:
+    return None if text is None else text[:LONGEST_CLAIM]
 
 
 def headroom(user_id: str, page: LimitsPage, kind: LimitType, currency: str | None = None) -> HeadroomAnswer:

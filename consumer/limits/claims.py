@@ -69,5 +69,6 @@ def _users(*named: str | None) -> frozenset[str]:
 
 
 def _text(found: Mapping[str, object], name: str) -> str | None:
+    """A lone surrogate, which no valid text has, is escaped."""
     value = found.get(name)
-    return value if isinstance(value, str) else None
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None

@@ -64,26 +64,6 @@ class Step:
         """The limit after the event, as of its arrival."""
         return None if self.state is None else view(self.state, self.record.arrived_at)
 
-    def to_json(self) -> dict[str, Any]:
-        """Times are epoch milliseconds. What is not known is absent."""
-        event, rejected, limit = self.event, self.outcome.rejected, self.limit()
-        found = {
-            "position": str(self.record.position),
-            "arrivedAt": self.record.arrived_at,
-            "userLimitId": self.about.limit,
-            "eventId": self.about.event_id,
-            "type": self.about.type,
-            "sequenceNumber": None if event is None else event.sequence_number,
-            "createdAt": None if event is None else event.created_at,
-            "outcome": self.outcome.outcome,
-            "reason": None if rejected is None else rejected.reason,
-            "detail": None if rejected is None else rejected.detail,
-            "warnings": list(self.outcome.warnings),
-            "changes": [change._asdict() for change in self.changes],
-            "state": None if limit is None else limit.to_json(),
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
 
 def in_order(records: Iterable[Record]) -> list[Record]:
     """The records in order of arrival, each once.

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 
 from consumer.api.app import Bounds, app
 from consumer.api.callers import Authenticator, Caller, Everybody, Refusal, Unauthenticated
+from consumer.api.histories import Histories
 from consumer.api.metrics import ApiMetrics
 from consumer.api.reading import Reader
 from consumer.engine.errors import Unavailable
@@ -93,6 +94,7 @@ class Api:
     bounds: Bounds = BOUNDS
     states: InMemoryRepository[LimitState] = field(default_factory=memory)
     metrics: ApiMetrics = field(default_factory=ApiMetrics)
+    histories: Histories | None = None
     rows: OddRows = field(init=False)
     app: FastAPI = field(init=False)
 
@@ -101,7 +103,7 @@ class Api:
         self.serve(LimitReader(self.rows, lambda: self.now))
 
     def serve(self, reader: Reader) -> None:
-        self.app = app(reader, self.authenticator, self.metrics, self.bounds)
+        self.app = app(reader, self.authenticator, self.metrics, self.bounds, histories=self.histories)
 
     def store(self, *events: Event) -> None:
         assert Core(self.states).deliver(*events).unsettled is None

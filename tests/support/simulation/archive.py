@@ -2,14 +2,20 @@
 
 import gzip
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 
+from consumer.archive.finding import Finder
 from consumer.archive.lines import encode
 from consumer.archive.names import Name, hour_of
 from consumer.archive.place import Found, Place
 from consumer.engine.errors import Unavailable
 from consumer.engine.records import Record
+from consumer.limits.claims import users
+from consumer.limits.history import History, HistoryReader
+from consumer.limits.projection import Limits
+from tests.support.generators.events import START, Event, record
 
 
 @dataclass
@@ -40,6 +46,35 @@ class NotedPlace:
     def _check(self) -> None:
         if self.is_away:
             raise Unavailable("archive: no answer")
+
+
+@dataclass
+class Archived:
+    """Implements Histories over an archive in memory, which gets an object for each delivery.
+
+    now    epoch milliseconds
+    asked  the users whose histories were read
+    """
+
+    now: int = START
+    place: NotedPlace = field(default_factory=NotedPlace)
+    asked: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def deliver(self, *events: Event | bytes) -> None:
+        """They arrive one second after the other."""
+        numbers = [next(self._numbers) for _ in events]
+        records = [
+            record(event, number)._replace(arrived_at=START + number * 1_000)
+            for event, number in zip(events, numbers, strict=True)
+        ]
+        keep(self.place, records)
+
+    def of_user(self, user: str, as_of: int | None = None, most_objects: int | None = None) -> History:
+        self.asked.append(user)
+        with ThreadPoolExecutor(1) as pool:
+            finder = Finder(self.place, "limits", users, pool)
+            return HistoryReader(finder, Limits(), 262_144, lambda: self.now).of_user(user, as_of, most_objects)
 
 
 def keep(place: Place, *deliveries: Sequence[Record]) -> list[str]:

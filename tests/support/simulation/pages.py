@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
+from consumer.api.histories import Histories
 from consumer.api.tokens import tokens
 from consumer.pages.compose import add_pages
 from consumer.settings import PageSettings
@@ -148,12 +149,15 @@ def of_issuer(op: Issuer, **given: Any) -> PageSettings:
     return settings(**{**usual, "pages_session_key": KEY, **given})
 
 
-def served(op: Issuer | None = None, now: int = START, **given: Any) -> tuple[Api, Browser]:
+def served(
+    op: Issuer | None = None, now: int = START, histories: Histories | None = None, **given: Any
+) -> tuple[Api, Browser]:
     """The limits, and a browser that sees the pages. `now`: epoch milliseconds, of the limits alone."""
     if op is None:
-        chosen, api = settings(**given), Api(now=now)
+        chosen, api = settings(**given), Api(now=now, histories=histories)
     else:
         chosen = of_issuer(op, **given)
-        api = Api(now=now, authenticator=tokens(op.url, AUDIENCE, user_claim=chosen.api_user_claim))
+        authenticator = tokens(op.url, AUDIENCE, user_claim=chosen.api_user_claim)
+        api = Api(now=now, authenticator=authenticator, histories=histories)
     add_pages(api.app, chosen)
     return api, Browser(api.app)

@@ -14,6 +14,7 @@ from referencing.jsonschema import DRAFT202012
 from consumer.api import reference
 from tests.support.generators.events import START, USER, created, progress_changed, reset
 from tests.support.simulation.api import Api, KnownTokens
+from tests.support.simulation.archive import Archived
 
 OPEN, GUARDED = Api(), Api(authenticator=KnownTokens({}))
 DOCUMENT: dict[str, Any] = OPEN.get("/openapi.json").json()
@@ -26,6 +27,7 @@ def test_it_is_openapi_3_1_and_names_the_routes() -> None:
         "/user-limits/{userId}",
         "/user-limits/{userId}/headroom",
         "/user-limits/{userId}/{userLimitId}",
+        "/user-limits/{userId}/{userLimitId}/history",
     }
     assert all(each.keys() == {"get"} for each in DOCUMENT["paths"].values())
 
@@ -34,7 +36,7 @@ def test_it_is_openapi_3_1_and_names_the_routes() -> None:
 def test_every_parameter_and_every_answer_is_described(path: str) -> None:
     operation = DOCUMENT["paths"][path]["get"]
     assert all(parameter["description"] for parameter in operation["parameters"])
-    one = {"404"} if path.endswith("{userLimitId}") else set()
+    one = {"404"} if "{userLimitId}" in path else set()
     assert operation["responses"].keys() == {"200", "304", "401", "403", "405", "421", "422", "500", "503"} | one
     problems = {status: each["content"] for status, each in operation["responses"].items() if status >= "4"}
     of_problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -62,6 +64,7 @@ ANSWERS = {
     "/l-odd": "Limit",
     "/headroom?type=DEPOSIT": "HeadroomAnswer",
     "/headroom?type=LOSS&currencyCode=SEK": "HeadroomAnswer",
+    "/l-day/history": "HistoryAnswer",
     "/l-none": "Problem",
     "?type=WIN": "Problem",
 }
@@ -69,13 +72,16 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("route", "name"), ANSWERS.items())
 def test_answers_are_as_it_says(route: str, name: str) -> None:
-    api = Api(now=START)
-    api.store(
+    events = (
         created(1, nextResetTime=START, activeUntil=5),
         progress_changed(2, remainingAmount="990"),
         progress_changed(3, userLimitId="l-odd"),
         reset(4, userLimitId="l-reset"),
     )
+    archive = Archived()
+    archive.deliver(*events, progress_changed(5, amount="no"))
+    api = Api(now=START, histories=archive)
+    api.store(*events)
     document = DRAFT202012.create_resource(DOCUMENT)
     schema = {"$ref": f"urn:document#/components/schemas/{name}"}
     registry: Registry[Any] = Registry().with_resource("urn:document", document)

@@ -10,6 +10,7 @@ import pytest
 from consumer.engine.errors import Reason
 from consumer.engine.folding import Outcome
 from consumer.engine.records import Position, Record
+from consumer.limits import answers
 from consumer.limits.claims import Claims, claims
 from consumer.limits.history import AHEAD_MILLIS, Change, History, HistoryReader, Step, in_order, last_states, steps
 from consumer.limits.projection import Limits
@@ -44,7 +45,7 @@ def test_each_event_says_what_it_changed_and_the_state_after_it() -> None:
     assert Change("value", None, "1000") in first.changes
     assert second.changes == (Change("progress", "0", "50"), Change("remaining", "1000", "950"))
     assert third.changes == (Change("progress", "50", "0"), Change("remaining", "950", "1000"))
-    shown = second.to_json()["state"]
+    shown = answers.step(second).to_json()["state"]
     assert (shown["progress"], shown["value"]) == ("50", "1000")
 
 
@@ -77,7 +78,7 @@ def test_poison_is_refused_and_leaves_the_limit_as_it_was(poison: Event, reason:
     assert refused.outcome.rejected.reason is reason
     assert (refused.about.limit, refused.about.event_id) == (LIMIT, poison["eventId"])
     assert (refused.changes, refused.state) == ((), before.state)
-    shown = refused.to_json()
+    shown = answers.step(refused).to_json()
     assert (shown["outcome"], shown["reason"]) == ("quarantined", reason)
     assert shown["state"]["value"] == "1000"
 
@@ -95,7 +96,7 @@ def test_other_types_have_no_step() -> None:
 
 def test_the_json_of_a_step() -> None:
     _, step = history(created(1), progress_changed(2, amount="1200"))
-    shown = step.to_json()
+    shown = answers.step(step).to_json()
     assert json.loads(json.dumps(shown)) == shown
     assert {name: shown[name] for name in shown if name != "state"} == {
         "position": "limits/shard-1/2",
