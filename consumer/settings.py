@@ -433,7 +433,9 @@ class ApiSettings(RecordSettings, AwsSettings):
     @model_validator(mode="after")
     def _archive_has_a_stream(self) -> Self:
         if self.archive and not self.stream_name:
-            raise ValueError(f"{variable('archive')} needs {variable('stream_name')}: an archive may have several")
+            raise ValueError(
+                f"{variable('archive')} needs {variable('stream_name')}: an archive may have several streams"
+            )
         return self
 
     @model_validator(mode="after")

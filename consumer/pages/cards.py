@@ -102,6 +102,7 @@ class Card:
     """
 
     key: str
+    limit_id: str
     title: str
     status: str
     status_meaning: str
@@ -126,6 +127,7 @@ def card(limit: UserLimit, now_millis: int, locale: Locale) -> Card:
     spoken = [f"{title}: {summary}", status, *(mark.title for mark in marks)]
     return Card(
         key=f"limit-{blake2b(limit.user_limit_id.encode(), digest_size=8).hexdigest()}",
+        limit_id=limit.user_limit_id,
         title=title,
         status=status,
         status_meaning=meaning,
@@ -149,20 +151,21 @@ def bar(limit: UserLimit) -> Bar | None:
     return Bar(floor(share * WIDTH), 0, floor(share * 100))
 
 
-def _figure(value: Decimal, limit: UserLimit, locale: Locale) -> str:
+def figure(value: Decimal, limit: UserLimit, locale: Locale) -> str:
+    """An amount of this limit, with its unit."""
     return formats.hours(value, locale) if limit.unit == SECONDS else formats.amount(value, limit.unit, locale)
 
 
 def _summary(limit: UserLimit, locale: Locale) -> str:
-    used = _figure(limit.progress, limit, locale)
+    used = figure(limit.progress, limit, locale)
     if limit.value is None or limit.remaining is None:
         return f"{used} used; how much is allowed is not known"
-    of_limit = f"{used} of {_figure(limit.value, limit, locale)} used"
+    of_limit = f"{used} of {figure(limit.value, limit, locale)} used"
     if limit.remaining < 0:
-        return f"{of_limit}: {_figure(limit.remaining.copy_abs(), limit, locale)} over the limit"
+        return f"{of_limit}: {figure(limit.remaining.copy_abs(), limit, locale)} over the limit"
     if not limit.remaining:
         return f"{of_limit}: the limit is reached"
-    return f"{of_limit}, {_figure(limit.remaining, limit, locale)} remaining"
+    return f"{of_limit}, {figure(limit.remaining, limit, locale)} remaining"
 
 
 def _has_odd_reset(limit: UserLimit) -> bool:
@@ -181,12 +184,12 @@ def _marks(limit: UserLimit) -> Iterable[Mark]:
 
 def _facts(limit: UserLimit, now_millis: int, locale: Locale) -> Iterable[Fact]:
     yield _used(limit, locale)
-    yield Fact("Limit", UNKNOWN if limit.value is None else _figure(limit.value, limit, locale))
+    yield Fact("Limit", UNKNOWN if limit.value is None else figure(limit.value, limit, locale))
     if limit.remaining is not None:
         label = "Over the limit" if limit.remaining < 0 else "Remaining"
-        yield Fact(label, _figure(limit.remaining.copy_abs(), limit, locale))
+        yield Fact(label, figure(limit.remaining.copy_abs(), limit, locale))
     if limit.previous_limit_value is not None:
-        yield Fact("Previous limit", _figure(limit.previous_limit_value, limit, locale))
+        yield Fact("Previous limit", figure(limit.previous_limit_value, limit, locale))
     yield _next_reset(limit, now_millis)
     yield from _times(limit)
     yield Fact("Brand", limit.brand_id)
@@ -194,7 +197,7 @@ def _facts(limit: UserLimit, now_millis: int, locale: Locale) -> Iterable[Fact]:
 
 
 def _used(limit: UserLimit, locale: Locale) -> Fact:
-    used, percent = _figure(limit.progress, limit, locale), answers.limit(limit).used_percent
+    used, percent = figure(limit.progress, limit, locale), answers.limit(limit).used_percent
     if percent is None:
         return Fact("Used", used)
     whole, _, hundredths = percent.partition(".")

@@ -15,7 +15,7 @@ from consumer.api import compose as api
 from consumer.api import problems
 from consumer.api.problems import Problem
 from consumer.api.tokens import Tokens
-from consumer.pages import limits, sign_in
+from consumer.pages import history, limits, sign_in
 from consumer.pages.layout import add_files, render
 from consumer.pages.operations import add_operations
 from consumer.pages.provider import Client, Provider, ProviderUnavailable
@@ -52,6 +52,7 @@ def add_pages(made: FastAPI, settings: PageSettings) -> None:
     else:
         made.state.pages = Access(None, is_behind_gateway=settings.api_trusted_proxy)
     made.include_router(limits.router)
+    made.include_router(history.router)
     add_operations(made, settings)
     add_files(made)
     _show_errors(made)

@@ -1,6 +1,6 @@
 """The page "Limits of a user", and the part of it that is refreshed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 from urllib.parse import parse_qsl, urlencode
@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from consumer.api import ids, problems
 from consumer.api.callers import grant
+from consumer.api.histories import HistoryReading
 from consumer.api.reading import MOST, Permitted, Reading
 from consumer.limits.answers import Wanted
 from consumer.limits.events import Id
 from consumer.limits.repository import LimitsPage
-from consumer.pages import formats
-from consumer.pages.cards import cards
+from consumer.pages import formats, history
+from consumer.pages.cards import Card, cards
 from consumer.pages.layout import render
 from consumer.pages.session import Visitor, visitor
 
@@ -60,11 +61,13 @@ async def _shown(request: Request, who: Visitor, user: str, after: str | None) -
     permitted = Permitted(user, who.caller, grant(who.caller, user), problems.request_id(request))
     page = await _read(request, permitted, after)
     locale = formats.locale_of(request.headers.get("accept-language"))
+    shown = cards((each.state for each in page.limits), page.as_of, locale)
     return {
         "user": user,
         "is_own": permitted.grant.own,
         "is_narrowed": permitted.grant.brands is not None,
-        "cards": cards((each.state for each in page.limits), page.as_of, locale),
+        "cards": shown,
+        "histories": _histories(request, user, shown),
         "unreadable": len(page.unreadable),
         "as_of": formats.moment(page.as_of),
         "as_of_time": formats.machine_readable(page.as_of),
@@ -73,6 +76,22 @@ async def _shown(request: Request, who: Visitor, user: str, after: str | None) -
         "refresh": f"{PART}?{_query(user, after)}",
         "refresh_seconds": REFRESH_SECONDS,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLink:
+    """It is beside the part that is refreshed, in which nothing can have the focus."""
+
+    title: str
+    limit: str
+    href: str
+
+
+def _histories(request: Request, user: str, shown: Sequence[Card]) -> Sequence[HistoryLink]:
+    """The links to the histories of the limits that are shown. None without an archive."""
+    if cast("HistoryReading", request.app.state.histories).reader is None:
+        return ()
+    return [HistoryLink(each.title, each.limit_id, history.address(user, each.limit_id)) for each in shown]
 
 
 async def _read(request: Request, who: Permitted, after: str | None) -> LimitsPage:

@@ -396,6 +396,10 @@ def test_a_proxy_that_is_not_trusted_does_not_authenticate(given: Given, word: s
             ISSUER | PROXY,
             "CONSUMER_API_ISSUER and CONSUMER_API_TRUSTED_PROXY exclude each other: the API checks tokens or a gateway",
         ),
+        (
+            {"CONSUMER_ARCHIVE": "s3://archive/limits", "CONSUMER_STREAM_NAME": ""},
+            "CONSUMER_ARCHIVE needs CONSUMER_STREAM_NAME: an archive may have several streams",
+        ),
         ({"ENABLE_DYNAMO_DB": "false"}, "ENABLE_DYNAMO_DB=false: there are no limits that the API could read"),
         (
             {"CONSUMER_API_DYNAMODB_SECONDS": "10"},
