@@ -6,7 +6,7 @@ Exit codes: 0 success; 1 records are left, or a store cannot be read or does not
 import json
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,13 @@ class Chosen:
 
     def read(self) -> Iterator[Quarantined]:
         return (entry for _, entry in self.kept.read(self.listed(), self.report))
+
+    def to_drop(self) -> list[Listed]:
+        """The listed records. One that is given or has copies is read: a copy may hold another record, which stays."""
+        listed = list(self.listed())
+        to_read = {each.summary.position: each for each in listed if self.one or len(each.copies) > 1}
+        known = {each.summary.position: each for each, _ in self.kept.read(to_read.values(), self.report)}
+        return [known.get(at, each) for each in listed if (at := each.summary.position) in known or at not in to_read]
 
     def report(self, foreign: Foreign) -> None:
         """Reports, once, a file in the quarantine that is not an entry. Raises Unavailable for the only record."""
@@ -193,27 +200,24 @@ def drop(  # noqa: PLR0913 - the options of the command
     if chosen.is_all:
         raise SettingsError(["drop deletes permanently: give a POSITION, or an option that selects, such as --reason"])
     # What is dropped is what is confirmed, not what arrives in between.
-    listed = list(chosen.listed())
+    listed = chosen.to_drop()
     if dry_run:
         for each in listed:
             lines.write(lines.of_summary(each.summary), lines.document(each.summary), as_json=as_json)
         raise typer.Exit(bool(chosen.lost))
-    if chosen.one:
-        list(chosen.read())  # a file that is not an entry is not dropped
-    elif listed and not yes:
+    if listed and not (chosen.one or yes):
         _confirm(f"drop {lines.records(len(listed))} from the quarantine permanently")
     left = _drop(chosen.kept, listed)
     lines.write_dropped(len(listed) - len(left), left, as_json=as_json)
     raise typer.Exit(bool(left or chosen.lost))
 
 
-def _drop(kept: QuarantineStore, listed: Iterable[Listed]) -> list[Position]:
+def _drop(kept: QuarantineStore, listed: Sequence[Listed]) -> list[Position]:
     """The positions of records that stay, because they were replaced in the meantime."""
     left: list[Position] = []
-    chosen = list(listed)
     with tables.progress(quiet=True) as bar:
-        task = bar.add_task("drop", total=len(chosen))
-        for some in groups(chosen, lambda _: 0, DROPPED_TOGETHER, 1):
+        task = bar.add_task("drop", total=len(listed))
+        for some in groups(listed, lambda _: 0, DROPPED_TOGETHER, 1):
             gone = kept.drop(some)
             left += [each.summary.position for each, is_gone in zip(some, gone, strict=True) if not is_gone]
             bar.advance(task, len(some))

@@ -240,6 +240,17 @@ def test_a_dry_run_of_drop_prints_what_it_would_drop(several: Path) -> None:
     assert DirectoryQuarantine(several).size() == len(SHELVES)
 
 
+@pytest.mark.parametrize("selected", [("--reason", "JSON", "--yes"), ("s/shardId-0/1",)], ids=" ".join)
+def test_an_aggregate_is_not_dropped_with_its_first_record(tmp_path: Path, selected: tuple[str, ...]) -> None:
+    """They have one position, and the record, which was put last, is listed."""
+    whole = Quarantined(Record(Position("s", "shardId-0", "1"), b"whole"), Reason.AGGREGATE, "")
+    first = Quarantined(Record(Position("s", "shardId-0", "1"), b"first"), Reason.JSON, "")
+    for each in (whole, first):
+        DirectoryQuarantine(tmp_path).put([each])
+    assert quarantine(tmp_path, "drop", *selected).stderr == "1 dropped\n"
+    assert list(DirectoryQuarantine(tmp_path).entries()) == [whole]
+
+
 def test_drop_prints_json(several: Path) -> None:
     run = quarantine(several, "drop", "--type", "UNREADABLE", "--yes", "--json")
     assert (run.returncode, run.stderr, json.loads(run.stdout)) == (0, "", {"dropped": 1, "left": []})
