@@ -13,6 +13,8 @@ from consumer.engine.wire import DEPTH, is_deeper
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_SUB_SEQUENCE, _ARRIVED_AT = b'","subSequenceNumber":', b',"arrivedAt":'
+_MILLIS = [b'.%03dZ"' % number for number in range(1_000)]
 _BLANK = ord(" ")
 _SHORT = 10 * DEPTH
 """A text of so many bytes may be nested deeper than DEPTH, but never too deep for a reader."""
@@ -51,15 +53,16 @@ _DECODER = msgspec.json.Decoder(_Stored)
 
 def encode(stream: str, record: Record) -> bytes:
     """One line without its newline. The arrival time is an ISO 8601 text in UTC with milliseconds, null if unknown."""
-    _, shard, sequence, sub_sequence = record.position
-    seconds, millis = divmod(record.arrived_at, 1_000)
-    origin, second = _frame(stream, shard, seconds)
-    number = sequence if sequence.isdecimal() else json.dumps(sequence)[1:-1]
-    arrived_at = f'{second}{millis:03d}Z"' if record.arrived_at else "null"
-    position = f'{origin}{number}","subSequenceNumber":{sub_sequence},"arrivedAt":{arrived_at},'.encode()
-    if record.fault is None and _is_json(record.data):
-        return b"".join((position, b'"event":', record.data, b"}"))
-    return b"".join((position, b'"data":"', base64.b64encode(record.data), b'"}'))
+    (_, shard, sequence, sub_sequence), data, arrived_at, fault, _ = record
+    origin, second = _frame(stream, shard, arrived_at // 1_000)
+    number = sequence.encode(errors="surrogatepass")
+    if not number.isdigit():
+        number = _escaped(sequence)
+    sub = b"%d" % sub_sequence if sub_sequence else b"0"
+    second, millis = (second, _MILLIS[arrived_at % 1_000]) if arrived_at else (b"null", b"")
+    as_json = fault is None and _is_json(data)
+    name, value, end = (b',"event":', data, b"}") if as_json else (b',"data":"', base64.b64encode(data), b'"}')
+    return b"".join((origin, number, _SUB_SEQUENCE, sub, _ARRIVED_AT, second, millis, name, value, end))
 
 
 def decode(line: bytes) -> Line:
@@ -88,10 +91,15 @@ def _data(stored: _Stored) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _frame(stream: str, shard: str, seconds: int) -> tuple[str, str]:
+def _frame(stream: str, shard: str, seconds: int) -> tuple[bytes, bytes]:
     """What lines of one shard and one second have in common: their start, and the start of their arrival time."""
-    second = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
-    return f'{{"stream":{json.dumps(stream)},"shard":{json.dumps(shard)},"sequenceNumber":"', f'"{second}.'
+    origin = f'{{"stream":{json.dumps(stream)},"shard":{json.dumps(shard)},"sequenceNumber":"'
+    return origin.encode(), datetime.fromtimestamp(seconds, UTC).strftime('"%Y-%m-%dT%H:%M:%S').encode()
+
+
+def _escaped(text: str) -> bytes:
+    """A text as it is inside a JSON string."""
+    return json.dumps(text)[1:-1].encode()
 
 
 def _is_json(data: bytes) -> bool:

@@ -1,9 +1,8 @@
 """Builds the objects of an archive: lines of JSON, compressed as they are added, so that little memory is taken."""
 
 import zlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Any, TypeAlias
 
 from consumer.archive.lines import encode
@@ -58,24 +57,23 @@ class PlaceSegment:
         return sum(each.size for each in self._objects)
 
     def add(self, records: Iterable[Record]) -> None:
-        cap = self._aggregate_cap
-        parts = [
-            part
-            for record in records
-            for part in (parts_of(record, cap) if record.data.startswith(MAGIC) else (record,))
-        ]
-        for origin, some in groupby(parts, self._origin):
-            self._of(origin).add(list(some))
+        # Sorted by origin, because arrival times are not exact: at the turn of an hour, the hours alternate.
+        by_origin: defaultdict[Origin, list[Record]] = defaultdict(list)
+        for record in records:
+            (stream, shard, _, _), data, arrived_at, _, _ = record
+            some = by_origin[stream, shard, (arrived_at or self._now_millis()) // HOUR_MILLIS]
+            if data.startswith(MAGIC):
+                some += parts_of(record, self._aggregate_cap)
+            else:
+                some.append(record)
+        for origin, some in by_origin.items():
+            self._of(origin).add(some)
 
     def write(self) -> int:
         path, content = self._objects[0].finish()
         self._place.write(path, content)
         self._objects.popleft()
         return len(content)
-
-    def _origin(self, record: Record) -> Origin:
-        stream, shard, _, _ = record.position
-        return stream, shard, (record.arrived_at or self._now_millis()) // HOUR_MILLIS
 
     def _of(self, origin: Origin) -> "_Object":
         last = self._objects[-1] if self._objects else None

@@ -73,10 +73,10 @@ def test_an_unknown_time_of_arrival_is_the_hour_of_writing_in_the_name_alone() -
     assert [line["arrivedAt"] for line in archived(place)] == [None]
 
 
-def test_times_that_go_back_lose_nothing() -> None:
-    times_of_arrival = (START + HOUR - 1, START + HOUR, START + HOUR - 1)
-    place = written([record(101 + index, arrived_at=at) for index, at in enumerate(times_of_arrival)])
-    assert sorted(line["sequenceNumber"] for line in archived(place)) == ["101", "102", "103"]
+def test_hours_that_alternate_are_one_object_each() -> None:
+    before, after = START + HOUR - 1, START + HOUR
+    delivery = [record(101 + index, arrived_at=at) for index, at in enumerate((before, after, before, after))]
+    assert numbers(written(delivery)) == [["101", "103"], ["102", "104"]]
 
 
 def test_a_large_delivery_is_complete() -> None:
