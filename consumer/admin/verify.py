@@ -1,6 +1,6 @@
 """`consumer verify`: folds the archive, and compares the limits that it leads to with those in the table.
 
-Both are read while the service writes. What differs is therefore looked at again: an effect that the table lacks may
+Both are read while the service writes. What differs is therefore checked again: an effect that the table lacks may
 still be on its way to it, and an effect that no archived event has may still be on its way to the archive. Both only
 ever gain effects, so a limit that agrees once is done with: the table, when it has what the archive had; the archive,
 when it has what the table had.
@@ -39,13 +39,13 @@ from consumer.limits.state import LimitState, merge
 from consumer.settings import Settings
 
 CASES = 50_000
-"""So many limits that differ are looked at again, and listed. Further ones are counted."""
+"""So many limits that differ are checked again, and listed. Further ones are counted."""
 PARTITION_BYTES = 16 << 20
 """Compressed bytes of an archive per partition: its limits take 300 MiB at most, and usually a tenth of that."""
 LEAST_PARTITIONS, MOST_PARTITIONS = 256, 4_096
 """A small archive may belong to a table of millions of limits."""
 LONGEST_PAUSE = 10.0
-"""Seconds between two looks at what differs."""
+"""Seconds between two checks of what differs."""
 
 Identity = tuple[str, str, str, str]
 """User, limit, brand, currency: an event with another brand or currency than its limit is refused by the service."""
@@ -224,7 +224,7 @@ class Verified:
     """The result. Counts of limits, unless they say otherwise.
 
     at     epoch seconds when it was done
-    unlisted  findings beyond CASES, which were not looked at again
+    unlisted  findings beyond CASES, which were not checked again
     """
 
     at: float = 0.0
@@ -301,7 +301,7 @@ Advance = Callable[[int, int], object]
 class Verification:
     """One comparison of an archive with a table.
 
-    patience  seconds for which what differs is looked at again
+    patience  seconds for which what differs is checked again
     advance   called with the bytes and records of each file that was read
     phase     called with what is done next
     in_memory limits; further ones are in files
@@ -328,7 +328,7 @@ class Verification:
             self.phase("compare")
             for states, rows in self._pairs(archive, Path(name, "table"), size):
                 self._compare(states, rows)
-        self._look_again(source)
+        self._check_again(source)
         for case in self._cases.values():
             self._count(case.finding())
         result.at, result.seconds = self.clock.now(), self.clock.monotonic() - begin
@@ -385,10 +385,10 @@ class Verification:
             else:
                 self._count(case.finding(), listed=False)
 
-    def _look_again(self, source: Source) -> None:
+    def _check_again(self, source: Source) -> None:
         until, pause = self.clock.monotonic() + self.patience, 1.0
         while self._cases and (left := until - self.clock.monotonic()) > 0:
-            self.phase(f"look again at {len(self._cases):,} limits that differ")
+            self.phase(f"check again {len(self._cases):,} limits that differ")
             self.clock.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
             self._read_table_again()

@@ -25,7 +25,7 @@ from consumer.monitoring.prometheus import PrometheusSink
 
 
 def of_verified(found: Verified, table: str) -> Iterator[Measurement]:
-    """The measurements, without those of what was not looked for."""
+    """The measurements, without those of what was not checked."""
     values = {
         VERIFIED_AT: found.at,
         VERIFY_SECONDS: found.seconds,

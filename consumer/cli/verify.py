@@ -38,7 +38,7 @@ Patience = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0.0,
-        help="How long limits that differ are looked at again, because events may be on their way; without it, three"
+        help="How long limits that differ are checked again, because events may be on their way; without it, three"
         " times CONSUMER_ARCHIVE_SECONDS.",
     ),
 ]
@@ -136,7 +136,7 @@ def show(found: "Verified", *, counts: bool = False) -> None:
         tables.console().print(_side_by_side(finding))
     records = found.outcomes.total()
     print(f"{found.files:,} files, {records:,} records, {found.limits:,} limits in {found.seconds:,.0f} s")
-    unexplained = "not looked for with --since" if found.partial else f"{found.unexplained:,}"
+    unexplained = "not checked with --since" if found.partial else f"{found.unexplained:,}"
     print(f"missing: {found.missing:,}  unexplained: {unexplained}")
     left = len(found.findings) - len(listed) + found.unlisted
     report(*([f"{left:,} limits that differ are not shown"] if left else []), *found.damage[:LISTED])

@@ -315,4 +315,4 @@ def test_a_row_that_can_be_read_again_is_compared(world: World) -> None:
     world.table.unreadable["u-0", LIMIT] = Unreadable(("u-0", LIMIT), "row 0: no number")
     world.deeds.append((5.0, world.table.unreadable.clear))
     assert world.verify(60.0).ok
-    assert world.phases[-1] == "look again at 1 limits that differ"
+    assert world.phases[-1] == "check again 1 limits that differ"

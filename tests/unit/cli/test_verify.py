@@ -48,9 +48,9 @@ def test_logs_get_no_users(capsys: pytest.CaptureFixture[str]) -> None:
     assert "u-0" not in str(found(2).to_json(counts=True))
 
 
-def test_what_is_not_looked_for_is_not_zero(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_checked_is_not_zero(capsys: pytest.CaptureFixture[str]) -> None:
     show(found(0, partial=True))
-    assert "unexplained: not looked for with --since" in capsys.readouterr().out
+    assert "unexplained: not checked with --since" in capsys.readouterr().out
     assert metrics.UNEXPLAINED_LIMITS not in {each.metric for each in of_verified(found(0, partial=True), "t")}
     assert {each.metric for each in of_verified(found(0), "t")} == set(metrics.VERIFICATION)
 
