@@ -51,7 +51,7 @@ class Archived:
         command = [sys.executable, "-m", "consumer", *arguments]
         return subprocess.run(
             command,
-            env={**self.stage.variables, **variables},
+            env={**self.stage.variables, "COLUMNS": "200", **variables},
             cwd=self.folder.parent,
             capture_output=True,
             text=True,
@@ -98,7 +98,8 @@ def archived(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Archive
         stage.put(made[: COUNT // 2])
         until_received(running, 1)
         stage.put(made[COUNT // 2 :])
-        command = [sys.executable, "-m", "consumer", "verify", "--json", "--processes", "1"]
+        until(lambda: any(DirectoryPlace(folder / "archive").list()), "the first object")
+        command = [sys.executable, "-m", "consumer", "verify", "--json", "--processes", "1", "--patience", "90"]
         found = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         until_received(running, len(made))
         assert running.stop() == 0
