@@ -471,12 +471,23 @@ def serve(consumer: ShardConsumer, pipes: Pipes) -> None:
     """Runs the protocol with the daemon until the daemon closes the pipe."""
     process = kcl.KCLProcess(consumer, input_file=pipes.input, output_file=pipes.output)
     process.io_handler.read_line = functools.partial(_next_line, consumer, pipes)
-    process.io_handler.load_action = decode
+    process.io_handler.load_action = _decoded
     process.run()
 
 
-def _next_line(consumer: ShardConsumer, pipes: Pipes) -> str:
+def _next_line(consumer: ShardConsumer, pipes: Pipes) -> list[str]:
+    """The next line, or nothing at the end.
+
+    In a list, as amazon_kclpy keeps what it gets until the message is processed: a line may be many megabytes.
+    """
     left = consumer.seconds_to_settle()
     if left is not None and not pipes.is_readable(left):
         consumer.settle_gathered(lambda: pipes.is_readable(0))
-    return pipes.input.readline()
+    return list(filter(None, [pipes.input.readline()]))
+
+
+def _decoded(lines: list[str]) -> Any:
+    """Takes the line out of the list, so that it is freed before its records are processed."""
+    line = lines[0] if lines else ""
+    lines[:] = [""]  # not empty: amazon_kclpy would take that for the end
+    return decode(line)
