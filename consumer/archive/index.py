@@ -23,6 +23,8 @@ FOLDER = "_index/"
 FORMAT = 1
 """Another number must be chosen when other users are found in a record, or hashed in another way."""
 _DIGEST_BYTES = 16
+_LEVEL = 1
+"""The paths become much shorter. The hashes do not, at any level."""
 
 
 def path_of(stream: str, hour: datetime) -> str:
@@ -69,10 +71,11 @@ NOTHING = Index({})
 
 
 def encode(index: Index) -> bytes:
-    """A digest, a line of JSON, and the hashes of all objects as little-endian numbers of four bytes."""
+    """A digest, and compressed: a line of JSON, and the hashes of all objects as little-endian numbers of 4 bytes."""
     objects = [[path, entry.size, len(entry.users)] for path, entry in index.entries.items()]
     head = json.dumps({"format": FORMAT, "objects": objects}).encode()
-    content = b"\n".join([head, b"".join(_swapped(entry.users).tobytes() for entry in index.entries.values())])
+    hashes = b"".join(_swapped(entry.users).tobytes() for entry in index.entries.values())
+    content = zlib.compress(b"\n".join([head, hashes]), _LEVEL)
     return b"\n".join([_digest(content), content])
 
 
@@ -81,7 +84,7 @@ def decode(content: bytes) -> Index:
     digest, _, rest = content.partition(b"\n")
     if digest != _digest(rest):
         raise ValueError("its digest is wrong")
-    head, _, hashes = rest.partition(b"\n")
+    head, _, hashes = zlib.decompress(rest).partition(b"\n")
     found = json.loads(head)
     if found["format"] != FORMAT:
         raise ValueError(f"its format is {found['format']}, not {FORMAT}")

@@ -47,6 +47,7 @@ from tests.support.emulators.stacks import NETWORK, Account, account
 from tests.support.generators.archived import numbered, write
 from tests.support.generators.events import created, progress_changed
 from tests.support.generators.failures import failure
+from tests.support.simulation.archive import archived
 from tests.support.simulation.consumer_page import Document
 from tests.support.simulation.core import Core
 
@@ -333,6 +334,16 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
 
     assert json.loads(consumer(reader, "limits", expected_user(made), "--json"))
     user, limit = next(iter(expected(made)))
+    place = S3Place(cloud.client("s3"), outputs["ArchiveBucketName"], "archive")
+    archived(
+        place,
+        [Record(Position(outputs["StreamName"], "0", str(number)), each.data) for number, each in enumerate(made, 1)],
+    )
+    of_archive = {"CONSUMER_ARCHIVE": f"s3://{outputs['ArchiveBucketName']}/archive"}
+    consumer({**replayer, **of_archive}, "archive", "index")
+    steps = json.loads(consumer({**reader, **of_archive}, "history", user, limit, "--json"))["steps"]
+    untrue = steps[-1]["eventId"]
+    consumer({**replayer, **of_archive}, "repair", user, limit, "--without", untrue, "--yes")
     consumer(replayer, "limits", "forget", user, limit, "--yes")
     consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
     assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2

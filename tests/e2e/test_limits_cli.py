@@ -46,7 +46,11 @@ class Place:
         )
 
     def at_a_terminal(
-        self, *arguments: str, answer: bytes, meanwhile: Callable[[], object] = lambda: None
+        self,
+        *arguments: str,
+        answer: bytes,
+        meanwhile: Callable[[], object] = lambda: None,
+        prompt: bytes = PROMPT,
     ) -> tuple[int, bytes]:
         """Answers the question. Returns the exit code and the text on stderr after the question."""
         ours, theirs = pty.openpty()
@@ -55,7 +59,7 @@ class Place:
         )
         assert requested.stderr
         seen = b""
-        while not seen.endswith(PROMPT):
+        while not seen.endswith(prompt):
             letter = requested.stderr.read(1)
             assert letter, seen
             seen += letter

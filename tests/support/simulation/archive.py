@@ -10,6 +10,7 @@ from consumer.archive.finding import Finder
 from consumer.archive.lines import encode
 from consumer.archive.names import Name, hour_of
 from consumer.archive.place import Found, Place
+from consumer.archive.segment import PlaceArchive
 from consumer.engine.errors import Unavailable
 from consumer.engine.records import Record
 from consumer.limits.claims import users
@@ -75,6 +76,14 @@ class Archived:
         with ThreadPoolExecutor(1) as pool:
             finder = Finder(self.place, "limits", users, pool)
             return HistoryReader(finder, Limits(), 262_144, lambda: self.now).of_user(user, as_of, most_objects)
+
+
+def archived(place: Place, records: Iterable[Record]) -> None:
+    """Writes the records as the service does."""
+    segment = PlaceArchive(place, lambda: START).segment()
+    segment.add(records)
+    while segment.left:
+        segment.write()
 
 
 def keep(place: Place, *deliveries: Sequence[Record]) -> list[str]:
