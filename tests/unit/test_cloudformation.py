@@ -468,6 +468,20 @@ def test_the_arn_of_a_secret_is_that_of_a_permission(name: str) -> None:
 
 def _services(statement: Mapping[str, Any]) -> set[str]:
     return {action.partition(":")[0] for action in statement["Action"]}
+def test_with_an_archive_the_api_reads_it_too() -> None:
+    made = resolved("fargate.yaml", **API, Archive="true")
+    allowed = {each["Sid"]: each for each in statements(made.properties("ApiTaskRole")["Policies"])}
+    (task,) = made.properties("ApiTaskDefinition")["ContainerDefinitions"]
+    variables = {each["Name"]: each["Value"] for each in task["Environment"]}
+
+    assert {sid: each["Action"] for sid, each in allowed.items()} == {
+        "Limits": ["dynamodb:Query"],
+        "ListArchive": ["s3:ListBucket"],
+        "ReadArchive": ["s3:GetObject"],
+    }
+    assert allowed["ReadArchive"]["Resource"] == ["arn:aws:made-up:us-east-1::ArchiveBucket/archive/*"]
+    assert variables["CONSUMER_ARCHIVE"] == "s3://archivebucket/archive"
+    assert variables["CONSUMER_STREAM_NAME"]
 
 
 # --- lambda.yaml ---------------------------------------------------------------------------------------------------
