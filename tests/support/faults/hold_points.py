@@ -13,7 +13,10 @@ from tests.support.driven.waiting import until
 
 
 class Point(StrEnum):
-    """Points in the processing of a batch, in order. The last one is reached only if a record is quarantined."""
+    """Points in the processing of a batch, in order.
+
+    MID_QUARANTINE is reached only if a record is quarantined, MID_DROP only by a replay, after the drop of an entry.
+    """
 
     BEFORE_WRITE = "before-write"
     MID_BATCH = "mid-batch"
@@ -21,6 +24,7 @@ class Point(StrEnum):
     BEFORE_CHECKPOINT = "before-checkpoint"
     AFTER_CHECKPOINT = "after-checkpoint"
     MID_QUARANTINE = "mid-quarantine"
+    MID_DROP = "mid-drop"
 
 
 @dataclass(frozen=True)
