@@ -4,8 +4,7 @@ The limits of a user, light, dark and narrow; the consumer, while its worker get
 """
 
 import sys
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +13,14 @@ from typing import NamedTuple
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.driven.browser import REFUSED, chromium, tab
+from tests.support.driven.browser import NARROW, REFUSED, WIDE, chromium, tab
 from tests.support.driven.scenario import samples
 from tests.support.driven.site import VIEWS, Filled, Sites, filled, open_pages, pages_of
 from tests.support.emulators.issuer import issuer
 
 MOST_BYTES = 120_000
 """Pictures are part of the repository."""
+HEIGHT = 630
 ROUNDS = 4
 """How often the page of the consumer refreshes itself before it is drawn, with more events each time."""
 
@@ -61,32 +61,11 @@ def _draw(browser: Browser, sites: Sites, behind: Filled, picture: Picture, file
         sites.show(page, VIEWS[picture.view])
         if picture.view == "consumer":
             _fill_charts(page, behind)
-        drawn = _recompressed(page.screenshot(animations="disabled"))
+        width = (NARROW if picture.is_narrow else WIDE)["width"]
+        drawn = page.screenshot(animations="disabled", clip={"x": 0, "y": 0, "width": width, "height": HEIGHT})
     file.write_bytes(drawn)
     if len(drawn) > MOST_BYTES:
         print(f"{file.name} has {len(drawn)} bytes, more than {MOST_BYTES}: show less", file=sys.stderr)
-
-
-def _recompressed(png: bytes) -> bytes:
-    """The same picture, in fewer bytes: Chromium compresses in a hurry."""
-    chunks = list(_chunks(png))
-    pixels = zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT"))
-    head, end = (next(data for kind, data in chunks if kind == wanted) for wanted in (b"IHDR", b"IEND"))
-    kept = ((b"IHDR", head), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", end))
-    return png[:8] + b"".join(_chunk(kind, data) for kind, data in kept)
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The types and contents of the parts of a PNG file, which follow its 8 bytes of signature."""
-    place = 8
-    while place < len(png):
-        size = int.from_bytes(png[place : place + 4])
-        yield png[place + 4 : place + 8], png[place + 8 : place + 8 + size]
-        place += size + 12
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
 
 
 def _fill_charts(page: Page, behind: Filled) -> None:
