@@ -52,7 +52,7 @@ def test_the_demo_shows_limits_and_outcomes_and_leaves_nothing_behind(variables:
 
 def test_on_a_terminal_the_page_stays_until_enter(variables: Mapping[str, str]) -> None:
     with in_a_terminal(DEMO, variables, has_keyboard=True) as terminal:
-        until(lambda: WAITS in terminal.text(), "the demo to wait for Enter", seconds=120)
+        until(lambda: WAITS in terminal.text(), "the demo to wait for Enter", seconds=300)
         first, last = PAGE.search(terminal.text()), page_in(terminal.text())
         assert first
         assert first.start() < terminal.text().index("starting the consumer")
@@ -68,7 +68,7 @@ def test_on_a_terminal_the_page_stays_until_enter(variables: Mapping[str, str]) 
 def test_elsewhere_it_stays_if_told_so_until_ctrl_c(variables: Mapping[str, str], tmp_path: Path) -> None:
     output = tmp_path / "output"
     with started({**variables, "DEMO_KEEP": "1"}, output) as demo:
-        until(lambda: WAITS in output.read_text(errors="replace"), "the demo to wait for Ctrl-C", seconds=120)
+        until(lambda: WAITS in output.read_text(errors="replace"), "the demo to wait for Ctrl-C", seconds=300)
         assert_it_moves(page_in(output.read_text(errors="replace")))
         demo.send_signal(signal.SIGINT)
         code = demo.wait(timeout=60)
