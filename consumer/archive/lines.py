@@ -8,8 +8,9 @@ from typing import Annotated
 
 import msgspec
 
+from consumer.engine.errors import Rejected
 from consumer.engine.records import Position, Record, arrival_of
-from consumer.engine.wire import DEPTH, is_deeper
+from consumer.engine.wire import DEPTH, parse_object
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -111,10 +112,15 @@ def _is_json(data: bytes) -> bool:
         _ANY_JSON.decode(data)
         if not data.isascii():
             data.decode()  # msgspec does not look into the strings that it skips
-        return len(data) <= _SHORT or data.count(b"{") + data.count(b"[") <= DEPTH or not _is_deep(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
+    return len(data) <= _SHORT or data.count(b"{") + data.count(b"[") <= DEPTH or _is_plain(data)
 
 
-def _is_deep(data: bytes) -> bool:
-    return is_deeper(msgspec.json.decode(data), DEPTH)
+def _is_plain(data: bytes) -> bool:
+    """Whether it is an object that the service would read, which is bounded in depth and number of values."""
+    try:
+        parse_object(data)
+    except Rejected:
+        return False
+    return True

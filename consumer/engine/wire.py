@@ -55,7 +55,7 @@ def _parse(text: str) -> object:
     if len(text) > VALUES and openers + text.count(",") >= VALUES:
         raise Rejected(Reason.JSON, f"more than {VALUES} values")
     value = _decode(text)
-    if openers > DEPTH and is_deeper(value, DEPTH):
+    if openers > DEPTH and _is_deeper(value, DEPTH):
         raise _too_deep()
     return value
 
@@ -75,8 +75,7 @@ def _decode(text: str) -> object:
     return value
 
 
-def is_deeper(value: object, depth: int) -> bool:
-    """Whether objects and arrays are nested in the value more than `depth` levels deep."""
+def _is_deeper(value: object, depth: int) -> bool:
     level = [value]
     for _ in range(depth):
         level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, (dict, list))]

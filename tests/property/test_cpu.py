@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
+from consumer.archive.place import InMemoryPlace
+from consumer.archive.segment import PlaceArchive
 from consumer.engine.aggregation import RECORDS, deaggregate
 from consumer.engine.records import Record
 from consumer.engine.wire import DEPTH, DIGITS, VALUES
@@ -171,6 +173,19 @@ def test_an_aggregate_made_to_cost(shape: Callable[[], bytes]) -> None:
     check_cost(work)
     assert len(parts) > 1
     check_cost(processing(parts[0].data))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_archiving_a_record_made_to_cost(shape: Callable[[], bytes]) -> None:
+    """What its archive costs in addition."""
+    archive, whole = PlaceArchive(InMemoryPlace(), lambda: 0), record(shape())
+
+    def work() -> None:
+        segment = archive.segment()
+        segment.add([whole])
+        assert segment.write() > 0
+
+    check_cost(work)
 
 
 TOKENS = st.sampled_from(
