@@ -21,7 +21,7 @@ from tests.property.strategies import FAR_SEQUENCES, histories, identity
 from tests.support.generators import oracle
 from tests.support.generators.events import Event, encode
 from tests.support.simulation.core import Fate
-from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor
+from tests.support.simulation.fleet import Fleet, Killed, Shard, ShardProcessor, WatchedPlace
 
 POISON = Sample("u-1", b"poison", None, Reason.JSON)
 
@@ -79,9 +79,10 @@ def _work(processor: ShardProcessor, size: int, script: Iterable[Turn]) -> None:
 class Application(RuleBasedStateMachine):
     """A stream that grows, splits and merges, the holders of its shards, and former holders that do not know it."""
 
-    @initialize(shards=st.integers(1, 2), records=st.sampled_from([1, 4, 100]))
-    def start(self, shards: int, records: int) -> None:
-        self.fleet = Fleet(shards, ShardRules(CheckpointPolicy(seconds=10, records=records), batch_deadline=2))
+    @initialize(shards=st.integers(1, 2), records=st.sampled_from([1, 4, 100]), archives=st.booleans())
+    def start(self, shards: int, records: int, archives: bool) -> None:
+        rules = ShardRules(CheckpointPolicy(seconds=10, records=records), batch_deadline=2)
+        self.fleet = Fleet(shards, rules, WatchedPlace() if archives else None)
         self.events: dict[tuple[str, str, int, str], Event] = {}
         self.refused = {POISON.data: POISON.poison_reason}
         self.processors: list[ShardProcessor] = []
