@@ -29,7 +29,6 @@ from tests.support.faults.proxy import FaultProxy, Request, fault_proxy, lose_re
 
 SHARDS = 2
 SECONDS = 3.0
-RECOVERY_SECONDS = 30.0
 REFUSALS: Mapping[str, int] = {"SlowDown": 503, "InternalError": 500, "AccessDenied": 403, "NoSuchBucket": 404}
 
 
@@ -152,7 +151,6 @@ def test_61_kill_between_archive_and_checkpoint(stage: Stage, made: list[Sample]
     assert_complete(stage, made)
     copies = sum(1 for _ in stage.archive().list())
     note(f"{before.total()} records archived and not checkpointed, {copies} objects; consumed after {seconds:.1f} s")
-    assert seconds < RECOVERY_SECONDS
 
 
 def test_61_kill_between_delivery_and_archive(stage: Stage, made: list[Sample], tmp_path: Path, note: Note) -> None:
@@ -169,7 +167,6 @@ def test_61_kill_between_delivery_and_archive(stage: Stage, made: list[Sample], 
         assert running.stop() == 0, "a graceful stop writes the archive, and checkpoints"
     assert_complete(stage, made)
     note(f"consumed again after {seconds:.1f} s")
-    assert seconds < RECOVERY_SECONDS
 
 
 def test_61_kill_the_worker_before_the_archive_is_written(
