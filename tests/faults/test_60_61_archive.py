@@ -160,7 +160,9 @@ def test_61_kill_between_delivery_and_archive(stage: Stage, made: list[Sample], 
         stage.put(made)
         until_equal(stage, made)
         assert (archived(stage), owed(stage)) == (Counter(), len(made))
-        os.kill(running.record_processors()[0], signal.SIGKILL)
+        # Both: one that is left would be asked to shut down, and would write its archive.
+        for processor in running.record_processors():
+            os.kill(processor, signal.SIGKILL)
         seconds = until_consuming(running, SHARDS, time.time())
         until(lambda: running.received() >= 2 * len(made), "everything to be delivered again")
         assert (archived(stage), owed(stage)) == (Counter(), len(made))
