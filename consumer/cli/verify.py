@@ -133,6 +133,7 @@ def show(found: "Verified", *, counts: bool = False) -> None:
     """Each finding, both states side by side, unless only counts are wanted; then the counts."""
     listed = [] if counts else found.findings[:LISTED]
     for finding in listed:
+        print(f"{' '.join(json.dumps(part) for part in finding.key)}: {', '.join(finding.kinds)}")
         tables.console().print(_side_by_side(finding))
     records = found.outcomes.total()
     print(f"{found.files:,} files, {records:,} records, {found.limits:,} limits in {found.seconds:,.0f} s")
@@ -143,8 +144,7 @@ def show(found: "Verified", *, counts: bool = False) -> None:
 
 
 def _side_by_side(finding: "Finding") -> Table:
-    title = f"{' '.join(json.dumps(part) for part in finding.key)}: {', '.join(finding.kinds)}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for heading in ("attribute", "table", "archive"):
         table.add_column(heading, overflow="fold")
     for name, stored, archived in finding.differs:
