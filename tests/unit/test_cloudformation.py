@@ -468,6 +468,8 @@ def test_the_arn_of_a_secret_is_that_of_a_permission(name: str) -> None:
 
 def _services(statement: Mapping[str, Any]) -> set[str]:
     return {action.partition(":")[0] for action in statement["Action"]}
+
+
 def test_with_an_archive_the_api_reads_it_too() -> None:
     made = resolved("fargate.yaml", **API, Archive="true")
     allowed = {each["Sid"]: each for each in statements(made.properties("ApiTaskRole")["Policies"])}
