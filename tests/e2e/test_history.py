@@ -14,9 +14,8 @@ import pytest
 from consumer.engine.records import Position, Record
 from consumer.stores.places import S3Place
 from tests.e2e.test_limits_cli import Place
-from tests.e2e.test_serve import get, serving
-from tests.support.driven.scenario import Stage
-from tests.support.driven.service import consumer, environment
+from tests.e2e.test_serve import get
+from tests.support.driven.service import consumer, environment, serving
 from tests.support.emulators.aws import Emulator, session
 from tests.support.generators.events import LIMIT, START, Event, created, encode, progress_changed, reset
 from tests.support.simulation.archive import archived
@@ -199,7 +198,7 @@ def test_the_api_and_the_page_show_what_the_command_shows(place: ArchivedPlace, 
     user = "u-served"
     place.arrive(created(1, userId=user), progress_changed(2, userId=user))
     steps = place.history(user, LIMIT)["steps"]
-    with serving(Stage(place.variables), tmp_path / "log") as running:
+    with serving(place.variables, tmp_path / "log") as running:
         response, found = get(running, f"/user-limits/{user}/{LIMIT}/history")
         assert (response.status, found["steps"]) == (HTTPStatus.OK, steps[::-1])
         missing, problem = get(running, f"/user-limits/{user}/none/history")
