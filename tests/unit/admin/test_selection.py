@@ -39,7 +39,6 @@ def listing() -> Iterator[Listed]:
         (Selection(reasons=frozenset({"SCHEMA"}), shards=frozenset({"shardId-1"}), limit=1), "3"),
         (Selection(reasons=frozenset({"SCHEMA"}), since=5_000), ""),
     ],
-    ids=str,
 )
 def test_all_conditions_hold_for_each_entry(selection: Selection, numbers: str) -> None:
     assert "".join(each.summary.position.sequence for each in selection.of(listing())) == numbers
