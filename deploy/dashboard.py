@@ -273,6 +273,11 @@ ROWS = (
                 {"bytes": "sum(rate(consumer_archive_bytes_total{}[$__rate_interval]))"},
                 "Bps",
             ),
+            Panel(
+                "Archive objects",
+                "Written per second.",
+                {"objects": "sum(rate(consumer_archive_objects_total{}[$__rate_interval]))"},
+            ),
             Panel("Archive seconds", "Of an object, including waits.", quantiles("consumer_archive_seconds"), "s"),
             Panel(
                 "Conflicts",

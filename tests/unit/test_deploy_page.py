@@ -1,4 +1,4 @@
-"""Every command of docs/how-to/deploy.md: the `aws` operations and options exist, and so do template parameters."""
+"""Every `aws` command of docs/how-to/deploy.md and verify.md: the `aws` operations and options exist, and so do template parameters."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ TEMPLATES = (
     "verify.yaml",
     "watcher.yaml",
 )
-README = Path(ROOT, "docs", "how-to", "deploy.md")
+PAGES = tuple(Path(ROOT, "docs", "how-to", name) for name in ("deploy.md", "verify.md"))
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides", "s3-bucket"},
     "configure set": set(),
@@ -38,7 +38,8 @@ EVERYWHERE = {"query", "output"}
 
 def commands() -> Iterator[list[str]]:
     """The words of every `aws` command in the shell blocks."""
-    for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         lines = re.sub(r"\\\n\s*", " ", block).splitlines()
         for line in lines:
             yield from ([each.strip("$(){}") for each in words] for words in _in(line))
@@ -106,7 +107,7 @@ def _names(operation: OperationModel) -> Iterator[str]:
 
 
 def test_the_parameters_are_those_of_the_templates() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = PAGES[0].read_text(encoding="utf-8")
     known = {name for each in TEMPLATES for name in template(each)["Parameters"]}
     given = set(re.findall(r'["\s]([A-Z][a-z][A-Za-z]+)=', "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))))
     tabled = {
