@@ -1,4 +1,4 @@
-"""Every `aws` command of docs/how-to/deploy.md and verify.md: the `aws` operations and options exist, and so do template parameters."""
+"""Every `aws` command of docs/how-to/deploy.md and verify.md: operations, options and template parameters exist."""
 
 import re
 import shlex
