@@ -157,7 +157,13 @@ LOADING = [
         ("serve",),
         ("rewind", "--to", "latest", "--yes"),
     ),
-    *(("history", "u-1"), ("repair", "u-1", "l-1", "--without", "e-1"), ("archive", "index")),
+    *(
+        ("rebuild",),
+        ("verify",),
+        ("history", "u-1"),
+        ("repair", "u-1", "l-1", "--without", "e-1"),
+        ("archive", "index"),
+    ),
 ]
 """Every command that needs settings."""
 

@@ -166,6 +166,7 @@ def call(client: Any, operation: str) -> Any:
         "Query": lambda: client.query(
             TableName=TABLE, ConsistentRead=True, KeyConditionExpression="#v = :v", **condition
         ),
+        "Scan": lambda: client.scan(TableName=TABLE, ConsistentRead=True, Segment=1, TotalSegments=4),
     }[operation]()
 
 
