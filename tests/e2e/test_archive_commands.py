@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -84,6 +85,13 @@ class Archived:
 
 def by_key(items: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(item["userId"]["S"], item["userLimitId"]["S"]): item for item in items}
+
+
+def numbered(value: Any) -> Any:
+    """With numbers instead of their texts: DynamoDB stores numbers, MiniStack the text as it is sent."""
+    if not isinstance(value, dict):
+        return value
+    return Decimal(value["N"]) if value.keys() == {"N"} else {key: numbered(each) for key, each in value.items()}
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +248,7 @@ def test_a_rebuild_of_a_table_that_is_right_writes_nothing(archived: Archived) -
 def test_an_empty_table_gets_the_same_items(archived: Archived) -> None:
     name = archived.new_table()
     archived.rebuilt("--into", name, "--processes", "2")
-    assert by_key(archived.stage.items(name)) == archived.items
+    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
     assert archived.verified(AWS_TABLE_NAME=name)["ok"] is True
 
 
@@ -253,7 +261,7 @@ def test_files_of_events_of_any_form_lead_to_the_same_items(archived: Archived, 
     (tmp_path / "2026" / "01" / "firehose-2").write_bytes(b"\n".join(data[half:]))
     name = archived.new_table()
     archived.rebuilt("--from", str(tmp_path), "--into", name, "--processes", "2")
-    assert by_key(archived.stage.items(name)) == archived.items
+    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
 
 
 def test_an_archive_in_s3_leads_to_the_same(archived: Archived) -> None:
@@ -268,7 +276,7 @@ def test_an_archive_in_s3_leads_to_the_same(archived: Archived) -> None:
     assert archived.verified(**place)["ok"] is True
     name = archived.new_table()
     archived.rebuilt("--into", name, "--processes", "2", **place)
-    assert by_key(archived.stage.items(name)) == archived.items
+    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
 
 
 def test_the_metrics_are_written(archived: Archived, tmp_path: Path) -> None:
@@ -332,7 +340,7 @@ def test_an_interrupted_rebuild_goes_on(archived: Archived, tmp_path: Path, way:
     assert done.returncode == 0, done.stderr
     assert f"{done_before} files were done before" in done.stderr
     assert json.loads(done.stdout)["files"] == count - done_before
-    assert by_key(archived.stage.items(name)) == archived.items
+    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
     assert not progress.exists()
 
 
