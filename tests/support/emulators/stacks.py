@@ -80,7 +80,7 @@ class Account:
         return self.create(name, (FOLDER / "watcher.yaml").read_text(encoding="utf-8"), DataStack=data, **NETWORK)
 
     def verify(self, name: str, data: str) -> dict[str, str]:
-        """Creates the stack of verify.yaml without its schedule, which MiniStack does not support."""
+        """Creates the stack of verify.yaml without its schedule and an alarm, which MiniStack does not support."""
         body, given = without_scaling(template("verify.yaml")), NETWORK.keys() & template("verify.yaml")["Parameters"]
         return self.create(name, json.dumps(body), DataStack=data, **{key: NETWORK[key] for key in given})
 
@@ -109,9 +109,14 @@ class Account:
 
 
 def without_scaling(fargate: dict[str, Any]) -> dict[str, Any]:
-    """The template without unsupported resources, and without the alarm that only they use."""
+    """The template without unsupported resources, alarms that compute included, and the alarm that only they use."""
     resources = fargate["Resources"]
-    gone = {name for name, each in resources.items() if each["Type"].startswith(UNSUPPORTED)}
+    gone = {
+        name
+        for name, each in resources.items()
+        if each["Type"].startswith(UNSUPPORTED)
+        or (each["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in each["Properties"])
+    }
     gone.add("ScaleOnIteratorAgeAlarm")
     return {**fargate, "Resources": {name: each for name, each in resources.items() if name not in gone}}
 
