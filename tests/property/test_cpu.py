@@ -22,8 +22,8 @@ from tests.support.generators.events import created, encode, progress_changed, r
 from tests.support.simulation.core import Core
 
 MIB = 2**20
-BOUND = 0.050
-"""Seconds."""
+BOUND = 2 * 0.050
+"""Seconds: twice of what decision 34 promises, as tests also run on machines that are slow and busy."""
 RUNS = 10
 
 EVENT = encode(created())
