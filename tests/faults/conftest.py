@@ -16,6 +16,7 @@ import pytest
 from tests.support.driven.scenario import Stage
 from tests.support.driven.service import consumer, environment
 from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, ministack
+from tests.support.faults.proxy import FaultProxy, fault_proxy
 
 SEED = "CONSUMER_TEST_SEED"
 FIGURE = "figure"
@@ -62,6 +63,13 @@ def aws() -> Iterator[Emulator]:
         yield emulator
 
 
+@pytest.fixture(scope="module")
+def bucket(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
+    """A proxy before S3, in which a test puts faults."""
+    with fault_proxy(aws.endpoint, seed) as started:
+        yield started
+
+
 @pytest.fixture
 def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
     """A provisioned stream of two shards and empty tables."""
@@ -88,6 +96,17 @@ def stage_of(shards: int, streams: Emulator, tables: Emulator, directory: Path, 
     endpoints = {"AWS_ENDPOINT_URL_KINESIS": streams.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": tables.endpoint}
     variables = environment(name, directory, **endpoints)
     consumer(variables, "provision", "--stream", str(shards))
+    return Stage(variables)
+
+
+def stage_of_one_shard(aws: Emulator, directory: Path, name: str, place: str) -> Stage:
+    """A provisioned stream of one shard, with the quarantine in a directory (`dir`) or in `s3`."""
+    variables = environment(f"{name}-{place}", directory, AWS_ENDPOINT_URL=aws.endpoint)
+    bucket = []
+    if place == "s3":
+        variables["CONSUMER_QUARANTINE"] = f"s3://{name}-quarantine/kept"
+        bucket = ["--bucket"]
+    consumer(variables, "provision", "--stream", "1", *bucket)
     return Stage(variables)
 
 

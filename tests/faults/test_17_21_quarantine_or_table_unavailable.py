@@ -19,17 +19,11 @@ from tests.support.driven.service import RUN, consumer, environment
 from tests.support.driven.trial import Trial, started_trial, undisturbed, with_endpoints
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator
-from tests.support.faults.proxy import FaultProxy, Request, fault_proxy, lose_reply, refuse
+from tests.support.faults.proxy import FaultProxy, Request, lose_reply, refuse
 
 SHARDS = 2
 SECONDS = 3.0
 REFUSALS: Mapping[str, int] = {"SlowDown": 503, "InternalError": 500, "AccessDenied": 403}
-
-
-@pytest.fixture(scope="module")
-def bucket(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
-    with fault_proxy(aws.endpoint, seed) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import pytest
 from consumer.engine.errors import Reason
 from consumer.limits.sample import Sample
 from consumer.settings import Settings
-from tests.faults.conftest import Note
+from tests.faults.conftest import Note, stage_of_one_shard
 from tests.support.driven.leases import owed
 from tests.support.driven.scenario import Stage, expected, poison, samples, until_equal
-from tests.support.driven.service import Service, consumer, environment, service
+from tests.support.driven.service import Service, service
 from tests.support.driven.waiting import until
 from tests.support.driven.workers import held_worker
 from tests.support.emulators.aws import ROOT, Emulator
@@ -36,7 +36,7 @@ REMOVED = "scratch files of exited processes removed from the quarantine"
 @pytest.mark.parametrize("place", ["dir", "s3"])
 def test_39_ten_thousand_poison_records(aws: Emulator, seed: int, tmp_path: Path, note: Note, place: str) -> None:
     """They are quarantined in seconds while heartbeats continue, and the valid records behind them are applied."""
-    stage = stage_of_one_shard(aws, tmp_path, place)
+    stage = stage_of_one_shard(aws, tmp_path, "many", place)
     made = [Sample(f"{number}", b"poison %d" % number, None, Reason.JSON) for number in range(MANY)]
     sound = [sample for sample in samples(seed, 200, users=20) if not sample.poison_reason]
     stage.put(made)
@@ -57,16 +57,6 @@ def test_39_ten_thousand_poison_records(aws: Emulator, seed: int, tmp_path: Path
         assert stage.limits() == expected(sound)
         assert running.stop() == 0
         assert sum(line["message"] == "daemon started" for line in running.lines()) == 1
-
-
-def stage_of_one_shard(aws: Emulator, directory: Path, place: str) -> Stage:
-    variables = environment(f"many-{place}", directory, AWS_ENDPOINT_URL=aws.endpoint)
-    bucket = []
-    if place == "s3":
-        variables["CONSUMER_QUARANTINE"] = "s3://many-quarantine/kept"
-        bucket = ["--bucket"]
-    consumer(variables, "provision", "--stream", "1", *bucket)
-    return Stage(variables)
 
 
 def heartbeats(running: Service) -> list[float]:

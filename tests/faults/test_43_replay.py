@@ -16,7 +16,7 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.event_types import EVENTS
 from consumer.stores.directory import DirectoryQuarantine
-from tests.faults.conftest import Note
+from tests.faults.conftest import Note, stage_of_one_shard
 from tests.support.driven.scenario import Stage, expected, poison, samples
 from tests.support.driven.service import consumer, environment
 from tests.support.emulators.aws import ROOT, Emulator
@@ -123,13 +123,8 @@ def test_43_a_replay_that_is_killed(replaying: Stage, seed: int, tmp_path: Path,
 @pytest.mark.parametrize("place", ["dir", "s3"])
 def test_43_an_entry_that_the_service_replaces_during_a_replay(aws: Emulator, tmp_path: Path, place: str) -> None:
     """The record is quarantined again, for the same reason, after it was read and applied: the new entry stays."""
-    variables = environment(f"replaced-{place}", tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
-    bucket = []
-    if place == "s3":
-        variables["CONSUMER_QUARANTINE"] = "s3://replaced-quarantine/kept"
-        bucket = ["--bucket"]
-    consumer(variables, "provision", "--stream", "1", *bucket)
-    stage = Stage(variables)
+    stage = stage_of_one_shard(aws, tmp_path, "replaced", place)
+    variables = stage.variables
     stage.quarantine().put([entry(1, encode(created()))])
 
     hold_points = HoldPoints(tmp_path / "holds")

@@ -25,7 +25,7 @@ from tests.support.driven.waiting import until
 from tests.support.driven.workers import held_worker, until_consuming, worker
 from tests.support.emulators.aws import Emulator
 from tests.support.faults.hold_points import Point
-from tests.support.faults.proxy import FaultProxy, Request, fault_proxy, lose_reply, refuse
+from tests.support.faults.proxy import FaultProxy, Request, lose_reply, refuse
 
 SHARDS = 2
 SECONDS = 3.0
@@ -42,12 +42,6 @@ def all_of(made: list[Sample]) -> Counter[bytes]:
 
 
 # --- Unavailable -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def bucket(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
-    with fault_proxy(aws.endpoint, seed) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
