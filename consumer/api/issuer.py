@@ -4,18 +4,16 @@ The functions block for seconds at worst, so they are called in a thread.
 """
 
 import json
-import ssl
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+from urllib.request import Request
 
 from jwt import PyJWK, PyJWTError
 
+from consumer.api.fetching import Bounds, fetch
 from consumer.engine.errors import ConsumerError
 from consumer.settings import is_loopback
 
@@ -40,7 +38,6 @@ _FITTING: Mapping[tuple[object, object], tuple[str, ...]] = {
 _SAME_ALGORITHM = {"Ed25519": "EdDSA"}
 """Names of RFC 9864."""
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e")
-_CHUNK_BYTES = 65_536
 _SHOWN = 200
 """How much of another issuer's name an error repeats, in characters."""
 
@@ -140,30 +137,6 @@ def _body(address: str) -> bytes:
 
 
 def _response(address: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    opener = _opener(is_local=is_local(address))
+    proxies = not is_local(address)
     request = Request(address, data, dict(headers))  # noqa: S310 - is_local checks the scheme
-    with closing(opener.open(request, timeout=SECONDS)) as response:
-        return response.status, _bounded(response, time.monotonic() + SECONDS)
-
-
-def _opener(*, is_local: bool) -> OpenerDirector:
-    """Opens http and https with the proxies of the environment, and returns every response.
-
-    It has no handler that would follow a redirect, or open a file.
-    """
-    opener = OpenerDirector()
-    proxies = ProxyHandler({} if is_local else None)
-    for handler in (proxies, HTTPHandler(), HTTPSHandler(context=ssl.create_default_context())):
-        opener.add_handler(handler)
-    return opener
-
-
-def _bounded(response: HTTPResponse, deadline: float) -> bytes:
-    body = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > BYTES:
-            raise ValueError(f"more than {BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not complete after {SECONDS:g} s")
-    return bytes(body)
+    return fetch(request, Bounds(SECONDS, BYTES), proxies=proxies)

@@ -1,19 +1,18 @@
 """What the page takes from the metrics that a worker serves. It blocks for seconds at worst."""
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from urllib.error import URLError
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
+from urllib.request import Request
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from consumer.api.fetching import Bounds, TooLong, fetch
 from consumer.engine.errors import ConsumerError
 from consumer.engine.folding import Outcome
 from consumer.monitoring.metrics import BEHIND, RECORDS
@@ -23,7 +22,6 @@ SECONDS = 2.0
 BYTES = 2_097_152
 """The longest page of metrics. A worker with 100 shards serves 100 kB."""
 
-_CHUNK_BYTES = 65_536
 _OURS = "consumer_"
 _WANTED = (RECORDS.name, BEHIND.name)
 _OUTCOMES = frozenset(Outcome)
@@ -49,6 +47,8 @@ def scrape(address: str) -> Scrape:
     """The metrics at an http or https address. Follows no redirect and uses no proxy. Raises NotScraped."""
     try:
         return parsed(_body(address).decode())
+    except TooLong as error:
+        raise NotScraped(str(error)) from None
     except (HTTPException, ValueError, LookupError, ArithmeticError):
         # They may quote what the other side sent.
         raise NotScraped("unexpected response: not the metrics of a worker") from None
@@ -89,26 +89,7 @@ def _cause(error: OSError) -> str:
 def _body(address: str) -> bytes:
     # The address is a setting, whose form allows only http and https.
     request = Request(address, headers={"Accept": "text/plain;version=0.0.4"})  # noqa: S310
-    with closing(_opener().open(request, timeout=SECONDS)) as response:
-        if response.status != HTTPStatus.OK:
-            raise NotScraped(f"status {response.status} instead of 200")
-        return _bounded(response, time.monotonic() + SECONDS)
-
-
-def _opener() -> OpenerDirector:
-    """It has no handler that would follow a redirect, open a file, or use a proxy."""
-    opener = OpenerDirector()
-    for handler in (HTTPHandler(), HTTPSHandler()):
-        opener.add_handler(handler)
-    return opener
-
-
-def _bounded(response: HTTPResponse, deadline: float) -> bytes:
-    body = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > BYTES:
-            raise NotScraped(f"more than {BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return bytes(body)
+    status, body = fetch(request, Bounds(SECONDS, BYTES), proxies=False)
+    if status != HTTPStatus.OK:
+        raise NotScraped(f"status {status} instead of 200")
+    return body

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt import PyJWK, algorithms
 
+from consumer.api import fetching
 from consumer.api import issuer as publishing
 from consumer.api.callers import KeysUnavailable
 from consumer.api.issuer import BYTES, KeySet, NotPublished, keys_at, keys_of
@@ -237,7 +238,7 @@ def test_an_issuer_that_sends_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 def test_an_issuer_that_sends_a_byte_now_and_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
-    monkeypatch.setattr(publishing, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(fetching, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
 
     def drip(client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
