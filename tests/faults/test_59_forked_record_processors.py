@@ -80,7 +80,7 @@ def test_59_kill(victim: Callable[[Service], int], stage: Stage, seed: int, tmp_
 
 
 def test_59_kill_the_fork_server(stage: Stage, seed: int, tmp_path: Path) -> None:
-    """It is not missed."""
+    """It is not missed: a fork ends only with its lease, which a slow machine may lose."""
     made = samples(seed, count=2_000, users=200)
     with worker(stage, tmp_path, "worker") as running:
         until_forked(running)
@@ -94,9 +94,10 @@ def test_59_kill_the_fork_server(stage: Stage, seed: int, tmp_path: Path) -> Non
         until_equal(stage, made)
         until(lambda: owed(stage) == 0, "the last checkpoints")
 
-        assert all(alive(fork) for fork in forks)
+        ended = [fork for fork in forks if not alive(fork)]
+        assert len(ended) <= sum(line["message"] == "lease lost" for line in running.lines())
         assert lost(stage) == []
-        assert running.received() == len(made)
+        assert running.received() >= len(made)
         assert running.stop() == 0
         gone(forks)
         assert sum(line["message"] == "daemon started" for line in running.lines()) == 1
