@@ -15,7 +15,7 @@ HASHED := $(PIP_INSTALL) --require-hashes
 UPGRADE ?=
 # `make faults SEED=...` and `make soak SEED=...` repeat the run that printed the seed.
 SEED ?=
-# Fault test files that run in parallel: they mostly wait, so there may be more than cores.
+# End-to-end and fault tests that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
 MINUTES ?= 10
 # `make bench ROWS="caught-up replay"` measures only these; WORKER: events of the whole worker.
@@ -81,8 +81,12 @@ alerts: ## check and test the Prometheus rules (needs promtool)
 	promtool check config deploy/prometheus/prometheus.yaml
 
 .PHONY: test
-test: env ## run every test that needs only `make env`
-	$(PY) -m pytest -n auto $(wildcard tests/unit tests/property tests/contract tests/e2e)
+test: env ## run the tests of the parts: what to run after a change
+	$(PY) -m pytest -n auto tests/unit tests/property tests/contract
+
+.PHONY: e2e
+e2e: env ## test the real service from end to end, with what only `make env` installs
+	$(PY) -m pytest -n $(JOBS) --dist worksteal tests/e2e
 
 .PHONY: tools
 tools: env ## download DynamoDB Local and kinesis-mock (needs mvn, npm, node, java)
