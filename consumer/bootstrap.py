@@ -64,6 +64,9 @@ QUARANTINE_REQUESTS = 16
 ARCHIVE_REQUESTS = 16
 """The same for readers of the archive: as many as a client has connections (stores.aws.CLIENT)."""
 
+OBJECTS = 10_000
+"""How many more objects there must be before the garbage collector looks for cycles."""
+
 
 def client(
     settings: AwsSettings,
@@ -107,6 +110,12 @@ def frugal_clients() -> Iterator[None]:
         descriptions.forget()
         # They are in cycles, and would otherwise stay until a batch has taken more memory.
         gc.collect()
+
+
+def collect_rarely() -> None:
+    """A batch makes many objects and no cycles. Python's own thresholds would search for some in every batch."""
+    gc.freeze()  # what exists now stays
+    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
 
 
 class _Pool(ThreadPoolExecutor):

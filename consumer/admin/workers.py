@@ -1,7 +1,6 @@
 """Work on many items in several processes, in memory for a few of them."""
 
 import ctypes
-import gc
 import multiprocessing
 import os
 import signal
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from consumer.bootstrap import collect_rarely
 from consumer.engine.errors import Unavailable
 
 S = TypeVar("S")
@@ -20,8 +20,6 @@ R = TypeVar("R")
 
 AHEAD = 2
 """Items per process that are handed out at the same time, so that no process waits for its next one."""
-OBJECTS = 10_000
-"""So many more objects let Python look for cycles."""
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -85,9 +83,7 @@ def _begin(parent: int, begin: Callable[[S], Callable[[T], R]], given: S) -> Non
     if os.getppid() != parent:
         os._exit(1)
     _Process.work = staticmethod(begin(given))
-    # The objects of a file are in no cycles, and are many (decision 88).
-    gc.freeze()
-    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
+    collect_rarely()
 
 
 def _work(item: Any) -> Any:

@@ -1,6 +1,5 @@
 """`consumer process`: the process of one record processor."""
 
-import gc
 import logging
 import os
 import random
@@ -34,9 +33,6 @@ log = logging.getLogger("consumer.kcl")
 
 PARENT_CHECK_SECONDS = 1.0
 """Pause between two checks whether the daemon still runs."""
-OBJECTS = 10_000
-"""How many more objects there must be before the garbage collector looks for cycles."""
-
 
 Exit = Callable[[int], NoReturn]
 
@@ -84,7 +80,7 @@ def run(pipes: Pipes, prepared: Callable[[], Prepared], until_daemon_exits: Call
     threading.Thread(target=_exit_with_daemon, args=(until_daemon_exits, end), daemon=True).start()
     try:
         ready = prepared()
-        collect_rarely()
+        bootstrap.collect_rarely()
         clear_scratch(ready.settings)
         serve(shard_consumer(ready, end), pipes)
     except SettingsError as error:
@@ -94,12 +90,6 @@ def run(pipes: Pipes, prepared: Callable[[], Prepared], until_daemon_exits: Call
         log.critical("exiting", exc_info=True)
         end(1)
     end(0)
-
-
-def collect_rarely() -> None:
-    """A batch makes many objects and no cycles. Python's own thresholds would search for some in every batch."""
-    gc.freeze()  # what exists now stays
-    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
 
 
 def clear_scratch(settings: Settings) -> None:

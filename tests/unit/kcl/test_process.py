@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kcl.process import OBJECTS, clear_scratch, collect_rarely
+from consumer.bootstrap import OBJECTS, collect_rarely
+from consumer.kcl.process import clear_scratch
 from consumer.settings import Settings
 
 
