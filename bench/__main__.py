@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import cpu, growth, page, results, shards, tables, throttling, worker, write_cost
+from bench import archive_cost, cpu, growth, page, results, shards, tables, throttling, worker, write_cost
 from bench.child import Failed
 from bench.others import PYTHON
 from bench.results import Figure, Growth, Report, Results, Rounds
 from bench.store import Store, in_memory
 
-OTHERS = ("write", "throttled", "memory", "behind-memory", "worker", "growth")
+OTHERS = ("write", "archive", "throttled", "memory", "behind-memory", "worker", "growth")
 ROWS = (*cpu.KEYS, *OTHERS)
 
 
@@ -85,6 +85,8 @@ def _others(
     grown: list[Growth] = []
     if "write" in wanted:
         figures += write_cost.measure(store, chosen.rounds, report)
+    if "archive" in wanted:
+        figures += archive_cost.measure(store, chosen.rounds, report)
     if "throttled" in wanted:
         figures += throttling.measure(report)
     if "memory" in wanted:

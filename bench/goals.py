@@ -34,6 +34,9 @@ RATIOS: Mapping[str, Goal] = {
 }
 FIGURES: Mapping[str, Goal] = {
     "write": Goal(60, 35, cpu=True),
+    "archive": Goal(3, cpu=True),
+    "rebuild": Goal(20, cpu=True),  # 50,000 events a second on a core
+    "verify": Goal(20, cpu=True),
     "worker": Goal(45, 30, cpu=True),
     "idle-jvm": Goal(30, cpu=True),  # 35 % less than before
     "memory-1": Goal(55, 40),
