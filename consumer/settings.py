@@ -663,6 +663,13 @@ class Settings(CoreSettings):
     metrics_level: Annotated[
         Literal["NONE", "SUMMARY", "DETAILED"], Field(description="Which of its own metrics KCL sends to CloudWatch.")
     ] = "NONE"
+    emf_seconds: Annotated[
+        NonNegativeInt,
+        Field(
+            description="How often a worker logs its metrics for CloudWatch, in the embedded metric format. The alarms"
+            " of `monitoring.yaml` need 60. `0`: never."
+        ),
+    ] = 0
     fork_from_shards: Annotated[
         NonNegativeInt,
         Field(

@@ -6,7 +6,7 @@ addition to those that every line has.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -49,18 +49,20 @@ class EmfSink:
         """Writes and clears the values: a line per set of labels, more if the values do not fit into one line."""
         for labels, values in self._values.items():
             for part in _parts(values):
-                self._write(json.dumps(self._line(dict(labels), part)))
+                line = document(self._now_millis(), self._dimensions | dict(labels), part)
+                self._write(json.dumps(line))
         self._values.clear()
 
-    def _line(self, labels: dict[str, str], values: Values) -> dict[str, Any]:
-        dimensions = self._dimensions | labels
-        metrics = [{"Name": metric.name, "Unit": _unit(metric)} for metric, _ in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [list(dimensions)], "Metrics": metrics}
-        return {
-            "_aws": {"Timestamp": self._now_millis(), "CloudWatchMetrics": [directive]},
-            **dimensions,
-            **{metric.name: many if len(many) > 1 else many[0] for metric, many in values},
-        }
+
+def document(millis: int, dimensions: Mapping[str, str], values: Values) -> dict[str, Any]:
+    """A line before it is encoded. `millis` since 1970; no dimension may be blank; values that fit into one line."""
+    metrics = [{"Name": metric.name, "Unit": _unit(metric)} for metric, _ in values]
+    directive = {"Namespace": NAMESPACE, "Dimensions": [list(dimensions)], "Metrics": metrics}
+    return {
+        "_aws": {"Timestamp": millis, "CloudWatchMetrics": [directive]},
+        **dimensions,
+        **{metric.name: many if len(many) > 1 else many[0] for metric, many in values},
+    }
 
 
 def _parts(values: dict[Metric, list[float]]) -> Iterator[Values]:

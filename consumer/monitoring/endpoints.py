@@ -7,12 +7,12 @@ Therefore the order of imports does not matter here.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -167,6 +167,10 @@ class Exporter:
             routes=[Route(path, endpoint) for path, endpoint in routes.items()],
             exception_handlers={Exception: failed},
         )
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics of the worker, as /metrics serves them. Any thread may call it."""
+        return self._registry.collect()
 
     def shards(self) -> Collection[str]:
         """The shards that have a running record processor."""

@@ -22,7 +22,8 @@ from consumer.engine.records import Record
 
 _fields: ContextVar[Mapping[str, object]] = ContextVar("fields", default=MappingProxyType({}))
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-_FIRST = ("time", "level", "logger", "message", "error")
+_NOT_AFTER = ("time", "level", "logger", "message", "error", "_aws")
+"""What a readable line has elsewhere, and what only CloudWatch reads."""
 _SAFE_TO_LOG = (ConsumerError, OSError)
 """Exceptions whose messages never quote a record."""
 
@@ -77,7 +78,7 @@ def readable(line: Mapping[str, Any]) -> str:
     level = str(line.get("level", ""))
     logger = str(line.get("logger", "")).removeprefix("software.amazon.kinesis.")
     begin = (_plain(str(line.get("time", ""))[11:23]), _coloured(level), _plain(logger))
-    rest = (f"{_plain(name)}={_plain(value)}" for name, value in line.items() if name not in _FIRST)
+    rest = (f"{_plain(name)}={_plain(value)}" for name, value in line.items() if name not in _NOT_AFTER)
     parts = (*begin, _plain(line.get("message", "")), *rest)
     trace = [f"    {_plain(part)}" for part in str(line.get("error", "")).splitlines()]
     return "\n".join([" ".join(parts), *trace])

@@ -492,6 +492,9 @@ shard. The record processors write their values to files, and the supervisor add
 during the life of a container, even when processes exit. A gauge of a shard exists while this worker has a record
 processor for the shard.
 
+With `CONSUMER_EMF_SECONDS`, the worker also logs a few totals for CloudWatch
+([Metrics without Prometheus](../how-to/operate.md#metrics-without-prometheus)).
+
 Every label has a bounded set of values: types, outcomes, reasons and results are closed lists, and the shards are those
 held now.
 

@@ -27,6 +27,7 @@ from consumer.monitoring.metrics import (
 )
 from consumer.monitoring.prometheus import PrometheusSink
 from consumer.monitoring.server import Server, listen
+from consumer.monitoring.worker_emf import WorkerLines
 from consumer.settings import Settings
 from consumer.supervisor import preflight
 from consumer.supervisor.checks import check
@@ -34,6 +35,7 @@ from consumer.supervisor.container_memory import ContainerMemory
 from consumer.supervisor.fork_server import fork_server
 from consumer.supervisor.launch import prepare
 from consumer.supervisor.lease_taking import taking_leases
+from consumer.supervisor.metric_lines import metric_lines
 from consumer.supervisor.relay import stderr_relay
 from consumer.supervisor.run_directory import METRICS, run_directory
 from consumer.supervisor.signals import signals
@@ -88,6 +90,9 @@ def run(
         leases = watch if clients else NoLeases()
         exporter = Exporter(directory / METRICS, figures, lambda: supervisor.health, seconds, leases)
         stack.enter_context(_serving(Server(listener, exporter.app())))
+        if settings.emf_seconds:
+            lines = WorkerLines(exporter.collect, settings.application_name)
+            stack.enter_context(metric_lines(settings.emf_seconds, lines))
         if clients:
             check_leases = partial(_check_leases, watch, clients.application, exporter, supervisor)
             stack.enter_context(periodic.every(unread_leases.EVERY_SECONDS, check_leases))

@@ -11,7 +11,7 @@ import yaml
 from consumer.admin.status import Problem, Quarantine, Shard, Status, Stream, shards, workers
 from consumer.cli import status_tables
 from consumer.leases.kcl_tables import Layout, Lease, Lock, Tables
-from consumer.monitoring import metrics
+from consumer.monitoring import metrics, worker_emf
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "operate.md").read_text()
@@ -75,8 +75,13 @@ def test_every_message_of_the_log_is_named() -> None:
 
 
 def test_every_metric_it_names_exists() -> None:
-    known = {metric.name for metric in metrics.ALL}
+    known = {metric.name for metric in (*metrics.ALL, *worker_emf.LINE)}
     assert [name for name in re.findall(r"`(consumer_\w+)`", TEXT) if name not in known] == []
+
+
+def test_every_metric_of_the_line_for_cloudwatch_is_explained() -> None:
+    section = TEXT.partition("## Metrics without Prometheus\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(consumer_\w+)` \|", section, re.MULTILINE) == [each.name for each in worker_emf.LINE]
 
 
 def test_its_links_resolve() -> None:
