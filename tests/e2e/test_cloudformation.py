@@ -377,6 +377,31 @@ def test_the_service_names_alarms_that_exist_and_filters_count_lines_of_its_log_
     assert sorted(each["filterPattern"] for each in filters) == sorted(each["FilterPattern"] for each in written)
 
 
+def test_the_workers_have_their_alarms_and_a_dashboard_that_shows_them(cloud: Account) -> None:
+    cloud.client("logs").create_log_group(logGroupName="workers")
+    outputs = cloud.monitoring("monitored", "alarmed", "workers")
+    dashboard = cloud.client("cloudwatch").get_dashboard(DashboardName=outputs["Dashboard"])["DashboardBody"]
+    shown = next(
+        each["properties"]["alarms"] for each in json.loads(dashboard)["widgets"] if each["type"] == "alarm"
+    )
+    alarms = {
+        each["AlarmArn"]: each
+        for page in pages(cloud, "cloudwatch", "describe_alarms")
+        for each in page["MetricAlarms"]
+        if each["AlarmName"].startswith("monitored-")
+    }
+    filters = cloud.client("logs").describe_metric_filters(logGroupName="workers")["metricFilters"]
+    written = resources(template("monitoring.yaml"), "AWS::Logs::MetricFilter").values()
+
+    assert set(shown) == alarms.keys(), "those of the API and of the memory are not asked for"
+    assert {
+        tuple((each["Name"], each["Value"]) for each in alarm["Dimensions"])
+        for alarm in alarms.values()
+        if alarm["MetricName"].startswith("consumer_")
+    } == {(("application", "alarmed-consumer"),)}
+    assert sorted(each["filterPattern"] for each in filters) == sorted(each["FilterPattern"] for each in written)
+
+
 def pages(cloud: Account, service: str, operation: str) -> list[dict[str, Any]]:
     return list(cloud.client(service).get_paginator(operation).paginate())
 

@@ -14,19 +14,25 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from consumer.daemon.jars import jars_directory
 from consumer.engine.errors import Unavailable
 from consumer.engine.retry_policy import Backoff
 from consumer.kcl.record_processor import CheckpointRefused, guarded
 from consumer.kcl.retry import Runtime, UntilStopped
+from consumer.monitoring.emf import NAMESPACE
 from consumer.monitoring.logs import JsonLines
+from consumer.monitoring.metrics import RETENTION
+from consumer.monitoring.worker_emf import LINE
+from deploy.alerts import Service
+from deploy.alerts import rules as prometheus_rules
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import container, resolved, resources, template
 from tests.support.emulators.filter_patterns import fields, matches
 
 ALARM, FILTER = "AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"
-SERVICES = ("fargate.yaml", "lambda.yaml", "lambda-api.yaml", "notices.yaml")
+SERVICES = ("fargate.yaml", "lambda.yaml", "lambda-api.yaml", "monitoring.yaml", "notices.yaml")
 SCALING = "ScaleOnIteratorAgeAlarm"
 """It only scales: it informs nobody."""
 RUNBOOK = re.compile(r"docs/how-to/([\w-]+\.md)#([\w-]+)")
@@ -86,6 +92,7 @@ def test_the_table_lists_every_alarm_with_its_sections(name: str) -> None:
             {"IteratorAgeAlarm", "NoTasksAlarm", "TasksMissingAlarm", "ApiUnavailableAlarm"},
             {"NearRetentionAlarm"},
         ),
+        ("monitoring.yaml", {"DownAlarm", "WorkersMissingAlarm", "ApiDownAlarm"}, {"LagNearRetentionAlarm"}),
         ("lambda.yaml", {"NothingReadsAlarm"}, set()),
         ("lambda-api.yaml", set(), set()),
         ("notices.yaml", set(), set()),
@@ -100,20 +107,67 @@ def test_missing_data_is_a_fault_only_where_a_running_service_always_sends_some(
     assert {alarm: each["TreatMissingData"] for alarm, each in alarms(name).items()} == expected
 
 
+# --- Pages ---------------------------------------------------------------------------------------------------------
+
+
+PAGING = ("monitoring.yaml", "verify.yaml")
+
+
+def test_whatever_pages_in_prometheus_pages_in_cloudwatch_under_the_same_name() -> None:
+    """A service without Prometheus has these alarms, and those of a verification where there is one."""
+    rules = [rule for group in yaml.safe_load(prometheus_rules(Service()))["groups"] for rule in group["rules"]]
+    pages = {rule["alert"] for rule in rules if rule["labels"].get("severity") == "critical"}
+    found = {alarm: each["AlarmDescription"] for name in PAGING for alarm, each in alarms(name).items()}
+
+    assert pages
+    for alert in pages:
+        description = found[f"{alert.removeprefix('Consumer')}Alarm"]
+        assert description.startswith("Critical: "), alert
+        assert description.endswith(f"docs/how-to/operate.md#{alert.lower()}"), alert
+
+
+# --- The workers' metrics ------------------------------------------------------------------------------------------
+
+
+def measured(name: str) -> Iterator[tuple[str, Any]]:
+    """Each metric of the workers that an alarm of a template watches, or computes with, and its dimensions."""
+    for each in alarms(name).values():
+        parts = [part["MetricStat"]["Metric"] for part in each.get("Metrics", ()) if "MetricStat" in part]
+        for metric in parts or [each]:
+            if metric["Namespace"] == NAMESPACE and isinstance(metric["MetricName"], str):
+                yield metric["MetricName"], metric["Dimensions"]
+
+
+def test_every_metric_of_a_worker_is_in_its_line_under_its_only_dimension() -> None:
+    found = list(measured("monitoring.yaml"))
+
+    assert found
+    assert {metric for metric, _ in found} <= {metric.name for metric in LINE}
+    assert all(each == [{"Name": "application", "Value": {"Ref": "ApplicationName"}}] for _, each in found)
+
+
+def test_the_dashboard_shows_every_metric_of_the_line_and_every_alarm() -> None:
+    monitoring = resolved("monitoring.yaml", LogGroup="workers")
+    widgets = json.loads(monitoring.properties("Dashboard")["DashboardBody"])["widgets"]
+    shown = [metric for each in widgets for metric in each["properties"].get("metrics", ())]
+    (states,) = (each["properties"]["alarms"] for each in widgets if each["type"] == "alarm")
+    always = [name for name, each in monitoring.template["Resources"].items() if "Condition" not in each]
+
+    assert {each[1] for each in shown if each[0] == NAMESPACE} == {metric.name for metric in LINE} - {RETENTION.name}
+    assert {tuple(each[2:4]) for each in shown if each[0] == NAMESPACE} == {("application", "limits-consumer")}
+    assert {each.rpartition(":")[2] for each in states} == {name for name in always if name.endswith("Alarm")}
+
+
 # --- Lines of the log ----------------------------------------------------------------------------------------------
 
 
 @each_service
 def test_every_count_of_lines_has_an_alarm_and_the_other_way_round(name: str) -> None:
     counted = {json.dumps(each["MetricTransformations"][0]["MetricName"]) for each in filters(name).values()}
-    watched = {
-        json.dumps(each["MetricName"]) for each in alarms(name).values() if each["Namespace"] == "LimitsConsumer"
-    }
+    named = [each["MetricName"] for each in alarms(name).values() if each.get("Namespace") == NAMESPACE]
 
-    assert counted == watched
-    assert {each["MetricTransformations"][0]["MetricNamespace"] for each in filters(name).values()} == {
-        "LimitsConsumer"
-    }
+    assert counted == {json.dumps(each) for each in named if isinstance(each, dict)}, "those named after the stack"
+    assert {each["MetricTransformations"][0]["MetricNamespace"] for each in filters(name).values()} == {NAMESPACE}
 
 
 def filters(name: str) -> dict[str, dict[str, Any]]:
@@ -162,6 +216,7 @@ OTHER_LINES = (
     line("notices", records=2, notices=1, unsent=1),
     line("stopped gracefully"),
     line("leases cannot be read", cause="EndpointConnectionError"),
+    line("metrics"),
     "consumer: CONSUMER_STREAM_NAME: stream limit-events does not exist",
     '{"level":"INFO","logger":"software.amazon.kinesis.lifecycle.InitializeTask","message":"Initializing"}',
     '{"level":"ERROR","logger":"software.amazon.kinesis.coordinator.Scheduler","message":"Caught exception: "}',
@@ -187,6 +242,30 @@ COUNTED: Mapping[str, Mapping[str, list[str]]] = {
         ],
         "QuarantinedFilter": [QUARANTINED, REFUSED_IDENTITY],
         "RestartsFilter": [line("daemon exited unexpectedly")],
+        "ShardNotReadFilter": [
+            '{"level":"ERROR","logger":"software.amazon.kinesis.lifecycle.InitializeTask","message":"Caught exception"}'
+        ],
+        "TrimmedFilter": [
+            line("records may have been trimmed before they were read"),
+            line("the aggregate at the checkpoint has expired: its last records may be lost"),
+        ],
+        "WorkerStartsFilter": [line("worker", worker_id="a")],
+    },
+    "monitoring.yaml": {
+        "CheckpointRefusedFilter": [
+            line("exiting", shard="shardId-0", error="a\nb.CheckpointRefused: InvalidStateException")
+        ],
+        "CheckpointsFailingFilter": [
+            line("checkpoint failed", shard="shardId-0", cause="RuntimeException after 2 attempts")
+        ],
+        "GivingUpFilter": [line("giving up: the daemon exited more often than allowed")],
+        "IdentityRefusedFilter": [REFUSED_IDENTITY],
+        "LeasesOfAnotherStreamFilter": [line("leases of another stream", cause="made at T")],
+        "OutOfMemoryFilter": [
+            line("out of memory: restarting with a larger heap"),
+            line("out of memory: restarting with smaller, slower fetches; container_mib of memory is enough"),
+            line("out of memory with the smallest fetches: increase the container's memory to container_mib"),
+        ],
         "ShardNotReadFilter": [
             '{"level":"ERROR","logger":"software.amazon.kinesis.lifecycle.InitializeTask","message":"Caught exception"}'
         ],
@@ -233,7 +312,7 @@ def test_every_message_of_a_filter_is_logged(name: str) -> None:
 
 
 def test_the_class_of_kcl_that_reports_unread_shards_exists() -> None:
-    (wanted,) = re.findall(r'\$\.logger = "([^"]+)"', filters("fargate.yaml")["ShardNotReadFilter"]["FilterPattern"])
+    (wanted,) = re.findall(r'\$\.logger = "([^"]+)"', filters("monitoring.yaml")["ShardNotReadFilter"]["FilterPattern"])
     (jar,) = jars_directory().glob("amazon-kinesis-client-[0-9]*.jar")
     with zipfile.ZipFile(jar) as archive:
         assert b"Caught exception: " in archive.read(f"{wanted.replace('.', '/')}.class")
@@ -273,7 +352,7 @@ def test_a_refused_checkpoint_is_counted(caplog: pytest.LogCaptureFixture) -> No
         cast("Callable[[Any], None]", callback)(consumer)
     (record,) = caplog.records
 
-    assert matches(filters("fargate.yaml")["CheckpointRefusedFilter"]["FilterPattern"], JsonLines().format(record))
+    assert matches(filters("monitoring.yaml")["CheckpointRefusedFilter"]["FilterPattern"], JsonLines().format(record))
 
 
 def _exit(code: int) -> Any:

@@ -18,6 +18,7 @@ TEMPLATES = (
     "fargate.yaml",
     "lambda.yaml",
     "lambda-api.yaml",
+    "monitoring.yaml",
     "notices.yaml",
     "verify.yaml",
     "watcher.yaml",

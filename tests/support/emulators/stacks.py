@@ -84,6 +84,20 @@ class Account:
         body, given = without_scaling(template("verify.yaml")), NETWORK.keys() & template("verify.yaml")["Parameters"]
         return self.create(name, json.dumps(body), DataStack=data, **{key: NETWORK[key] for key in given})
 
+    def monitoring(self, name: str, data: str, log_group: str) -> dict[str, str]:
+        """Creates the stack of monitoring.yaml for the workers of a stack of data.yaml, made by `data`.
+
+        MiniStack refuses alarms that compute: here they are alarms on the first of their metrics.
+        """
+        body = template("monitoring.yaml")
+        for each in body["Resources"].values():
+            if "Metrics" in each["Properties"]:
+                each["Properties"] = _of_one_metric(each["Properties"])
+        names = {"ApplicationName": f"{data}-consumer", "StreamName": f"{data}-events"}
+        return self.create(
+            name, json.dumps(body), **names, LimitsTableName=f"{data}-limits", LogGroup=log_group, MinWorkers="1"
+        )
+
     def task_variables(self, stack: str, directory: Path, suffix: str = "") -> dict[str, str]:
         """The environment of the task definition, with endpoints and addresses of this machine.
 
@@ -106,6 +120,12 @@ class Account:
 
     def calls(self, key: str) -> set[Call]:
         return calls(self.record, key)
+
+
+def _of_one_metric(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    first = next(each["MetricStat"] for each in alarm["Metrics"] if "MetricStat" in each)
+    rest = {key: value for key, value in alarm.items() if key != "Metrics"}
+    return {**rest, **first["Metric"], "Statistic": first["Stat"], "Period": first["Period"]}
 
 
 def without_scaling(fargate: dict[str, Any]) -> dict[str, Any]:
