@@ -12,6 +12,8 @@ from consumer.admin.status import Problem, Quarantine, Shard, Status, Stream, sh
 from consumer.cli import status_tables
 from consumer.leases.kcl_tables import Layout, Lease, Lock, Tables
 from consumer.monitoring import metrics, worker_emf
+from consumer.settings import Settings
+from deploy import alerts as alerting
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "operate.md").read_text()
@@ -26,9 +28,18 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
 
 
-def alerts() -> list[str]:
+def rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text())["groups"]
-    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def alerts() -> list[str]:
+    return [rule["alert"] for rule in rules() if "alert" in rule]
+
+
+def pages(rule: dict[str, Any]) -> bool:
+    """Whether the rule pages somebody, or is part of one that does."""
+    return "record" in rule or rule["labels"]["severity"] == "critical"
 
 
 def keys(value: Any) -> set[str]:
@@ -82,6 +93,23 @@ def test_every_metric_it_names_exists() -> None:
 def test_every_metric_of_the_line_for_cloudwatch_is_explained() -> None:
     section = TEXT.partition("## Metrics without Prometheus\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(consumer_\w+)` \|", section, re.MULTILINE) == [each.name for each in worker_emf.LINE]
+
+
+def test_the_collector_scrapes_the_worker_and_keeps_what_the_alerts_that_page_need() -> None:
+    config = yaml.safe_load(TEXT.partition("### OTLP\n")[2].partition("```yaml\n")[2].partition("```")[0])
+    (scrape,) = config["receivers"]["prometheus"]["config"]["scrape_configs"]
+    (relabel,) = scrape["metric_relabel_configs"]
+    (text,) = re.findall(r"consumer_\(([a-z_|]+)\)", relabel["regex"])
+    kept = {f"consumer_{name}" for name in text.split("|")}
+    of_a_worker = {metric.name for metric in (*metrics.CORE, *metrics.SHARD, *metrics.WORKER)}
+    needed = {name for rule in rules() if pages(rule) for name in re.findall(r"\bconsumer_\w+", rule["expr"])}
+    (pipeline,) = config["service"]["pipelines"].values()
+
+    assert scrape["job_name"] == alerting.Service().job
+    assert scrape["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
+    assert needed & of_a_worker <= kept <= of_a_worker
+    for kind, names in pipeline.items():
+        assert names == list(config[kind])
 
 
 def test_its_links_resolve() -> None:
