@@ -25,6 +25,7 @@ from consumer.monitoring.emf import NAMESPACE
 from consumer.monitoring.logs import JsonLines
 from consumer.monitoring.metrics import RETENTION
 from consumer.monitoring.worker_emf import LINE
+from consumer.settings import variable
 from deploy.alerts import Service
 from deploy.alerts import rules as prometheus_rules
 from tests.support.emulators.aws import ROOT
@@ -140,6 +141,23 @@ def test_every_metric_of_a_worker_is_in_its_line_under_its_only_dimension() -> N
     assert found
     assert {metric for metric, _ in found} <= {metric.name for metric in LINE}
     assert all(each == [{"Name": "application", "Value": {"Ref": "ApplicationName"}}] for _, each in found)
+
+
+def test_a_worker_has_one_value_in_each_period_of_its_alarms() -> None:
+    (logged_every,) = (
+        int(each["Value"])
+        for each in container(resolved("fargate.yaml"))["Environment"]
+        if each["Name"] == variable("emf_seconds")
+    )
+    periods = {each["Period"] for each in alarms("monitoring.yaml").values() if each.get("Statistic") == "SampleCount"}
+    computed = {
+        part["MetricStat"]["Period"]
+        for each in alarms("monitoring.yaml").values()
+        for part in each.get("Metrics", ())
+        if "MetricStat" in part
+    }
+
+    assert periods == computed == {logged_every}
 
 
 def test_the_dashboard_shows_every_metric_of_the_line_and_every_alarm() -> None:
