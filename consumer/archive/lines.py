@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from consumer.engine.errors import Rejected
+from consumer.engine.errors import Reason, Rejected
 from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.wire import DEPTH, parse_object
 
@@ -20,10 +20,14 @@ _BLANK = ord(" ")
 _SHORT = 10 * DEPTH
 """A text of so many bytes may be nested deeper than DEPTH, but never too deep for a reader."""
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
+_FAULT = b'","fault":"%s"}' % Reason.RECORD_DATA.encode()
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A user record. `arrived_at` is in epoch milliseconds, 0 if unknown; `data` is what the producer sent."""
+    """A user record. `arrived_at` is in epoch milliseconds, 0 if unknown; `data` is what the producer sent.
+
+    fault  RECORD_DATA if what was delivered is not base64; `data` is that text then
+    """
 
     stream: str
     shard: str
@@ -31,14 +35,20 @@ class Line(msgspec.Struct, frozen=True):
     sub_sequence_number: int
     arrived_at: int
     data: bytes
+    fault: str | None = None
 
     def record(self) -> Record:
         position = Position(self.stream, self.shard, self.sequence_number, self.sub_sequence_number)
-        return Record(position, self.data, self.arrived_at)
+        # A text may look like an event. Whoever folds it must reject it, as the service did.
+        fault = Rejected(Reason.RECORD_DATA, "data is not base64") if self.fault else None
+        return Record(position, self.data, self.arrived_at, fault)
 
 
 class _Stored(msgspec.Struct, frozen=True, rename="camel"):
-    """A line as it is written: `event` is the JSON of a record as it came, `data` the base64 of any other record."""
+    """A line as it is written: `event` is the JSON of a record as it came, `data` the base64 of any other record.
+
+    `fault`: RECORD_DATA if `data` is not the record's data, but what was delivered in its place.
+    """
 
     stream: str
     shard: str
@@ -47,6 +57,7 @@ class _Stored(msgspec.Struct, frozen=True, rename="camel"):
     arrived_at: Annotated[datetime, msgspec.Meta(tz=True)] | None
     event: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     data: bytes | msgspec.UnsetType = msgspec.UNSET
+    fault: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Stored)
@@ -62,7 +73,10 @@ def encode(stream: str, record: Record) -> bytes:
     sub = b"%d" % sub_sequence if sub_sequence else b"0"
     second, millis = (second, _MILLIS[arrived_at % 1_000]) if arrived_at else (b"null", b"")
     as_json = fault is None and _is_json(data)
-    name, value, end = (b',"event":', data, b"}") if as_json else (b',"data":"', base64.b64encode(data), b'"}')
+    if as_json:
+        name, value, end = b',"event":', data, b"}"
+    else:
+        name, value, end = b',"data":"', base64.b64encode(data), b'"}' if fault is None else _FAULT
     return b"".join((origin, number, _SUB_SEQUENCE, sub, _ARRIVED_AT, second, millis, name, value, end))
 
 
@@ -76,7 +90,7 @@ def decode(line: bytes) -> Line:
         raise ValueError("not a line of an archive: nested too deeply") from None
     arrived_at = arrival_of((stored.arrived_at - _EPOCH) // _MILLISECOND) if stored.arrived_at else 0
     sequence, sub_sequence = stored.sequence_number, stored.sub_sequence_number
-    return Line(stored.stream, stored.shard, sequence, sub_sequence, arrived_at, _data(stored))
+    return Line(stored.stream, stored.shard, sequence, sub_sequence, arrived_at, _data(stored), stored.fault)
 
 
 def _reason(error: Exception) -> str:

@@ -12,13 +12,14 @@ from consumer.admin.rebuild import Done, Plan, Total, _Folder
 from consumer.admin.replay import replayer
 from consumer.admin.sources import Origin, Source, origin_of
 from consumer.archive.place import Found
-from consumer.engine.errors import SettingsError, Unavailable
+from consumer.engine.errors import Reason, SettingsError, Unavailable
+from consumer.engine.records import Position, Record
 from consumer.engine.repository import InMemoryRepository
 from consumer.engine.retry_policy import NoRetry
 from consumer.limits.state import LimitState
 from consumer.settings import CoreSettings, RecordSettings
 from consumer.stores.places import DirectoryPlace
-from tests.support.generators.archived import STREAM, numbered, write
+from tests.support.generators.archived import SHARD, STREAM, numbered, write
 from tests.support.generators.events import START, created, encode, foreign, progress_changed, reset
 from tests.support.generators.kpl import aggregate
 
@@ -76,6 +77,17 @@ def test_an_archive_leads_to_the_limits_that_its_deliveries_led_to(place: Direct
         "reasons": {"JSON": 3},
         "damaged": [],
     }
+
+
+def test_what_was_delivered_in_place_of_base64_is_rejected_again(place: DirectoryPlace) -> None:
+    """Its text may be that of an event, which the service has quarantined."""
+    text = EVENTS[0].decode()
+    write(place, [Record.from_base64(Position(STREAM, SHARD, "1"), text, START)])
+
+    made, rebuilt = folder(place)
+    total = total_of(made)
+
+    assert (rebuilt.states(), total.reasons) == ([], {Reason.RECORD_DATA: 1})
 
 
 def test_only_the_limits_of_one_user(place: DirectoryPlace) -> None:

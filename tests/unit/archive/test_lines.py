@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.archive.lines import Line, decode, encode
+from consumer.engine.decoding import decode as event_of
+from consumer.engine.errors import Reason, Rejected
 from consumer.engine.records import LATEST_ARRIVAL, Position, Record
+from consumer.limits.projection import Limits
 
 SHARD = "shardId-000000000007"
 SEQUENCE = "49590338271490256608559692538361571095921575989136588898"
@@ -68,9 +71,17 @@ def test_any_json_text_is_an_event(data: bytes) -> None:
     assert decode(line).record() == record(data)
 
 
-def test_data_that_could_not_be_decoded_is_no_event() -> None:
-    odd = Record.from_base64(Position("limits", SHARD, SEQUENCE), "{}", AT)
-    assert "data" in json.loads(encode("limits", odd))
+@pytest.mark.parametrize("delivered", ["{}", "", "#", "\ud800", None, 5], ids=ascii)
+def test_what_was_delivered_in_place_of_base64_is_no_event(delivered: object) -> None:
+    odd = Record.from_base64(Position("limits", SHARD, SEQUENCE), delivered, AT)
+    line = encode("limits", odd)
+    assert "data" in json.loads(line)
+    back = decode(line).record()
+    assert back._replace(fault=None) == odd._replace(fault=None)
+    assert (back.fault is None) is (delivered == "")
+    with pytest.raises(Rejected) as refused:
+        event_of(Limits(), back, 1_000)
+    assert refused.value.reason is Reason.RECORD_DATA
 
 
 POSITIONS = st.builds(Position, TEXTS, TEXTS, TEXTS, st.integers(0, 10_000))
