@@ -33,6 +33,8 @@ from consumer.stores.parallel import all_of, put_each
 SCRATCH = re.compile(r"([^/]+/){2}(\.[0-9a-f]{32}|[^/.]+\.[0-9]+)\.tmp")
 """Paths of incomplete files. Earlier versions used the second form."""
 
+SCRATCH_NAME = re.compile(r"\.[0-9a-f]{32}\.tmp")
+
 FOLDER = re.compile(r"[\w~%-]+(/[\w~%-]+)?", re.ASCII)
 """Paths of folders that contain entries: `<stream>` and `<stream>/<shard>`."""
 
@@ -176,11 +178,8 @@ class DirectoryQuarantine:
 
     def _clear(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        with suppress(FileNotFoundError), self._opened(folder) as parent, opened_file(name, parent) as descriptor:
-            if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                return False
-            os.unlink(name, dir_fd=parent)
-            return True
+        with suppress(FileNotFoundError), self._opened(folder) as parent:
+            return _cleared(name, parent)
         return False
 
     def _sync(self, folder: str) -> None:
@@ -284,6 +283,24 @@ def written(parent: int) -> Iterator[tuple[int, str]]:
             with suppress(OSError):
                 os.unlink(name, dir_fd=parent)  # on a full disk, incomplete files would use up the free space
             raise
+
+
+def clear_scratch(parent: int) -> None:
+    """Removes the incomplete files of exited writers from a folder, as far as it may."""
+    with os.scandir(parent) as found:
+        names = [each.name for each in found if SCRATCH_NAME.fullmatch(each.name)]
+    for name in names:
+        with suppress(OSError):
+            _cleared(name, parent)
+
+
+def _cleared(name: str, parent: int) -> bool:
+    """Removes an incomplete file unless its writer is running. Returns whether it was removed."""
+    with opened_file(name, parent) as descriptor:
+        if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return False
+        os.unlink(name, dir_fd=parent)
+        return True
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from consumer.archive.place import Found
 from consumer.engine.errors import Unavailable
 from consumer.stores.aws import unavailable
-from consumer.stores.directory import content_of, opened, opened_file, written
+from consumer.stores.directory import clear_scratch, content_of, opened, opened_file, written
 from consumer.stores.s3 import prefix_of
 
 if TYPE_CHECKING:
@@ -21,10 +21,16 @@ class DirectoryPlace:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._cleared: list[str] | None = None
+        """The folder that was last cleared of incomplete files."""
 
     def write(self, path: str, content: bytes) -> None:
         *folders, name = _parts(path)
         with self._unavailable(path), opened(self._root, folders, make=True) as parent:
+            # What a killed writer was writing is delivered again, and written to the same folder.
+            if folders != self._cleared:
+                clear_scratch(parent)
+                self._cleared = folders
             with written(parent) as (descriptor, incomplete):
                 with open(descriptor, "wb", closefd=False) as output:
                     output.write(content)

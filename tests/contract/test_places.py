@@ -1,5 +1,6 @@
 """The contract of all places: in memory, a directory, and a prefix in a bucket."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,40 @@ def test_incomplete_files_and_links_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "x")
     (tmp_path / "folder").symlink_to(tmp_path / "a")
     assert [found.path for found in place.list()] == ["a/x"]
+
+
+STALE, HELD = f".{'0f' * 16}.tmp", f".{'f0' * 16}.tmp"
+
+
+def test_the_next_writer_in_a_folder_removes_what_killed_ones_left(tmp_path: Path) -> None:
+    place = DirectoryPlace(tmp_path)
+    place.write("a/x", b"1")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / STALE).write_bytes(b"half")
+    place.write("a/y", b"2")
+    assert (tmp_path / "a" / STALE).exists(), "a folder is looked through once"
+    DirectoryPlace(tmp_path).write("a/y", b"3")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["x", "y"]
+    assert (tmp_path / "b" / STALE).exists(), "nobody writes there"
+
+
+def test_nothing_else_is_removed(tmp_path: Path) -> None:
+    """A file that is being written, what is not a file, and files that only resemble one."""
+    theirs = {HELD, STALE, f".{'1' * 32}.tmp", ".note.tmp", f"{'0' * 32}.tmp", f".{'0' * 31}.tmp"}
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / STALE).mkdir()
+    (folder / f".{'1' * 32}.tmp").symlink_to(tmp_path)
+    for name in sorted(theirs):
+        if not (folder / name).is_dir():
+            (folder / name).write_bytes(b"theirs")
+    with (folder / HELD).open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        DirectoryPlace(tmp_path).write("a/x", b"1")
+    assert {path.name for path in folder.iterdir()} == {*theirs, "x"}
+    DirectoryPlace(tmp_path).write("a/x", b"2")
+    assert {path.name for path in folder.iterdir()} == {*theirs - {HELD}, "x"}
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "a//x", "a/.", "", "..", "link/x"])
