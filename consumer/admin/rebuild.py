@@ -1,14 +1,15 @@
 """`consumer rebuild`: folds an archive, or any files of records, into a table, through the core of the service.
 
-The work is divided by files. Which process folds an event, when, and how often, does not matter: the state of a limit
-is a join. So a rebuild can be repeated, resumed, and made while the service writes to the table.
+How often an event is folded does not matter: the state of a limit is a join. So a rebuild can be repeated, resumed, and
+made while the service writes to the table. The order matters where the events of a limit name two brands or currencies:
+the first one counts. So the work is divided by users, and each process reads the files in their order.
 """
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,8 @@ from consumer import bootstrap
 from consumer.admin.replay import replayer
 from consumer.admin.retries import ForMinutes
 from consumer.admin.sources import Origin, Source
-from consumer.admin.workers import each
+from consumer.admin.workers import together
+from consumer.archive.index import hash_of
 from consumer.archive.place import Found
 from consumer.archive.reading import Damaged
 from consumer.engine.aggregation import deaggregate
@@ -25,6 +27,7 @@ from consumer.engine.folding import Outcome
 from consumer.engine.processor import Processor
 from consumer.engine.projection import Ignored
 from consumer.engine.records import Record
+from consumer.limits.claims import owner
 from consumer.limits.events import LimitEvent
 from consumer.limits.state import LimitState
 from consumer.settings import CoreSettings
@@ -75,11 +78,16 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is rebuilt from where, into the table of the settings. `user`: the only one whose limits are rebuilt."""
+    """What is rebuilt from where, into the table of the settings.
+
+    user   the only one whose limits are rebuilt
+    share  the number of this process, from 0, of so many that have a share of the users each
+    """
 
     settings: CoreSettings
     origin: Origin
     user: str | None = None
+    share: tuple[int, int] = (0, 1)
 
     def about(self) -> dict[str, str]:
         """What distinguishes it from other rebuilds."""
@@ -154,7 +162,18 @@ def check(plan: Plan) -> None:
 
 def rebuild(plan: Plan, files: Iterable[Found], processes: int) -> Iterator[Rebuilt]:
     """Each file when it is done. Raises Unavailable when a store has failed for too long; what is done stays done."""
-    return each(processes, _Folder.of, plan, files)
+    count = processes if plan.user is None else 1
+    shares = [replace(plan, share=(number, count)) for number in range(count)]
+    return map(_of_shares, together(_Folder.of, shares, files))
+
+
+def _of_shares(parts: list[Rebuilt]) -> Rebuilt:
+    """A file that all processes have done. Each has read all of it, and folded its own records."""
+    outcomes, reasons = Counter[Outcome](), Counter[Reason]()
+    for part in parts:
+        outcomes += part.outcomes
+        reasons += part.reasons
+    return replace(parts[0], outcomes=outcomes, reasons=reasons, writes=sum(part.writes for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +183,13 @@ class _Folder:
     core: Processor[LimitEvent, LimitState]
     source: Source
     user: str | None
+    share: tuple[int, int] = (0, 1)
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         # What comes from an archive is not archived again.
         core = replayer(bootstrap.processor(plan.settings.model_copy(update={"archive": None})))
-        return cls(core, plan.origin.opened(plan.settings), plan.user)
+        return cls(core, plan.origin.opened(plan.settings), plan.user, plan.share)
 
     def __call__(self, found: Found) -> Rebuilt:
         policy, damage = ForMinutes(), list[Damaged]()
@@ -184,10 +204,19 @@ class _Folder:
         return Rebuilt(found.path, found.size, outcomes, reasons, writes, tuple(map(str, damage)))
 
     def _chosen(self, records: Iterator[Record]) -> Iterator[Record]:
-        if self.user is None:
+        if self.user is None and self.share == (0, 1):
             return records
         parts = (part for record in records for part in deaggregate(record, self.core.aggregate_cap))
-        return (part for part in parts if _is_of(self.core, self.user, part))
+        if self.user is not None:
+            return (part for part in parts if _is_of(self.core, self.user, part))
+        return (part for part in parts if _is_in(self.share, part.data))
+
+
+def _is_in(share: tuple[int, int], data: bytes) -> bool:
+    """Whether the record is in this share: by its user, so that an event is in one with all others of its limit."""
+    number, shares = share
+    user = owner(data)
+    return (hash_of(user) % shares if user is not None else 0) == number
 
 
 def _is_of(core: Processor[LimitEvent, LimitState], user: str, record: Record) -> bool:

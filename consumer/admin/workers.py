@@ -1,10 +1,15 @@
-"""Work on many items in several processes, in memory for a few of them."""
+"""Work on many items in several processes, in memory for a few of them.
+
+`each` divides the items: one process works on an item. `together` divides what is in them: all processes work on every
+item, in the same order.
+"""
 
 import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,6 +25,8 @@ R = TypeVar("R")
 
 AHEAD = 2
 """Items per process that are handed out at the same time, so that no process waits for its next one."""
+FURTHEST = 8
+"""So many items a process may be ahead of another that works on the same ones."""
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -40,18 +47,52 @@ def each(
     if processes == 1:
         yield from map(begin(given), items)
         return
+    pool = _pool(processes, begin, given)
+    with _ended(pool):
+        yield from _results(pool, iter(items), processes * AHEAD)
+
+
+def together(
+    begin: Callable[[S], Callable[[T], R]], given: Sequence[S], items: Iterable[T]
+) -> Generator[list[R], None, None]:
+    """For each item, in their order, what every process makes of it.
+
+    There is a process for each of `given`, which calls `begin` with it once, and works on one item after the other.
+    Otherwise as `each`.
+    """
+    if len(given) == 1:
+        yield from ([result] for result in map(begin(given[0]), items))
+        return
+    pools = [_pool(1, begin, one) for one in given]
+    with _ended(*pools):
+        running: deque[list[Future[R]]] = deque()
+        for item in items:
+            with _interrupts_held():
+                running.append([pool.submit(_work, item) for pool in pools])
+            if len(running) == FURTHEST:
+                yield [future.result() for future in running.popleft()]
+        yield from ([future.result() for future in futures] for futures in running)
+
+
+def _pool(processes: int, begin: Callable[[S], Callable[[T], R]], given: S) -> ProcessPoolExecutor:
     # A fork would copy the threads of the caller, which may hold locks.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _begin, (os.getpid(), begin, given))
+    return ProcessPoolExecutor(processes, context, _begin, (os.getpid(), begin, given))
+
+
+@contextmanager
+def _ended(*pools: ProcessPoolExecutor) -> Iterator[None]:
+    """Ends the processes of the pools after the block. Raises Unavailable if one of them exited before."""
     try:
-        yield from _results(pool, iter(items), processes * AHEAD)
+        yield
     except BrokenProcessPool:
         raise Unavailable("a process exited unexpectedly, perhaps for lack of memory") from None
     finally:
         # What they are doing can be done again, and nobody waits for it.
         for process in multiprocessing.active_children():
             process.kill()
-        pool.shutdown(cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
 
 
 def _results(pool: ProcessPoolExecutor, items: Iterator[Any], most: int) -> Iterator[Any]:

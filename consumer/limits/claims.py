@@ -34,8 +34,13 @@ class _Event(Struct, rename="camel", gc=False):
     payload: _Payload | None = None
 
 
+class _Owned(Struct, rename="camel", gc=False):
+    aggregate_id: str | None = None
+
+
 _NO_PAYLOAD = _Payload()
 _quick = Decoder(_Event).decode
+_quicker = Decoder(_Owned).decode
 
 
 def claims(data: bytes) -> Claims:
@@ -51,6 +56,14 @@ def claims(data: bytes) -> Claims:
 
 def users(data: bytes) -> frozenset[str]:
     return claims(data).users
+
+
+def owner(data: bytes) -> str | None:
+    """A user that the record names: the same one for all records that can be applied to limits of a user."""
+    try:
+        return _quicker(data).aggregate_id
+    except (MsgspecError, RecursionError):
+        return min(users(data), default=None)
 
 
 def _claims_slowly(data: bytes) -> Claims:

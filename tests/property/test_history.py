@@ -15,7 +15,7 @@ from consumer.engine.aggregation import deaggregate
 from consumer.engine.errors import Rejected
 from consumer.engine.projection import Ignored
 from consumer.engine.records import Position, Record
-from consumer.limits.claims import claims, users
+from consumer.limits.claims import claims, owner, users
 from consumer.limits.history import in_order, last_states, steps
 from consumer.limits.projection import Limits
 from tests.property.hostile import SINGLE
@@ -71,6 +71,7 @@ def test_whatever_can_be_applied_claims_its_user_its_limit_and_its_id(data: byte
     if not isinstance(event, Ignored):
         found = claims(data)
         assert event.payload.user_id in found.users
+        assert owner(data) == event.payload.user_id
         assert (found.limit, found.event_id) == (event.payload.user_limit_id, event.event_id)
 
 

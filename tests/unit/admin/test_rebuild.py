@@ -2,17 +2,24 @@
 
 import gzip
 import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumer import bootstrap
-from consumer.admin.rebuild import Done, Plan, Total, _Folder
+from consumer.admin.rebuild import Done, Plan, Rebuilt, Total, _Folder, _of_shares
 from consumer.admin.replay import replayer
 from consumer.admin.sources import Origin, Source, origin_of
-from consumer.archive.place import Found
+from consumer.archive.place import Found, InMemoryPlace, Place
 from consumer.engine.errors import Reason, SettingsError, Unavailable
+from consumer.engine.folding import Outcome
 from consumer.engine.records import Position, Record
 from consumer.engine.repository import InMemoryRepository
 from consumer.engine.retry_policy import NoRetry
@@ -39,7 +46,7 @@ def place(tmp_path: Path) -> DirectoryPlace:
 
 
 def folder(
-    place: DirectoryPlace, user: str | None = None, origin: Origin | None = None
+    place: Place, user: str | None = None, origin: Origin | None = None
 ) -> tuple[_Folder, InMemoryRepository[LimitState]]:
     core, states = bootstrap.in_memory_processor(RecordSettings())
     return _Folder(replayer(core), Source(place, origin or Origin("dir:", STREAM)), user), states
@@ -171,6 +178,55 @@ def test_a_folder_and_a_file_are_places(tmp_path: Path, form: str) -> None:
 def test_a_place_that_is_none_is_refused() -> None:
     with pytest.raises(SettingsError, match="nowhere: no such file or folder"):
         origin_of("nowhere")
+
+
+# Several processes
+
+
+def disputed(users: int) -> Iterator[list[bytes]]:
+    """Deliveries in which the events of each limit name two brands, and two currencies, in turn."""
+    turns = [("b-1", "SEK"), ("b-2", "SEK"), ("b-1", "EUR"), ("b-1", "SEK")]
+    for turn in range(len(turns)):
+        some = [(f"u-{number}", *turns[(turn + number) % len(turns)]) for number in range(users)]
+        yield [
+            encode(created(turn + 1, userId=user, brandId=brand, currencyCode=currency, value=str(100 + turn)))
+            for user, brand, currency in some
+        ]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.randoms(use_true_random=False))
+def test_the_processes_decide_as_the_service_did_however_their_work_interleaves(shares: int, random: Random) -> None:
+    deliveries = [*disputed(12), EVENTS, [aggregate(*events) for events in disputed(3)]]
+    place = InMemoryPlace()
+    for number, events in enumerate(deliveries):
+        write(place, numbered(events, first=10 + 20 * number))
+    made, rebuilt = folder(place)
+    folders = [replace(made, share=(number, shares)) for number in range(shares)]
+    left = {number: list(made.source.files()) for number in range(shares)}
+
+    total = Total()
+    while some := [number for number, files in left.items() if files]:
+        number = random.choice(some)
+        total.add(folders[number](left[number].pop(0)))
+
+    service, states = bootstrap.in_memory_processor(RecordSettings())
+    results = [
+        service.process(numbered(events, first=10 + 20 * number), NoRetry()) for number, events in enumerate(deliveries)
+    ]
+    assert rebuilt.states() == states.states()
+    assert total.outcomes == sum((each.outcomes for each in results), Counter())
+    assert total.reasons == sum((each.reasons for each in results), Counter())
+    assert total.reasons[Reason.IDENTITY] > 12
+
+
+def test_a_file_is_done_when_all_processes_have_folded_their_part() -> None:
+    parts = [
+        Rebuilt("a", 9, Counter({Outcome.APPLIED: 2}), Counter(), 1, ("a: line 3",)),
+        Rebuilt("a", 9, Counter({Outcome.QUARANTINED: 1}), Counter({Reason.JSON: 1}), 4, ("a: line 3",)),
+    ]
+    both = Counter({Outcome.APPLIED: 2, Outcome.QUARANTINED: 1})
+    assert _of_shares(parts) == Rebuilt("a", 9, both, Counter({Reason.JSON: 1}), 5, ("a: line 3",))
 
 
 # Resuming

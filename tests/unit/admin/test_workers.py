@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from consumer.admin.workers import AHEAD, each
+from consumer.admin.workers import AHEAD, FURTHEST, each, together
 from consumer.engine.errors import Unavailable
 
 
@@ -45,8 +45,32 @@ def test_items_are_taken_when_they_are_needed() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("factors", [[3], [3, 5]], ids=len)
+def test_every_process_works_on_all_items_in_their_order(factors: list[int]) -> None:
+    numbers = range(18, 50)
+    assert list(together(multiplier, factors, numbers)) == [[factor * each for factor in factors] for each in numbers]
+    assert multiprocessing.active_children() == []
+
+
+def test_no_process_is_far_ahead_of_another() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(18, 50):
+            taken.append(number)
+            yield number
+
+    with closing(together(multiplier, [1, 2], items())) as results:
+        next(results)
+        assert len(taken) == FURTHEST
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize(("item", "message"), [(13, "thirteen"), (17, "a process exited unexpectedly")])
 def test_a_failure_ends_it_all(item: int, message: str) -> None:
     with pytest.raises(Unavailable, match=message):
         list(each(2, multiplier, 1, [1, item, *range(20, 60)]))
+    assert multiprocessing.active_children() == []
+    with pytest.raises(Unavailable, match=message):
+        list(together(multiplier, [1, 2], [1, item, *range(20, 60)]))
     assert multiprocessing.active_children() == []
