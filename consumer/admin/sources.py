@@ -80,9 +80,16 @@ class Source:
                 yield line.record()
 
     def all_records(self, on_damage: OnDamage, on_read: Callable[[int], object]) -> Iterator[Record]:
-        """The records of all files. Calls `on_read` with the size of each."""
+        """The records of all files. Calls `on_read` with the size of each file.
+
+        Where a text was delivered in place of a record's data, that is damage.
+        """
         for found in self.files():
-            yield from self.records(found.path, on_damage)
+            for record in self.records(found.path, on_damage):
+                if record.fault is None:
+                    yield record
+                else:
+                    on_damage(Damaged(f"{found.path}: {record.position}: {record.fault}"))
             on_read(found.size)
 
     def _is_chosen(self, found: Found) -> bool:

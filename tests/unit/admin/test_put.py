@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from consumer.admin.put import BYTES, RECORDS, TRIES, Outgoing, outgoing, put, refuse_poison
+from consumer.admin.sources import Origin, Source
+from consumer.archive.place import InMemoryPlace
+from consumer.archive.reading import Damaged
 from consumer.engine.errors import SettingsError, Unavailable
 from consumer.engine.folding import Outcome
+from consumer.engine.records import Position, Record
 from consumer.settings import RecordSettings
 from tests.support.generators import corpus
-from tests.support.generators.events import created, encode, foreign, records
+from tests.support.generators.archived import SHARD, STREAM, write
+from tests.support.generators.events import START, created, encode, foreign, records
 from tests.support.generators.kpl import aggregate
 
 if TYPE_CHECKING:
@@ -113,3 +118,12 @@ def test_only_the_poison_of_the_corpus_is_refused() -> None:
     ]
     assert len(entries) > 300
     assert wrong == []
+
+
+def test_a_text_in_place_of_the_data_is_named_and_not_put() -> None:
+    place, damage = InMemoryPlace(), list[Damaged]()
+    odd = Record.from_base64(Position(STREAM, SHARD, "1"), "{}", START)
+    path = write(place, [odd, Record(Position(STREAM, SHARD, "2"), b'{"a":1}', START)])
+    records = Source(place, Origin("dir:", STREAM)).all_records(damage.append, lambda _: None)
+    assert [record.data for record in records] == [b'{"a":1}']
+    assert [str(each) for each in damage] == [f"{path}: {odd.position}: RECORD_DATA: data is not base64"]
