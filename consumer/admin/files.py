@@ -152,7 +152,7 @@ def _archived(document: bytes) -> Record | None:
     if not document.startswith(_ARCHIVED):
         return None
     try:
-        return lines.decode(document).record()
+        return lines.decode(document)
     except ValueError:
         return None
 

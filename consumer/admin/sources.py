@@ -11,7 +11,7 @@ from consumer.admin.files import records_in
 from consumer.admin.retries import for_minutes
 from consumer.archive import names
 from consumer.archive.place import Found, Place
-from consumer.archive.reading import Damaged, OnDamage, arrived_within, lines, objects
+from consumer.archive.reading import Damaged, OnDamage, arrived_within, objects, records
 from consumer.engine.errors import SettingsError
 from consumer.engine.records import Record
 from consumer.settings import AwsSettings
@@ -75,9 +75,12 @@ class Source:
         if names.parse(path) is None:
             yield from _foreign(path, content, on_damage)
             return
-        for line in lines(path, content, on_damage):
-            if arrived_within(line.arrived_at, self.origin.since, self.origin.until):
-                yield line.record()
+        since, until = self.origin.since, self.origin.until
+        found = records(path, content, on_damage)
+        if since is None and until is None:
+            yield from found
+        else:
+            yield from (record for record in found if arrived_within(record.arrived_at, since, until))
 
     def all_records(self, on_damage: OnDamage, on_read: Callable[[int], object]) -> Iterator[Record]:
         """The records of all files. Calls `on_read` with the size of each file.

@@ -112,7 +112,7 @@ class Finder:
             return [], str(damaged)
         for line in _may_name(user, content):
             try:
-                records += self._parts(lines.decode(line).record())
+                records += self._parts(lines.decode(line))
             except ValueError as malformed:
                 wrong = f"{path}: {malformed}"
         return [each for each in records if each.arrived_at <= until and user in self.users_in(each.data)], wrong

@@ -76,5 +76,5 @@ class Indexer:
 
     def _users(self, content: Iterable[bytes]) -> Iterator[str]:
         for line in filter(None, content):
-            for record in deaggregate(lines.decode(line).record(), ANY):
+            for record in deaggregate(lines.decode(line), ANY):
                 yield from self.users_in(record.data)

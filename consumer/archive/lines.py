@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from consumer.engine.errors import Reason, Rejected
-from consumer.engine.records import Position, Record, arrival_of
+from consumer.engine.records import LATEST_ARRIVAL, Position, Record
 from consumer.engine.wire import DEPTH, parse_object
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -23,28 +23,7 @@ _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 _FAULT = b'","fault":"%s"}' % Reason.RECORD_DATA.encode()
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A user record. `arrived_at` is in epoch milliseconds, 0 if unknown; `data` is what the producer sent.
-
-    fault  RECORD_DATA if what was delivered is not base64; `data` is that text then
-    """
-
-    stream: str
-    shard: str
-    sequence_number: str
-    sub_sequence_number: int
-    arrived_at: int
-    data: bytes
-    fault: str | None = None
-
-    def record(self) -> Record:
-        position = Position(self.stream, self.shard, self.sequence_number, self.sub_sequence_number)
-        # A text may look like an event. Whoever folds it must reject it, as the service did.
-        fault = Rejected(Reason.RECORD_DATA, "data is not base64") if self.fault else None
-        return Record(position, self.data, self.arrived_at, fault)
-
-
-class _Stored(msgspec.Struct, frozen=True, rename="camel"):
+class _Stored(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A line as it is written: `event` is the JSON of a record as it came, `data` the base64 of any other record.
 
     `fault`: RECORD_DATA if `data` is not the record's data, but what was delivered in its place.
@@ -80,17 +59,19 @@ def encode(stream: str, record: Record) -> bytes:
     return b"".join((origin, number, _SUB_SEQUENCE, sub, _ARRIVED_AT, second, millis, name, value, end))
 
 
-def decode(line: bytes) -> Line:
-    """The line from the output of `encode`. Raises ValueError, whose text never contains data of the record."""
+def decode(line: bytes) -> Record:
+    """The record from the output of `encode`. Raises ValueError, whose text never contains data of the record."""
     try:
         stored = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise ValueError(f"not a line of an archive: {_reason(error)}") from None
     except RecursionError:
         raise ValueError("not a line of an archive: nested too deeply") from None
-    arrived_at = arrival_of((stored.arrived_at - _EPOCH) // _MILLISECOND) if stored.arrived_at else 0
-    sequence, sub_sequence = stored.sequence_number, stored.sub_sequence_number
-    return Line(stored.stream, stored.shard, sequence, sub_sequence, arrived_at, _data(stored), stored.fault)
+    position = Position(stored.stream, stored.shard, stored.sequence_number, stored.sub_sequence_number)
+    arrived_at = (stored.arrived_at - _EPOCH) // _MILLISECOND if stored.arrived_at else 0
+    # A text may look like an event. Whoever folds it must reject it, as the service did.
+    fault = Rejected(Reason.RECORD_DATA, "data is not base64") if stored.fault else None
+    return Record(position, _data(stored), arrived_at if 0 <= arrived_at < LATEST_ARRIVAL else 0, fault)
 
 
 def _reason(error: Exception) -> str:

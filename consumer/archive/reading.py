@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NoReturn, TypeAlias
 
-from consumer.archive.lines import Line, decode
+from consumer.archive.lines import decode
 from consumer.archive.names import HOUR, Name, hours, parse, prefix
 from consumer.archive.place import Found, Place
+from consumer.engine.records import Record
 
 _GZIP = 31
 """What zlib calls its format."""
@@ -23,6 +24,7 @@ _DAYS_OF_HOURS = 31 * 24
 """A longer time is read from one listing of the whole stream: it needs fewer requests than a listing of each hour."""
 
 _Position: TypeAlias = tuple[str, int]
+"""Sequence number and index in an aggregate."""
 
 
 class Damaged(ValueError):
@@ -47,8 +49,8 @@ def objects(
             yield name, found
 
 
-def lines(path: str, content: bytes, on_damage: OnDamage = refuse) -> Iterator[Line]:
-    """The lines of an object, in their order."""
+def records(path: str, content: bytes, on_damage: OnDamage = refuse) -> Iterator[Record]:
+    """The records of an object, in their order."""
     number = 0
     try:
         for number, line in enumerate(_split(_inflated(content)), 1):
@@ -68,7 +70,7 @@ def read(
     since: datetime | None = None,
     until: datetime | None = None,
     on_damage: OnDamage = refuse,
-) -> Iterator[Line]:
+) -> Iterator[Record]:
     """Every record of the stream once that arrived between `since` and, exclusively, `until`.
 
     Sorted by hour, then by shard, then by position. A parent comes before its children, which have later names.
@@ -77,17 +79,17 @@ def read(
     found = (name for name, _ in objects(place, stream, since, until))
     for _, of_hour in groupby(found, lambda name: name.hour):
         for _, of_shard in groupby(sorted(of_hour, key=_order), lambda name: name.shard):
-            for line in _of_shard(place, of_shard, on_damage):
-                if arrived_within(line.arrived_at, since, until):
-                    yield line
+            for record in _of_shard(place, of_shard, on_damage):
+                if arrived_within(record.arrived_at, since, until):
+                    yield record
 
 
-def _of_shard(place: Place, names: Iterator[Name], on_damage: OnDamage) -> Iterator[Line]:
-    """The lines of a shard within an hour, each position once."""
+def _of_shard(place: Place, names: Iterator[Name], on_damage: OnDamage) -> Iterator[Record]:
+    """The records of a shard within an hour, each position once."""
     before: list[Name] = []
     for name in names:
         repeats = _repeats(place, name, before)
-        yield from _distinct(lines(name.path(), place.read(name.path()), on_damage), repeats)
+        yield from _distinct(records(name.path(), place.read(name.path()), on_damage), repeats)
         # The names that follow begin at the same number or at a higher one.
         before = [each for each in (*before, name) if _number(each.last) >= _number(name.first)]
 
@@ -143,23 +145,23 @@ def _repeats(place: Place, name: Name, before: Sequence[Name]) -> set[_Position]
     first, last = _number(name.first), _number(name.last)
     overlapping = [each for each in before if _number(each.last) >= first and _number(each.first) <= last]
     return {
-        _position(line)
+        _position(record)
         for each in overlapping
-        for line in lines(each.path(), place.read(each.path()), lambda _: None)
-        if first <= _number(line.sequence_number) <= last
+        for record in records(each.path(), place.read(each.path()), lambda _: None)
+        if first <= _number(record.position.sequence) <= last
     }
 
 
-def _distinct(found: Iterator[Line], left_out: set[_Position]) -> Iterator[Line]:
-    """The lines whose positions are not left out, each once."""
+def _distinct(found: Iterator[Record], left_out: set[_Position]) -> Iterator[Record]:
+    """The records whose positions are not left out, each once."""
     if not left_out:
         yield from found
         return
-    for line in found:
-        if _position(line) not in left_out:
-            left_out.add(_position(line))
-            yield line
+    for record in found:
+        if _position(record) not in left_out:
+            left_out.add(_position(record))
+            yield record
 
 
-def _position(line: Line) -> _Position:
-    return line.sequence_number, line.sub_sequence_number
+def _position(record: Record) -> _Position:
+    return record.position.sequence, record.position.sub_sequence

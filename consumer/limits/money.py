@@ -22,19 +22,25 @@ def parse(text: object) -> Decimal:
     """The number in `text`, without trailing zeros. Raises ValueError if the format is not the contract's."""
     if not isinstance(text, str):
         raise ValueError("must be a decimal string")  # noqa: TRY004 - pydantic only converts ValueErrors
-    if len(text) > LENGTH or not _matches(text):
-        raise ValueError(f"must be a decimal number of the form -12.5 and a length of at most {LENGTH} characters")
-    number = Decimal(text)
     if len(text) > DECIMALS:  # a shorter text has neither too many digits nor too many decimals
-        _check_size(number)
-    return number.normalize(_EXACT) or ZERO
+        _check_size(text)
+    if not _matches(text):
+        raise _malformed()
+    return Decimal(text).normalize(_EXACT) or ZERO
 
 
-def _check_size(number: Decimal) -> None:
-    if len(number.as_tuple().digits) > DIGITS:
+def _check_size(text: str) -> None:
+    if len(text) > LENGTH or not _matches(text):
+        raise _malformed()
+    parts = Decimal(text).as_tuple()
+    if len(parts.digits) > DIGITS:
         raise ValueError(f"more than {DIGITS} significant digits")
-    if -int(number.as_tuple().exponent) > DECIMALS:
+    if -int(parts.exponent) > DECIMALS:
         raise ValueError(f"more than {DECIMALS} decimals")
+
+
+def _malformed() -> ValueError:
+    return ValueError(f"must be a decimal number of the form -12.5 and a length of at most {LENGTH} characters")
 
 
 def canonical(number: Decimal) -> Decimal:
@@ -58,12 +64,12 @@ def checked(number: Decimal) -> Decimal:
 def add(left: Decimal, right: Decimal) -> Decimal:
     """The exact sum. Raises ValueError if it has more than 38 digits without an exponent."""
     try:
-        total = canonical(_EXACT.add(left, right))
+        total = _EXACT.add(left, right).normalize(_EXACT)
     except Inexact:
         total = None
     if total is None or total.adjusted() >= DIGITS:
         raise ValueError(f"the sum does not fit in {DIGITS} digits")
-    return total
+    return total or ZERO
 
 
 def subtract(left: Decimal, right: Decimal) -> Decimal:

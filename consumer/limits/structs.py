@@ -104,7 +104,9 @@ def struct_of(model: type[StrictModel]) -> type[Struct] | None:
                 checks += [(name, _in_turn(own))] if own else []
     except _Unsupported:
         return None
-    members = {**_members(model), "__post_init__": _post_init(checks, validators)}
+    members = _members(model)
+    if checks or validators:
+        members["__post_init__"] = _post_init(checks, validators)
     return _struct(model.__name__, model, fields, members if tag is None else {**members, "type": tag}, tag)
 
 

@@ -50,7 +50,7 @@ def is_complete(place: InMemoryPlace, objects: Sequence[Sequence[Record]]) -> bo
 def test_each_record_is_read_once(given: tuple[list[Record], list[list[Record]]]) -> None:
     records, objects = given
     place = written(objects)
-    found = [line.record() for line in read(place, STREAM)]
+    found = list(read(place, STREAM))
     assert len(set(found)) == len(found)
     if is_complete(place, objects):
         assert sorted(found, key=lambda each: int(each.position.sequence)) == records
@@ -59,7 +59,7 @@ def test_each_record_is_read_once(given: tuple[list[Record], list[list[Record]]]
 @given(archives(), st.randoms())
 def test_rebuilding_in_any_order_is_delivery(given: tuple[list[Record], list[list[Record]]], random: Random) -> None:
     place = written(given[1])
-    kept = [line.record() for line in read(place, STREAM)]
+    kept = list(read(place, STREAM))
     delivered, expected = bootstrap.in_memory_processor(RecordSettings())
     delivered.process(kept, NoRetry())
 

@@ -104,7 +104,7 @@ def test_no_index_hides_a_record(written: Sequence[tuple[Sequence[Record], bool]
         wanted = Finder(bare, "limits", users, pool).records_of(user, until)
     assert found.unreadable == wanted.unreadable == []
     assert contents(found.records) == contents(wanted.records)
-    every = [decode(line).record() for content in bare.files.values() for line in gzip.decompress(content).splitlines()]
+    every = [decode(line) for content in bare.files.values() for line in gzip.decompress(content).splitlines()]
     named = [part for record in every for part in deaggregate(record) if user in users(part.data)]
     assert contents(found.records) == contents(named)
 

@@ -36,7 +36,7 @@ def data_by_position(place: Place) -> dict[Position, bytes]:
     found: dict[Position, bytes] = {}
     for each in place.list():
         for line in gzip.decompress(place.read(each.path)).splitlines():
-            record = decode(line).record()
+            record = decode(line)
             assert found.setdefault(record.position, record.data) == record.data
     return found
 

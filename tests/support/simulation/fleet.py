@@ -208,7 +208,7 @@ class WatchedPlace(InMemoryPlace):
     def write(self, path: str, content: bytes) -> None:
         super().write(path, content)
         for line in gzip.decompress(content).splitlines():
-            record = decode(line).record()
+            record = decode(line)
             assert self.records.setdefault(record.position, record.data) == record.data
 
 

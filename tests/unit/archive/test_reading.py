@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer.archive.place import Found
-from consumer.archive.reading import Damaged, lines, objects, read
+from consumer.archive.reading import Damaged, objects, read, records
 from consumer.engine.records import Record
 from consumer.stores.places import DirectoryPlace
 from tests.support.generators.archived import SHARD, STREAM, numbered, write
@@ -45,7 +45,7 @@ def data(count: int, first: int = 1) -> list[bytes]:
 
 
 def read_back(place: Counting, since: datetime | None = None, until: datetime | None = None) -> list[Record]:
-    return [line.record() for line in read(place, STREAM, since, until)]
+    return list(read(place, STREAM, since, until))
 
 
 def test_records_are_read_as_they_were_written(place: Counting) -> None:
@@ -134,8 +134,8 @@ def test_what_can_be_read_of_a_damaged_object_is_read() -> None:
         for n in range(3)
     )
     damaged: list[Damaged] = []
-    found = list(lines("x", gzip.compress(whole + b'{"stream":"secret\n' + whole)[:-9], damaged.append))
-    assert [line.sequence_number for line in found] == ["0", "1", "2", "0", "1", "2"]
+    found = list(records("x", gzip.compress(whole + b'{"stream":"secret\n' + whole)[:-9], damaged.append))
+    assert [each.position.sequence for each in found] == ["0", "1", "2", "0", "1", "2"]
     assert [str(each).partition(":")[0] for each in damaged] == ["x", "x"]
     assert "line 4" in str(damaged[0])
     assert "behind line 7" in str(damaged[1])
@@ -145,7 +145,7 @@ def test_what_can_be_read_of_a_damaged_object_is_read() -> None:
 @pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"{}\n", mtime=0)])
 def test_an_object_that_is_none_is_reported(content: bytes) -> None:
     if not content:
-        assert list(lines("x", content)) == []
+        assert list(records("x", content)) == []
         return
     with pytest.raises(Damaged, match=r"^x: "):
-        list(lines("x", content))
+        list(records("x", content))
