@@ -82,7 +82,7 @@ alerts: ## check and test the Prometheus rules (needs promtool)
 
 .PHONY: test
 test: env ## run the tests of the parts: what to run after a change
-	$(PY) -m pytest -n auto tests/unit tests/property tests/contract
+	$(PY) -m pytest -n auto tests/unit tests/property tests/contract examples
 
 .PHONY: e2e
 e2e: env ## test the real service from end to end, with what only `make env` installs
@@ -182,7 +182,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra api -o requirements/run.txt >/dev/null
-	@$(COMPILE) pyproject.toml --extra api --extra dev -c requirements/run.txt -o requirements/dev.txt >/dev/null
+	@$(COMPILE) pyproject.toml --extra api --extra dev --extra testing -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
 	@$(COMPILE) requirements/lambda-api.in -c requirements/run.txt -o requirements/lambda-api.txt >/dev/null
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null

@@ -53,7 +53,7 @@ class Package:
         return not name.startswith(self.left_out) and (folder != "monitoring" or file in self.monitoring)
 
 
-ELSEWHERE = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "limits/sample.py")
+ELSEWHERE = ("__main__.py", "admin/", "cli/", "daemon/", "kcl/", "supervisor/", "testing.py", "limits/sample.py")
 """Parts of the service that only the container and the command line need."""
 MONITORING = frozenset({"__init__.py", "metrics.py", "emf.py", "logs.py"})
 

@@ -20,6 +20,7 @@ PLACES: dict[str, tuple[float, float, str, str]] = {
     "monitoring": (1, 4, "metrics, logs, health", EDGE),
     "leases": (2, 4, "the KCL's tables", EDGE),
     "daemon": (3, 4, "the MultiLangDaemon", EDGE),
+    "testing": (3, 5, "checks of a projection", PURE),
     "stores": (0.25, 5, "DynamoDB, S3, Kinesis", AWS),
     "limits": (1.25, 5, "what a limit is", PURE),
     "settings": (2.25, 5, "the environment, checked", EDGE),

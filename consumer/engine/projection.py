@@ -1,7 +1,7 @@
 """The interface between the engine and what it keeps: events lead to states, and states can be merged.
 
 The engine folds events into states and stores them. It does not know what they mean. `limits` is the projection
-that ships with the service, examples/second_projection.py is another one.
+that ships with the service, examples/ has two more. `consumer.testing` checks what is promised here.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ class Projection(Codec[S], Protocol[E, S]):
         ...
 
     def merge(self, left: S, right: S) -> S:
-        """The join of two states. Returning `left` itself if it is equal to the join makes comparisons fast."""
+        """The join of two states. It is `left` itself if it equals `left`, which makes comparisons fast."""
         ...
 
     def correlation_id(self, event: E) -> str | None:

@@ -112,7 +112,7 @@ def merge(left: LimitState, right: LimitState) -> LimitState:
     """The join of two states of one limit. It is `left` itself if `right` adds nothing to it.
 
     Each register is the maximum by stamp, which makes the join commutative, associative and idempotent. A new register
-    must be merged the same way, or be proven by tests/property/test_merge.py.
+    must be merged the same way, or be proven by tests/property/test_promises.py.
     """
     definition = _later(left.definition, right.definition)
     # `review` keeps different brands and currencies apart. The maximum makes `merge` commutative without it as well.

@@ -83,13 +83,5 @@ def documented(attributes: dict[str, Plain]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-@given(states(), states())
-def test_a_state_that_is_stored_and_read_keeps_its_version(one: LimitState, other: LimitState) -> None:
-    for state in (one, LIMITS.merge(one, other)):
-        attributes = LIMITS.dump(state)
-        read = {name: deserialize(serialize(value)) for name, value in attributes.items()}
-        assert fingerprint(LIMITS.dump(LIMITS.load(read))) == fingerprint(attributes)
-
-
 def test_a_number_of_38_digits_is_kept() -> None:
     assert deserialize(serialize(Decimal("9" * 38))) == Decimal("9" * 38)

@@ -42,8 +42,3 @@ def test_a_row_is_refused_or_a_state_like_any_other(row: dict[str, Any], other: 
     assert merged == LIMITS.merge(other, state) == LIMITS.merge(merged, state)
     assert LIMITS.load(LIMITS.dump(merged)) == merged
     assert view(merged, NOW).to_json()["lastSequenceNumber"] == merged.last.sequence
-
-
-@given(states())
-def test_every_state_that_is_stored_is_read(state: LimitState) -> None:
-    assert LIMITS.load(LIMITS.dump(state)) == state

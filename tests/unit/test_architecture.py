@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE, LIMITS, ARCHIVE, STORES, SETTINGS, BOOTSTRAP = (
     f"consumer.{name}" for name in ("engine", "limits", "archive", "stores", "settings", "bootstrap")
 )
+TESTING = "consumer.testing"
 METRICS, LOGS, MONITORING = "consumer.monitoring.metrics", "consumer.monitoring.logs", "consumer.monitoring"
 KCL, API, PAGES, AWS_LAMBDA, DAEMON, LEASES, ACCESS, SUPERVISOR, ADMIN, CLI = (
     f"consumer.{name}"
@@ -32,6 +33,7 @@ OURS: Mapping[str, Sequence[str]] = {
     STORES: (ENGINE, ARCHIVE, STORES),
     SETTINGS: (ENGINE,),
     BOOTSTRAP: (ENGINE, LIMITS, ARCHIVE, STORES, SETTINGS),
+    TESTING: (ENGINE, "consumer.stores.attributes"),
     METRICS: (ENGINE,),
     LOGS: (ENGINE,),
     "consumer.monitoring.prometheus": (METRICS,),
@@ -72,6 +74,7 @@ THEIRS: Mapping[str, Sequence[str]] = {
         "mypy_boto3_kinesis",
         "mypy_boto3_s3",
     ),
+    TESTING: ("hypothesis",),
     METRICS: (),
     PIPES: (),
     MESSAGES: ("amazon_kclpy", "msgspec"),
@@ -236,6 +239,11 @@ OF_THE_API = ("fastapi", "jwt", "cryptography", "jinja2", "authlib")
 )
 def test_only_the_api_imports_its_extra(module: str) -> None:
     assert [name for name in imports(MODULES[module]) if within(name, OF_THE_API)] == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != TESTING])
+def test_only_the_test_kit_imports_its_extra(module: str) -> None:
+    assert [name for name in imports(MODULES[module]) if within(name, ("hypothesis",))] == []
 
 
 @pytest.mark.parametrize(
