@@ -155,6 +155,13 @@ docs-site: env .venv-docs/.locked ## build the documentation site into dist/site
 lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
 	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
 
+.PHONY: package
+package: env .venv-package/.locked ## write the source distribution and the wheel to dist/, check and install them
+	@rm -f dist/limits_consumer-*
+	SOURCE_DATE_EPOCH=315532800 .venv-package/bin/python -m build --no-isolation
+	.venv-package/bin/python -m twine check --strict dist/limits_consumer-*
+	$(PY) -m pytest tests/package
+
 .PHONY: lambda-api-zip
 lambda-api-zip: env ## write dist/limits-api.zip, the HTTP API (ARCH=aarch64, RUNTIME=3.13 as above)
 	@$(PY) -m deploy.lambda_zip --api $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
@@ -184,12 +191,14 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) pyproject.toml --extra api -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra api --extra dev --extra testing -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
+	@$(COMPILE) requirements/package.in -o requirements/package.txt >/dev/null
 	@$(COMPILE) requirements/lambda-api.in -c requirements/run.txt -o requirements/lambda-api.txt >/dev/null
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the jars of KCL and DynamoDB Local
 	@$(PY) -m consumer.daemon.jars lock
+	@$(COMPILE) requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt >/dev/null
 	@$(PY) tests/conformance/fetch.py --lock
 
 .PHONY: class-list
@@ -241,6 +250,7 @@ FOR_lock := uv, which writes the locks
 # Installed first: some of LocalStack's packages are available as sources only.
 FIRST_localstack := -r requirements/build.txt
 .venv-%/.locked: requirements/%.txt
+FOR_package := the builder of the package and its check
 	$(require_python)
 	@echo "Creating .venv-$*: $(FOR_$*)"
 	@rm -rf .venv-$*

