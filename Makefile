@@ -49,6 +49,10 @@ env: .venv/.aot-cache .venv-ministack/.locked ## create .venv and .venv-ministac
 demo: env ## run the service on this machine and show the result
 	@$(PY) -m examples.demo
 
+.PHONY: playground
+playground: env ## run the service on this machine with a producer, until Ctrl-C, and show what to try
+	@$(PY) -m examples.playground
+
 .PHONY: screenshots
 screenshots: env ## write docs/images/demo.svg, status.svg and page-*.png, from real runs (needs chromium)
 	@command -v chromium >/dev/null || { echo "make $@ needs chromium on the PATH (Debian: chromium)" >&2; exit 1; }
@@ -151,16 +155,16 @@ docs-site: env .venv-docs/.locked ## build the documentation site into dist/site
 	.venv-docs/bin/zensical build --strict
 	$(PY) -m pytest tests/site
 
-.PHONY: lambda-zip
-lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
-	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
-
 .PHONY: package
 package: env .venv-package/.locked ## write the source distribution and the wheel to dist/, check and install them
 	@rm -f dist/limits_consumer-*
 	SOURCE_DATE_EPOCH=315532800 .venv-package/bin/python -m build --no-isolation
 	.venv-package/bin/python -m twine check --strict dist/limits_consumer-*
 	$(PY) -m pytest tests/package
+
+.PHONY: lambda-zip
+lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
+	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
 
 .PHONY: lambda-api-zip
 lambda-api-zip: env ## write dist/limits-api.zip, the HTTP API (ARCH=aarch64, RUNTIME=3.13 as above)
@@ -187,18 +191,18 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) requirements/bench.in -o requirements/bench.txt >/dev/null
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
 	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
+	@$(COMPILE) requirements/package.in -o requirements/package.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra api -o requirements/run.txt >/dev/null
 	@$(COMPILE) pyproject.toml --extra api --extra dev --extra testing -c requirements/run.txt -o requirements/dev.txt >/dev/null
 	@$(COMPILE) requirements/lambda.in -c requirements/run.txt -o requirements/lambda.txt >/dev/null
-	@$(COMPILE) requirements/package.in -o requirements/package.txt >/dev/null
 	@$(COMPILE) requirements/lambda-api.in -c requirements/run.txt -o requirements/lambda-api.txt >/dev/null
 	@$(COMPILE) requirements/awslambdaric.in -c requirements/dev.txt -o requirements/awslambdaric.txt >/dev/null
+	@$(COMPILE) requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt >/dev/null
 
 .PHONY: jars-lock
 jars-lock: .venv/.project ## write the hashes of the jars of KCL and DynamoDB Local
 	@$(PY) -m consumer.daemon.jars lock
-	@$(COMPILE) requirements/examples.in -c requirements/dev.txt -o requirements/examples.txt >/dev/null
 	@$(PY) tests/conformance/fetch.py --lock
 
 .PHONY: class-list
@@ -245,12 +249,12 @@ FOR_ministack := the AWS emulator for tests and the demo
 FOR_deploy := tools that check and describe the deployment
 FOR_bench := the peers of the benchmark and its pictures
 FOR_docs := the generator of the documentation site
+FOR_package := the builder of the package and its check
 FOR_localstack := LocalStack, without a container (takes some minutes)
 FOR_lock := uv, which writes the locks
 # Installed first: some of LocalStack's packages are available as sources only.
 FIRST_localstack := -r requirements/build.txt
 .venv-%/.locked: requirements/%.txt
-FOR_package := the builder of the package and its check
 	$(require_python)
 	@echo "Creating .venv-$*: $(FOR_$*)"
 	@rm -rf .venv-$*

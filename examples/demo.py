@@ -10,47 +10,41 @@ import argparse
 import json
 import os
 import random
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from consumer.admin.files import read_records
-from consumer.admin.put import Outgoing, outgoing, put
+from consumer.admin.put import Outgoing, outgoing
 from consumer.cli import tables
 from consumer.engine.folding import Outcome
 from consumer.limits.sample import histories
 from consumer.limits.view import UserLimit
-from examples.demo_page import moving, page, wait_of
-from tests.support.driven.service import Service, consumer, environment, service
+from examples.demo_page import moving, wait_of
+from examples.local_service import LocalService, local_service, until_interrupted
+from tests.support.driven.service import Service, consumer
 from tests.support.driven.waiting import until
-from tests.support.emulators.aws import Emulator, ministack, session
 
 STORY = Path(__file__).with_name("events.json")
-SHARDS = 2
 POLL_SECONDS = 0.2
 """Seconds between two reads of the metrics."""
 PACE_SECONDS = 0.3
 """Seconds between two events of the limit that moves."""
+NEXT = """\
+try next:
+  make playground    the same with a producer that goes on, and ten commands to try on it
+  docs/tutorial.md   in 20 minutes, an event type of your own
+  README.md          how to run it on AWS"""
 
 
 def main() -> None:
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(highlight=False)
-    try:
-        with TemporaryDirectory(prefix="demo-") as directory:
-            show(console, Path(directory), options.events, options.seed, wait_of(os.environ))
-    except KeyboardInterrupt:
-        console.print("interrupted: all processes are stopped")
-        sys.exit(130)
+    is_over = wait_of(os.environ)
+    until_interrupted("demo", lambda console, folder: show(console, folder, options.events, options.seed, is_over))
 
 
 def _options() -> argparse.Namespace:
@@ -58,10 +52,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=5_000, help="number of generated events (5000)")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the generated events")
     return parser.parse_args()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def show(
@@ -74,20 +64,12 @@ def show(
     """
     live = moving(lambda: time.time_ns() // 1_000_000)
     records = [next(live), *_records(events, seed)]
-    console.print("starting MiniStack (Kinesis and DynamoDB on this machine)")
-    with ministack() as aws:
-        variables = environment("demo", directory, AWS_ENDPOINT_URL=aws.endpoint)
-        console.print(consumer(variables, "provision", "--stream", str(SHARDS)).strip(), style="dim")
-        with (
-            _page(console, variables, directory / "page.log", is_kept=is_over is not None) as address,
-            _service(console, variables, directory / "consumer.log") as running,
-        ):
-            _consume(console, aws, variables, running, records)
-            _print_result(console, variables, running, records)
-            if is_over:
-                console.print(f"the page: {address}\nEnter or Ctrl-C ends the demo", soft_wrap=True)
-                _keep_moving(aws, variables["CONSUMER_STREAM_NAME"], live, is_over)
-    console.print("all processes are stopped")
+    with local_service(console, directory, "demo", is_kept=is_over is not None) as here:
+        _consume(console, here, records)
+        _print_result(console, here.variables, here.worker, records)
+        if is_over:
+            console.print(f"the page: {here.page}\nEnter or Ctrl-C ends the demo", soft_wrap=True)
+            _keep_moving(here, live, is_over)
 
 
 def _records(events: int, seed: int) -> list[Outgoing]:
@@ -95,47 +77,21 @@ def _records(events: int, seed: int) -> list[Outgoing]:
     return [outgoing(data) for data in [record.data for record in read_records(str(STORY))] + generated]
 
 
-@contextmanager
-def _page(console: Console, variables: Mapping[str, str], log: Path, *, is_kept: bool) -> Iterator[str]:
-    console.print("starting the page: consumer serve")
-    with page(variables, log) as address:
-        if is_kept:
-            console.print(f"open {address} and watch: a limit moves while events arrive", soft_wrap=True)
-        yield address
-    if not is_kept:
-        console.print(f"the page was {address}\non a terminal, or with DEMO_KEEP=1, it stays open", soft_wrap=True)
-
-
-@contextmanager
-def _service(console: Console, variables: Mapping[str, str], log: Path) -> Iterator[Service]:
-    console.print("starting the consumer: supervisor, MultiLangDaemon, one record processor per shard")
-    with service(variables, log) as running:
-        try:
-            yield running
-        finally:
-            start = time.monotonic()
-            code = running.stop()
-            console.print(f"stopped: exit code {code} after {time.monotonic() - start:.1f} s")
-
-
-def _consume(
-    console: Console, aws: Emulator, variables: Mapping[str, str], running: Service, records: list[Outgoing]
-) -> None:
+def _consume(console: Console, here: LocalService, records: Sequence[Outgoing]) -> None:
     start = time.monotonic()
     columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
         sent = bars.add_task("put", total=len(records), note="")
         received = bars.add_task("consumed", total=len(records), note="waiting for the first record")
-        kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
-        put(kinesis, variables["CONSUMER_STREAM_NAME"], records, lambda count: bars.advance(sent, count))
+        here.put(records, lambda count: bars.advance(sent, count))
 
         def all_received() -> bool:
-            count = running.received()
+            count = here.worker.received()
             if count:
-                bars.update(received, completed=count, note=f"lag {_lag(running):,.0f} ms")
+                bars.update(received, completed=count, note=f"lag {_lag(here.worker):,.0f} ms")
             return count >= len(records)
 
-        until(running.received, "the first record", every=POLL_SECONDS)
+        until(here.worker.received, "the first record", every=POLL_SECONDS)
         first = time.monotonic() - start
         until(all_received, "all records to be consumed", seconds=120, every=POLL_SECONDS)
     console.print(f"first records consumed {first:.1f} s after the start")
@@ -146,20 +102,33 @@ def _lag(running: Service) -> float:
     return 1000 * max(lags, default=0.0)
 
 
-def _print_result(console: Console, variables: Mapping[str, str], running: Service, records: list[Outgoing]) -> None:
+def _print_result(
+    console: Console, variables: Mapping[str, str], running: Service, records: Sequence[Outgoing]
+) -> None:
     first = records[: 1 + len(read_records(str(STORY)))]
     users = list(dict.fromkeys(record.partition_key for record in first))
     limits = [limit for user in users for limit in _limits(variables, user)]
     console.print(tables.limits_table(limits))
     outcomes = running.outcomes()
     console.print(tables.outcomes_table({outcome: outcomes[outcome] for outcome in Outcome}, _warnings(running)))
+    console.print(_summary(len(records), outcomes), highlight=False)
+    console.print(NEXT, style="dim")
 
 
-def _keep_moving(aws: Emulator, stream: str, live: Iterator[Outgoing], is_over: Callable[[float], bool]) -> None:
-    kinesis = session().client("kinesis", endpoint_url=aws.endpoint)
+def _summary(put: int, outcomes: Mapping[str, int]) -> str:
+    """What the numbers mean: duplicates and records that can never be applied are among the events on purpose."""
+    settled = sum(outcomes.values())
+    missing = "nothing is missing" if settled >= put else f"{put - settled:,} are missing"
+    return f"""\
+{put:,} records were put, and {settled:,} have an outcome: {missing}.
+{outcomes[Outcome.DUPLICATE]:,} are duplicates and changed nothing: some records were put twice on purpose.
+{outcomes[Outcome.QUARANTINED]:,} can never be applied: put on purpose, and in the quarantine with their reasons."""
+
+
+def _keep_moving(here: LocalService, live: Iterator[Outgoing], is_over: Callable[[float], bool]) -> None:
     with suppress(KeyboardInterrupt):
         while not is_over(PACE_SECONDS):
-            put(kinesis, stream, [next(live)], lambda _: None)
+            here.put([next(live)])
 
 
 def _limits(variables: Mapping[str, str], user: str) -> list[UserLimit]:

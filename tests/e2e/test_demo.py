@@ -1,4 +1,7 @@
-"""`make demo` prints limits and outcomes, shows a limit that moves, and leaves no process behind, even after Ctrl-C."""
+"""`make demo` prints limits and outcomes, shows a limit that moves, and leaves no process behind, even after Ctrl-C.
+
+`make playground` keeps everything running, and what it lists to try works in a second terminal.
+"""
 
 import json
 import os
@@ -8,21 +11,27 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from examples.demo_page import LIMIT, USER
+from examples.playground import TRIES
 from tests.support.driven.processes import LOOPBACK
 from tests.support.driven.terminal import in_a_terminal
 from tests.support.driven.waiting import until
+from tests.support.emulators.aws import ROOT
 
 DEMO = [sys.executable, "-m", "examples.demo", "--events", "300"]
+PLAYGROUND = [sys.executable, "-m", "examples.playground"]
 
 WAITS = "Enter or Ctrl-C ends the demo"
 PAGE = re.compile(rf"(?P<server>http://127\.0\.0\.1:\d+)/limits\?user={USER}")
+EXPORT = re.compile(r"^export .*$", re.MULTILINE)
+TRY = re.compile(r"^ *\d+\. (.*?)  ", re.MULTILINE)
+"""A command that the playground lists, up to two blanks."""
 
 MOMENTS = {
     "while MiniStack starts": "starting MiniStack",
@@ -44,6 +53,8 @@ def test_the_demo_shows_limits_and_outcomes_and_leaves_nothing_behind(variables:
 
     assert "u-anna" in shown
     assert "quarantined" in shown
+    assert "nothing is missing" in shown
+    assert "make playground" in shown
     assert "stopped: exit code 0" in shown
     assert f"the page was {page_in(shown)[0]}\non a terminal" in shown
     assert not is_open(page_in(shown)["server"])
@@ -89,11 +100,36 @@ def test_ctrl_c_leaves_no_process_behind(variables: Mapping[str, str], tmp_path:
     until(lambda: not processes_with(variables["TMPDIR"]), "the end of all processes of the demo")
 
 
+def test_what_the_playground_lists_works_and_ctrl_c_stops_it(variables: Mapping[str, str], tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with started(variables, output, PLAYGROUND) as playground:
+        until(lambda: "Ctrl-C stops everything" in output.read_text(), "what to try", seconds=300)
+        listed = output.read_text()
+        commands = TRY.findall(listed)
+        assert len(commands) == len(TRIES)
+        for command in commands:
+            until(lambda line=command: entered(line, listed, variables), f"{command} to succeed", seconds=60, every=1)
+        playground.send_signal(signal.SIGINT)
+        code = playground.wait(timeout=60)
+
+    assert code == 0, output.read_text()
+    assert processes_with(variables["TMPDIR"]) == []
+
+
+def entered(command: str, listed: str, variables: Mapping[str, str]) -> bool:
+    """Whether the command succeeds in another terminal. A first try may be early: the JVM may just have been killed."""
+    script = "\n".join(["set -eu -o pipefail", *EXPORT.findall(listed), command])
+    path = f"{Path(sys.executable).parent}:{variables['PATH']}"
+    return not subprocess.run(["bash", "-c", script], cwd=ROOT, env={**variables, "PATH": path}, check=False).returncode
+
+
 @contextmanager
-def started(variables: Mapping[str, str], output: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs the demo without a terminal. It is ended at the end of the block, if it still runs."""
+def started(
+    variables: Mapping[str, str], output: Path, command: Sequence[str] = DEMO
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs the command without a terminal. It is ended at the end of the block, if it still runs."""
     with output.open("wb") as file:
-        demo = subprocess.Popen(DEMO, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        demo = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
     try:
         yield demo
     finally:
