@@ -381,9 +381,7 @@ def test_the_workers_have_their_alarms_and_a_dashboard_that_shows_them(cloud: Ac
     cloud.client("logs").create_log_group(logGroupName="workers")
     outputs = cloud.monitoring("monitored", "alarmed", "workers")
     dashboard = cloud.client("cloudwatch").get_dashboard(DashboardName=outputs["Dashboard"])["DashboardBody"]
-    shown = next(
-        each["properties"]["alarms"] for each in json.loads(dashboard)["widgets"] if each["type"] == "alarm"
-    )
+    shown = next(each["properties"]["alarms"] for each in json.loads(dashboard)["widgets"] if each["type"] == "alarm")
     alarms = {
         each["AlarmArn"]: each
         for page in pages(cloud, "cloudwatch", "describe_alarms")
