@@ -2,6 +2,7 @@
 
 The archive is one month of a stream with one shard, with an object for each minute, in a directory. S3 would add the
 time of its requests, whose numbers are shown: up to bootstrap.ARCHIVE_REQUESTS of them run at the same time.
+Ten million events need 0.6 GB in TMPDIR and 5 minutes of a core.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,19 +90,14 @@ def _indexer(place: Counted, pool: ThreadPoolExecutor) -> Indexer:
 
 
 def _show(what: str, place: Counted, run: Callable[[], object]) -> None:
-    with _timed() as seconds:
-        found = run()
+    start, cpu = time.monotonic(), time.process_time()
+    found = run()
+    seconds, cpu = time.monotonic() - start, time.process_time() - cpu
     said = len(found) if isinstance(found, list) else found
     requests = f"{place.lists:,} lists, {place.reads:,} reads of {place.read_bytes:,} bytes"
-    sys.stdout.write(f"{what}: {seconds():,.1f} s, {requests}, {said}\n")
+    sys.stdout.write(f"{what}: {seconds:,.1f} s, {cpu:,.1f} s of CPU, {requests}, {said}\n")
     sys.stdout.flush()
     place.lists = place.reads = place.read_bytes = 0
-
-
-@contextmanager
-def _timed() -> Iterator[Callable[[], float]]:
-    start = time.monotonic()
-    yield lambda: time.monotonic() - start
 
 
 def _fill(place: Counted, events: int, users_of_stream: int) -> int:
