@@ -1,7 +1,7 @@
 """Measures how the history of a user is found among many events: `python -m bench.history --events 10000000`.
 
 The archive is one month of a stream with one shard, with an object for each minute, in a directory. S3 would add the
-time of its requests, whose numbers are shown: up to bootstrap.ARCHIVE_REQUESTS of them run at the same time.
+time of its requests, whose numbers are shown: up to limit_readers.ARCHIVE_REQUESTS of them run at the same time.
 Ten million events need 0.6 GB in TMPDIR and 5 minutes of a core.
 """
 
@@ -20,8 +20,8 @@ from consumer.archive.index import FOLDER
 from consumer.archive.indexing import Indexer
 from consumer.archive.place import Found
 from consumer.archive.segment import PlaceArchive
-from consumer.bootstrap import ARCHIVE_REQUESTS
 from consumer.engine.records import Position, Record
+from consumer.limit_readers import ARCHIVE_REQUESTS
 from consumer.limits.claims import users
 from consumer.limits.history import HistoryReader
 from consumer.limits.projection import Limits

@@ -1,4 +1,4 @@
-"""The composition root: builds the core and its stores from the settings.
+"""The composition root: builds the core and its stores from the settings, for the projection that they name.
 
 It is the only module that names every implementation.
 """
@@ -18,26 +18,19 @@ from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session, get_session
 
-from consumer.archive.finding import Finder
-from consumer.archive.indexing import Indexer
+from consumer import projections
 from consumer.archive.place import Place
 from consumer.archive.segment import PlaceArchive
+from consumer.engine import optional_parts
 from consumer.engine.messages import MessageBus
 from consumer.engine.processor import Known, Processor
+from consumer.engine.projection import Projection
 from consumer.engine.quarantine import InMemoryQuarantine, QuarantineStore
 from consumer.engine.repository import InMemoryRepository
 from consumer.engine.stream import Stream
-from consumer.limits.claims import users
-from consumer.limits.events import LimitEvent
-from consumer.limits.history import HistoryReader
-from consumer.limits.projection import Limits
-from consumer.limits.repository import LimitReader, UserLimitRepository
-from consumer.limits.state import LimitState
 from consumer.settings import (
-    ApiSettings,
     AwsSettings,
     CoreSettings,
-    HistorySettings,
     NoticeSettings,
     RecordSettings,
     Settings,
@@ -60,9 +53,6 @@ REQUESTS = 8
 
 QUARANTINE_REQUESTS = 16
 """The same for the quarantine: half of the records that are quarantined together (processor.QUARANTINE_GROUP)."""
-
-ARCHIVE_REQUESTS = 16
-"""The same for readers of the archive: as many as a client has connections (stores.aws.CLIENT)."""
 
 OBJECTS = 10_000
 """How many more objects there must be before the garbage collector looks for cycles."""
@@ -129,26 +119,24 @@ def pool(requests: int = REQUESTS) -> Executor:
     return _Pool(requests, thread_name_prefix="store")
 
 
+def projection(settings: RecordSettings) -> Projection[Any, Any]:
+    """The projection that the settings name. Raises SettingsError."""
+    return optional_parts.bounded(projections.load(settings.projection), settings.max_sequence_number)
+
+
 def repository(
     settings: AwsSettings, requests: Executor, config: Config = CLIENT, on_request: OnRequest | None = None
-) -> DynamoRepository[LimitState] | InMemoryRepository[LimitState]:
+) -> DynamoRepository[Any] | InMemoryRepository[Any]:
+    codec = projections.load(settings.projection)
     if not settings.enable_dynamo_db:
-        return InMemoryRepository(Limits())
-    return DynamoRepository(raw_json(settings, config, on_request), settings.table_name, Limits(), requests)
+        return InMemoryRepository(codec)
+    return DynamoRepository(raw_json(settings, config, on_request), settings.table_name, codec, requests)
 
 
 def raw_json(settings: AwsSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> RawJson:
     """What a repository sends its requests with."""
     made = client(settings, "dynamodb", config.merge(RAW_JSON), on_request)
     return RawJson(made, _session().get_credentials())
-
-
-def user_limits(settings: AwsSettings) -> UserLimitRepository:
-    return UserLimitRepository(repository(settings, pool()), now_millis)
-
-
-def limit_reader(settings: AwsSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> LimitReader:
-    return LimitReader(repository(settings, pool(), config, on_request), now_millis)
 
 
 def quarantine_directory(settings: CoreSettings, requests: Executor | None = None) -> DirectoryQuarantine | None:
@@ -186,27 +174,6 @@ def archive(
     return PlaceArchive(place, now_millis, settings.aggregate_records)
 
 
-def histories(settings: HistorySettings) -> HistoryReader:
-    return _histories(settings, place_of(settings, settings.archive), settings.stream_name)
-
-
-def histories_of_api(settings: ApiSettings, config: Config = CLIENT) -> HistoryReader | None:
-    """None without an archive."""
-    if settings.archive is None or settings.stream_name is None:
-        return None
-    return _histories(settings, place_of(settings, settings.archive, config), settings.stream_name)
-
-
-def _histories(settings: RecordSettings, files: Place, stream_name: str) -> HistoryReader:
-    finder = Finder(files, stream_name, users, pool(ARCHIVE_REQUESTS), settings.aggregate_records)
-    limits = Limits(max_sequence=settings.max_sequence_number)
-    return HistoryReader(finder, limits, settings.record_cap_bytes, now_millis)
-
-
-def indexer(settings: HistorySettings) -> Indexer:
-    return Indexer(place_of(settings, settings.archive), settings.stream_name, users, pool(ARCHIVE_REQUESTS))
-
-
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
     return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
@@ -218,10 +185,10 @@ def message_bus(settings: NoticeSettings, config: Config = CLIENT, on_request: O
 
 def processor(
     settings: CoreSettings, config: Config = CLIENT, on_request: OnRequest | None = None
-) -> Processor[LimitEvent, LimitState]:
+) -> Processor[Any, Any]:
     """The core with the stores that the settings name. Calls `on_request` after each request to them."""
     return Processor(
-        Limits(max_sequence=settings.max_sequence_number),
+        projection(settings),
         repository(settings, pool(), config, on_request),
         quarantine(settings, pool(QUARANTINE_REQUESTS), config, on_request),
         time.monotonic,
@@ -233,14 +200,12 @@ def processor(
     )
 
 
-def in_memory_processor(
-    settings: RecordSettings,
-) -> tuple[Processor[LimitEvent, LimitState], InMemoryRepository[LimitState]]:
+def in_memory_processor(settings: RecordSettings) -> tuple[Processor[Any, Any], InMemoryRepository[Any]]:
     """The core without AWS, and the repository that it writes to."""
-    limits = Limits(max_sequence=settings.max_sequence_number)
-    states: InMemoryRepository[LimitState] = InMemoryRepository(limits)
-    core: Processor[LimitEvent, LimitState] = Processor(
-        limits,
+    kept = projection(settings)
+    states: InMemoryRepository[Any] = InMemoryRepository(kept)
+    core: Processor[Any, Any] = Processor(
+        kept,
         states,
         InMemoryQuarantine(),
         time.monotonic,

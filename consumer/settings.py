@@ -208,6 +208,13 @@ Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as 
 AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
 PlaceText = Annotated[str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")]
 EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
+ProjectionName = Annotated[
+    str,
+    _form(
+        r"[A-Za-z0-9_.-]{1,100}|[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}",
+        "use package.module:Name, or the name of a registered projection",
+    ),
+]
 Thresholds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_thresholds)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 
@@ -228,6 +235,14 @@ class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, validate_by_name=True
     )
+
+    projection: Annotated[
+        ProjectionName,
+        Field(
+            description="What is kept: `limits`, or another projection, as `package.module:Name` or by the name that an"
+            " installed package registers."
+        ),
+    ] = "limits"
 
 
 class RecordSettings(_Environment):
@@ -330,7 +345,20 @@ class AwsSettings(_Environment):
         return own or self.endpoint
 
 
-class NoticeSettings(AwsSettings):
+class LimitSettings(AwsSettings):
+    """The settings of what only the limits have."""
+
+    @model_validator(mode="after")
+    def _keeps_limits(self) -> Self:
+        if self.projection not in ("limits", "consumer.limits.projection:Limits"):
+            raise ValueError(
+                f"{variable('projection')}={self.projection}: only limits have this: unset it;"
+                " `consumer show` shows what is kept"
+            )
+        return self
+
+
+class NoticeSettings(LimitSettings):
     """The settings of the function that sends notices."""
 
     thresholds: Annotated[
@@ -342,14 +370,14 @@ class NoticeSettings(AwsSettings):
     event_bus: Annotated[EventBus, Field(description="The EventBridge bus for notices: a name or an ARN.")] = "default"
 
 
-class HistorySettings(RecordSettings, AwsSettings):
+class HistorySettings(RecordSettings, LimitSettings):
     """The settings of the commands that read the archive of a stream."""
 
     archive: Annotated[PlaceText, Field(description=_ARCHIVE)]
     stream_name: Annotated[AwsName, Field(description=_STREAM)]
 
 
-class ApiSettings(RecordSettings, AwsSettings):
+class ApiSettings(RecordSettings, LimitSettings):
     """The settings of the HTTP API. Times are in seconds."""
 
     archive: Annotated[PlaceText | None, Field(description=_ARCHIVE)] = None

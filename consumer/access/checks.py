@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from consumer import projections
 from consumer.access import advice, probes
 from consumer.engine.errors import SettingsError
 from consumer.leases import tables
@@ -85,8 +86,8 @@ def _of_stream(settings: Settings, connect: Connect) -> Sequence[Check]:
 def _of_tables(settings: Settings, connect: Connect) -> Iterator[Sequence[Check]]:
     """A group for each table."""
     if settings.enable_dynamo_db:
-        limits = tables.limits_table(settings.table_name)
-        yield _of_table(limits, connect, _described_limits, _limits_permissions)
+        states = tables.states_table(settings.table_name, projections.load(settings.projection).key_names)
+        yield _of_table(states, connect, _described_states, _states_permissions)
     for table in tables.kcl_tables(settings.application_name):
         yield _of_table(table, connect, _described_kcl, _kcl_permissions, required=False)
 
@@ -130,17 +131,17 @@ def _of_table(
     )
 
 
-def _described_limits(dynamodb: "DynamoDBClient", table: Table) -> str:
+def _described_states(dynamodb: "DynamoDBClient", table: Table) -> str:
     found = dynamodb.describe_table(TableName=table.name)["Table"]
     if wrong := tables.wrong_keys(found, table):
         raise SettingsError([wrong])
     return f"{table.name}: {found['TableStatus']}"
 
 
-def _limits_permissions(dynamodb: "DynamoDBClient", table: Table) -> str:
-    probes.read_limits(dynamodb, table)
-    probes.update_limits(dynamodb, table)
-    return f"table {table.name}: limits readable and writable"
+def _states_permissions(dynamodb: "DynamoDBClient", table: Table) -> str:
+    probes.read_states(dynamodb, table)
+    probes.update_states(dynamodb, table)
+    return f"table {table.name}: states readable and writable"
 
 
 def _described_kcl(dynamodb: "DynamoDBClient", table: Table) -> str:

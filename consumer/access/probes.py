@@ -65,12 +65,12 @@ def _of_kcl(dynamodb: "DynamoDBClient", table: "Table") -> Iterator[Callable[[],
         )
 
 
-def read_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
+def read_states(dynamodb: "DynamoDBClient", table: "Table") -> None:
     keys: Any = [{name: {"S": ABSENT} for name in table.keys}]
     dynamodb.batch_get_item(RequestItems={table.name: {"Keys": keys}})
 
 
-def update_limits(dynamodb: "DynamoDBClient", table: "Table") -> None:
+def update_states(dynamodb: "DynamoDBClient", table: "Table") -> None:
     """Runs a statement of the form that the service uses. The error names its permission, even inside a batch."""
     where = " AND ".join(f'"{name}" = ?' for name in (*table.keys, "version"))
     statement = f'UPDATE "{table.name}" SET "version" = ? WHERE {where}'  # noqa: S608 - a checked name (settings.py)

@@ -1,32 +1,34 @@
 """`consumer apply`: runs the core of the service on a file of records, in memory."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from consumer import bootstrap
+from consumer.engine import optional_parts
 from consumer.engine.folding import Outcome
+from consumer.engine.projection import Projection
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Record
 from consumer.engine.retry_policy import NoRetry
-from consumer.limits.view import UserLimit, view
 from consumer.settings import RecordSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The result of applying a file of records."""
+    """The result of applying a file of records. `states`: by key."""
 
-    limits: list[UserLimit]
+    projection: Projection[Any, Any]
+    states: Sequence[Any]
     outcomes: Counter[Outcome]
     quarantined: list[Quarantined]
     warnings: Counter[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """`position` is the index of the record in the file, from 0."""
+    def to_json(self, now_millis: int) -> dict[str, Any]:
+        """The states as of `now_millis`. `position` is the index of the record in the file, from 0."""
         return {
-            "limits": [limit.to_json() for limit in self.limits],
+            optional_parts.plural(self.projection): self._documents(now_millis),
             "outcomes": {outcome: self.outcomes[outcome] for outcome in Outcome},
             "quarantined": [
                 {"position": int(entry.record.position.sequence), "reason": entry.reason, "detail": entry.detail}
@@ -35,9 +37,12 @@ class Applied:
             "warnings": dict(sorted(self.warnings.items())),
         }
 
+    def _documents(self, now_millis: int) -> list[Mapping[str, Any]]:
+        return [optional_parts.document(self.projection, state, now_millis) for state in self.states]
 
-def apply(settings: RecordSettings, data: Iterable[Record], now_millis: int) -> Applied:
-    """Folds the records in order. Returns the limits by user and limit id, as of `now_millis`.
+
+def apply(settings: RecordSettings, data: Iterable[Record]) -> Applied:
+    """Folds the records in order.
 
     The sequence number of a record is its index in the file (files.read_records).
     """
@@ -49,4 +54,4 @@ def apply(settings: RecordSettings, data: Iterable[Record], now_millis: int) -> 
         outcomes += result.outcomes
         warnings += result.warnings
         quarantined += result.quarantined
-    return Applied([view(state, now_millis) for state in kept.states()], outcomes, quarantined, warnings)
+    return Applied(core.projection, kept.states(), outcomes, quarantined, warnings)

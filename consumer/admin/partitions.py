@@ -1,50 +1,36 @@
-"""Limits by key in bounded memory: in files when there are many, each with the limits of some users."""
+"""States by key in bounded memory: in files when there are many, each with the states of some partition keys."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
-
-import msgspec
-
-from consumer.engine.repository import Unreadable
-from consumer.limits.state import LimitState
+from typing import Any, TypeAlias
 
 Key: TypeAlias = tuple[str, ...]
-"""Begins with the user's id."""
+"""Begins with the partition key, for limits the user's id."""
 
-Value: TypeAlias = LimitState | Unreadable
+Value: TypeAlias = Any
+"""A state, or Unreadable."""
 
 IN_MEMORY = 100_000
-"""Limits: 150 MiB."""
-_LENGTH = 4
+"""States: 150 MiB of limits."""
 _HASHES = 2**64
 
 
-class _Entry(msgspec.Struct, array_like=True):
-    key: list[str]
-    state: LimitState | None = None
-    detail: str = ""
+def hash_of(partition: str) -> int:
+    """A number below 2**64 that is the same for a partition key in every process."""
+    return int.from_bytes(hashlib.blake2b(partition.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
-_decode = msgspec.msgpack.Decoder(_Entry).decode
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def hash_of(user: str) -> int:
-    """A number below 2**64 that is the same for a user in every process."""
-    return int.from_bytes(hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=8).digest())
-
-
-def share_of(user: str) -> float:
-    """The same, as a share of all users: 0 to 1."""
-    return hash_of(user) / _HASHES
+def share_of(partition: str) -> float:
+    """The same, as a share of all partition keys: 0 to 1."""
+    return hash_of(partition) / _HASHES
 
 
 class Partitions:
     """Values by key in `count` partitions. With more than one, `most` values are in memory while they are added.
 
-    Two values of one key become `join(left, right)`. The folder must exist.
+    Two values of one key become `join(left, right)`. The folder must exist, and nobody else may write to it.
     """
 
     def __init__(self, folder: Path, count: int, join: Callable[[Value, Value], Value], most: int = IN_MEMORY) -> None:
@@ -68,9 +54,9 @@ class Partitions:
         self._spill()
         for number in range(self.count):
             found: dict[Key, Value] = {}
-            for entry in _read(self._file(number)):
-                value = entry.state or Unreadable((entry.key[0], entry.key[1]), entry.detail)
-                _add(found, tuple(entry.key), value, self._join)
+            for part in _read(self._file(number)):
+                for key, value in part.items():
+                    _add(found, key, value, self._join)
             yield found
 
     def _parts(self) -> list[dict[Key, Value]]:
@@ -83,9 +69,8 @@ class Partitions:
     def _spill(self) -> None:
         for number, part in enumerate(self._parts()):
             if part:
-                contents = (_encode(_entry(key, value)) for key, value in part.items())
                 with self._file(number).open("ab") as file:
-                    file.writelines(len(content).to_bytes(_LENGTH) + content for content in contents)
+                    pickle.dump(part, file, pickle.HIGHEST_PROTOCOL)
         self._kept.clear()
         self._is_spilled = True
 
@@ -98,14 +83,9 @@ def _add(values: dict[Key, Value], key: Key, value: Value, join: Callable[[Value
     values[key] = value if found is None else join(found, value)
 
 
-def _entry(key: Key, value: Value) -> _Entry:
-    return _Entry(list(key), detail=value.detail) if isinstance(value, Unreadable) else _Entry(list(key), value)
-
-
-def _read(file: Path) -> Iterator[_Entry]:
-    content = memoryview(file.read_bytes() if file.exists() else b"")
-    at = 0
-    while at < len(content):
-        start = at + _LENGTH
-        at = start + int.from_bytes(content[at:start])
-        yield _decode(content[start:at])
+def _read(file: Path) -> Iterator[dict[Key, Value]]:
+    if not file.exists():
+        return
+    with file.open("rb") as parts:
+        while parts.peek(1):
+            yield pickle.load(parts)  # noqa: S301 - this process wrote it, in a folder of its own

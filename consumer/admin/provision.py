@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from consumer import projections
 from consumer.engine.errors import SettingsError
 from consumer.leases.kcl_tables import ORIGIN, TRIM_HORIZON
 from consumer.leases.origin import FORGET, Application
 from consumer.leases.shards import Shard
-from consumer.leases.tables import Table, described, index_status, kcl_tables, limits_table, wrong_keys
+from consumer.leases.tables import Table, described, index_status, kcl_tables, states_table, wrong_keys
 from consumer.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ class Wanted:
 
     shards        None if the stream is managed elsewhere
     buckets       of the quarantine and the archive, unless they are managed elsewhere
-    limits_table  None if the limits are kept in memory
+    states        the table of the states, None if they are kept in memory
     lease_rows    create the first lease row of each shard, so that reading starts at TRIM_HORIZON
     """
 
     region: str
     stream: str
     application: str
-    limits_table: str | None
+    states: Table | None
     lease_rows: bool
     shards: int | None = None
     buckets: Sequence[str] = ()
@@ -79,12 +80,13 @@ class Step:
 
 def wanted(settings: Settings, *, shards: int | None = None, buckets: bool = False) -> Wanted:
     """The resources that the settings require. `buckets`: with those of the quarantine and the archive in S3."""
+    keys = projections.load(settings.projection).key_names
     places = [urlsplit(place) for place in (settings.quarantine, settings.archive or "") if place.startswith("s3:")]
     return Wanted(
         region=settings.region,
         stream=settings.stream_name,
         application=settings.application_name,
-        limits_table=settings.table_name if settings.enable_dynamo_db else None,
+        states=states_table(settings.table_name, keys) if settings.enable_dynamo_db else None,
         lease_rows=settings.start_at == "trim-horizon",
         shards=shards,
         buckets=tuple(dict.fromkeys(place.netloc for place in places)) if buckets else (),
@@ -92,9 +94,9 @@ def wanted(settings: Settings, *, shards: int | None = None, buckets: bool = Fal
 
 
 def tables(wanted: Wanted) -> tuple[Table, ...]:
-    """The table of limits and those of KCL."""
-    limits = (limits_table(wanted.limits_table),) if wanted.limits_table else ()
-    return (*limits, *kcl_tables(wanted.application))
+    """The table of the states and those of KCL."""
+    states = (wanted.states,) if wanted.states else ()
+    return (*states, *kcl_tables(wanted.application))
 
 
 def plan(clients: Clients, wanted: Wanted) -> list[Step]:

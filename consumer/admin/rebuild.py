@@ -1,8 +1,8 @@
 """`consumer rebuild`: folds an archive, or any files of records, into a table, through the core of the service.
 
-How often an event is folded does not matter: the state of a limit is a join. So a rebuild can be repeated, resumed, and
-made while the service writes to the table. The order matters where the events of a limit name two brands or currencies:
-the first one counts. So the work is divided by users, and each process reads the files in their order.
+How often an event is folded does not matter: states are joins. So a rebuild can be repeated, resumed, and made while
+the service writes to the table. The order matters where a projection refuses events by what is stored. So the work is
+divided by partition keys, and each process reads the files in their order.
 """
 
 import hashlib
@@ -24,12 +24,10 @@ from consumer.archive.reading import Damaged
 from consumer.engine.aggregation import deaggregate
 from consumer.engine.errors import Reason, Rejected, SettingsError
 from consumer.engine.folding import Outcome
+from consumer.engine.optional_parts import may_be_of, partition_of
 from consumer.engine.processor import Processor
 from consumer.engine.projection import Ignored
 from consumer.engine.records import Record
-from consumer.limits.claims import owner
-from consumer.limits.events import LimitEvent
-from consumer.limits.state import LimitState
 from consumer.settings import CoreSettings
 
 
@@ -80,8 +78,8 @@ class Total:
 class Plan:
     """What is rebuilt from where, into the table of the settings.
 
-    user   the only one whose limits are rebuilt
-    share  the number of this process, from 0, of so many that have a share of the users each
+    user   the only partition key that is rebuilt
+    share  the number of this process, from 0, of so many that have a share of the partition keys each
     """
 
     settings: CoreSettings
@@ -180,7 +178,7 @@ def _of_shares(parts: list[Rebuilt]) -> Rebuilt:
 class _Folder:
     """Folds files into the table. It quarantines nothing: what can never be applied was quarantined when it came."""
 
-    core: Processor[LimitEvent, LimitState]
+    core: Processor[Any, Any]
     source: Source
     user: str | None
     share: tuple[int, int] = (0, 1)
@@ -208,23 +206,21 @@ class _Folder:
             return records
         parts = (part for record in records for part in deaggregate(record, self.core.aggregate_cap))
         if self.user is not None:
-            return (part for part in parts if _is_of(self.core, self.user, part))
-        return (part for part in parts if _is_in(self.share, part.data))
+            may_be = may_be_of(self.core.projection, self.user)
+            return (part for part in parts if may_be(part.data) and _is_of(self.core, self.user, part))
+        partition = partition_of(self.core.projection)
+        return (part for part in parts if _is_in(self.share, partition(part.data)))
 
 
-def _is_in(share: tuple[int, int], data: bytes) -> bool:
-    """Whether the record is in this share: by its user, so that an event is in one with all others of its limit."""
+def _is_in(share: tuple[int, int], partition: str | None) -> bool:
+    """Whether a record is in this share: by its partition key, so that an event is with all others of its state."""
     number, shares = share
-    user = owner(data)
-    return (hash_of(user) % shares if user is not None else 0) == number
+    return (hash_of(partition) % shares if partition is not None else 0) == number
 
 
-def _is_of(core: Processor[LimitEvent, LimitState], user: str, record: Record) -> bool:
-    # Without escapes, an event of the user contains the id as it is.
-    if b"\\" not in record.data and user.encode() not in record.data:
-        return False
+def _is_of(core: Processor[Any, Any], partition: str, record: Record) -> bool:
     try:
         event = core.event(record)
     except Rejected:
         return False
-    return not isinstance(event, Ignored) and event.payload.user_id == user
+    return not isinstance(event, Ignored) and core.projection.key(event)[0] == partition

@@ -1,11 +1,12 @@
-"""`consumer verify`: folds the archive, and compares the limits that it leads to with those in the table.
+"""`consumer verify`: folds the archive, and compares the states that it leads to with those in the table.
 
 Both are read while the service writes. What differs is therefore checked again: an effect that the table lacks may
 still be on its way to it, and an effect that no archived event has may still be on its way to the archive. Both only
-ever gain effects, so a limit that agrees once is done with: the table, when it has what the archive had; the archive,
+ever gain effects, so a state that agrees once is done with: the table, when it has what the archive had; the archive,
 when it has what the table had.
 """
 
+import pickle
 import tempfile
 import time
 from array import array
@@ -17,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
 from consumer import bootstrap
 from consumer.admin.partitions import IN_MEMORY, Partitions, Value, share_of
 from consumer.admin.retries import for_minutes
@@ -27,28 +26,27 @@ from consumer.admin.workers import each
 from consumer.archive.place import Found
 from consumer.archive.reading import Damaged
 from consumer.engine.aggregation import deaggregate
+from consumer.engine.comparison import Comparison, Difference
 from consumer.engine.errors import Rejected
 from consumer.engine.folding import Outcome
+from consumer.engine.optional_parts import plural
 from consumer.engine.processor import Processor
 from consumer.engine.projection import Ignored, Key
 from consumer.engine.records import Record
 from consumer.engine.repository import ScannableRepository, Stored, Unreadable, Versioned
-from consumer.limits.comparison import Difference, contradicts, differences, lacks
-from consumer.limits.events import LimitEvent
-from consumer.limits.state import LimitState, merge
 from consumer.settings import Settings
 
 CASES = 50_000
-"""So many limits that differ are checked again, and listed. Further ones are counted."""
+"""So many states that differ are checked again, and listed. Further ones are counted."""
 PARTITION_BYTES = 16 << 20
-"""Compressed bytes of an archive per partition: its limits take 300 MiB at most, and usually a tenth of that."""
+"""Compressed bytes of an archive per partition: limits of it take 300 MiB at most, and usually a tenth of that."""
 LEAST_PARTITIONS, MOST_PARTITIONS = 256, 4_096
-"""A small archive may belong to a table of millions of limits."""
+"""A small archive may belong to a table of millions of states."""
 LONGEST_PAUSE = 10.0
 """Seconds between two checks of what differs."""
 
-Identity = tuple[str, str, str, str]
-"""User, limit, brand, currency: an event with another brand or currency than its limit is refused by the service."""
+Identity = tuple[str, ...]
+"""The key, and what all of its events must agree on: those that do not are refused by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ class Plan:
     """What is compared.
 
     origin  an archive; with a time, only what arrived since then: then only missing effects can be found
-    user    the only one whose limits are compared
-    sample  the share of the users whose limits are compared, 0 to 1
+    user    the only partition key whose states are compared, for limits a user
+    sample  the share of the partition keys whose states are compared, 0 to 1
     """
 
     settings: Settings
@@ -80,7 +78,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A file of the archive. `states`: what its events lead to, by identity, encoded for another process."""
+    """A file of the archive. `states`: what its events lead to, by identity, pickled for another process."""
 
     size: int
     outcomes: Counter[str]
@@ -91,23 +89,25 @@ class Folded:
     def records(self) -> int:
         return self.outcomes.total()
 
-    def decoded(self) -> list[LimitState]:
-        return _decode(self.states)
+    def decoded(self) -> dict[Identity, Any]:
+        found: dict[Identity, Any] = pickle.loads(self.states)  # noqa: S301 - from a process of this command
+        return found
 
-
-_decode = msgspec.msgpack.Decoder(list[LimitState]).decode
-_encode = msgspec.msgpack.Encoder().encode
 
 APPLIED, IGNORED, REJECTED = str(Outcome.APPLIED), str(Outcome.IGNORED), str(Outcome.QUARANTINED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Folder:
     """Folds files of an archive. It needs no store: every event has its state, and states are joined."""
 
-    core: Processor[LimitEvent, LimitState]
+    core: Processor[Any, Any]
     source: Source
     has: Callable[[str], bool]
+    _identity: Callable[[Any], tuple[str, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._identity = Comparison(self.core.projection).identity
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -117,22 +117,25 @@ class Folder:
     def __call__(self, found: Found) -> Folded:
         damage: list[Damaged] = []
         outcomes: Counter[str] = Counter()
-        states: dict[Identity, LimitState] = {}
+        states: dict[Identity, Any] = {}
         for record in self.source.records(found.path, damage.append):
             for part in deaggregate(record, self.core.aggregate_cap):
                 outcomes[self._fold(part, states)] += 1
-        return Folded(found.size, outcomes, _encode(list(states.values())), tuple(map(str, damage)))
+        pickled = pickle.dumps(states, pickle.HIGHEST_PROTOCOL)
+        return Folded(found.size, outcomes, pickled, tuple(map(str, damage)))
 
-    def _fold(self, record: Record, states: dict[Identity, LimitState]) -> str:
+    def _fold(self, record: Record, states: dict[Identity, Any]) -> str:
+        projection = self.core.projection
         try:
             event = self.core.event(record)
             if isinstance(event, Ignored):
                 return IGNORED
-            about = event.payload
-            if self.has(about.user_id):
-                key = (about.user_id, about.user_limit_id, about.brand_id, about.currency_code)
-                alone, found = self.core.projection.state_of(event), states.get(key)
-                states[key] = alone if found is None else merge(found, alone)
+            key = projection.key(event)
+            if self.has(key[0]):
+                alone = projection.state_of(event)
+                whole = (*key, *self._identity(alone))
+                found = states.get(whole)
+                states[whole] = alone if found is None else projection.merge(found, alone)
         except Rejected:
             return REJECTED
         return APPLIED
@@ -140,14 +143,15 @@ class Folder:
 
 @dataclass(slots=True)
 class Case:
-    """A limit in which table and archive differ: as they were when both were first read, and as they were last read."""
+    """A state in which table and archive differ: as they were when both were first read, and as they were last read."""
 
+    by: Comparison[Any]
     key: Key
     table_then: Value | None
-    archive_then: LimitState | None
+    archive_then: Any | None
     is_partial: bool
     table_now: Value | None = None
-    archive_now: LimitState | None = None
+    archive_now: Any | None = None
 
     def __post_init__(self) -> None:
         self.table_now, self.archive_now = self.table_then, self.archive_then
@@ -158,7 +162,9 @@ class Case:
         found = self.table_now
         if self.archive_then is None or isinstance(found, Unreadable):
             return False
-        return lacks(found, self.archive_then) or (found is not None and contradicts(found, self.archive_then))
+        return self.by.lacks(found, self.archive_then) or (
+            found is not None and self.by.contradicts(found, self.archive_then)
+        )
 
     @property
     def unexplained(self) -> bool:
@@ -166,7 +172,7 @@ class Case:
         found = self.table_then
         if isinstance(found, Unreadable):
             return isinstance(self.table_now, Unreadable)
-        return found is not None and not self.is_partial and lacks(self.archive_now, found)
+        return found is not None and not self.is_partial and self.by.lacks(self.archive_now, found)
 
     @property
     def is_open(self) -> bool:
@@ -177,22 +183,23 @@ class Case:
         if isinstance(self.table_then, Unreadable):
             self.table_then = found
 
-    def archived(self, state: LimitState) -> None:
+    def archived(self, state: Any) -> None:
         if self.archive_now is None:
             self.archive_now = state
-        elif (state.brand_id, state.currency_code) == (self.archive_now.brand_id, self.archive_now.currency_code):
-            self.archive_now = merge(self.archive_now, state)
+        elif self.by.identity(state) == self.by.identity(self.archive_now):
+            self.archive_now = self.by.projection.merge(self.archive_now, state)
 
     def finding(self) -> "Finding":
-        missing, unexplained = self.missing, self.unexplained
+        missing, unexplained, names = self.missing, self.unexplained, self.by.projection.key_names
         table = self.table_now if missing else self.table_then
         archive = self.archive_then if missing else self.archive_now
         if isinstance(table, Unreadable):
-            return Finding(self.key, (UNEXPLAINED,), [], table.detail)
-        if table and archive and not self.is_partial and contradicts(table, archive):
+            return Finding(self.key, (UNEXPLAINED,), [], names, table.detail)
+        both = table is not None and archive is not None
+        if both and not self.is_partial and self.by.contradicts(table, archive):
             unexplained = True
         kinds = [kind for kind, is_so in ((MISSING, missing), (UNEXPLAINED, unexplained)) if is_so]
-        return Finding(self.key, tuple(kinds), differences(table, archive))
+        return Finding(self.key, tuple(kinds), self.by.differences(table, archive), names)
 
 
 MISSING, UNEXPLAINED = "missing", "unexplained"
@@ -200,31 +207,34 @@ MISSING, UNEXPLAINED = "missing", "unexplained"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A limit that differs.
+    """A state that differs.
 
     kinds   `missing`: the table lacks an effect of an archived event; `unexplained`: no archived event says what it has
     differs attributes of the item: what the table has, and what the archive leads to
+    names   the attributes of the key
     detail  why the row cannot be read
     """
 
     key: Key
     kinds: tuple[str, ...]
     differs: list[Difference]
+    names: tuple[str, str]
     detail: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        user, limit = self.key
         differs = {each.name: {"table": each.table, "archive": each.archive} for each in self.differs}
-        found = {"userId": user, "userLimitId": limit, "kinds": self.kinds, "differs": differs}
+        key = dict(zip(self.names, self.key, strict=True))
+        found: dict[str, Any] = {**key, "kinds": self.kinds, "differs": differs}
         return {**found, "detail": self.detail} if self.detail else found
 
 
 @dataclass(slots=True)
 class Verified:
-    """The result. Counts of limits, unless they say otherwise.
+    """The result. Counts of states, unless they say otherwise. `limits`: how many were compared.
 
     at     epoch seconds when it was done
     unlisted  findings beyond CASES, which were not checked again
+    plural  what states are called
     """
 
     at: float = 0.0
@@ -237,6 +247,7 @@ class Verified:
     unexplained: int = 0
     unlisted: int = 0
     partial: bool = False
+    plural: str = "limits"
     findings: list[Finding] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
 
@@ -254,7 +265,7 @@ class Verified:
             "files": self.files,
             "bytes": self.size,
             "records": {name: self.outcomes[name] for name in (APPLIED, IGNORED, REJECTED)},
-            "limits": self.limits,
+            self.plural: self.limits,
             "missing": self.missing,
             "unexplained": None if self.partial else self.unexplained,
             "unlisted": self.unlisted,
@@ -304,26 +315,30 @@ class Verification:
     patience  seconds for which what differs is checked again
     advance   called with the bytes and records of each file that was read
     phase     called with what is done next
-    in_memory limits; further ones are in files
+    in_memory states; further ones are in files
     """
 
     plan: Plan
-    table: ScannableRepository[LimitState]
+    table: ScannableRepository[Any]
     patience: float
     advance: Advance
     phase: Callable[[str], object] = lambda _: None
     clock: Clock = field(default_factory=Clock)
     in_memory: int = IN_MEMORY
+    _by: Comparison[Any] = field(init=False)
     _seen: Seen = field(default_factory=Seen)
     _cases: dict[Key, Case] = field(default_factory=dict)
     _result: Verified = field(default_factory=Verified)
 
+    def __post_init__(self) -> None:
+        self._by = Comparison(bootstrap.projection(self.plan.settings))
+
     def run(self, source: Source, size: int, processes: int) -> Verified:
         """`size`: the bytes of the source's files, as far as they are known. Raises Unavailable."""
         begin, result = self.clock.monotonic(), self._result
-        result.partial = self.plan.is_partial
+        result.partial, result.plural = self.plan.is_partial, plural(self._by.projection)
         with tempfile.TemporaryDirectory(prefix="consumer-verify-") as name:
-            archive = self._partitions(Path(name, "archive"), size, _merged)
+            archive = self._partitions(Path(name, "archive"), size, self._merged)
             self._fold(archive, source, processes)
             self.phase("compare")
             for states, rows in self._pairs(archive, Path(name, "table"), size):
@@ -341,8 +356,8 @@ class Verification:
 
     def _fold(self, archive: Partitions, source: Source, processes: int) -> None:
         for folded in each(processes, Folder.of, self.plan, self._seen.passing(source.files())):
-            for state in folded.decoded():
-                archive.add(_identity(state), state)
+            for whole, state in folded.decoded().items():
+                archive.add(whole, state)
             self._result.files += 1
             self._result.size += folded.size
             self._result.outcomes += folded.outcomes
@@ -351,7 +366,7 @@ class Verification:
 
     def _pairs(
         self, archive: Partitions, folder: Path, size: int
-    ) -> Iterator[tuple[Mapping[Key, list[LimitState]], Mapping[Key, Value]]]:
+    ) -> Iterator[tuple[Mapping[Key, list[Any]], Mapping[Key, Value]]]:
         """What the archive leads to, and what the table has, for one partition after the other."""
         if self.plan.is_whole:
             table = self._partitions(folder, size, lambda _, right: right)
@@ -373,10 +388,11 @@ class Verification:
         pages = (for_minutes("load", partial(self.table.page, user)).stored for user in sorted(users))
         return {key: _value(row) for page in pages for key, row in page.items()}
 
-    def _compare(self, archive: Mapping[Key, list[LimitState]], table: Mapping[Key, Value]) -> None:
+    def _compare(self, archive: Mapping[Key, list[Any]], table: Mapping[Key, Value]) -> None:
         for key in {**archive, **table}:
             row = table.get(key)
-            case = Case(key, row, _of_identity(archive.get(key, ()), row), self.plan.is_partial)
+            archived = self._of_identity(archive.get(key, ()), row)
+            case = Case(self._by, key, row, archived, self.plan.is_partial)
             self._result.limits += 1
             if not case.is_open:
                 continue
@@ -388,7 +404,7 @@ class Verification:
     def _check_again(self, source: Source) -> None:
         until, pause = self.clock.monotonic() + self.patience, 1.0
         while self._cases and (left := until - self.clock.monotonic()) > 0:
-            self.phase(f"check again {len(self._cases):,} limits that differ")
+            self.phase(f"check again {len(self._cases):,} {self._result.plural} that differ")
             self.clock.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
             self._read_table_again()
@@ -407,8 +423,8 @@ class Verification:
             return
         folder = Folder.of(self.plan)
         for found in self._seen.passing([found for found in source.files() if found.path not in self._seen]):
-            for state in folder(found).decoded():
-                case = self._cases.get((state.user_id, state.user_limit_id))
+            for whole, state in folder(found).decoded().items():
+                case = self._cases.get((whole[0], whole[1]))
                 if case:
                     case.archived(state)
 
@@ -420,29 +436,25 @@ class Verification:
         else:
             self._result.unlisted += 1
 
+    def _merged(self, left: Value, right: Value) -> Value:
+        return self._by.projection.merge(left, right)
 
-def _identity(state: LimitState) -> Identity:
-    return state.user_id, state.user_limit_id, state.brand_id, state.currency_code
+    def _of_identity(self, states: Iterable[Any], row: Value | None) -> Any | None:
+        """The state with the identity of the row: events of another one were refused. Otherwise any."""
+        ordered = list(states)
+        if row is not None and not isinstance(row, Unreadable):
+            own = self._by.identity(row)
+            ordered.sort(key=lambda each: self._by.identity(each) != own)
+        return next(iter(ordered), None)
 
 
-def _merged(left: Value, right: Value) -> Value:
-    return left if isinstance(left, Unreadable) or isinstance(right, Unreadable) else merge(left, right)
-
-
-def _value(row: Stored[LimitState]) -> Value:
+def _value(row: Stored[Any]) -> Value:
     return row.state if isinstance(row, Versioned) else row
 
 
-def _by_key(states: Mapping[tuple[str, ...], Value]) -> dict[Key, list[LimitState]]:
-    found: dict[Key, list[LimitState]] = {}
-    for state in states.values():
-        if not isinstance(state, Unreadable):
-            found.setdefault((state.user_id, state.user_limit_id), []).append(state)
+def _by_key(states: Mapping[Identity, Any]) -> dict[Key, list[Any]]:
+    """In the order of their identities."""
+    found: dict[Key, list[Any]] = {}
+    for whole in sorted(states):
+        found.setdefault((whole[0], whole[1]), []).append(states[whole])
     return found
-
-
-def _of_identity(states: Iterable[LimitState], row: Value | None) -> LimitState | None:
-    """The state with the identity of the row: events of another one were refused. Otherwise any."""
-    own = None if row is None or isinstance(row, Unreadable) else (row.brand_id, row.currency_code)
-    ordered = sorted(states, key=_identity)
-    return next((each for each in ordered if (each.brand_id, each.currency_code) == own), next(iter(ordered), None))

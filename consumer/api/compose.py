@@ -3,7 +3,7 @@
 from botocore.config import Config
 from fastapi import FastAPI
 
-from consumer import bootstrap
+from consumer import limit_readers
 from consumer.api.app import Bounds, app
 from consumer.api.callers import Authenticator, Everybody
 from consumer.api.hosts import IsKnown, any_host, local_host, one_of
@@ -19,9 +19,9 @@ CONNECT_SECONDS = 1.0
 
 def compose(settings: ApiSettings, also: Sink | None = None) -> FastAPI:
     """The application. It makes no request before its first one arrives. `also` receives what it counts too."""
-    reader = bootstrap.limit_reader(settings, _client(settings))
+    reader = limit_readers.limit_reader(settings, _client(settings))
     bounds = Bounds(settings.api_max_requests, settings.api_request_seconds)
-    histories = bootstrap.histories_of_api(settings)
+    histories = limit_readers.histories_of_api(settings)
     return app(reader, _authenticator(settings), ApiMetrics(also), bounds, _hosts(settings), histories=histories)
 
 

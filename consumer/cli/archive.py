@@ -2,7 +2,7 @@
 
 import typer
 
-from consumer import bootstrap
+from consumer import bootstrap, limit_readers
 from consumer.cli.errors import report
 from consumer.cli.parameters import Since, checked_moment, millis
 from consumer.limits.history import AHEAD_MILLIS
@@ -27,7 +27,7 @@ def index(since: Since = None) -> None:
     settings = load(HistorySettings)
     logs.configure(settings.log_level)
     hours = objects = unreadable = 0
-    for done in bootstrap.indexer(settings).run(
+    for done in limit_readers.indexer(settings).run(
         bootstrap.now_millis() + AHEAD_MILLIS, 0 if moment is None else millis(moment)
     ):
         hours, objects, unreadable = hours + 1, objects + done.added, unreadable + done.unreadable

@@ -10,6 +10,7 @@ from consumer.settings import (
     AwsSettings,
     CoreSettings,
     HistorySettings,
+    LimitSettings,
     NoticeSettings,
     PageSettings,
     RecordSettings,
@@ -39,9 +40,11 @@ PAGES: Mapping[str, Page] = {
         "consumer rewind --to 2026-01-31T00:00:00Z --dry-run", "a worker runs, or AWS refused a request", Settings
     ),
     "put": Page("consumer put events.json", "Kinesis did not accept all records", Settings),
-    "limits": Page("consumer limits u-anna", "the table, or one of the limits, cannot be read", AwsSettings),
-    "limits show": Page("consumer limits show u-anna", "the table, or one of the limits, cannot be read", AwsSettings),
-    "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", AwsSettings),
+    "limits": Page("consumer limits u-anna", "the table, or one of the limits, cannot be read", LimitSettings),
+    "limits show": Page(
+        "consumer limits show u-anna", "the table, or one of the limits, cannot be read", LimitSettings
+    ),
+    "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", LimitSettings),
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
     "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
     "rebuild": Page(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer import bootstrap
+from consumer import limit_readers
 from consumer.cli import tables
 from consumer.cli.errors import report
 from consumer.cli.parameters import AnyLimitId, Json, UserId, checked_moment, millis
@@ -32,7 +32,7 @@ def history(
     The last lines are the limits after the last of these events. Exit code 1: a part of the archive cannot be read.
     """
     moment = checked_moment(as_of)
-    reader = bootstrap.histories(load(HistorySettings))
+    reader = limit_readers.histories(load(HistorySettings))
     found = reader.of_user(user_id, None if moment is None else millis(moment))
     if as_json:
         print(json.dumps(_document(user_id, limit_id, found)))

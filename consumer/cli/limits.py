@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from consumer import bootstrap
+from consumer import bootstrap, limit_readers
 from consumer.cli import tables
 from consumer.cli.errors import confirm, fail, report
 from consumer.cli.parameters import Json, LimitId, UserId
@@ -18,7 +18,7 @@ from consumer.engine.repository import Stored, Unreadable
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
 from consumer.monitoring import logs
-from consumer.settings import AwsSettings, load
+from consumer.settings import LimitSettings, load
 
 
 class ShowByDefault(TyperGroup):
@@ -35,7 +35,7 @@ app = typer.Typer(cls=ShowByDefault, help="The limits of a user: `consumer limit
 @app.command()
 def show(user_id: UserId, as_json: Json = False) -> None:
     """Show the limits of a user as they are stored now. Exit code 1: a limit cannot be read."""
-    found = bootstrap.user_limits(load(AwsSettings)).for_user(user_id)
+    found = limit_readers.user_limits(load(LimitSettings)).for_user(user_id)
     if as_json:
         print(json.dumps([limit.to_json() for limit in found.limits]))
     elif found.limits:
@@ -58,9 +58,9 @@ def forget(
     """
     from consumer.admin import forget_limit
 
-    settings = load(AwsSettings)
+    settings = load(LimitSettings)
     logs.configure(settings.log_level)
-    limits, key = bootstrap.user_limits(settings), (user_id, limit_id)
+    limits, key = limit_readers.user_limits(settings), (user_id, limit_id)
     found = limits.load([key]).get(key)
     if found is None:
         fail(f"no limit {limit_id} of the user {user_id} is stored in {settings.table_name}", 1)

@@ -12,6 +12,8 @@ from consumer.limits.events import Id
 from consumer.settings import moment_of
 
 _ID = TypeAdapter(Id)
+MOST_KEY_BYTES = 2_048
+"""Of a partition key in DynamoDB."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,8 +25,11 @@ def checked_id(value: str) -> str:
         raise typer.BadParameter("1 to 128 characters, none of them a control character") from None
 
 
-def checked_user(value: str | None) -> str | None:
-    return None if value is None else checked_id(value)
+def checked_key(value: str | None) -> str | None:
+    """A part of a key. Raises BadParameter for one that no table has."""
+    if value is not None and not 1 <= len(value.encode("utf-8", "surrogatepass")) <= MOST_KEY_BYTES:
+        raise typer.BadParameter(f"1 to {MOST_KEY_BYTES:,} bytes")
+    return value
 
 
 def millis(moment: datetime) -> int:

@@ -15,7 +15,7 @@ from consumer.cli.errors import report
 from consumer.cli.parameters import FILE_HELP
 from consumer.cli.progress import reading
 from consumer.engine.errors import SettingsError
-from consumer.settings import Settings, is_aws, load
+from consumer.settings import LimitSettings, Settings, is_aws, load
 
 if TYPE_CHECKING:
     from consumer.admin.put import Outgoing
@@ -43,6 +43,8 @@ def put(  # noqa: PLR0913 - the options of the command
     if (file is None and not generate) is (place is None):
         raise typer.BadParameter("give a FILE, or --generate N, or --from PLACE alone")
     settings = load(Settings)
+    if generate:
+        load(LimitSettings)  # no other projection has generated events
     if place is not None:
         _put_from(settings, place)
         return

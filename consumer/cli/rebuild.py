@@ -13,8 +13,8 @@ from consumer.cli.parameters import (
     Processes,
     Since,
     Until,
+    checked_key,
     checked_moment,
-    checked_user,
     cores,
 )
 from consumer.cli.progress import reading
@@ -44,7 +44,7 @@ Resume = Annotated[
     Path | None,
     typer.Option("--resume", metavar="FILE", help="Where the progress is kept; without it, in the current directory."),
 ]
-User = Annotated[str | None, typer.Option(metavar="USER_ID", help="Only the limits of this user.")]
+User = Annotated[str | None, typer.Option(metavar="USER_ID", help="Only this partition key: for limits, a user.")]
 
 
 def rebuild(  # noqa: PLR0913 - the options of the command
@@ -65,7 +65,7 @@ def rebuild(  # noqa: PLR0913 - the options of the command
     """
     from consumer.admin.rebuild import Done, check
 
-    plan = _plan(load(Settings, **({"table_name": into} if into else {})), place, since, until, checked_user(user))
+    plan = _plan(load(Settings, **({"table_name": into} if into else {})), place, since, until, checked_key(user))
     check(plan)
     done = Done(resume or plan.progress_file(), plan.about())
     if done.paths:

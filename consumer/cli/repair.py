@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from consumer import bootstrap
+from consumer import bootstrap, limit_readers
 from consumer.cli import tables
 from consumer.cli.errors import confirm, fail
 from consumer.cli.parameters import LimitId, UserId
@@ -37,9 +37,9 @@ def repair(
 
     settings = load(HistorySettings)
     logs.configure(settings.log_level)
-    limits = bootstrap.user_limits(settings)
+    limits = limit_readers.user_limits(settings)
     found = _found(limits.load([(user_id, limit_id)]).get((user_id, limit_id)), settings.table_name)
-    planned = _planned(bootstrap.histories(settings), found, without)
+    planned = _planned(limit_readers.histories(settings), found, without)
     _show(planned)
     if planned.after == planned.before:
         print("the event has no effect on the limit: nothing is written")

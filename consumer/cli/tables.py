@@ -1,8 +1,9 @@
-"""Tables of limits, outcomes and quarantined records for a terminal."""
+"""Tables of states, outcomes and quarantined records for a terminal."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,9 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from consumer.engine import optional_parts
+from consumer.engine.projection import Projection
 from consumer.engine.quarantine import Quarantined
 from consumer.limits import money
-from consumer.limits.view import UserLimit
+from consumer.limits.projection import Limits
+from consumer.limits.view import UserLimit, view
 
 BAR = 8
 
@@ -33,6 +37,29 @@ def progress(*, quiet: bool = False) -> Progress:
     on_terminal = sys.stdout.isatty()
     hidden = quiet and not shown.is_terminal
     return Progress(*columns, console=shown, redirect_stdout=on_terminal, disable=hidden)
+
+
+def states_table(projection: Projection[Any, Any], states: Sequence[Any], now_millis: int) -> Table:
+    """One row per state. Limits have a table of their own."""
+    if isinstance(projection, Limits):
+        return limits_table(view(state, now_millis) for state in states)
+    documents = [optional_parts.document(projection, state, now_millis) for state in states]
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    names = list(dict.fromkeys(name for document in documents for name in document))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for document in documents:
+        table.add_row(*(cell(document.get(name)) for name in names))
+    return table
+
+
+def cell(value: object) -> str:
+    """An attribute as text, one line for each part of it."""
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {part}" for name, part in value.items())
+    return str(value)
 
 
 def limits_table(limits: Iterable[UserLimit]) -> Table:

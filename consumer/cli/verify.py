@@ -1,7 +1,6 @@
 """`consumer verify`: compares the limits in the table with those that the archive leads to."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from consumer import bootstrap
 from consumer.cli import tables
 from consumer.cli.errors import report
-from consumer.cli.parameters import Json, Processes, Since, checked_moment, checked_user, cores
+from consumer.cli.parameters import Json, Processes, Since, checked_key, checked_moment, cores
 from consumer.cli.progress import reading
 from consumer.cli.rebuild import archive_of, nothing_in
 from consumer.engine.errors import SettingsError
@@ -28,7 +27,7 @@ LISTED = 20
 TABLE = CLIENT.merge(Config(retries={"mode": "standard", "total_max_attempts": 8}))
 """A scan competes with the service for the capacity of the table, and begins again if it fails."""
 
-User = Annotated[str | None, typer.Option(metavar="USER_ID", help="Only the limits of this user.")]
+User = Annotated[str | None, typer.Option(metavar="USER_ID", help="Only this partition key: for limits, a user.")]
 Sample = Annotated[
     str | None,
     typer.Option(metavar="SHARE", help="Only the limits of so many users, such as 5%: always the same ones."),
@@ -72,7 +71,7 @@ def verify(  # noqa: PLR0913 - the options of the command
         raise typer.BadParameter("--user and --sample exclude each other")
     settings = load(Settings)
     wait = 3 * settings.archive_seconds if patience is None else patience
-    found = _run(_plan(settings, since, checked_user(user), _share(sample)), wait, processes or cores())
+    found = _run(_plan(settings, since, checked_key(user), _share(sample)), wait, processes or cores())
     if as_json:
         print(json.dumps(found.to_json(counts=counts), default=str))
     else:
@@ -136,11 +135,11 @@ def show(found: "Verified", *, counts: bool = False) -> None:
         print(f"{' '.join(json.dumps(part) for part in finding.key)}: {', '.join(finding.kinds)}")
         tables.console().print(_side_by_side(finding))
     records = found.outcomes.total()
-    print(f"{found.files:,} files, {records:,} records, {found.limits:,} limits in {found.seconds:,.0f} s")
+    print(f"{found.files:,} files, {records:,} records, {found.limits:,} {found.plural} in {found.seconds:,.0f} s")
     unexplained = "not checked with --since" if found.partial else f"{found.unexplained:,}"
     print(f"missing: {found.missing:,}  unexplained: {unexplained}")
     left = len(found.findings) - len(listed) + found.unlisted
-    report(*([f"{left:,} limits that differ are not shown"] if left else []), *found.damage[:LISTED])
+    report(*([f"{left:,} {found.plural} that differ are not shown"] if left else []), *found.damage[:LISTED])
 
 
 def _side_by_side(finding: "Finding") -> Table:
@@ -148,15 +147,7 @@ def _side_by_side(finding: "Finding") -> Table:
     for heading in ("attribute", "table", "archive"):
         table.add_column(heading, overflow="fold")
     for name, stored, archived in finding.differs:
-        table.add_row(name, _text(stored), _text(archived))
+        table.add_row(name, tables.cell(stored), tables.cell(archived))
     if finding.detail:
         table.add_row("", finding.detail, "")
     return table
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {part}" for name, part in value.items())
-    return str(value)

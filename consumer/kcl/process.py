@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from consumer import bootstrap
+from consumer.engine import optional_parts
 from consumer.engine.archive import ArchivePolicy
 from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import SettingsError, Unavailable
@@ -23,7 +24,6 @@ from consumer.engine.stream import Stream
 from consumer.kcl.pipes import Pipes
 from consumer.kcl.record_processor import ANSWERS, ShardConsumer, ShardRules, serve
 from consumer.kcl.retry import Runtime
-from consumer.limits.event_types import WARNINGS
 from consumer.monitoring import logs, metrics
 from consumer.monitoring.prometheus import PrometheusSink, reserve
 from consumer.settings import Settings, load
@@ -114,7 +114,7 @@ def shard_consumer(ready: Prepared, end: Exit) -> ShardConsumer:
         archiving=ArchivePolicy(settings.archive_seconds, settings.archive_bytes),
     )
     measure = ready.requests.measure = sink()
-    metrics.report(measure, metrics.nothing_yet(WARNINGS, ANSWERS))
+    metrics.report(measure, metrics.nothing_yet(optional_parts.warning_kinds(ready.core.projection), ANSWERS))
     return ShardConsumer(ready.core, ready.stream, rules, measure, runtime(settings, end))
 
 

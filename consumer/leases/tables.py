@@ -23,8 +23,9 @@ class Table:
     recoverable: bool = False
 
 
-def limits_table(name: str) -> Table:
-    return Table(name, ("userId", "userLimitId"), recoverable=True)
+def states_table(name: str, keys: tuple[str, str]) -> Table:
+    """The table of a projection's states."""
+    return Table(name, keys, recoverable=True)
 
 
 def kcl_tables(application: str) -> tuple[Table, ...]:

@@ -1,20 +1,21 @@
 """The limits as a projection that the engine keeps."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Key, Plain, Review
-from consumer.limits import codec, state
+from consumer.limits import claims, codec, comparison, state
 from consumer.limits.decoding import Decoder
-from consumer.limits.event_types import EVENTS, EventType, review_of_order, stamp_of, warnings_of_times
+from consumer.limits.event_types import EVENTS, WARNINGS, EventType, review_of_order, stamp_of, warnings_of_times
 from consumer.limits.events import MAX_SEQUENCE, LimitEvent
 from consumer.limits.state import LimitState
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Implements engine.projection.Projection for LimitEvent and LimitState.
+    """Implements engine.projection.Projection for LimitEvent and LimitState, and all of engine.optional_parts.
 
     types         the event types it applies
     max_sequence  a higher sequence number is rejected: every later event would be older, and the limit frozen
@@ -23,6 +24,8 @@ class Limits:
     key_names: tuple[str, str] = ("userId", "userLimitId")
     types: Mapping[str, EventType] = field(default_factory=lambda: EVENTS, repr=False)
     max_sequence: int = MAX_SEQUENCE
+    plural: str = field(default="limits", repr=False)
+    warning_kinds: Collection[str] = field(default=WARNINGS, repr=False)
     _decoder: Decoder = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,27 @@ class Limits:
 
     def load(self, attributes: Mapping[str, Plain]) -> LimitState:
         return codec.load(attributes)
+
+    def bounded(self, max_sequence: int) -> "Limits":
+        return replace(self, max_sequence=max_sequence)
+
+    def partitions(self, data: bytes) -> frozenset[str]:
+        return claims.users(data)
+
+    def partition(self, data: bytes) -> str | None:
+        return claims.owner(data)
+
+    def identity(self, kept: LimitState) -> tuple[str, ...]:
+        return (kept.brand_id, kept.currency_code)
+
+    def contradicts(self, table: LimitState, archive: LimitState) -> bool:
+        return comparison.contradicts(table, archive)
+
+    def view(self, kept: LimitState, now_millis: int) -> dict[str, Any]:
+        # Record processors show nothing, and would take memory for it.
+        from consumer.limits.view import view
+
+        return view(kept, now_millis).to_json()
 
 
 def _refuse_other_identity(stored: LimitState, event: LimitEvent) -> None:

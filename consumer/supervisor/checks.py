@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from consumer import projections
 from consumer.daemon import jars, java
 from consumer.engine.errors import SettingsError
 from consumer.settings import Settings, variable
@@ -13,6 +14,7 @@ def check(
 ) -> None:
     """Raises SettingsError with every problem that would prevent the worker from running, without starting Java."""
     checks: list[Callable[[], object]] = [
+        lambda: projections.load(settings.projection),
         lambda: launch.rendered(settings, "unknown yet", executable),
         lambda: _require(
             launch.on_path(executable, environment), f"{executable.split(maxsplit=1)[0]} is not on the PATH"

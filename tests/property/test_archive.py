@@ -74,7 +74,6 @@ def test_rebuilding_in_any_order_is_delivery(given: tuple[list[Record], list[lis
     joined: dict[tuple[str, str], LimitState] = {}
     verifying = Verifying(core, rebuilding.source, lambda _: True)
     for found in files:
-        for state in verifying(found).decoded():
-            key = (state.user_id, state.user_limit_id)
-            joined[key] = merge(joined.get(key, state), state)
+        for (user, limit, *_), state in verifying(found).decoded().items():
+            joined[user, limit] = merge(joined.get((user, limit), state), state)
     assert [joined[key] for key in sorted(joined)] == expected.states()

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from consumer.api.server import bounds_of
 from consumer.aws_lambda.notices import VIEW
 from consumer.cli.help_pages import commands
 from consumer.cli.main import app
+from consumer.leases.tables import states_table
 from consumer.limits.events import Status
 from consumer.limits.notices import TYPE, Notice
 from consumer.monitoring.emf import NAMESPACE
@@ -56,7 +58,7 @@ WANTED = provision.Wanted(
     region="eu-west-1",
     stream="limit-events",
     application="limits-consumer",
-    limits_table="user-limits",
+    states=states_table("user-limits", ("userId", "userLimitId")),
     lease_rows=False,
 )
 
@@ -73,12 +75,18 @@ def test_every_template_is_checked() -> None:
 # --- data.yaml -----------------------------------------------------------------------------------------------------
 
 
-def test_the_tables_are_those_that_provision_makes() -> None:
-    data = resolved("data.yaml")
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [({}, ("userId", "userLimitId")), ({"PartitionKey": "region", "SortKey": "place"}, ("region", "place"))],
+    ids=["limits", "another projection"],
+)
+def test_the_tables_are_those_that_provision_makes(given: dict[str, str], keys: tuple[str, str]) -> None:
+    data = resolved("data.yaml", **given)
     found = {table["TableName"]: table for table in map(data.properties, _of_kind("AWS::DynamoDB::Table"))}
 
-    assert found.keys() == {table.name for table in provision.tables(WANTED)}
-    for table in provision.tables(WANTED):
+    wanted = provision.tables(replace(WANTED, states=states_table("user-limits", keys)))
+    assert found.keys() == {table.name for table in wanted}
+    for table in wanted:
         requested = provision._definition(table)
         assert {key: _sorted(found[table.name][key]) for key in requested} == {
             key: _sorted(value) for key, value in requested.items()

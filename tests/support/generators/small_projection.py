@@ -1,12 +1,12 @@
 """A small projection that is not about limits: the highest reading of each place."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from consumer.engine.errors import Reason, Rejected
 from consumer.engine.projection import Ignored, Key, Plain, Review
+from consumer.engine.wire import parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,13 @@ class Peaks:
     """Implements engine.projection.Projection. Readings below zero are refused; those over 1000 raise a warning."""
 
     key_names: tuple[str, str] = ("region", "place")
+    warning_kinds: tuple[str, ...] = ("high",)
 
     def decode(self, data: bytes) -> Reading | Ignored:
-        return Reading(**json.loads(data))
+        try:
+            return Reading(**parse_object(data))
+        except TypeError:
+            raise Rejected(Reason.SCHEMA, "place and number are needed") from None
 
     def type_of(self, _event: Reading) -> str:
         return "READING"

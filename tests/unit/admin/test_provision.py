@@ -12,10 +12,12 @@ from botocore.exceptions import ClientError
 from consumer.admin import provision
 from consumer.admin.provision import Clients, Wanted
 from consumer.engine.errors import SettingsError
+from consumer.leases.tables import states_table
 from consumer.settings import Settings, load
 
 INDEX = "LeaseOwnerToLeaseKeyIndex"
-WANTED = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True, shards=2, buckets=("kept",))
+STATES = states_table("limits", ("userId", "userLimitId"))
+WANTED = Wanted("eu-north-1", "events", "app", STATES, lease_rows=True, shards=2, buckets=("kept",))
 
 
 MADE = datetime(2026, 1, 31, tzinfo=UTC)
@@ -328,14 +330,16 @@ def test_a_lease_table_that_kcl_created_gets_its_index() -> None:
 
 def test_a_table_with_other_keys_is_refused() -> None:
     account = Account()
-    provisioned(account, Wanted("eu-north-1", "events", "app", "other", lease_rows=False, shards=1))
+    provisioned(
+        account, Wanted("eu-north-1", "events", "app", replace(STATES, name="other"), lease_rows=False, shards=1)
+    )
     account.tables["limits"] = account.tables["app"]
     with pytest.raises(SettingsError, match=r"limits has the keys leaseKey \(S\), not userId \(S\), userLimitId \(S\)"):
         provisioned(account)
 
 
 def test_a_stream_that_is_managed_elsewhere_must_exist() -> None:
-    theirs = Wanted("eu-north-1", "events", "app", "limits", lease_rows=True)
+    theirs = Wanted("eu-north-1", "events", "app", STATES, lease_rows=True)
     with pytest.raises(SettingsError, match="stream events does not exist"):
         provision.plan(Account().clients(), theirs)
     assert "exists stream events" in provisioned(Account(streams={"events": [shard(1)]}), theirs)
@@ -375,9 +379,9 @@ def test_a_missing_permission_is_not_a_missing_operation() -> None:
 @pytest.mark.parametrize(
     ("more", "found"),
     [
-        ({}, {"shards": None, "buckets": (), "lease_rows": True, "limits_table": "user-limits"}),
+        ({}, {"shards": None, "buckets": (), "lease_rows": True, "states": replace(STATES, name="user-limits")}),
         ({"start_at": "latest"}, {"lease_rows": False}),
-        ({"enable_dynamo_db": False}, {"limits_table": None}),
+        ({"enable_dynamo_db": False}, {"states": None}),
     ],
 )
 def test_the_settings_determine_the_resources(more: dict[str, Any], found: dict[str, Any]) -> None:

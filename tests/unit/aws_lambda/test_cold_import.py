@@ -46,7 +46,9 @@ def test_only_the_core_of_the_service_is_imported(cold: dict[str, Any]) -> None:
     ours = {module for module in cold["modules"] if module.startswith("consumer.")}
     rooms = {module.split(".")[1] for module in ours}
 
-    assert rooms == {"archive", "aws_lambda", "bootstrap", "engine", "limits", "monitoring", "settings", "stores"}
+    core = {"archive", "aws_lambda", "bootstrap", "engine", "monitoring", "projections", "settings", "stores"}
+    # The limits too: their import is faster here than in the first invocation.
+    assert rooms == core | {"limits"}
     assert "consumer.monitoring.prometheus" not in ours
 
 

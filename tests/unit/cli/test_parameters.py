@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from consumer.cli.parameters import checked_moment, checked_user
+from consumer.cli.parameters import checked_key, checked_moment
 from consumer.cli.verify import _share
 
 
@@ -41,10 +41,10 @@ def test_no_time(text: str) -> None:
 
 
 def test_a_user() -> None:
-    assert checked_user(None) is None
-    assert checked_user("u-1") == "u-1"
+    assert checked_key(None) is None
+    assert checked_key("u-1") == "u-1"
     with pytest.raises(typer.BadParameter):
-        checked_user("")
+        checked_key("")
 
 
 @pytest.mark.parametrize(("text", "share"), [(None, 1.0), ("5%", 0.05), ("0.5", 0.5), ("100%", 1.0), ("1", 1.0)])

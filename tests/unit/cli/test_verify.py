@@ -8,15 +8,16 @@ import pytest
 from consumer.admin.verify import Finding, Verified
 from consumer.admin.verify_metrics import of_verified, write_textfile
 from consumer.cli.verify import LISTED, show
+from consumer.engine.comparison import Difference
 from consumer.engine.errors import Unavailable
-from consumer.limits.comparison import Difference
 from consumer.monitoring import metrics
 
+KEYS = ("userId", "userLimitId")
 DIFFERENCE = Difference("progress", {"sequence": 3, "value": 5}, None)
 
 
 def found(count: int, *, partial: bool = False) -> Verified:
-    findings = [Finding((f"u-{number}", "l-1"), ("missing",), [DIFFERENCE]) for number in range(count)]
+    findings = [Finding((f"u-{number}", "l-1"), ("missing",), [DIFFERENCE], KEYS) for number in range(count)]
     return Verified(
         at=1_000.0, limits=50, missing=count, findings=findings, partial=partial, outcomes=Counter(applied=7)
     )

@@ -5,7 +5,9 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from consumer.limits.comparison import contradicts, differences, lacks
+from consumer.engine.comparison import Comparison
+from consumer.limits.comparison import contradicts
+from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState, Register
 from tests.support.generators.events import created, progress_changed, reset
 from tests.support.simulation.core import Core, memory
@@ -18,6 +20,8 @@ def state_of(*events: dict[str, object]) -> LimitState:
     return state
 
 
+BY = Comparison(Limits())
+differences, lacks = BY.differences, BY.lacks
 BEFORE = state_of(created(1), progress_changed(2))
 AFTER = state_of(created(1), progress_changed(2), reset(3))
 
