@@ -45,6 +45,7 @@ PAGES: Mapping[str, Page] = {
         "consumer limits show u-anna", "the table, or one of the limits, cannot be read", LimitSettings
     ),
     "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", LimitSettings),
+    "show": Page("consumer show u-anna l-loss-week", "the table, or one of the states, cannot be read", AwsSettings),
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
     "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
     "rebuild": Page(

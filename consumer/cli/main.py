@@ -28,6 +28,7 @@ from consumer.cli import (
     rewind,
     run,
     serve,
+    show,
     status,
     verify,
 )
@@ -55,6 +56,7 @@ app.command()(rebuild.rebuild)
 app.command()(verify.verify)
 app.command()(notices.notices)
 app.command()(serve.serve)
+app.command()(show.show)
 app.command()(history.history)
 app.command()(repair.repair)
 app.add_typer(archive.app, name="archive")

@@ -73,4 +73,8 @@ LimitId = Annotated[str, typer.Argument(metavar="LIMIT_ID", callback=checked_id)
 AnyLimitId = Annotated[
     str | None, typer.Argument(metavar="LIMIT_ID", callback=lambda value: None if value is None else checked_id(value))
 ]
+PartitionKey = Annotated[str, typer.Argument(metavar="KEY", callback=checked_key, help="For limits, a user.")]
+SortKey = Annotated[
+    str | None, typer.Argument(metavar="SORT_KEY", callback=checked_key, help="For limits, the id of one.")
+]
 FILE_HELP = "One event, a JSON array of events, one event per line, or a captured Lambda event; - reads standard input."
