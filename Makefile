@@ -239,7 +239,7 @@ clean: ## remove everything that make created
 		echo "The KCL's jars could not be verified. Run make env to install them again." >&2; exit 1; }
 	@touch $@
 
-.venv/.aot-cache: .venv/.verified $(addprefix consumer/daemon/,aggregator_shim.py kcl_constants.py shim_jar.py aot_cache.py class_list.txt)
+.venv/.aot-cache: .venv/.verified $(addprefix consumer/daemon/,aggregator_shim.py class_files.py kcl_constants.py shim_jar.py stream_arn_shim.py aot_cache.py class_list.txt)
 	@echo "Creating the AOT cache, with which the JVM starts faster (takes up to half a minute)"
 	@$(PY) -m consumer.daemon.aot_cache
 	@touch $@

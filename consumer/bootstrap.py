@@ -35,11 +35,11 @@ from consumer.settings import (
     RecordSettings,
     Settings,
 )
-from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS
+from consumer.stores.aws import CLIENT, SHORT_TIMEOUTS, RoleCredentials
 from consumer.stores.directory import DirectoryQuarantine
 from consumer.stores.dynamodb import DynamoRepository
 from consumer.stores.eventbridge import EventBridge
-from consumer.stores.kinesis import KinesisStream
+from consumer.stores.kinesis import KinesisStream, address
 from consumer.stores.places import DirectoryPlace, S3Place
 from consumer.stores.raw_json import RAW_JSON, RawJson
 from consumer.stores.requests import OnRequest, observe_requests
@@ -60,7 +60,7 @@ OBJECTS = 10_000
 
 def client(
     settings: AwsSettings,
-    service: Literal["kinesis", "dynamodb", "s3", "events"],
+    service: Literal["kinesis", "dynamodb", "s3", "events", "sts"],
     config: Config = CLIENT,
     on_request: OnRequest | None = None,
 ) -> Any:
@@ -71,6 +71,25 @@ def client(
     if on_request:
         observe_requests(made, on_request)
     return made
+
+
+def stream_client(settings: Settings, config: Config = CLIENT) -> Any:
+    """A client for the stream: in the stream's region, with its role, and by its ARN if the settings have one."""
+    made: Any = _stream_session(settings, config).create_client(
+        "kinesis", region_name=settings.stream_region, endpoint_url=settings.endpoint_of("kinesis"), config=config
+    )
+    address(made, settings.stream_arn)
+    return made
+
+
+def _stream_session(settings: Settings, config: Config) -> Session:
+    if settings.stream_role_arn is None:
+        return _session()
+    credentials = RoleCredentials(client(settings, "sts", config), settings.stream_role_arn, settings.role_session_name)
+    session = Session()
+    session.register_component("data_loader", _session().get_component("data_loader"))
+    session.register_component("credential_provider", credentials)
+    return session
 
 
 @cache
@@ -176,7 +195,7 @@ def archive(
 
 def stream(settings: Settings) -> Stream:
     # A slow response must not delay the start of a shard, and the check at its end is retried.
-    return KinesisStream(client(settings, "kinesis", SHORT_TIMEOUTS), settings.stream_name)
+    return KinesisStream(stream_client(settings, SHORT_TIMEOUTS), settings.stream_name)
 
 
 def message_bus(settings: NoticeSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> MessageBus:

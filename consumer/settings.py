@@ -164,6 +164,8 @@ _PATH = r"(/[a-zA-Z0-9._~%!$&'()*+,;=:@-]*)*"
 _METRICS_URL = re.compile(rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}")
 _MOST_WORKERS = 32
 
+_STREAM_ARN = r"arn:aws[a-z-]*:kinesis:[a-z]{2}[a-z0-9-]{1,30}:[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,128})"
+
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
 Endpoint = Annotated[
     str,
@@ -205,6 +207,17 @@ SessionKey = Annotated[
 Audience = Annotated[str, _form(r"[!-~]{1,256}", "use 1-256 printable ASCII characters, without spaces")]
 Claim = Annotated[str, _form(r"[!-~]{1,128}", "use the name of a claim, such as sub")]
 Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as eu-north-1")]
+StreamArn = Annotated[
+    str,
+    _form(_STREAM_ARN, "use the ARN of a stream, such as arn:aws:kinesis:eu-north-1:111122223333:stream/limits"),
+]
+RoleArn = Annotated[
+    str,
+    _form(
+        r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=.@/-]{1,576}",
+        "use the ARN of a role, such as arn:aws:iam::111122223333:role/limits-reader",
+    ),
+]
 AwsName = Annotated[str, _form(r"[a-zA-Z0-9_.-]{1,128}", "use 1-128 of a-z A-Z 0-9 _ . -")]
 PlaceText = Annotated[str, _form(r"dir:.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/.*)?", "use dir:PATH or s3://bucket/prefix")]
 EventBus = Annotated[str, _form(r"[a-zA-Z0-9._/:-]{1,1600}", "use the name or the ARN of an event bus")]
@@ -228,7 +241,7 @@ _ARCHIVE = (
     "Where everything that is delivered is kept as it came: `dir:PATH` or `s3://bucket/prefix`."
     " Unset: there is no archive."
 )
-_STREAM = "The Kinesis stream to consume."
+_STREAM = "The Kinesis stream to consume. Not needed with `CONSUMER_STREAM_ARN`."
 
 
 class _Environment(BaseSettings):
@@ -303,6 +316,12 @@ class AwsSettings(_Environment):
             description="The endpoint of CloudWatch. Overrides `AWS_ENDPOINT_URL`.",
         ),
     ] = None
+    sts_endpoint: Annotated[
+        Endpoint | None,
+        Field(
+            validation_alias="AWS_ENDPOINT_URL_STS", description="The endpoint of STS. Overrides `AWS_ENDPOINT_URL`."
+        ),
+    ] = None
     s3_endpoint: Annotated[
         Endpoint | None,
         Field(validation_alias="AWS_ENDPOINT_URL_S3", description="The endpoint of S3. Overrides `AWS_ENDPOINT_URL`."),
@@ -339,7 +358,7 @@ class AwsSettings(_Environment):
             raise ValueError("use a decimal number such as 2.5")
         return value
 
-    def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3", "events"]) -> str | None:
+    def endpoint_of(self, service: Literal["kinesis", "dynamodb", "cloudwatch", "s3", "events", "sts"]) -> str | None:
         """The endpoint of one service. None is the default endpoint of AWS."""
         own: str | None = getattr(self, f"{service}_endpoint")
         return own or self.endpoint
@@ -370,18 +389,50 @@ class NoticeSettings(LimitSettings):
     event_bus: Annotated[EventBus, Field(description="The EventBridge bus for notices: a name or an ARN.")] = "default"
 
 
-class HistorySettings(RecordSettings, LimitSettings):
+class StreamSettings(AwsSettings):
+    """Which stream it is: by its name, or by its ARN, which sets the name too."""
+
+    stream_name: Annotated[AwsName | None, Field(description=_STREAM)] = None
+    stream_arn: Annotated[
+        StreamArn | None,
+        Field(
+            description="The ARN of the stream, instead of its name: it may be in another account or region. Everything"
+            " else stays in `AWS_REGION`."
+        ),
+    ] = None
+
+    @property
+    def stream_region(self) -> str:
+        return self.stream_arn.split(":")[3] if self.stream_arn else self.region
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_in_arn(cls, given: Any) -> Any:
+        if "stream_arn" not in given:
+            return given
+        found = re.fullmatch(_STREAM_ARN, str(given["stream_arn"]))
+        # Of a wrong ARN, only the ARN is reported.
+        return {"stream_name": found[1] if found else "-", **given}
+
+    @model_validator(mode="after")
+    def _one_stream(self) -> Self:
+        if self.stream_arn and not self.stream_arn.endswith(f"/{self.stream_name}"):
+            name, arn = variable("stream_name"), variable("stream_arn")
+            raise ValueError(f"{name} and {arn} are different streams: unset {name}")
+        return self
+
+
+class HistorySettings(RecordSettings, LimitSettings, StreamSettings):
     """The settings of the commands that read the archive of a stream."""
 
     archive: Annotated[PlaceText, Field(description=_ARCHIVE)]
     stream_name: Annotated[AwsName, Field(description=_STREAM)]
 
 
-class ApiSettings(RecordSettings, LimitSettings):
+class ApiSettings(RecordSettings, LimitSettings, StreamSettings):
     """The settings of the HTTP API. Times are in seconds."""
 
     archive: Annotated[PlaceText | None, Field(description=_ARCHIVE)] = None
-    stream_name: Annotated[AwsName | None, Field(description=_STREAM)] = None
 
     api_address: Annotated[
         Address,
@@ -594,10 +645,16 @@ def _overlap(place: str, other: str) -> bool:
     return one.startswith(two) or two.startswith(one)
 
 
-class Settings(CoreSettings):
+class Settings(CoreSettings, StreamSettings):
     """All settings of the service. Times are in seconds unless the name of the setting says otherwise."""
 
     stream_name: Annotated[AwsName, Field(description=_STREAM)]
+    stream_role_arn: Annotated[
+        RoleArn | None,
+        Field(
+            description="The role with which the stream is read. Unset: that of the service, as for everything else."
+        ),
+    ] = None
     application_name: Annotated[
         AwsName,
         Field(
@@ -717,6 +774,11 @@ class Settings(CoreSettings):
     ] = None
 
     @property
+    def role_session_name(self) -> str:
+        """The name of this application in the log of the account that owns the stream. STS allows 64 characters."""
+        return f"consumer-{self.application_name}"[:64]
+
+    @property
     def metrics_leave_the_machine(self) -> bool:
         """Whether other machines can read the metrics. The endpoints have no authentication."""
         return not is_loopback(self.metrics_address.rpartition(":")[0])
@@ -726,6 +788,13 @@ class Settings(CoreSettings):
         """The timeouts that must increase in this order: names of fields, and seconds."""
         names = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
         return {name: getattr(self, name) for name in names if name != "handoff_seconds" or self.handoff_seconds}
+
+    @model_validator(mode="after")
+    def _role_has_a_stream(self) -> Self:
+        if self.stream_role_arn and not self.stream_arn:
+            role, arn = variable("stream_role_arn"), variable("stream_arn")
+            raise ValueError(f"{role} has no effect without {arn}: set {arn}")
+        return self
 
     @model_validator(mode="after")
     def _timeouts_in_order(self) -> Self:

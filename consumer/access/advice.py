@@ -3,6 +3,7 @@
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consumer.settings import variable
 from consumer.stores.requests import THROTTLES
 
 CREDENTIALS = "give boto3 credentials: environment, profile or task role"
@@ -11,6 +12,9 @@ _INVALID = "check the access key, AWS_REGION and the clock: AWS does not accept 
 _REGION = "set AWS_REGION to the region of the resource"
 _NETWORK = "check AWS_REGION, the AWS_ENDPOINT_URL variables and the network: the endpoint does not answer"
 _LATER = "try again later: AWS throttles or fails"
+_ASSUME = (
+    f"allow sts:AssumeRole on {variable('stream_role_arn')} to the role that runs this, and name it in the trust policy"
+)
 
 _NO_CREDENTIALS = (
     exceptions.NoCredentialsError,
@@ -39,7 +43,11 @@ _BY_CODE = {
     ),
     **dict.fromkeys((*THROTTLES, "InternalServerError", "InternalFailure", "ServiceUnavailable", "500", "503"), _LATER),
 }
-_KINESIS = frozenset({"DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"})
+_SERVICES = {
+    **dict.fromkeys(("DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"), "kinesis"),
+    "PutObject": "s3",
+    "AssumeRole": "sts",
+}
 MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket", "404"})
 
 
@@ -53,8 +61,7 @@ def code_of(error: ClientError) -> str:
 def action_of(error: ClientError) -> str:
     """The IAM action of the refused request."""
     operation = error.operation_name
-    service = "kinesis" if operation in _KINESIS else "s3" if operation == "PutObject" else "dynamodb"
-    return f"{service}:{operation}"
+    return f"{_SERVICES.get(operation, 'dynamodb')}:{operation}"
 
 
 def is_certain(error: ClientError) -> bool:
@@ -74,7 +81,7 @@ def advise(error: ClientError | BotoCoreError, *, resource: str, missing: str) -
 
 def _of_code(code: str, action: str, resource: str, missing: str) -> str:
     if code in DENIED:
-        return allow(action, resource)
+        return _ASSUME if action == "sts:AssumeRole" else allow(action, resource)
     if code in MISSING:
         return missing
     return _BY_CODE.get(code, f"see the message, the response of AWS to {action} on {resource}")

@@ -77,6 +77,8 @@ def groups(settings: Settings, clients: Clients) -> Iterator[Sequence[Check]]:
 def _of_stream(settings: Settings, connect: Connect) -> Sequence[Check]:
     resource = f"stream {settings.stream_name}"
     missing = f"create it: consumer provision --stream SHARDS; or correct {variable('stream_name')} or AWS_REGION"
+    if settings.stream_arn:
+        missing = f"create it in its account, or correct {variable('stream_arn')}"
     return (
         Check("stream", resource, missing, lambda: _described_stream(connect())),
         Check("permissions", resource, missing, lambda: _read_stream(connect())),
@@ -109,7 +111,7 @@ def _described_stream(application: Application) -> str:
     if state == "CREATING":
         raise NotThereYet([f"{line}: wait until it is ACTIVE"])
     if state == "DELETING":
-        raise SettingsError([f"{line}: correct {variable('stream_name')}, or create the stream again"])
+        raise SettingsError([f"{line}: name another stream, or create it again"])
     return line
 
 

@@ -15,5 +15,6 @@ def clients(settings: Settings) -> Clients:
 
 
 def _application(settings: Settings) -> Application:
-    kinesis, dynamodb = (bootstrap.client(settings, service, SHORT_TIMEOUTS) for service in ("kinesis", "dynamodb"))
+    kinesis = bootstrap.stream_client(settings, SHORT_TIMEOUTS)
+    dynamodb = bootstrap.client(settings, "dynamodb", SHORT_TIMEOUTS)
     return Application(settings.application_name, settings.stream_name, kinesis, dynamodb)

@@ -46,7 +46,7 @@ class Observer:
     @classmethod
     def of(cls, settings: Settings, config: Config = CLIENT) -> Self:
         requests = bootstrap.pool()
-        kinesis, dynamodb = (bootstrap.client(settings, service, config) for service in ("kinesis", "dynamodb"))
+        kinesis, dynamodb = bootstrap.stream_client(settings, config), bootstrap.client(settings, "dynamodb", config)
         return cls(settings, kinesis, dynamodb, bootstrap.quarantine(settings, requests, config), requests)
 
     def look(self, *, lag: bool = True, quarantine: bool = True) -> Status:

@@ -19,7 +19,7 @@ from consumer.leases.kcl_tables import ORIGIN, TRIM_HORIZON
 from consumer.leases.origin import FORGET, Application
 from consumer.leases.shards import Shard
 from consumer.leases.tables import Table, described, index_status, kcl_tables, states_table, wrong_keys
-from consumer.settings import Settings
+from consumer.settings import Settings, variable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,7 +39,7 @@ _UNSUPPORTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """boto3 clients of one account and region."""
+    """boto3 clients. That of Kinesis may be of another account and region."""
 
     kinesis: "KinesisClient"
     dynamodb: "DynamoDBClient"
@@ -51,6 +51,7 @@ class Wanted:
     """The resources that must exist.
 
     shards        None if the stream is managed elsewhere
+    stream_arn    of a stream that may be in another account or region, and is therefore never created
     buckets       of the quarantine and the archive, unless they are managed elsewhere
     states        the table of the states, None if they are kept in memory
     lease_rows    create the first lease row of each shard, so that reading starts at TRIM_HORIZON
@@ -63,6 +64,7 @@ class Wanted:
     lease_rows: bool
     shards: int | None = None
     buckets: Sequence[str] = ()
+    stream_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def wanted(settings: Settings, *, shards: int | None = None, buckets: bool = Fal
         lease_rows=settings.start_at == "trim-horizon",
         shards=shards,
         buckets=tuple(dict.fromkeys(place.netloc for place in places)) if buckets else (),
+        stream_arn=settings.stream_arn,
     )
 
 
@@ -103,10 +106,10 @@ def plan(clients: Clients, wanted: Wanted) -> list[Step]:
     """The steps in the order of creation: what exists and what to create. Changes nothing.
 
     Raises SettingsError if a table has other keys, if there are leases of another stream, or if the stream does not
-    exist and `shards` is None.
+    exist and may not be created.
     """
     application = Application(wanted.application, wanted.stream, clients.kinesis, clients.dynamodb)
-    steps = [_stream_step(clients.kinesis, wanted.stream, wanted.shards)]
+    steps = [_stream_step(clients.kinesis, wanted)]
     steps += [step for table in tables(wanted) for step in _table_steps(clients.dynamodb, table)]
     steps += _lease_steps(application, rows=wanted.lease_rows)
     steps += [_bucket_step(clients.s3, bucket, wanted.region) for bucket in wanted.buckets]
@@ -138,8 +141,14 @@ def _wait(waiter: Any, **names: str) -> None:
 # --- The stream ----------------------------------------------------------------------------------------------------
 
 
-def _stream_step(kinesis: "KinesisClient", name: str, shards: int | None) -> Step:
+def _stream_step(kinesis: "KinesisClient", wanted: Wanted) -> Step:
+    name, shards = wanted.stream, wanted.shards
     exists = _stream_exists(kinesis, name)
+    if not exists and wanted.stream_arn:
+        arn = wanted.stream_arn
+        raise SettingsError(
+            [f"stream {arn} does not exist: create it in its account, or correct {variable('stream_arn')}"]
+        )
     if not exists and shards is None:
         raise SettingsError([f"stream {name} does not exist: create it, or use --stream SHARDS"])
     return Step("stream", name, exists, lambda: _create_stream(kinesis, name, shards or 1))

@@ -88,7 +88,8 @@ class Rewinder:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        kinesis, dynamodb = (bootstrap.client(settings, service, _MANY_ATTEMPTS) for service in ("kinesis", "dynamodb"))
+        kinesis = bootstrap.stream_client(settings, _MANY_ATTEMPTS)
+        dynamodb = bootstrap.client(settings, "dynamodb", _MANY_ATTEMPTS)
         return cls(settings, kinesis, dynamodb, bootstrap.pool())
 
     def plan(self, target: Target, only: str | None = None) -> Plan:

@@ -30,7 +30,7 @@ def provision(
 
     settings = load(Settings)
     clients = provisioning.Clients(
-        bootstrap.client(settings, "kinesis"), bootstrap.client(settings, "dynamodb"), bootstrap.client(settings, "s3")
+        bootstrap.stream_client(settings), bootstrap.client(settings, "dynamodb"), bootstrap.client(settings, "s3")
     )
     with unavailable("provisioning"):
         if forget_leases:

@@ -52,7 +52,7 @@ def put(  # noqa: PLR0913 - the options of the command
     if not raw:
         refuse_poison(settings, file or "", given)
     if generate and not yes and is_aws(settings.endpoint_of("kinesis")):
-        _confirm(f"put {generate} generated events on the stream {settings.stream_name} in {settings.region}")
+        _confirm(f"put {generate} generated events on the stream {settings.stream_name} in {settings.stream_region}")
     chosen = random.randrange(2**32) if seed is None else seed
     generated = histories(random.Random(chosen), generate, users)
     data = [*(record.data for record in given), *(sample.data for sample in generated)]
@@ -64,7 +64,7 @@ def _put_from(settings: Settings, place: str) -> None:
     from consumer.admin.put import outgoing, put
     from consumer.admin.sources import origin_of
 
-    source, kinesis = origin_of(place).opened(settings), bootstrap.client(settings, "kinesis")
+    source, kinesis = origin_of(place).opened(settings), bootstrap.stream_client(settings)
     damage: list[Damaged] = []
     with reading(sum(found.size for found in source.files())) as progress:
         records = (
@@ -80,7 +80,7 @@ def _put_from(settings: Settings, place: str) -> None:
 def _put(settings: Settings, records: Sequence["Outgoing"]) -> int:
     from consumer.admin.put import put
 
-    kinesis = bootstrap.client(settings, "kinesis")
+    kinesis = bootstrap.stream_client(settings)
     with tables.progress() as bar:
         task = bar.add_task("put", total=len(records))
         return put(kinesis, settings.stream_name, records, lambda count: bar.advance(task, count))

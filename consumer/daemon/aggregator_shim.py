@@ -6,6 +6,8 @@ shard. This class returns the records unchanged; the engine deaggregates them wi
 shim_jar.py puts the class before the KCL's jars on the class path.
 """
 
+from consumer.daemon.class_files import CLASS, METHOD, NAME_AND_TYPE, short, text, u2, u4
+
 NAME = "software/amazon/kinesis/retrieval/AggregatorUtil"
 RECORDS = "(Ljava/util/List;)Ljava/util/List;"
 RECORDS_OF_A_SHARD = "(Ljava/util/List;Ljava/lang/String;Ljava/lang/String;)Ljava/util/List;"
@@ -14,7 +16,6 @@ RECORDS_OF_A_SHARD = "(Ljava/util/List;Ljava/lang/String;Ljava/lang/String;)Ljav
 _MAGIC, _JAVA_5 = 0xCAFEBABE, 49
 """Class files of this version need no stack maps."""
 _PUBLIC, _SUPER = 0x1, 0x20
-_UTF8, _CLASS, _METHOD, _NAME_AND_TYPE = 1, 7, 10, 12
 
 # Indexes into the constants of class_file().
 _THIS, _OBJECT, _LIST, _CODE, _INIT, _DEAGGREGATE = 2, 4, 6, 7, 8, 10
@@ -24,13 +25,13 @@ _OBJECT_INIT, _LIST_INIT = 14, 17
 def class_file() -> bytes:
     """A class with a constructor and the two methods, which copy the list, as the KCL removes records from it."""
     constants = (
-        *(_text(NAME), _short(_CLASS, 1)),
-        *(_text("java/lang/Object"), _short(_CLASS, 3)),
-        *(_text("java/util/ArrayList"), _short(_CLASS, 5)),
-        *(_text("Code"), _text("<init>"), _text("()V")),
-        *(_text("deaggregate"), _text(RECORDS), _text(RECORDS_OF_A_SHARD)),
-        *(_short(_NAME_AND_TYPE, 8, 9), _short(_METHOD, _OBJECT, 13)),
-        *(_text("(Ljava/util/Collection;)V"), _short(_NAME_AND_TYPE, 8, 15), _short(_METHOD, _LIST, 16)),
+        *(text(NAME), short(CLASS, 1)),
+        *(text("java/lang/Object"), short(CLASS, 3)),
+        *(text("java/util/ArrayList"), short(CLASS, 5)),
+        *(text("Code"), text("<init>"), text("()V")),
+        *(text("deaggregate"), text(RECORDS), text(RECORDS_OF_A_SHARD)),
+        *(short(NAME_AND_TYPE, 8, 9), short(METHOD, _OBJECT, 13)),
+        *(text("(Ljava/util/Collection;)V"), short(NAME_AND_TYPE, 8, 15), short(METHOD, _LIST, 16)),
     )
     # aload_0; invokespecial Object.<init>; return
     construct = bytes((0x2A, 0xB7, 0, _OBJECT_INIT, 0xB1))
@@ -41,26 +42,10 @@ def class_file() -> bytes:
         _method(_DEAGGREGATE, 11, copy, 3, 2),
         _method(_DEAGGREGATE, 12, copy, 3, 4),
     )
-    head = _u4(_MAGIC) + _u2(0, _JAVA_5, len(constants) + 1) + b"".join(constants)
-    return head + _u2(_PUBLIC | _SUPER, _THIS, _OBJECT, 0, 0, len(methods)) + b"".join(methods) + _u2(0)
+    head = u4(_MAGIC) + u2(0, _JAVA_5, len(constants) + 1) + b"".join(constants)
+    return head + u2(_PUBLIC | _SUPER, _THIS, _OBJECT, 0, 0, len(methods)) + b"".join(methods) + u2(0)
 
 
 def _method(name: int, descriptor: int, code: bytes, stack: int, variables: int) -> bytes:
-    body = _u2(stack, variables) + _u4(len(code)) + code + _u2(0, 0)
-    return _u2(_PUBLIC, name, descriptor, 1, _CODE) + _u4(len(body)) + body
-
-
-def _u2(*numbers: int) -> bytes:
-    return b"".join(number.to_bytes(2, "big") for number in numbers)
-
-
-def _u4(number: int) -> bytes:
-    return number.to_bytes(4, "big")
-
-
-def _short(tag: int, *numbers: int) -> bytes:
-    return bytes([tag]) + _u2(*numbers)
-
-
-def _text(text: str) -> bytes:
-    return _short(_UTF8, len(text)) + text.encode("ascii")
+    body = u2(stack, variables) + u4(len(code)) + code + u2(0, 0)
+    return u2(_PUBLIC, name, descriptor, 1, _CODE) + u4(len(body)) + body

@@ -188,7 +188,7 @@ KEYS: Mapping[str, Check] = {
     "maxActiveThreads": _boxed_int,
     "applicationName": _text,
     "streamName": _text,
-    "streamArn": _unused("is read for its name alone, and would win over CONSUMER_STREAM_NAME: remove it"),
+    "streamArn": _unused("is read for its name alone: remove it, and set CONSUMER_STREAM_ARN"),
     "tableName": _text,
     "workerId": _text,
     "workerIdentifier": _text,
@@ -262,11 +262,12 @@ KEYS: Mapping[str, Check] = {
     **_table("workerMetrics", "TableName"),
 }
 
+_CREDENTIALS = "AwsCredentialsProvider"
 MANDATORY = (
     "executableName",
     "applicationName",
     "streamName",
-    "AwsCredentialsProvider",
+    _CREDENTIALS,
     "retrievalMode",
     "shutdownGraceMillis",
 )
@@ -308,7 +309,9 @@ OWNED: Mapping[str, str | None] = {
     "streamName": "stream_name",
     "applicationName": "application_name",
     "workerId": "worker_id",
-    "regionName": "region",
+    "kinesisClient.region": "region",
+    "dynamoDbClient.region": "region",
+    "cloudWatchClient.region": "region",
     "kinesisEndpoint": "kinesis_endpoint",
     "dynamoDBEndpoint": "dynamodb_endpoint",
     "cloudWatchClient.endpointOverride": "cloudwatch_endpoint",
@@ -332,9 +335,8 @@ _ALIASES = {
     "workerIdentifier": "workerId",
     "kinesisClient.endpointOverride": "kinesisEndpoint",
     "dynamoDbClient.endpointOverride": "dynamoDBEndpoint",
-    "kinesisClient.region": "regionName",
-    "dynamoDbClient.region": "regionName",
-    "cloudWatchClient.region": "regionName",
+    # It sets the region of all three clients.
+    "regionName": "dynamoDbClient.region",
 }
 
 
@@ -343,7 +345,7 @@ def render(shipped: Mapping[str, str], settings: Settings, worker_id: str, execu
 
     Raises SettingsError with one line for each entry that is invalid or contradicts a setting.
     """
-    ours = decided(settings, worker_id, executable)
+    ours = decided(settings, worker_id, executable) | _role(shipped, settings)
     effective = {key: value for key, value in shipped.items() if _ALIASES.get(key, key) not in OWNED} | ours
     if found := _contradictions(shipped, ours) + problems(effective):
         raise SettingsError([f"consumer.properties: {line}" for line in found])
@@ -373,10 +375,22 @@ def _names(settings: Settings, worker_id: str, executable: str) -> dict[str, str
         "streamName": settings.stream_name,
         "applicationName": settings.application_name,
         "workerId": worker_id,
-        "regionName": settings.region,
+        "kinesisClient.region": settings.stream_region,
+        "dynamoDbClient.region": settings.region,
+        "cloudWatchClient.region": settings.region,
         "retrievalMode": settings.retrieval_mode.upper(),
         "metricsLevel": settings.metrics_level,
     }
+
+
+def _role(shipped: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The stream's role. It is for Kinesis alone: the other clients keep the credentials that `shipped` gives them."""
+    if not settings.stream_role_arn:
+        return {}
+    own = shipped.get(_CREDENTIALS, "DefaultCredentialsProvider")
+    role = f"StsAssumeRoleCredentialsProvider|{settings.stream_role_arn}|{settings.role_session_name}"
+    others = (f"{_CREDENTIALS}DynamoDB", f"{_CREDENTIALS}CloudWatch")
+    return {_CREDENTIALS: role} | {key: shipped.get(key, own) for key in others}
 
 
 def _endpoints(settings: Settings) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import io
 import zipfile
 
-from consumer.daemon import aggregator_shim
+from consumer.daemon import aggregator_shim, stream_arn_shim
 from consumer.daemon.kcl_constants import CONSTANTS
 
 FILE = "kcl-shim.jar"
@@ -13,6 +13,7 @@ def contents() -> bytes:
     """The jar. Its bytes are always the same."""
     classes = {aggregator_shim.NAME: aggregator_shim.class_file()}
     classes |= {constant.name: constant.class_file() for constant in CONSTANTS}
+    classes |= {insertion.name: insertion.class_file() for insertion in stream_arn_shim.INSERTIONS}
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         for name, content in classes.items():

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from botocore.config import Config
+from botocore.credentials import DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer.engine.errors import Unavailable
@@ -25,6 +28,31 @@ SHORT_TIMEOUTS = CLIENT.merge(
     Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
 )
 """For callers that must respond within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCredentials:
+    """What botocore resolves credentials with: those of a role, renewed before they expire.
+
+    sts           a client of STS, with the credentials that may assume the role
+    session_name  who the log of the role's account says it is
+    """
+
+    sts: Any
+    role_arn: str
+    session_name: str
+
+    def load_credentials(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(self._renewed, "assume-role")
+
+    def _renewed(self) -> dict[str, str]:
+        found = self.sts.assume_role(RoleArn=self.role_arn, RoleSessionName=self.session_name)["Credentials"]
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from consumer.engine.records import Position, Record, arrival_of
 from consumer.engine.stream import Ending
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
 
 NOT_THERE = frozenset({"CREATING", "DELETING"})
 """A stream in CREATING is a new stream with the same name. The one whose shards have ended was deleted."""
+
+
+def address(client: "KinesisClient", arn: str | None) -> None:
+    """Lets all requests of the client that name a stream, or read one, name it by this ARN; None: as they are.
+
+    Requests for a further page of shards then name no stream, as AWS refuses a name or an ARN beside a token.
+    """
+    handler: Any = partial(_addressed, arn)  # botocore uses what it returns, which the stubs do not know
+    client.meta.events.register("provide-client-params.kinesis", handler)
+
+
+def _addressed(arn: str | None, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+    by_arn = arn is not None and "StreamARN" in model.input_shape.members
+    if "NextToken" not in params and not by_arn:
+        return params
+    others = {name: value for name, value in params.items() if name != "StreamName"}
+    return others if "NextToken" in params else {"StreamARN": arn, **others}
 
 
 class KinesisStream:

@@ -122,13 +122,17 @@ def daemon_environment(settings: Settings, given: Mapping[str, str], directory: 
     ours = {
         "PATH": search_path(given),
         variable("run_directory"): str(directory),
+        # Java ignores AWS_DEFAULT_REGION.
+        variable("region"): settings.region,
         "PROMETHEUS_MULTIPROC_DIR": str(directory / METRICS),
     }
     # With one malloc arena per thread, the process would not return freed memory to the system.
     defaults = {"MALLOC_ARENA_MAX": "2"}
     # No emulator supports CBOR; AWS does, and it is cheaper.
     plain = {} if is_aws(settings.endpoint_of("kinesis")) else {"CBOR_ENABLED": "false"}
-    return defaults | plain | dict(given) | ours
+    # For the classes of daemon/stream_arn_shim.py.
+    arn = {variable("stream_arn"): settings.stream_arn} if settings.stream_arn else {}
+    return defaults | plain | dict(given) | ours | arn
 
 
 def rendered(settings: Settings, worker_id: str, executable: str) -> str:

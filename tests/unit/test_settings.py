@@ -16,9 +16,11 @@ from consumer.settings import (
     ApiSettings,
     AwsSettings,
     CoreSettings,
+    HistorySettings,
     NoticeSettings,
     RecordSettings,
     Settings,
+    StreamSettings,
     is_aws,
     is_loopback,
     load,
@@ -37,6 +39,7 @@ ENDPOINTS = (
     "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "AWS_ENDPOINT_URL_STS",
 )
 INSECURE = "CONSUMER_ALLOW_INSECURE_ENDPOINTS"
 
@@ -77,6 +80,51 @@ def problems(kind: type[AwsSettings] | type[RecordSettings] = Settings) -> list[
     with pytest.raises(SettingsError) as refused:
         load(kind)
     return refused.value.problems
+
+
+# the stream
+
+ARN = "arn:aws:kinesis:us-east-1:111122223333:stream/limits"
+ROLE = "arn:aws:iam::111122223333:role/path/reader"
+
+
+@pytest.mark.parametrize("kind", [Settings, HistorySettings, ApiSettings])
+def test_an_arn_names_the_stream(given: Given, monkeypatch: pytest.MonkeyPatch, kind: type[StreamSettings]) -> None:
+    given(CONSUMER_STREAM_ARN=ARN, CONSUMER_ARCHIVE="dir:archive")
+    monkeypatch.delenv("CONSUMER_STREAM_NAME")
+    found = load(kind)
+    assert (found.stream_name, found.stream_region, found.region) == ("limits", "us-east-1", "eu-north-1")
+
+
+def test_a_stream_with_a_name_alone_is_in_the_region_of_the_service(given: Given) -> None:
+    given()
+    assert load(Settings).stream_region == "eu-north-1"
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"CONSUMER_STREAM_NAME": "other", "CONSUMER_STREAM_ARN": ARN},
+            "CONSUMER_STREAM_NAME and CONSUMER_STREAM_ARN are different streams: unset CONSUMER_STREAM_NAME",
+        ),
+        (
+            {"CONSUMER_STREAM_NAME": "", "CONSUMER_STREAM_ARN": f"{ARN}/consumer/app:1"},
+            f"CONSUMER_STREAM_ARN: use the ARN of a stream, such as {ARN.replace('us-east-1', 'eu-north-1')}",
+        ),
+        (
+            {"CONSUMER_STREAM_NAME": "", "CONSUMER_STREAM_ARN": ARN, "CONSUMER_STREAM_ROLE_ARN": f"{ROLE}|other"},
+            "CONSUMER_STREAM_ROLE_ARN: use the ARN of a role, such as arn:aws:iam::111122223333:role/limits-reader",
+        ),
+        (
+            {"CONSUMER_STREAM_ROLE_ARN": ROLE},
+            "CONSUMER_STREAM_ROLE_ARN has no effect without CONSUMER_STREAM_ARN: set CONSUMER_STREAM_ARN",
+        ),
+    ],
+)
+def test_a_contradictory_or_wrong_stream_is_one_line(given: Given, variables: dict[str, str], line: str) -> None:
+    given(**variables)
+    assert problems() == [line]
 
 
 # endpoints

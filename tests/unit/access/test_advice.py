@@ -9,8 +9,8 @@ from consumer.access.advice import advise
 ALLOW = "allow dynamodb:Scan on table t to the role that runs this"
 
 
-def refused(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code}}, "Scan")
+def refused(code: str, operation: str = "Scan") -> ClientError:
+    return ClientError({"Error": {"Code": code}}, operation)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ def refused(code: str) -> ClientError:
         (refused("AccessDeniedException"), ALLOW),
         (refused("AccessDenied"), ALLOW),
         (refused("403"), ALLOW),
+        (refused("AccessDenied", "AssumeRole"), "allow sts:AssumeRole on CONSUMER_STREAM_ROLE_ARN"),
         (refused("ResourceNotFoundException"), "make it"),
         (refused("NoSuchBucket"), "make it"),
         (refused("ExpiredTokenException"), "renew the credentials"),

@@ -233,6 +233,19 @@ def test_the_buckets_of_the_quarantine_and_the_archive(
     assert provision.wanted(settings).buckets == ()
 
 
+def test_a_stream_with_an_arn_is_never_created() -> None:
+    arn = "arn:aws:kinesis:us-east-1:111122223333:stream/events"
+    settings = load(Settings, region="eu-north-1", stream_arn=arn, quarantine="dir:/x")
+    account, wanted = Account(), provision.wanted(settings, shards=2)
+    with pytest.raises(SettingsError) as refused:
+        provision.plan(account.clients(), wanted)
+    line = f"stream {arn} does not exist: create it in its account, or correct CONSUMER_STREAM_ARN"
+    assert refused.value.problems == [line]
+
+    account.streams["events"] = [shard(0)]
+    assert provisioned(account, wanted)[0] == "exists stream events"
+
+
 def test_the_second_time_everything_exists_and_nothing_is_written() -> None:
     account = Account()
     provisioned(account)

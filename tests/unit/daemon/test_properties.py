@@ -181,7 +181,9 @@ def test_the_settings_set_names_rates_and_timeouts() -> None:
         "streamName": "events",
         "applicationName": "app",
         "workerId": "worker-1",
-        "regionName": "eu-north-1",
+        "kinesisClient.region": "eu-north-1",
+        "dynamoDbClient.region": "eu-north-1",
+        "cloudWatchClient.region": "eu-north-1",
         "executableName": "consumer process",
         "retrievalMode": "POLLING",
         "initialPositionInStream": "TRIM_HORIZON",
@@ -189,6 +191,39 @@ def test_the_settings_set_names_rates_and_timeouts() -> None:
         "gracefulLeaseHandoffTimeoutMillis": "9500",
         "shutdownGraceMillis": "11000",
         "timeoutInSeconds": "60",
+    }
+
+
+ARN = "arn:aws:kinesis:us-east-1:111122223333:stream/events"
+ROLE = "arn:aws:iam::111122223333:role/reader"
+OWN = "DefaultCredentialsProvider"
+
+
+def test_only_the_stream_has_the_region_of_its_arn() -> None:
+    found = rendered(stream_arn=ARN)
+    regions = {key: value for key, value in found.items() if "region" in key.lower()}
+    assert regions == {
+        "kinesisClient.region": "us-east-1",
+        "dynamoDbClient.region": "eu-north-1",
+        "cloudWatchClient.region": "eu-north-1",
+    }
+    assert "AwsCredentialsProviderDynamoDB" not in found
+
+
+@pytest.mark.parametrize(
+    ("shipped", "dynamodb", "cloudwatch"),
+    [
+        ({}, OWN, OWN),
+        ({"AwsCredentialsProvider": "Mine"}, "Mine", "Mine"),
+        ({"AwsCredentialsProviderDynamoDB": "Mine"}, "Mine", OWN),
+    ],
+)
+def test_only_the_stream_is_read_with_its_role(shipped: dict[str, str], dynamodb: str, cloudwatch: str) -> None:
+    found = rendered(shipped, stream_arn=ARN, stream_role_arn=ROLE, application_name="a" * 128)
+    assert {key: value for key, value in found.items() if key.startswith("AwsCredentials")} == {
+        "AwsCredentialsProvider": f"StsAssumeRoleCredentialsProvider|{ROLE}|consumer-{'a' * 55}",
+        "AwsCredentialsProviderDynamoDB": dynamodb,
+        "AwsCredentialsProviderCloudWatch": cloudwatch,
     }
 
 
@@ -229,6 +264,7 @@ def test_endpoints_are_named_only_when_set() -> None:
         ("streamName", "other", "CONSUMER_STREAM_NAME"),
         ("workerIdentifier", "me", "CONSUMER_WORKER_ID"),
         ("kinesisClient.region", "eu-west-1", "AWS_REGION"),
+        ("regionName", "eu-west-1", "AWS_REGION"),
         ("kinesisEndpoint", "http://127.0.0.1:1", "AWS_ENDPOINT_URL_KINESIS"),
         ("initialPositionInStreamExtended", "1", "CONSUMER_START_AT"),
         ("shutdownGraceMillis", "1", "CONSUMER_SHUTDOWN_GRACE_SECONDS"),

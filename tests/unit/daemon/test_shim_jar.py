@@ -8,6 +8,7 @@ import pytest
 
 from consumer.daemon import aggregator_shim, jars, shim_jar
 from consumer.daemon.kcl_constants import CONSTANTS, DISPATCH_MILLIS, LOCK_SECONDS, Constant
+from consumer.daemon.stream_arn_shim import INSERTIONS
 
 LDC2_W, PUTSTATIC, PUTFIELD, INVOKESTATIC, INVOKEVIRTUAL = 0x14, 0xB3, 0xB5, 0xB8, 0xB6
 FIELDS = {"shardConsumerDispatchPollIntervalMillis", "schedulerInitializationBackoffTimeMillis"}
@@ -82,6 +83,7 @@ def test_the_jar_has_the_classes_and_nothing_that_differs_between_builds() -> No
     assert entries == {
         f"{aggregator_shim.NAME}.class": aggregator_shim.class_file(),
         **{f"{constant.name}.class": constant.class_file() for constant in CONSTANTS},
+        **{f"{insertion.name}.class": insertion.class_file() for insertion in INSERTIONS},
     }
     assert stamps == {((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED)}
     assert shim_jar.contents() == shim_jar.contents()

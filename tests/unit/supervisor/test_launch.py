@@ -22,6 +22,13 @@ def test_cbor_is_used_with_aws(endpoint: str | None, tmp_path: Path) -> None:
     assert "CBOR_ENABLED" not in launch.daemon_environment(settings(kinesis_endpoint=endpoint), {}, tmp_path)
 
 
+def test_java_finds_the_region_and_the_arn_of_the_stream(tmp_path: Path) -> None:
+    arn = "arn:aws:kinesis:us-east-1:111122223333:stream/events"
+    found = launch.daemon_environment(settings(stream_arn=arn), {"AWS_DEFAULT_REGION": "eu-north-1"}, tmp_path)
+    assert (found["AWS_REGION"], found["CONSUMER_STREAM_ARN"]) == ("eu-north-1", arn)
+    assert "CONSUMER_STREAM_ARN" not in launch.daemon_environment(settings(), {}, tmp_path)
+
+
 def test_worker_ids_are_unique() -> None:
     assert len({launch.make_worker_id() for _ in range(100)}) == 100
 

@@ -171,6 +171,13 @@ def denied(resource: str, action: str, code: str = "AccessDeniedException") -> s
     return f"{resource}: {action}: {code}: allow {action} on {resource} to the role that runs this"
 
 
+def test_an_arn_has_its_own_advice() -> None:
+    aws = Aws({"DescribeStreamSummary": refused(GONE, "DescribeStreamSummary", Missing)})
+    arn = "arn:aws:kinesis:us-east-1:111122223333:stream/events"
+    (line,) = problems(aws, stream_arn=arn)
+    assert line.endswith("ResourceNotFoundException: create it in its account, or correct CONSUMER_STREAM_ARN")
+
+
 def missing(resource: str, action: str, remedy: str, code: str = "ResourceNotFoundException") -> str:
     return f"{resource}: {action}: {code}: create it: {remedy}"
 
@@ -195,7 +202,7 @@ TWO = "dynamodb:PutItem, dynamodb:Query"
         ),
         (
             {"DescribeStreamSummary": lambda: {"StreamStatus": "DELETING"}},
-            "events: DELETING, 1 open shards: correct CONSUMER_STREAM_NAME, or create the stream again",
+            "events: DELETING, 1 open shards: name another stream, or create it again",
         ),
         (
             {"DescribeTable limits": refused(GONE, "DescribeTable", Missing)},
