@@ -67,20 +67,7 @@ class Viewed(Protocol):
     """Shows states in another form than they are stored in."""
 
     @property
-    def partition_of(projection: Projection[Any, Any]) -> Callable[[bytes], str | None]:
-    """Returns the partition key of a record's event, and for a record without an event any text, or None."""
-    return projection.partition if isinstance(projection, FindsPartitions) else partial(_decoded_partition, projection)
-
-
-def _decoded_partition(projection: Projection[Any, Any], data: bytes) -> str | None:
-    try:
-        event = projection.decode(data)
-    except Rejected:
-        return None
-    return None if isinstance(event, Ignored) else projection.key(event)[0]
-
-
-def plural(self) -> str:
+    def plural(self) -> str:
         """What states are called, such as `limits`."""
         ...
 
@@ -103,6 +90,19 @@ def may_be_of(projection: Projection[Any, Any], partition: str) -> Callable[[byt
         found = projection.partitions
         return lambda data: partition in found(data)
     return lambda _: True
+
+
+def partition_of(projection: Projection[Any, Any]) -> Callable[[bytes], str | None]:
+    """Returns the partition key of a record's event, and for a record without an event any text, or None."""
+    return projection.partition if isinstance(projection, FindsPartitions) else partial(_decoded_partition, projection)
+
+
+def _decoded_partition(projection: Projection[Any, Any], data: bytes) -> str | None:
+    try:
+        event = projection.decode(data)
+    except Rejected:
+        return None
+    return None if isinstance(event, Ignored) else projection.key(event)[0]
 
 
 def plural(projection: Projection[Any, Any]) -> str:
