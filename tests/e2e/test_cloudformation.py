@@ -133,8 +133,8 @@ def test_the_verification_uses_all_permissions_of_its_role_and_no_others(cloud: 
     outputs = cloud.verify("proven-verify", "proven")
     variables = cloud.task_variables("proven-verify", tmp_path)
     bucket, _, prefix = variables["CONSUMER_ARCHIVE"].removeprefix("s3://").partition("/")
-    records = [each._replace(position=each.position._replace(stream="proven-events")) for each in _history()]
-    write(S3Place(cloud.client("s3"), bucket, prefix), records)
+    history = [json.dumps(event).encode() for event in (created(1), progress_changed(2))]
+    write(S3Place(cloud.client("s3"), bucket, prefix), numbered(history, stream="proven-events"))
 
     command = [sys.executable, "-m", "consumer", "verify", "--processes", "1", "--patience", "2", "--counts", "--json"]
     found = subprocess.run(
@@ -145,10 +145,6 @@ def test_the_verification_uses_all_permissions_of_its_role_and_no_others(cloud: 
     granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("verify")
     assert not_permitted(requested, granted) == []
     assert unexplained(requested, granted, {}) == []
-
-
-def _history() -> list[Record]:
-    return numbered([json.dumps(event).encode() for event in (created(1), progress_changed(2))])
 
 
 def test_the_api_uses_all_permissions_of_its_role_and_no_others(cloud: Account, tmp_path: Path) -> None:
@@ -347,10 +343,21 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
     consumer(replayer, "limits", "forget", user, limit, "--yes")
     consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
     assert len(json.loads(consumer(reader, "status", "--json"))["shards"]) == 2
-    for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn")):
+    rewinder = {**variables, "AWS_ACCESS_KEY_ID": "rewinder", "CONSUMER_FAILOVER_MILLIS": "1000"}
+    assert [each["createsLease"] for each in rewound(rewinder)] == [False]
+    lease = {"leaseKey": {"S": put["ShardId"]}}
+    cloud.client("dynamodb").delete_item(TableName=variables["CONSUMER_APPLICATION_NAME"], Key=lease)
+    assert [each["createsLease"] for each in rewound(rewinder)] == [True]
+    for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn"), ("rewinder", "RewindRoleArn")):
         granted, requested = cloud.grants(outputs[role]), cloud.calls(key)
         assert not_permitted(requested, granted) == []
         assert unexplained(requested, granted, {}) == []
+
+
+def rewound(variables: dict[str, str]) -> list[dict[str, Any]]:
+    """The shards whose checkpoint was set behind their last record."""
+    shards = json.loads(consumer(variables, "rewind", "--to", "latest", "--yes", "--json"))["shards"]
+    return [each for each in shards if each["set"]]
 
 
 def expected_user(made: list[Sample]) -> str:

@@ -24,6 +24,7 @@ from consumer.bootstrap import pool
 from consumer.limits.projection import Limits
 from consumer.monitoring import metrics
 from consumer.stores.dynamodb import DynamoRepository
+from consumer.stores.places import S3Place
 from deploy.lambda_zip import API, ROOT, Target, build
 from tests.support.driven import lambda_environment
 from tests.support.driven.lambda_zip import HERE, archive, unpack
@@ -33,6 +34,7 @@ from tests.support.emulators.issuer import AUDIENCE, issuer
 from tests.support.emulators.permissions import ACCOUNT, not_permitted
 from tests.support.emulators.runtime_api import Container, lambda_runtime
 from tests.support.emulators.stacks import Account, account
+from tests.support.generators.archived import numbered, write
 from tests.support.generators.events import Event, created, progress_changed
 from tests.support.generators.http_events import ROLE, SENDERS, Pairs, Sender, function_url, http_api, signed
 from tests.support.simulation.core import Core
@@ -343,12 +345,16 @@ def test_the_deployed_function_answers_through_an_http_api_and_uses_all_its_perm
         outputs = deployed(cloud, op.url)
         core = Core(DynamoRepository(cloud.client("dynamodb"), data["LimitsTableName"], Limits(), pool()))
         assert core.deliver(created(1)).unsettled is None
+        place = S3Place(cloud.client("s3"), data["ArchiveBucketName"], "archive")
+        write(place, numbered([json.dumps(created(1)).encode()], stream=data["StreamName"]))
         url = urlsplit(outputs["Url"]).netloc
         token = op.token(sub="u-7Qd2")
 
         status, body = fetched(cloud, url, "/user-limits/u-7Qd2?type=DEPOSIT&type=LOSS", token)
         assert (status, [each["userLimitId"] for each in body["limits"]]) == (200, ["l-day"])
         assert fetched(cloud, url, "/user-limits/u-7Qd2/l-day", token)[0] == 200
+        status, body = fetched(cloud, url, "/user-limits/u-7Qd2/l-day/history", token)
+        assert (status, [each["outcome"] for each in body["steps"]]) == (200, ["applied"])
         assert fetched(cloud, url, "/user-limits/another", token)[0] == 403
         assert fetched(cloud, url, "/user-limits/u-7Qd2", "wrong")[0] == 401
         assert fetched(cloud, url, "/openapi.json", token)[1]["openapi"] == "3.1.0"
@@ -373,6 +379,7 @@ def deployed(cloud: Account, issuer_url: str) -> dict[str, str]:
         Front="HttpApi",
         Issuer=issuer_url,
         Audience=AUDIENCE,
+        Archive="true",
         **code,
     )
 

@@ -46,7 +46,9 @@ def refused(**given: str) -> list[str]:
 # --- Settings ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{}, TOKENS, {**TOKENS, "JwksUrl": "https://login.example.com/keys"}])
+@pytest.mark.parametrize(
+    "given", [{}, {"Archive": "true"}, TOKENS, {**TOKENS, "JwksUrl": "https://login.example.com/keys"}]
+)
 def test_its_settings_exist(given: dict[str, str]) -> None:
     assert variables(**given).keys() <= {variable(field) for field in ApiSettings.model_fields}
     assert misspelled(variables(**given)) == []
@@ -136,6 +138,20 @@ def test_it_may_only_read_the_table_of_the_limits() -> None:
         "logs:PutLogEvents",
     }
     assert [name for each in tables for name in each["Resource"]] == ["arn:aws:made-up:us-east-1::LimitsTable"]
+
+
+def test_only_with_an_archive_it_reads_that_too_for_the_histories(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch).archive is None
+    assert settings(monkeypatch, Archive="true").archive == "s3://archivebucket/archive"
+    policies = resolved(NAME, Archive="true").properties("FunctionRole")["Policies"]
+    of_archive = {each["Sid"]: each for each in statements(policies) if "Archive" in each["Sid"]}
+
+    assert {name: each["Action"] for name, each in of_archive.items()} == {
+        "ListArchive": ["s3:ListBucket"],
+        "ReadArchive": ["s3:GetObject"],
+    }
+    assert of_archive["ListArchive"]["Condition"] == {"StringLike": {"s3:prefix": "archive/*"}}
+    assert of_archive["ReadArchive"]["Resource"] == ["arn:aws:made-up:us-east-1::ArchiveBucket/archive/*"]
 
 
 @pytest.mark.parametrize(

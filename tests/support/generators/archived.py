@@ -13,10 +13,12 @@ STREAM = "limits"
 SHARD = "shardId-000000000000"
 
 
-def numbered(data: Iterable[bytes], first: int = 1, shard: str = SHARD, every_millis: int = 1_000) -> list[Record]:
+def numbered(
+    data: Iterable[bytes], first: int = 1, shard: str = SHARD, every_millis: int = 1_000, stream: str = STREAM
+) -> list[Record]:
     """Records with ascending positions and times of arrival."""
     return [
-        Record(Position(STREAM, shard, str(number)), each, START + every_millis * number)
+        Record(Position(stream, shard, str(number)), each, START + every_millis * number)
         for number, each in enumerate(data, first)
     ]
 
