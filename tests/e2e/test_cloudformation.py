@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 import pytest
 from botocore.exceptions import ClientError
 
+from consumer.admin import provision
 from consumer.admin.watcher import SERVED
 from consumer.bootstrap import pool
 from consumer.engine.errors import Reason
@@ -90,7 +91,7 @@ def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account,
             made = consumer({**variables, "AWS_ACCESS_KEY_ID": "deployment"}, "provision")
             assert "create table" not in made
             assert "create index" not in made
-        consumed(variables, tmp_path / name)
+        consumed({**variables, "AWS_ACCESS_KEY_ID": "task"}, tmp_path / name)
 
     requested = cloud.calls("task")
     assert [call for call in requested if _makes(call)] == []
@@ -98,11 +99,60 @@ def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account,
     assert unexplained(requested, granted, NOT_SEEN_OF_THE_TASK) == []
 
 
+def test_over_what_exists_the_task_uses_all_permissions_of_its_role_and_no_others(
+    cloud: Account, tmp_path: Path
+) -> None:
+    cloud.create("found", (FOLDER / "existing.yaml").read_text(encoding="utf-8"), **made_beforehand(cloud))
+    cloud.client("ecs").create_cluster(clusterName="shared")
+    cloud.client("logs").create_log_group(logGroupName="/found")
+    cloud.client("s3").put_object(Bucket="found-data", Key="settings.env", Body=b"CONSUMER_CHECKPOINT_SECONDS=1\n")
+    outputs = cloud.fargate(
+        "found-service",
+        "found",
+        ClusterName="shared",
+        LogGroupName="/found",
+        EnvironmentFile="arn:aws:s3:::found-data/settings.env",
+        KeyArns=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/theirs",
+        Archive="true",
+    )
+    variables = cloud.task_variables("found-service", tmp_path)
+    consumed({**from_file(cloud), **variables, "AWS_ACCESS_KEY_ID": "found"}, tmp_path / "log")
+
+    assert (outputs["Cluster"], outputs["LogGroup"]) == ("shared", "/found")
+    filters = cloud.client("logs").describe_metric_filters(logGroupName="/found")["metricFilters"]
+    assert len(filters) == len(resources(template("fargate.yaml"), "AWS::Logs::MetricFilter"))
+    granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("found")
+    assert not_permitted(requested, granted) == []
+    keys = dict.fromkeys(
+        (("kms:Decrypt", "key/theirs"), ("kms:GenerateDataKey", "key/theirs")),
+        "made by Kinesis, DynamoDB and S3 on behalf of the task; MiniStack encrypts nothing",
+    )
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_TASK | keys) == []
+
+
+def made_beforehand(cloud: Account) -> dict[str, str]:
+    """Things as an account may have them. Returns the parameters of existing.yaml that name them."""
+    stream, application, table, bucket = "found-events", "found-consumer", "found-limits", "found-data"
+    cloud.client("kinesis").create_stream(StreamName=stream, ShardCount=2)
+    wanted = provision.Wanted("us-east-1", stream, application, table, lease_rows=False)
+    for each in provision.tables(wanted):
+        cloud.client("dynamodb").create_table(**provision._definition(each))
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    buckets = dict.fromkeys(("QuarantineBucketName", "ArchiveBucketName"), bucket)
+    return {"StreamName": stream, "ApplicationName": application, "LimitsTableName": table, **buckets}
+
+
+def from_file(cloud: Account) -> dict[str, str]:
+    """The variables of the file of settings, as ECS reads it."""
+    text = cloud.client("s3").get_object(Bucket="found-data", Key="settings.env")["Body"].read().decode()
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
 def consumed(variables: dict[str, str], log: Path) -> None:
-    """A service with the access key `task` consumes until the table equals the oracle."""
+    """A service consumes until the table equals the oracle."""
     made = samples(seed=11, count=3_000)
     stage = Stage(variables)
-    with service({**variables, "AWS_ACCESS_KEY_ID": "task"}, log) as running:
+    with service(variables, log) as running:
         stage.put(made[:1_500])
         until_received(running, 1_500)
         stage.put(made[1_500:])  # to limits that are there, so that there are updates too
@@ -300,6 +350,7 @@ def of_the_notices(calls: set[Call]) -> set[Call]:
 
 def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Account, tmp_path: Path) -> None:
     outputs = cloud.data("tooled")
+    roles = cloud.tools("tooled-tools", "tooled")
     cloud.fargate("tooled-service", "tooled")
     variables = cloud.task_variables("tooled-service", tmp_path)
     made = [
@@ -349,7 +400,7 @@ def test_the_tools_use_all_permissions_of_their_roles_and_no_others(cloud: Accou
     cloud.client("dynamodb").delete_item(TableName=variables["CONSUMER_APPLICATION_NAME"], Key=lease)
     assert [each["createsLease"] for each in rewound(rewinder)] == [True]
     for key, role in (("reader", "ReaderRoleArn"), ("replayer", "ReplayRoleArn"), ("rewinder", "RewindRoleArn")):
-        granted, requested = cloud.grants(outputs[role]), cloud.calls(key)
+        granted, requested = cloud.grants(roles[role]), cloud.calls(key)
         assert not_permitted(requested, granted) == []
         assert unexplained(requested, granted, {}) == []
 
@@ -429,7 +480,7 @@ def unexplained(calls: set[Call], granted: set[Grant], explained: dict[tuple[str
 def _spelt(grant: Grant) -> tuple[str, str]:
     """Action and resource, in the same form for every stack: `("dynamodb:Scan", "table/it-consumer")`."""
     plain = re.sub(r"-[0-9a-f]{13}", "", grant.resource.split(":", 5)[-1])
-    return grant.action, re.sub(r"\b(polled|fanned|mapped|noticed|paged|read|tooled|watched)\b", "it", plain)
+    return grant.action, re.sub(r"\b(polled|fanned|found|mapped|noticed|paged|read|tooled|watched)\b", "it", plain)
 
 
 def _makes(call: Call) -> bool:

@@ -34,7 +34,7 @@ from tests.support.emulators.filter_patterns import fields, matches
 
 ALARM, FILTER = "AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"
 SERVICES = ("fargate.yaml", "lambda.yaml", "lambda-api.yaml", "monitoring.yaml", "notices.yaml")
-SCALING = "ScaleOnIteratorAgeAlarm"
+SCALING = "ScaleOnLagAlarm"
 """It only scales: it informs nobody."""
 RUNBOOK = re.compile(r"docs/how-to/([\w-]+\.md)#([\w-]+)")
 

@@ -22,7 +22,7 @@ from consumer.leases.tables import states_table
 from consumer.limits.events import Status
 from consumer.limits.notices import TYPE, Notice
 from consumer.monitoring.emf import NAMESPACE
-from consumer.monitoring.metrics import VERIFICATION
+from consumer.monitoring.metrics import BEHIND, VERIFICATION
 from consumer.settings import (
     ApiSettings,
     CoreSettings,
@@ -48,9 +48,18 @@ from tests.support.generators.events import created
 from tests.support.generators.table_stream import changes, entry
 
 TEMPLATES = (
-    *("data.yaml", "fargate.yaml", "lambda.yaml", "lambda-api.yaml", "monitoring.yaml", "notices.yaml"),
-    *("verify.yaml", "watcher.yaml"),
+    "data.yaml",
+    "existing.yaml",
+    "fargate.yaml",
+    "lambda.yaml",
+    "lambda-api.yaml",
+    "monitoring.yaml",
+    "notices.yaml",
+    "tools.yaml",
+    "verify.yaml",
+    "watcher.yaml",
 )
+WITHOUT_ROLES = ("data.yaml", "existing.yaml", "monitoring.yaml")
 TASKS = ("fargate.yaml", "watcher.yaml")
 EVERYWHERE = {"fargate.yaml": ["KclMetrics", "Registry"], "watcher.yaml": ["Registry"], "verify.yaml": ["Registry"]}
 """The statements on all resources, by template."""
@@ -133,6 +142,44 @@ def test_buckets_are_private_and_versioned_and_expire_no_current_object(name: st
     assert [rule for rule in rules if "ExpirationInDays" in rule or "ExpirationDate" in rule] == []
 
 
+def test_a_stream_that_exists_is_only_read() -> None:
+    new, found = resolved("data.yaml"), resolved("data.yaml", StreamExists="true", StreamName="bets")
+
+    assert (new.made("Stream"), found.made("Stream")) == (True, False)
+    assert found.exports()["limits-data-StreamName"] == "bets"
+    assert found.exports()["limits-data-StreamArn"] == "arn:aws:kinesis:us-east-1:000000000000:stream/bets"
+
+
+# --- existing.yaml -------------------------------------------------------------------------------------------------
+
+EXISTING = {
+    "StreamName": "bets",
+    "LimitsTableName": "limits-of-users",
+    "LimitsTableStreamArn": "arn:aws:dynamodb:us-east-1:000000000000:table/limits-of-users/stream/1",
+    "ApplicationName": "keeper",
+    "QuarantineBucketName": "refused",
+    "ArchiveBucketName": "kept",
+}
+
+
+def test_what_exists_has_the_exports_of_what_the_other_template_makes() -> None:
+    found, made = resolved("existing.yaml", **EXISTING).exports(), resolved("data.yaml").exports()
+
+    assert found.keys() == made.keys()
+    for name in ("StreamName", "LimitsTableName", "ApplicationName", "QuarantineBucketName", "ArchiveBucketName"):
+        assert found[f"limits-data-{name}"] == EXISTING[name]
+    tables = {found[f"limits-data-{name}TableArn"] for name in ("Lease", "WorkerMetricStats", "CoordinatorState")}
+    wanted = provision.Wanted("us-east-1", "bets", "keeper", None, lease_rows=False)
+    assert tables == {f"arn:aws:dynamodb:us-east-1:000000000000:table/{each.name}" for each in provision.tables(wanted)}
+    assert found["limits-data-ArchiveBucketArn"] == "arn:aws:s3:::kept"
+
+
+def test_the_stack_of_what_exists_makes_nothing() -> None:
+    assert [each["Type"] for each in template("existing.yaml")["Resources"].values()] == [
+        "AWS::CloudFormation::WaitConditionHandle"
+    ]
+
+
 # --- Settings ------------------------------------------------------------------------------------------------------
 
 
@@ -148,13 +195,23 @@ def test_the_settings_of_the_task_exist_and_agree(monkeypatch: pytest.MonkeyPatc
     assert settings.quarantine == "s3://quarantinebucket/quarantine"
 
 
-def test_the_settings_of_the_function_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    variables = resolved("lambda.yaml").properties("Function")["Environment"]["Variables"]
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+OF_THE_MACHINE = {"region", "allow_insecure_endpoints", "enable_dynamo_db"}
+"""Settings for emulators, and the region, which Lambda sets."""
 
-    assert variables.keys() <= {variable(field) for field in CoreSettings.model_fields}
-    assert load(CoreSettings).quarantine == "s3://quarantinebucket/quarantine"
+
+def test_every_setting_of_the_function_can_be_given_and_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = resolved("lambda.yaml", Archive="true").properties("Function")
+    variables = function["Environment"]["Variables"]
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    settings = load(CoreSettings)
+    fields = {name for name in CoreSettings.model_fields if not name.endswith("endpoint")} - OF_THE_MACHINE
+
+    assert variables.keys() == {variable(name) for name in fields}
+    assert settings.quarantine == "s3://quarantinebucket/quarantine"
+    for name in fields - {"quarantine", "archive"}:
+        assert getattr(settings, name) == CoreSettings.model_fields[name].default, name
 
 
 @pytest.mark.parametrize("name", ["fargate.yaml", "lambda.yaml"])
@@ -205,8 +262,26 @@ def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatc
     assert least > Settings.model_fields["shutdown_grace_seconds"].default
 
 
+def image_of(name: str) -> str:
+    return str(container(resolved(name, ImageDigest="sha256:0"))["Image"])
+
+
 def task_environment(name: str = "fargate.yaml") -> dict[str, str]:
     return {each["Name"]: str(each["Value"]) for each in container(resolved(name))["Environment"]}
+
+
+def test_all_other_settings_of_the_task_come_from_one_file() -> None:
+    place = "arn:aws:s3:::settings/limits/1.env"
+    fargate = resolved("fargate.yaml", **API, EnvironmentFile=place)
+    granted = list(statements(fargate.properties("ExecutionRole")["Policies"]))
+
+    for each in (container(fargate), *fargate.properties("ApiTaskDefinition")["ContainerDefinitions"]):
+        assert each["EnvironmentFiles"] == [{"Type": "s3", "Value": place}]
+    assert [(each["Action"], each["Resource"]) for each in granted if _services(each) == {"s3"}] == [
+        (["s3:GetObject"], [place]),
+        (["s3:GetBucketLocation"], ["arn:aws:s3:::settings"]),
+    ]
+    assert "EnvironmentFiles" not in container(resolved("fargate.yaml"))
 
 
 # --- fargate.yaml, watcher.yaml ------------------------------------------------------------------------------------
@@ -252,6 +327,77 @@ def test_the_metrics_port_is_open_only_to_the_given_group(name: str) -> None:
     assert network["AssignPublicIp"] == "DISABLED"
 
 
+def test_without_a_group_for_prometheus_nothing_reaches_the_task() -> None:
+    assert resolved("fargate.yaml").properties("TaskSecurityGroup")["SecurityGroupIngress"] == []
+
+
+THINGS = {
+    "ClusterName": "shared",
+    "TaskRoleArn": "arn:aws:iam::000000000000:role/limits",
+    "ExecutionRoleArn": "arn:aws:iam::000000000000:role/start",
+    "LogGroupName": "/limits",
+}
+
+
+def test_what_exists_takes_the_place_of_what_the_stack_would_make() -> None:
+    new, found = resolved("fargate.yaml"), resolved("fargate.yaml", **THINGS)
+    replaced = ("Cluster", "TaskRole", "ExecutionRole", "LogGroup")
+    task, service = found.properties("TaskDefinition"), found.properties("Service")
+
+    assert [new.made(name) for name in replaced] == [True] * 4
+    assert [found.made(name) for name in replaced] == [False] * 4
+    assert (task["TaskRoleArn"], task["ExecutionRoleArn"]) == (THINGS["TaskRoleArn"], THINGS["ExecutionRoleArn"])
+    assert container(found)["LogConfiguration"]["Options"]["awslogs-group"] == "/limits"
+    assert service["Cluster"] == "shared"
+    assert found.properties("Scaling")["ResourceId"].startswith("service/shared/")
+    for name in resources(found.template, "AWS::Logs::MetricFilter"):
+        assert found.properties(name)["LogGroupName"] == "/limits", name
+
+
+def test_the_image_can_be_in_any_registry() -> None:
+    elsewhere = f"registry.example.com/limits@sha256:{'0' * 64}"
+    fargate = resolved("fargate.yaml", **API, ImageUri=elsewhere)
+    (api,) = fargate.properties("ApiTaskDefinition")["ContainerDefinitions"]
+
+    assert (container(fargate)["Image"], api["Image"]) == (elsewhere, elsewhere)
+    (needed,) = template("fargate.yaml")["Rules"]["Image"]["Assertions"]
+    assert fargate._holds(needed["Assert"])
+    assert not resolved("fargate.yaml")._holds(needed["Assert"])
+
+
+@pytest.mark.parametrize("service", ["Service", "ApiService"])
+def test_tasks_can_run_on_spare_capacity(service: str) -> None:
+    spot = resolved("fargate.yaml", **API, CapacityProvider="FARGATE_SPOT").properties(service)
+
+    assert spot["CapacityProviderStrategy"] == [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
+    assert "LaunchType" not in spot
+    assert resolved("fargate.yaml", **API).properties(service)["LaunchType"] == "FARGATE"
+
+
+def test_the_tasks_have_one_name_whichever_they_are() -> None:
+    unnamed, named = resolved("fargate.yaml"), resolved("fargate.yaml", NamespaceId="ns-1")
+
+    assert "ServiceRegistries" not in unnamed.properties("Service")
+    assert not unnamed.made("Discovery")
+    assert named.properties("Service")["ServiceRegistries"] == [{"RegistryArn": "arn:aws:made-up:us-east-1::Discovery"}]
+    assert named.properties("Discovery")["DnsConfig"]["DnsRecords"] == [{"Type": "A", "TTL": 10}]
+
+
+def test_tasks_are_added_for_the_services_own_lag_and_memory() -> None:
+    fargate = resolved("fargate.yaml")
+    alarm = fargate.properties("ScaleOnLagAlarm")
+
+    assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, BEHIND.name)
+    assert alarm["Dimensions"] == [{"Name": "application", "Value": "limits-consumer"}]
+    memory = fargate.properties("ScaleOnMemory")["TargetTrackingScalingPolicyConfiguration"]
+    assert memory["PredefinedMetricSpecification"] == {"PredefinedMetricType": "ECSServiceAverageMemoryUtilization"}
+
+
+def test_the_service_can_be_paused() -> None:
+    parameters = template("fargate.yaml")["Parameters"]
+    assert [parameters[name]["MinValue"] for name in ("MinTasks", "MaxTasks")] == [0, 0]
+
+
 def test_logs_expire() -> None:
     for name in ("fargate.yaml", "lambda.yaml", "notices.yaml", "verify.yaml", "watcher.yaml"):
         assert resolved(name).properties("LogGroup")["RetentionInDays"] == 30
@@ -263,7 +409,7 @@ def test_the_watcher_serves_where_its_health_check_calls() -> None:
     address = task_environment("watcher.yaml")["CONSUMER_METRICS_ADDRESS"]
 
     assert found["Command"] == ["status", "--serve", address, "--every", 30]
-    assert found["Image"] == container(resolved("fargate.yaml"))["Image"]
+    assert image_of("watcher.yaml") == image_of("fargate.yaml")
     assert service["DesiredCount"] == 1
 
 
@@ -614,12 +760,35 @@ def test_permissions_name_their_resources(request: pytest.FixtureRequest, any_te
     roles = resources(any_template, "AWS::IAM::Role")
     found = [each for role in roles.values() for each in statements(_written_out(role["Policies"]))]
 
-    assert bool(roles) is (name != "monitoring.yaml")
+    assert bool(roles) is (name not in WITHOUT_ROLES)
     assert [action for each in found for action in each["Action"] if "*" in action] == []
     assert [action for each in found for action in each["Action"] if _creates_or_deletes(action)] == []
     everywhere = [each["Sid"] for each in found if each["Resource"] == ["*"]]
     assert sorted(everywhere) == EVERYWHERE.get(name, [])
     assert all("ManagedPolicyArns" not in role for role in roles.values())
+
+
+KEYS = ",".join(f"arn:aws:kms:us-east-1:000000000000:key/{name}" for name in ("stream", "table"))
+OF_OWN_DATA = {"ExecutionRole", "ScheduleRole"}
+"""Roles that read neither the stream nor a table nor a bucket of the data stack."""
+
+
+@pytest.mark.parametrize("name", [each for each in TEMPLATES if each not in WITHOUT_ROLES])
+def test_every_role_may_use_the_keys_of_the_data_and_has_the_boundary(name: str) -> None:
+    boundary = "arn:aws:iam::000000000000:policy/boundary"
+    plain, found = resolved(name), resolved(name, KeyArns=KEYS, PermissionsBoundaryArn=boundary)
+    roles = resources(found.template, "AWS::IAM::Role")
+
+    for role in roles:
+        assert found.properties(role)["PermissionsBoundary"] == boundary, role
+        assert "PermissionsBoundary" not in plain.properties(role)
+        assert [each for each in statements(plain.properties(role)["Policies"]) if each["Sid"] == "Keys"] == []
+    for role in roles.keys() - OF_OWN_DATA:
+        allowed = list(statements(found.properties(role)["Policies"]))
+        (keys,) = [each for each in allowed if each["Sid"] == "Keys"]
+        writes = [each for each in allowed if "s3:PutObject" in each["Action"] and each["Sid"] != "Failures"]
+        assert keys["Action"] == ["kms:Decrypt", *(["kms:GenerateDataKey"] if writes else [])], role
+        assert keys["Resource"] == KEYS.split(","), role
 
 
 def test_only_an_operator_can_delete_a_limit(any_template: dict[str, Any]) -> None:
@@ -712,7 +881,7 @@ def test_the_command_of_the_verification(since: str, more: list[str]) -> None:
 
     assert found["Command"] == ["verify", "--counts", "--json", "--emf", *more]
     assert {word for word in found["Command"] if word.startswith("--")} <= options
-    assert found["Image"] == container(resolved("fargate.yaml"))["Image"]
+    assert image_of("verify.yaml") == image_of("fargate.yaml")
     assert found["User"].partition(":")[0] not in ("", "0", "root")
 
 

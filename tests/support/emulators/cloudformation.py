@@ -77,6 +77,11 @@ class Resolved:
         own = Resolved(self.template, {**self.given, "AWS::StackName": stack})
         return {own.value(each["Export"]["Name"]): own.value(each["Value"]) for each in outputs}
 
+    def made(self, resource: str) -> bool:
+        """Whether the stack creates the resource."""
+        condition = self.template["Resources"][resource].get("Condition")
+        return condition is None or self._holds({"Condition": condition})
+
     def value(self, value: Any) -> Any:
         if isinstance(value, list):
             found = [self.value(each) for each in value]
@@ -97,6 +102,8 @@ class Resolved:
             "Fn::If": self._if,
             "Fn::GetAtt": lambda path: f"arn:aws:made-up:{REGION}::{path[0]}",
             "Fn::ImportValue": lambda name: self.imports[self.value(name)],
+            "Fn::Split": lambda argument: str(self.value(argument[1])).split(argument[0]),
+            "Fn::Select": lambda argument: self.value(argument[1])[int(argument[0])],
         }
 
     def _ref(self, name: str) -> Any:

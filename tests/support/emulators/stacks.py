@@ -64,8 +64,13 @@ class Account:
             LimitsTableName=f"{name}-limits",
             ApplicationName=f"{name}-consumer",
             Shards="2",
-            OperatorArn=OPERATOR,
             **parameters,
+        )
+
+    def tools(self, name: str, data: str) -> dict[str, str]:
+        """Creates the stack of tools.yaml."""
+        return self.create(
+            name, (FOLDER / "tools.yaml").read_text(encoding="utf-8"), DataStack=data, OperatorArn=OPERATOR
         )
 
     def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
@@ -137,7 +142,7 @@ def without_scaling(fargate: dict[str, Any]) -> dict[str, Any]:
         if each["Type"].startswith(UNSUPPORTED)
         or (each["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in each["Properties"])
     }
-    gone.add("ScaleOnIteratorAgeAlarm")
+    gone.add("ScaleOnLagAlarm")
     return {**fargate, "Resources": {name: each for name, each in resources.items() if name not in gone}}
 
 
