@@ -354,15 +354,26 @@ def test_what_exists_takes_the_place_of_what_the_stack_would_make() -> None:
         assert found.properties(name)["LogGroupName"] == "/limits", name
 
 
-def test_the_image_can_be_in_any_registry() -> None:
+@pytest.mark.parametrize("name", ["fargate.yaml", "verify.yaml", "watcher.yaml"])
+def test_the_image_can_be_in_any_registry(name: str) -> None:
     elsewhere = f"registry.example.com/limits@sha256:{'0' * 64}"
-    fargate = resolved("fargate.yaml", **API, ImageUri=elsewhere)
-    (api,) = fargate.properties("ApiTaskDefinition")["ContainerDefinitions"]
+    found = resolved(name, ImageUri=elsewhere)
+    tasks = resources(found.template, "AWS::ECS::TaskDefinition")
+    (needed,) = found.template["Rules"]["Image"]["Assertions"]
 
-    assert (container(fargate)["Image"], api["Image"]) == (elsewhere, elsewhere)
-    (needed,) = template("fargate.yaml")["Rules"]["Image"]["Assertions"]
-    assert fargate._holds(needed["Assert"])
-    assert not resolved("fargate.yaml")._holds(needed["Assert"])
+    assert {each["Image"] for task in tasks for each in found.properties(task)["ContainerDefinitions"]} == {elsewhere}
+    assert found._holds(needed["Assert"])
+    assert not resolved(name)._holds(needed["Assert"])
+
+
+@pytest.mark.parametrize("name", ["verify.yaml", "watcher.yaml"])
+def test_the_smaller_tasks_run_on_a_cluster_that_exists_too(name: str) -> None:
+    execution = "arn:aws:iam::000000000000:role/start"
+    found = resolved(name, ClusterName="shared", ExecutionRoleArn=execution)
+
+    assert [found.made(each) for each in ("Cluster", "ExecutionRole", "TaskRole")] == [False, False, True]
+    assert found.properties("TaskDefinition")["ExecutionRoleArn"] == execution
+    assert found.value(found.template["Outputs"]["Cluster"]["Value"]) == "shared"
 
 
 @pytest.mark.parametrize("service", ["Service", "ApiService"])
@@ -885,12 +896,18 @@ def test_the_command_of_the_verification(since: str, more: list[str]) -> None:
     assert found["User"].partition(":")[0] not in ("", "0", "root")
 
 
-def test_only_the_schedule_starts_the_verification_and_only_this_task() -> None:
-    verify = resolved("verify.yaml")
+@pytest.mark.parametrize(
+    ("given", "cluster"),
+    [({}, "Cluster"), ({"ClusterName": "shared"}, "arn:aws:ecs:us-east-1:000000000000:cluster/shared")],
+)
+def test_only_the_schedule_starts_the_verification_and_only_this_task(given: dict[str, str], cluster: str) -> None:
+    verify = resolved("verify.yaml", **given)
     target = verify.properties("Verification")["Target"]
     start, roles = statements(verify.properties("ScheduleRole")["Policies"])
 
     assert start["Action"] == ["ecs:RunTask"]
+    assert target["Arn"] == start["Condition"]["ArnEquals"]["ecs:cluster"]
+    assert target["Arn"].endswith(cluster)
     assert start["Resource"] == [target["EcsParameters"]["TaskDefinitionArn"]]
     assert roles["Action"] == ["iam:PassRole"]
     assert target["EcsParameters"]["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
