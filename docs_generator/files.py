@@ -1,11 +1,12 @@
 """Every generated file and the function that returns its text. A new one is a line here."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from bench import page as performance
 from consumer.monitoring import metrics
-from deploy import alerts, dashboard
+from deploy import alerts, dashboard, templates, terraform_modules
 from docs_generator import cli, decisions, pictures, settings
 
 FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
@@ -21,5 +22,6 @@ FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "deploy/grafana/consumer.json": dashboard.text,
         "deploy/prometheus/alerts.yaml": lambda: alerts.rules(alerts.Service()),
         "deploy/prometheus/prometheus_rule.yaml": lambda: alerts.prometheus_rule(alerts.Service()),
+        **{f"deploy/terraform/{name}/main.tf": partial(terraform_modules.module, name) for name in templates.names()},
     }
 )

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
+from deploy.templates import FOLDER, template
+from tests.support.emulators.aws import REGION
 
-from tests.support.emulators.aws import REGION, ROOT
+__all__ = ["FOLDER", "template"]
 
-FOLDER = ROOT / "deploy" / "cloudformation"
 DATA_STACK = "limits-data"
 """The default name of the stack from which the other templates import."""
 REPORT = "ReportBatchItemFailures"
@@ -19,33 +19,6 @@ PSEUDO: Mapping[str, str] = {
     "AWS::StackName": "made-up",
     "AWS::URLSuffix": "amazonaws.com",
 }
-
-
-class _Loader(yaml.SafeLoader):
-    """Loads YAML and turns CloudFormation's short forms, `!Ref x`, into the long ones, `{"Ref": "x"}`."""
-
-
-def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    return {name: value.split(".", 1) if suffix == "GetAtt" else value}
-
-
-_Loader.add_multi_constructor("!", _long_form)
-
-
-def template(name: str) -> dict[str, Any]:
-    """A template such as `data.yaml`, with functions in the long form, ready for json.dumps."""
-    text = (FOLDER / name).read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.load(text, _Loader)
-    return read
 
 
 def resources(of: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
