@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from textwrap import indent
+from typing import Literal
 
 TEMPLATE = Path(__file__).parent / "prometheus" / "alerts.template.yaml"
 _HEADER = "# Generated from alerts.template.yaml by `python -m deploy.alerts`. Do not edit.\n"
@@ -28,15 +29,19 @@ spec:
 class Service:
     """The jobs of Prometheus that scrape the workers, `consumer status --serve`, and the file of `consumer verify`.
 
-    workers  how many workers should respond at any time, at least
+    workers  how many workers should respond at any time, at least; WORKERS where the Helm chart sets it
     api      the job that scrapes the HTTP API; None if there is none
     """
 
     job: str = "consumer"
     watcher: str = "consumer-watcher"
-    workers: int = 2
+    workers: int | Literal["WORKERS"] = 2
     api: str | None = "consumer-api"
     verify: str = "consumer-verify"
+
+
+CHART = Service("RELEASE", "RELEASE-watcher", "WORKERS", "RELEASE-api", "RELEASE-verify")
+"""The names in the Helm chart, which replaces RELEASE and WORKERS."""
 
 
 def rules(service: Service) -> str:

@@ -22,6 +22,7 @@ FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "deploy/grafana/consumer.json": dashboard.text,
         "deploy/prometheus/alerts.yaml": lambda: alerts.rules(alerts.Service()),
         "deploy/prometheus/prometheus_rule.yaml": lambda: alerts.prometheus_rule(alerts.Service()),
+        "deploy/helm/limits-consumer/alerts.yaml": lambda: alerts.rules(alerts.CHART),
         **{f"deploy/terraform/{name}/main.tf": partial(terraform_modules.module, name) for name in templates.names()},
     }
 )
