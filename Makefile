@@ -72,6 +72,7 @@ check: env .venv-deploy/.locked ## lint, format, types, architecture, deployment
 	$(PY) -m mypy --strict
 	$(PY) -m pytest tests/unit/test_architecture.py
 	.venv-deploy/bin/cfn-lint deploy/cloudformation/*.yaml
+	$(PY) -m deploy.kubernetes_roles | .venv-deploy/bin/cfn-lint
 	.venv-deploy/bin/hadolint Dockerfile
 	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv-deploy/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
@@ -83,6 +84,11 @@ alerts: ## check and test the Prometheus rules (needs promtool)
 	promtool check rules deploy/prometheus/alerts.yaml
 	promtool test rules deploy/prometheus/alerts_test.yaml
 	promtool check config deploy/prometheus/prometheus.yaml
+
+.PHONY: deploy-test
+deploy-test: env .venv-deploy-test/.locked deploy/cdk/typescript/node_modules/.locked ## test Terraform, CDK and Helm (needs npm)
+	@# cloudcoil brings a plugin of pytest that needs more packages.
+	PYTHONPATH="$$(echo .venv-deploy-test/lib/python3*/site-packages)" $(PY) -m pytest -p no:cloudcoil tests/deploy
 
 .PHONY: test
 test: env ## run the tests of the parts: what to run after a change
@@ -190,6 +196,7 @@ lock: .venv-lock/.locked ## write requirements/*.txt (UPGRADE=1: newest versions
 	@$(COMPILE) requirements/ministack.in -o requirements/ministack.txt >/dev/null
 	@$(COMPILE) requirements/bench.in -o requirements/bench.txt >/dev/null
 	@$(COMPILE) requirements/deploy.in -o requirements/deploy.txt >/dev/null
+	@$(COMPILE) requirements/deploy-test.in -c requirements/dev.txt -o requirements/deploy-test.txt >/dev/null
 	@$(COMPILE) requirements/docs.in -o requirements/docs.txt >/dev/null
 	@$(COMPILE) requirements/package.in -o requirements/package.txt >/dev/null
 	@$(COMPILE) --emit-build-options requirements/localstack.in -o requirements/localstack.txt >/dev/null
@@ -215,6 +222,7 @@ clean: ## remove everything that make created
 		grep -o "$(CURDIR)/.image/[^ ]*" /proc/mounts | sort -r | xargs umount
 	@rm -rf .venv .venv-* .tools .image build dist *.egg-info
 	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf deploy/cdk/typescript/node_modules deploy/cdk/typescript/dist
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A recipe starts from scratch and creates its stamp last, so an interrupted recipe runs again.
@@ -247,6 +255,7 @@ clean: ## remove everything that make created
 # The other environments: one for each lock of the same name.
 FOR_ministack := the AWS emulator for tests and the demo
 FOR_deploy := tools that check and describe the deployment
+FOR_deploy-test := Helm, the CDK and schemas, which test what wraps the templates
 FOR_bench := the peers of the benchmark and its pictures
 FOR_docs := the generator of the documentation site
 FOR_package := the builder of the package and its check
@@ -261,4 +270,9 @@ FIRST_localstack := -r requirements/build.txt
 	@"$(PYTHON)" -m venv .venv-$*
 	@$(if $(FIRST_$*),.venv-$*/bin/python $(HASHED) --only-binary :all: $(FIRST_$*))
 	@.venv-$*/bin/python $(HASHED) --only-binary :all: --no-build-isolation -r requirements/$*.txt
+	@touch $@
+
+deploy/cdk/typescript/node_modules/.locked: deploy/cdk/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "make deploy-test needs npm on the PATH (Debian: npm)" >&2; exit 1; }
+	@npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
