@@ -28,6 +28,7 @@ from consumer.bootstrap import pool
 from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
+from consumer.leases.tables import states_table
 from consumer.limits.projection import Limits
 from consumer.limits.sample import Sample
 from consumer.monitoring.metrics import LEASE_OWNER
@@ -134,7 +135,8 @@ def made_beforehand(cloud: Account) -> dict[str, str]:
     """Things as an account may have them. Returns the parameters of existing.yaml that name them."""
     stream, application, table, bucket = "found-events", "found-consumer", "found-limits", "found-data"
     cloud.client("kinesis").create_stream(StreamName=stream, ShardCount=2)
-    wanted = provision.Wanted("us-east-1", stream, application, table, lease_rows=False)
+    states = states_table(table, ("userId", "userLimitId"))
+    wanted = provision.Wanted("us-east-1", stream, application, states, lease_rows=False)
     for each in provision.tables(wanted):
         cloud.client("dynamodb").create_table(**provision._definition(each))
     cloud.client("s3").create_bucket(Bucket=bucket)
