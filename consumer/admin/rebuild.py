@@ -30,6 +30,9 @@ from consumer.engine.projection import Ignored
 from consumer.engine.records import Record
 from consumer.settings import CoreSettings
 
+SLICES = 5
+"""So many slices of a delivery are folded together: 50,000 records, in 100 MiB. Most limits are then written once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
@@ -193,7 +196,7 @@ class _Folder:
         policy, damage = ForMinutes(), list[Damaged]()
         outcomes, reasons, writes = Counter[Outcome](), Counter[Reason](), 0
         records = self._chosen(self.source.records(found.path, damage.append))
-        for result in self.core.process_in_slices(records, policy, lambda: True):
+        for result in self.core.process_in_slices(records, policy, lambda: True, SLICES):
             if result.unsettled:
                 raise policy.cause
             outcomes += result.outcomes

@@ -51,13 +51,16 @@ def deaggregate(record: Record, most: int = RECORDS) -> list[Record]:
     return [_part(record, index, data) for index, data in enumerate(parts)]
 
 
-def slices(delivered: Iterable[list[Record]]) -> Iterator[list[Record]]:
-    """Groups delivered records, each given as its user records, into slices up to SLICE_RECORDS and SLICE_BYTES."""
+def slices(delivered: Iterable[list[Record]], times: int = 1) -> Iterator[list[Record]]:
+    """Groups delivered records, each given as its user records, into slices up to SLICE_RECORDS and SLICE_BYTES.
+
+    `times`: they are so many times as large.
+    """
     held: list[Record] = []
     size = 0
     for parts in delivered:
         more = len(parts[0].data) if len(parts) == 1 else sum(len(part.data) for part in parts)
-        if held and (len(held) + len(parts) > SLICE_RECORDS or size + more > SLICE_BYTES):
+        if held and (len(held) + len(parts) > times * SLICE_RECORDS or size + more > times * SLICE_BYTES):
             yield held
             held, size = [], 0
         held += parts

@@ -238,13 +238,13 @@ class Processor(Generic[E, S]):
         return self._settle([part for parts in self._unpacked(records) for part in parts], retry_policy)
 
     def process_in_slices(
-        self, records: Iterable[Record], retry_policy: RetryPolicy, go_on: Callable[[], bool]
+        self, records: Iterable[Record], retry_policy: RetryPolicy, go_on: Callable[[], bool], times: int = 1
     ) -> Iterator[BatchResult]:
         """Like `process`, in slices of bounded size (aggregation.slices). Stops after the first unsettled slice.
 
         `go_on` is called before each slice but the first. If it returns False, that slice is returned unsettled.
         """
-        for number, parts in enumerate(slices(self._unpacked(records))):
+        for number, parts in enumerate(slices(self._unpacked(records), times)):
             if number and not go_on():
                 yield BatchResult(parts, [None] * len(parts))
                 return

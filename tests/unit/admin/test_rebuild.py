@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer import bootstrap
-from consumer.admin.rebuild import Done, Plan, Rebuilt, Total, _Folder, _of_shares
+from consumer.admin.rebuild import SLICES, Done, Plan, Rebuilt, Total, _Folder, _of_shares
 from consumer.admin.replay import replayer
 from consumer.admin.sources import Origin, Source, origin_of
 from consumer.archive.place import Found, InMemoryPlace, Place
+from consumer.engine import aggregation
 from consumer.engine.errors import Reason, SettingsError, Unavailable
 from consumer.engine.folding import Outcome
 from consumer.engine.records import Position, Record
@@ -63,6 +64,18 @@ def delivered(*events: bytes) -> list[LimitState]:
     core, states = bootstrap.in_memory_processor(RecordSettings())
     core.process(numbered(events), NoRetry())
     return states.states()
+
+
+def test_a_limit_is_written_once_for_many_records(place: DirectoryPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregation, "SLICE_RECORDS", 2)
+    events = [encode(created(1)), *(encode(progress_changed(number)) for number in range(2, 2 * SLICES + 2))]
+    write(place, numbered(events))
+
+    made, rebuilt = folder(place)
+    total = total_of(made)
+
+    assert (total.outcomes.total(), total.writes) == (2 * SLICES + 1, 2)
+    assert rebuilt.states() == delivered(*events)
 
 
 def test_an_archive_leads_to_the_limits_that_its_deliveries_led_to(place: DirectoryPlace) -> None:
