@@ -103,7 +103,7 @@ def test_the_task_uses_all_permissions_of_its_role_and_no_others(cloud: Account,
 def test_over_what_exists_the_task_uses_all_permissions_of_its_role_and_no_others(
     cloud: Account, tmp_path: Path
 ) -> None:
-    cloud.create("found", (FOLDER / "existing.yaml").read_text(encoding="utf-8"), **made_beforehand(cloud))
+    existing(cloud, "found")
     cloud.client("ecs").create_cluster(clusterName="shared")
     cloud.client("logs").create_log_group(logGroupName="/found")
     cloud.client("s3").put_object(Bucket="found-data", Key="settings.env", Body=b"CONSUMER_CHECKPOINT_SECONDS=1\n")
@@ -113,7 +113,7 @@ def test_over_what_exists_the_task_uses_all_permissions_of_its_role_and_no_other
         ClusterName="shared",
         LogGroupName="/found",
         EnvironmentFile="arn:aws:s3:::found-data/settings.env",
-        KeyArns=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/theirs",
+        KeyArns=KEY,
         Archive="true",
     )
     variables = cloud.task_variables("found-service", tmp_path)
@@ -124,16 +124,12 @@ def test_over_what_exists_the_task_uses_all_permissions_of_its_role_and_no_other
     assert len(filters) == len(resources(template("fargate.yaml"), "AWS::Logs::MetricFilter"))
     granted, requested = cloud.grants(outputs["TaskRoleArn"]), cloud.calls("found")
     assert not_permitted(requested, granted) == []
-    keys = dict.fromkeys(
-        (("kms:Decrypt", "key/theirs"), ("kms:GenerateDataKey", "key/theirs")),
-        "made by Kinesis, DynamoDB and S3 on behalf of the task; MiniStack encrypts nothing",
-    )
-    assert unexplained(requested, granted, NOT_SEEN_OF_THE_TASK | keys) == []
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_TASK | NOT_SEEN_OF_KEYS) == []
 
 
-def made_beforehand(cloud: Account) -> dict[str, str]:
-    """Things as an account may have them. Returns the parameters of existing.yaml that name them."""
-    stream, application, table, bucket = "found-events", "found-consumer", "found-limits", "found-data"
+def existing(cloud: Account, name: str) -> dict[str, str]:
+    """Makes a stream, tables and a bucket as an account may have them, and the stack of existing.yaml for them."""
+    stream, application, table, bucket = (f"{name}-{each}" for each in ("events", "consumer", "limits", "data"))
     cloud.client("kinesis").create_stream(StreamName=stream, ShardCount=2)
     states = states_table(table, ("userId", "userLimitId"))
     wanted = provision.Wanted("us-east-1", stream, application, states, lease_rows=False)
@@ -141,7 +137,8 @@ def made_beforehand(cloud: Account) -> dict[str, str]:
         cloud.client("dynamodb").create_table(**provision._definition(each))
     cloud.client("s3").create_bucket(Bucket=bucket)
     buckets = dict.fromkeys(("QuarantineBucketName", "ArchiveBucketName"), bucket)
-    return {"StreamName": stream, "ApplicationName": application, "LimitsTableName": table, **buckets}
+    body = (FOLDER / "existing.yaml").read_text(encoding="utf-8")
+    return cloud.create(name, body, StreamName=stream, ApplicationName=application, LimitsTableName=table, **buckets)
 
 
 def from_file(cloud: Account) -> dict[str, str]:
@@ -265,6 +262,11 @@ NOT_SEEN_OF_THE_TASK = {
     ("dynamodb:Scan", f"table/it-{STATE}"): "KCL reads the state of a migration from version 2 only during one",
     ("dynamodb:UpdateItem", f"table/it-{STATE}"): "the leader renews its lock at intervals, not in every short run",
 }
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/theirs"
+NOT_SEEN_OF_KEYS = dict.fromkeys(
+    (("kms:Decrypt", "key/theirs"), ("kms:GenerateDataKey", "key/theirs")),
+    "used by Kinesis, DynamoDB and S3 on behalf of the caller; MiniStack encrypts nothing",
+)
 LOG_GROUP = "log-group:/aws/cloudformation/it-service/LogGroup:*"
 NOT_SEEN_OF_THE_FUNCTION = {
     (f"kinesis:{action}", "stream/it-events"): "used by Lambda's poller; MiniStack's poller reads its streams directly"
@@ -286,12 +288,14 @@ NOT_SEEN_OF_THE_NOTICES = {
 
 
 def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Account) -> None:
-    data = cloud.data("mapped")
+    """Over a stream, tables and a bucket that exist."""
+    data = existing(cloud, "mapped")
     outputs = cloud.create(
         "mapped-service",
         (FOLDER / "lambda.yaml").read_text(encoding="utf-8"),
         DataStack="mapped",
         Archive="true",
+        KeyArns=KEY,
         **uploaded(cloud),
     )
     variables = {
@@ -311,7 +315,7 @@ def test_the_function_uses_all_permissions_of_its_role_and_no_others(cloud: Acco
     requested = cloud.calls(ACCOUNT) - of_the_notices(cloud.calls(ACCOUNT))
     assert requested, "MiniStack's functions sign with the account's number"
     assert not_permitted(requested, granted) == []
-    assert unexplained(requested, granted, NOT_SEEN_OF_THE_FUNCTION) == []
+    assert unexplained(requested, granted, NOT_SEEN_OF_THE_FUNCTION | NOT_SEEN_OF_KEYS) == []
 
 
 def test_the_function_of_the_notices_uses_all_permissions_of_its_role_and_no_others(cloud: Account) -> None:
