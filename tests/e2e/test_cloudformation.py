@@ -137,8 +137,9 @@ def existing(cloud: Account, name: str) -> dict[str, str]:
         cloud.client("dynamodb").create_table(**provision._definition(each))
     cloud.client("s3").create_bucket(Bucket=bucket)
     buckets = dict.fromkeys(("QuarantineBucketName", "ArchiveBucketName"), bucket)
+    arn = f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/{stream}"
     body = (FOLDER / "existing.yaml").read_text(encoding="utf-8")
-    return cloud.create(name, body, StreamName=stream, ApplicationName=application, LimitsTableName=table, **buckets)
+    return cloud.create(name, body, StreamArn=arn, ApplicationName=application, LimitsTableName=table, **buckets)
 
 
 def from_file(cloud: Account) -> dict[str, str]:
