@@ -33,7 +33,7 @@ def test_a_sum_of_amounts_would_break_them() -> None:
         def merge(self, left: Balance, right: Balance) -> Balance:
             return left.model_copy(update={"cents": left.cents + right.cents})
 
-    with pytest.raises(AssertionError, match=r"merge\(left, left\) is not left"):
+    with pytest.raises(AssertionError, match=r"merge\(.*\) is not (left|merge)"):
         merge_is_idempotent(Subject(Sums(), MOVEMENTS))
 
 

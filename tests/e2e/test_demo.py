@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_what_the_playground_lists_works_and_ctrl_c_stops_it(variables: Mapping[
         commands = TRY.findall(listed)
         assert len(commands) == len(TRIES)
         for command in commands:
-            until(lambda line=command: entered(line, listed, variables), f"{command} to succeed", seconds=60, every=1)
+            until(partial(entered, command, listed, variables), f"{command} to succeed", seconds=60, every=1)
         playground.send_signal(signal.SIGINT)
         code = playground.wait(timeout=60)
 

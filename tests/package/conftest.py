@@ -51,7 +51,7 @@ class Installed:
 
     def _run(self, command: tuple[str, ...], environment: Mapping[str, str]) -> str:
         name, *arguments = command
-        line = [self.bin / name, *arguments]
+        line = [str(self.bin / name), *arguments]
         done = subprocess.run(line, cwd=self.home, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -38,7 +38,7 @@ def test_a_wheel_from_the_source_distribution_is_the_same(wheel: Path, source: P
         opened.extractall(tmp_path, filter="data")
     (folder,) = tmp_path.iterdir()
     build = [PACKAGING, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "again", folder]
-    subprocess.run(build, env={"SOURCE_DATE_EPOCH": "315532800"}, check=True, capture_output=True)
+    subprocess.run([*map(str, build)], env={"SOURCE_DATE_EPOCH": "315532800"}, check=True, capture_output=True)
     assert (tmp_path / "again" / wheel.name).read_bytes() == wheel.read_bytes()
 
 
