@@ -1,5 +1,6 @@
 """The Helm chart: linted and rendered by Helm itself, validated by the schemas of Kubernetes and of the operators."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,12 @@ def test_resources_of_operators_have_their_schemas() -> None:
     for (kind, _), resource in checked.items():
         model = OPERATORS[kind].model_validate(resource)
         assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == resource
+
+
+def test_the_chart_has_the_version_of_the_service() -> None:
+    project = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    with helm_python.Chart.load(CHART) as chart:
+        assert chart.metadata["appVersion"] == chart.version == project["version"]
 
 
 def test_a_wrong_field_would_be_found() -> None:
