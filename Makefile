@@ -13,7 +13,7 @@ HASHED := $(PIP_INSTALL) --require-hashes
 
 # `make lock UPGRADE=1` moves to the newest versions; without it, only what a changed pin requires moves.
 UPGRADE ?=
-# `make faults SEED=...` and `make soak SEED=...` repeat the run that printed the seed.
+# `make faults SEED=...`, `make soak SEED=...` and `make proof SEED=...` repeat the run that printed the seed.
 SEED ?=
 # End-to-end and fault tests that run in parallel: they mostly wait, so there may be more than cores.
 JOBS ?= 3
@@ -129,6 +129,11 @@ faults: tools ## test every row of the fault table on the real daemon (SEED=... 
 .PHONY: soak
 soak: env ## run the service under load and random faults (MINUTES=10, SEED=... repeats a run)
 	$(PY) -m tests.support.driven.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
+
+.PHONY: proof
+proof: EVENTS := 200000
+proof: tools ## show with kills, disorder and poison that verify and rebuild hold what they promise (EVENTS=200000, SEED=...)
+	$(PY) -m tests.support.driven.proof --events "$(EVENTS)" $(if $(SEED),--seed "$(SEED)")
 
 .PHONY: takeovers
 takeovers: env ## measure how long shards stand still after a death (RUNS=3)

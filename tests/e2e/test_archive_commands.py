@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +18,20 @@ import pytest
 from consumer.archive.reading import read
 from consumer.limits.sample import Sample
 from consumer.stores.places import DirectoryPlace, S3Place
+from tests.support.driven.proving import (
+    KEYS,
+    Item,
+    Key,
+    change_by_hand,
+    items_of,
+    kinds_of,
+    new_table,
+    numbered,
+    ran,
+    rebuilt,
+    set_back,
+    verified,
+)
 from tests.support.driven.scenario import (
     Stage,
     expected,
@@ -30,8 +43,8 @@ from tests.support.driven.scenario import (
 from tests.support.driven.service import alive, children, consumer, environment, service
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator, session
+from tests.support.generators.events import created, encode
 
-KEYS = ("userId", "userLimitId")
 COUNT = 6_000
 
 
@@ -45,53 +58,17 @@ class Archived:
     while_running: dict[str, Any]
 
     @property
-    def items(self) -> dict[tuple[str, str], dict[str, Any]]:
-        return by_key(self.stage.items(self.stage.variables["AWS_TABLE_NAME"]))
+    def items(self) -> dict[Key, Item]:
+        return items_of(self.stage)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "consumer", *arguments]
-        return subprocess.run(
-            command,
-            env={**self.stage.variables, "COLUMNS": "200", **variables},
-            cwd=self.folder.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return ran(self.stage, self.folder.parent, *arguments, **variables)
 
     def verified(self, *arguments: str, **variables: str) -> dict[str, Any]:
-        done = self.run("verify", "--json", "--processes", "1", "--patience", "0", *arguments, **variables)
-        assert done.returncode in (0, 1), done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        assert found["ok"] is (done.returncode == 0)
-        return found
+        return verified(self.stage, self.folder.parent, "--processes", "1", *arguments, **variables)
 
     def rebuilt(self, *arguments: str, **variables: str) -> dict[str, Any]:
-        done = self.run("rebuild", "--json", *arguments, **variables)
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
-
-    def new_table(self) -> str:
-        name = f"rebuilt-{uuid4().hex[:8]}"
-        self.stage.dynamodb().create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in KEYS],
-            KeySchema=[{"AttributeName": KEYS[0], "KeyType": "HASH"}, {"AttributeName": KEYS[1], "KeyType": "RANGE"}],
-        )
-        return name
-
-
-def by_key(items: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(item["userId"]["S"], item["userLimitId"]["S"]): item for item in items}
-
-
-def numbered(value: Any) -> Any:
-    """With numbers instead of their texts: DynamoDB stores numbers, MiniStack the text as it is sent."""
-    if not isinstance(value, dict):
-        return value
-    return Decimal(value["N"]) if value.keys() == {"N"} else {key: numbered(each) for key, each in value.items()}
+        return rebuilt(self.stage, self.folder.parent, *arguments, **variables)
 
 
 @pytest.fixture(scope="module")
@@ -148,67 +125,12 @@ def test_nothing_is_found_afterwards(archived: Archived) -> None:
     assert found["limits"] == len(archived.items)
 
 
-Spoil = Callable[[dict[str, Any]], dict[str, Any] | None]
-
-
-def _amount(item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "progress": {"M": {**item["progress"]["M"], "value": {"N": "123456"}}}}
-
-
-def _older(item: dict[str, Any]) -> dict[str, Any]:
-    earlier = {**item["progress"]["M"], "sequence": {"N": "1"}, "eventId": {"S": "e"}, "value": {"N": "1"}}
-    return {**item, "progress": {"M": earlier}}
-
-
-def _newer(item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "progress": {"M": {**item["progress"]["M"], "sequence": {"N": "900000000"}}}}
-
-
-def _without_progress(item: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in item.items() if name != "progress"}
-
-
-def _renamed(item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "userLimitId": {"S": "l-added-by-hand"}}
-
-
-def _status(item: dict[str, Any]) -> dict[str, Any]:
-    definition = item["definition"]["M"]
-    other = "CANCELED" if definition["status"]["S"] != "CANCELED" else "ACTIVE"
-    return {**item, "definition": {"M": {**definition, "status": {"S": other}}}}
-
-
-BOTH = ["missing", "unexplained"]
-SPOILS: list[tuple[str, Spoil, list[str]]] = [
-    ("an amount", _amount, BOTH),
-    ("a status", _status, BOTH),
-    ("the brand", lambda item: {**item, "brandId": {"S": "zzz"}}, BOTH),
-    ("the currency", lambda item: {**item, "currencyCode": {"S": "AAA"}}, BOTH),
-    ("set back", _older, ["missing"]),
-    ("set ahead", _newer, ["unexplained"]),
-    ("a register is gone", _without_progress, ["missing"]),
-    ("the row is gone", lambda _: None, ["missing"]),
-    ("a row is added", _renamed, ["unexplained"]),
-    ("not readable", lambda item: {**item, "progress": {"S": "a text"}}, ["unexplained"]),
-]
-
-
 def test_ten_rows_that_were_spoiled_are_named_and_no_other(untouched: Archived) -> None:
-    table, client = untouched.stage.variables["AWS_TABLE_NAME"], untouched.stage.dynamodb()
-    whole = [item for _, item in sorted(untouched.items.items()) if "progress" in item and "definition" in item]
-    wanted: dict[tuple[str, str], list[str]] = {}
-    for item, (_, spoil, kinds) in zip(whole, SPOILS, strict=False):
-        changed = spoil(item)
-        if changed is None:
-            client.delete_item(TableName=table, Key={name: item[name] for name in KEYS})
-        else:
-            client.put_item(TableName=table, Item=changed)
-        named = changed or item
-        wanted[named["userId"]["S"], named["userLimitId"]["S"]] = kinds
+    wanted = change_by_hand(untouched.stage)
     assert len(wanted) == 10
 
     found = untouched.verified()
-    assert {(each["userId"], each["userLimitId"]): each["kinds"] for each in found["findings"]} == wanted
+    assert kinds_of(found) == wanted
     assert found["missing"] == sum("missing" in kinds for kinds in wanted.values())
     assert found["unexplained"] == sum("unexplained" in kinds for kinds in wanted.values())
 
@@ -229,7 +151,7 @@ def test_a_rebuild_adds_what_is_missing_to_the_table_in_use(untouched: Archived)
     table, client = untouched.stage.variables["AWS_TABLE_NAME"], untouched.stage.dynamodb()
     chosen = [item for item in untouched.items.values() if "progress" in item][:2]
     client.delete_item(TableName=table, Key={name: chosen[0][name] for name in KEYS})
-    client.put_item(TableName=table, Item=_older(chosen[1]))
+    client.put_item(TableName=table, Item=set_back(chosen[1]))
 
     assert untouched.verified()["missing"] == 2
     done = untouched.rebuilt("--processes", "2")
@@ -246,9 +168,9 @@ def test_a_rebuild_of_a_table_that_is_right_writes_nothing(archived: Archived) -
 
 
 def test_an_empty_table_gets_the_same_items(archived: Archived) -> None:
-    name = archived.new_table()
+    name = new_table(archived.stage)
     archived.rebuilt("--into", name, "--processes", "2")
-    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
+    assert numbered(items_of(archived.stage, name)) == numbered(archived.items)
     assert archived.verified(AWS_TABLE_NAME=name)["ok"] is True
 
 
@@ -259,9 +181,22 @@ def test_files_of_events_of_any_form_lead_to_the_same_items(archived: Archived, 
     (tmp_path / "2026" / "01").mkdir(parents=True)
     (tmp_path / "2026" / "01" / "firehose-1").write_bytes(gzip.compress(b"".join(data[:half])))
     (tmp_path / "2026" / "01" / "firehose-2").write_bytes(b"\n".join(data[half:]))
-    name = archived.new_table()
+    name = new_table(archived.stage)
     archived.rebuilt("--from", str(tmp_path), "--into", name, "--processes", "2")
-    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
+    assert numbered(items_of(archived.stage, name)) == numbered(archived.items)
+
+
+def test_several_processes_keep_the_brand_that_came_first(archived: Archived, tmp_path: Path) -> None:
+    """Each limit gets events of three brands in turn. A process that took a later file first would keep another one."""
+    users = range(100)
+    for number in range(12):
+        events = [created(number + 1, userId=f"u-{user}", brandId=f"b-{(number + user) % 3}") for user in users]
+        (tmp_path / f"{number:02}.json").write_bytes(b"\n".join(map(encode, events)))
+    name = new_table(archived.stage)
+    done = archived.rebuilt("--from", str(tmp_path), "--into", name, "--processes", "4")
+    found = {item["userId"]["S"]: item["brandId"]["S"] for item in items_of(archived.stage, name).values()}
+    assert found == {f"u-{user}": f"b-{user % 3}" for user in users}
+    assert done["reasons"] == {"IDENTITY": 8 * len(users)}
 
 
 def test_an_archive_in_s3_leads_to_the_same(archived: Archived) -> None:
@@ -274,9 +209,9 @@ def test_an_archive_in_s3_leads_to_the_same(archived: Archived) -> None:
 
     place = {"CONSUMER_ARCHIVE": f"s3://{bucket}/limits"}
     assert archived.verified(**place)["ok"] is True
-    name = archived.new_table()
+    name = new_table(archived.stage)
     archived.rebuilt("--into", name, "--processes", "2", **place)
-    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
+    assert numbered(items_of(archived.stage, name)) == numbered(archived.items)
 
 
 def test_the_metrics_are_written(archived: Archived, tmp_path: Path) -> None:
@@ -322,7 +257,11 @@ def many_files(archived: Archived, folder: Path) -> int:
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_rebuild_goes_on(archived: Archived, tmp_path: Path, way: signal.Signals) -> None:
-    count, progress, name = many_files(archived, tmp_path / "files"), tmp_path / "progress.jsonl", archived.new_table()
+    count, progress, name = (
+        many_files(archived, tmp_path / "files"),
+        tmp_path / "progress.jsonl",
+        new_table(archived.stage),
+    )
     options = ("--from", str(tmp_path / "files"), "--into", name, "--resume", str(progress), "--processes", "2")
     command = [sys.executable, "-m", "consumer", "rebuild", *options]
     variables: Mapping[str, str] = archived.stage.variables
@@ -340,7 +279,7 @@ def test_an_interrupted_rebuild_goes_on(archived: Archived, tmp_path: Path, way:
     assert done.returncode == 0, done.stderr
     assert f"{done_before} files were done before" in done.stderr
     assert json.loads(done.stdout)["files"] == count - done_before
-    assert numbered(by_key(archived.stage.items(name))) == numbered(archived.items)
+    assert numbered(items_of(archived.stage, name)) == numbered(archived.items)
     assert not progress.exists()
 
 

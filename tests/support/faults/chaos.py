@@ -93,6 +93,11 @@ def draw(seed: int) -> Iterator[RandomFault]:
             )
 
 
+def kills(seed: int) -> Iterator[RandomFault]:
+    """Endless: the same, but only what gets `kill -9`."""
+    return (fault for fault in draw(seed) if fault.name.startswith("kill -9"))
+
+
 # --- What can go wrong for a service ---------------------------------------------------------------------------------
 
 
