@@ -35,11 +35,16 @@ variable "stream_name" {
   }
 }
 
-variable "stream_exists" {
-  type        = bool
-  description = "Whether StreamName is a stream of this account and region that exists. It is then only read."
-  default     = false
+variable "stream_arn" {
+  type        = string
+  description = "A stream that exists. It is only read, and StreamName, Shards and RetentionHours have no effect."
+  default     = ""
   nullable    = false
+
+  validation {
+    condition     = can(regex("^((arn:aws[^:]*:kinesis:[^:]+:[0-9]+:stream/[a-zA-Z0-9_.-]{1,128})?)$", var.stream_arn))
+    error_message = "must match (arn:aws[^:]*:kinesis:[^:]+:[0-9]+:stream/[a-zA-Z0-9_.-]{1,128})?"
+  }
 }
 
 variable "shards" {
@@ -147,7 +152,7 @@ module "stack" {
 
   parameters = {
     StreamName        = var.stream_name
-    StreamExists      = var.stream_exists
+    StreamArn         = var.stream_arn
     Shards            = var.shards
     RetentionHours    = var.retention_hours
     LimitsTableName   = var.limits_table_name

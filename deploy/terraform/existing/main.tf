@@ -24,14 +24,13 @@ variable "template_bucket" {
   default     = null
 }
 
-variable "stream_name" {
-  type        = string
-  description = "A stream of this account and region."
-  nullable    = false
+variable "stream_arn" {
+  type     = string
+  nullable = false
 
   validation {
-    condition     = can(regex("^([a-zA-Z0-9_.-]{1,128})$", var.stream_name))
-    error_message = "must match [a-zA-Z0-9_.-]{1,128}"
+    condition     = can(regex("^(arn:aws[^:]*:kinesis:[^:]+:[0-9]+:stream/[a-zA-Z0-9_.-]{1,128})$", var.stream_arn))
+    error_message = "must match arn:aws[^:]*:kinesis:[^:]+:[0-9]+:stream/[a-zA-Z0-9_.-]{1,128}"
   }
 }
 
@@ -99,7 +98,7 @@ module "stack" {
   tags            = var.stack_tags
 
   parameters = {
-    StreamName           = var.stream_name
+    StreamArn            = var.stream_arn
     LimitsTableName      = var.limits_table_name
     LimitsTableStreamArn = var.limits_table_stream_arn
     ApplicationName      = var.application_name

@@ -215,6 +215,12 @@ variable "log_level" {
   }
 }
 
+variable "projection" {
+  type     = string
+  default  = "limits"
+  nullable = false
+}
+
 variable "record_cap_bytes" {
   type     = number
   default  = 262144
@@ -332,6 +338,7 @@ module "stack" {
     MaximumRecordAgeSeconds = var.maximum_record_age_seconds
     Archive                 = var.archive
     LogLevel                = var.log_level
+    Projection              = var.projection
     RecordCapBytes          = var.record_cap_bytes
     AggregateRecords        = var.aggregate_records
     MaxSequenceNumber       = var.max_sequence_number
