@@ -160,6 +160,7 @@ LOADING = [
     *(
         ("rebuild",),
         ("verify",),
+        ("show", "u-1"),
         ("history", "u-1"),
         ("repair", "u-1", "l-1", "--without", "e-1"),
         ("archive", "index"),
