@@ -25,6 +25,7 @@ JSON ?=
 WRITE ?=
 RUNS ?= 3
 EVENTS ?= 1000000
+ENTRIES ?= 100000
 COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --python .venv-lock/bin/python \
 	--universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	$(if $(UPGRADE),--upgrade)
@@ -134,6 +135,10 @@ soak: env ## run the service under load and random faults (MINUTES=10, SEED=... 
 proof: EVENTS := 200000
 proof: tools ## show with kills, disorder and poison that verify and rebuild hold what they promise (EVENTS=200000, SEED=...)
 	$(PY) -m tests.support.driven.proof --events "$(EVENTS)" $(if $(SEED),--seed "$(SEED)")
+
+.PHONY: quarantine-load
+quarantine-load: env ## measure the commands of the quarantine with many entries in S3 (ENTRIES=100000)
+	$(PY) -m tests.support.driven.quarantine_load --entries "$(ENTRIES)"
 
 .PHONY: takeovers
 takeovers: env ## measure how long shards stand still after a death (RUNS=3)
