@@ -1,4 +1,4 @@
-"""The commands of docs/tutorial.md, run in order in a fresh copy of the checkout, print what the page shows."""
+"""The commands of the tutorials, run in order in a fresh copy of the checkout, print what the pages show."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 from tests.support.driven.processes import DIE_WITH_PARENT, LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGES = [ROOT / "docs" / name for name in ("tutorial.md", "tutorial-projection.md")]
 BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 NOT_COPIED = shutil.ignore_patterns(".*", "dist", "build", "node_modules", "*.egg-info", "__pycache__")
 ENVIRONMENTS = (".venv", ".venv-ministack")
@@ -34,9 +34,9 @@ class Block:
     text: str
 
 
-def blocks() -> list[Block]:
-    page = PAGE.read_text(encoding="utf-8")
-    return [Block(found["kind"], found["file"] or "", found["text"]) for found in BLOCK.finditer(page)]
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(found["kind"], found["file"] or "", found["text"]) for found in BLOCK.finditer(text)]
 
 
 def inserted(before: str, added: str) -> str:
@@ -79,8 +79,7 @@ def script(steps: list[Block], checkout: Path) -> str:
     return "\n".join(lines).replace(":4566", f":{(port := free_port())}").replace("=4566", f"={port}")
 
 
-@pytest.fixture
-def printed(checkout: Path) -> list[str]:
+def printed(steps: list[Block], checkout: Path) -> list[str]:
     """The output of each block of commands."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -89,7 +88,7 @@ def printed(checkout: Path) -> list[str]:
         "CONSUMER_METRICS_ADDRESS": f"{LOOPBACK}:{free_port()}",
     }
     output = checkout.with_name("output.txt")
-    command = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), "bash", "-c", script(blocks(), checkout)]
+    command = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), "bash", "-c", script(steps, checkout)]
     with (
         output.open("w") as stdout,
         subprocess.Popen(
@@ -106,13 +105,15 @@ def printed(checkout: Path) -> list[str]:
     return text.split(f"{MARK}\n")
 
 
-def test_the_tutorial_prints_what_it_shows(printed: list[str]) -> None:
-    steps = blocks()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_tutorial_prints_what_it_shows(page: Path, checkout: Path) -> None:
+    steps = blocks(page)
+    outputs = printed(steps, checkout)
     commands = [number for number, step in enumerate(steps) if step.kind == "sh"]
-    for number, output in zip(commands, printed, strict=False):
+    for number, output in zip(commands, outputs, strict=False):
         if number + 1 < len(steps) and steps[number + 1].kind == "text":
             assert matches(steps[number + 1].text, output), f"{steps[number].text}prints\n{output}"
-    assert len(printed) == len(commands) + 1
+    assert len(outputs) == len(commands) + 1
 
 
 def matches(shown: str, output: str) -> bool:
