@@ -66,7 +66,7 @@ WRITES = (
 )
 """The requests with which a table can be changed."""
 SETTINGS: Mapping[str, str] = {
-    "CONSUMER_ARCHIVE_SECONDS": "1",
+    "CONSUMER_ARCHIVE_SECONDS": "3",
     # more than the kills: this shows that nothing is lost, not when a worker gives up
     "CONSUMER_RESTARTS": "1000",
 }
@@ -143,9 +143,11 @@ def _consume(proof: Proof) -> Counter[str]:
             replicas.add()
         targets, faults = Targets(replicas, proof.produce, proof.proxy, proof.proxy), kills(plan.seed)
         for number, part in enumerate(_parts(disordered(plan), plan.kills + 1)):
-            before = _checkpoints(stage)
+            before, settled = _checkpoints(stage), replicas.outcomes().total()
             proof.produce.put_these(part)
             if number:
+                # What is settled is written to the archive and checkpointed later: it will be delivered again.
+                until(partial(_have_settled, replicas, settled), "a part to be settled", seconds=PATIENCE_SECONDS)
                 killed[_inject(next(faults), targets)] += 1
             show(f"put {len(proof.made):,} of {plan.events:,}, {killed.total()} kills")
             until(partial(_have_moved, stage, before), "every checkpoint to move", seconds=PATIENCE_SECONDS)
@@ -154,6 +156,10 @@ def _consume(proof: Proof) -> Counter[str]:
         codes = [running.stop(within=60.0) for running in replicas.running]
     assert codes == [0] * WORKERS, f"the workers exited with {codes}"
     return killed
+
+
+def _have_settled(replicas: Replicas, more_than: int) -> bool:
+    return replicas.outcomes().total() > more_than
 
 
 def _inject(fault: RandomFault, targets: Targets) -> str:
