@@ -31,7 +31,7 @@ def test_every_place_and_target_exists() -> None:
     makefile = Path(ROOT, "Makefile").read_text(encoding="utf-8")
 
     assert set(re.findall(r"CONSUMER_TEST_AWS=([a-z-]+)", PAGE)) < set(KINDS)
-    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.MULTILINE)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", PAGE, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
