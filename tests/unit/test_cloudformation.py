@@ -37,6 +37,7 @@ from consumer.stores.eventbridge import SOURCE
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import (
     FOLDER,
+    Resolved,
     container,
     losing_mappings,
     resolved,
@@ -246,6 +247,25 @@ def test_the_settings_of_the_watcher_exist_and_are_those_of_the_task(monkeypatch
     load(Settings)
     assert misspelled(variables) == []
     assert variables.items() - task_environment().items() == {("CONSUMER_METRICS_ADDRESS", "0.0.0.0:9465")}
+
+
+@pytest.mark.parametrize("name", ["fargate.yaml", "watcher.yaml"])
+def test_a_stream_of_another_account_is_read_by_its_arn_and_with_its_owners_role(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, role = "arn:aws:kinesis:eu-north-1:444455556666:stream/bets", "arn:aws:iam::444455556666:role/reader"
+    exports = Resolved(template("data.yaml"), {"StreamArn": stream}).exports()
+    found = Resolved(template(name), {"StreamByArn": "true", "StreamRoleArn": role}, exports)
+    variables = {each["Name"]: str(each["Value"]) for each in container(found)["Environment"]}
+    for each, value in variables.items():
+        monkeypatch.setenv(each, value)
+    settings = load(Settings)
+    statement = next(
+        each for each in statements(found.properties("TaskRole")["Policies"]) if "sts:AssumeRole" in each["Action"]
+    )
+
+    assert "CONSUMER_STREAM_NAME" not in variables
+    assert (settings.stream_arn, settings.stream_role_arn, statement["Resource"]) == (stream, role, [role])
 
 
 def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,20 @@ variable "permissions_boundary_arn" {
   nullable    = false
 }
 
+variable "stream_by_arn" {
+  type        = bool
+  description = "Whether the stream is read by its ARN, as one in another account or region must be."
+  default     = false
+  nullable    = false
+}
+
+variable "stream_role_arn" {
+  type        = string
+  description = "A role of the owner of the stream, with which it is read by its ARN."
+  default     = ""
+  nullable    = false
+}
+
 variable "key_arns" {
   type        = string
   description = "The customer managed keys of stream, tables, buckets and secrets, separated by commas. Keys that AWS manages need no entry."
@@ -450,6 +464,8 @@ module "stack" {
     TaskRoleArn             = var.task_role_arn
     ExecutionRoleArn        = var.execution_role_arn
     PermissionsBoundaryArn  = var.permissions_boundary_arn
+    StreamByArn             = var.stream_by_arn
+    StreamRoleArn           = var.stream_role_arn
     KeyArns                 = var.key_arns
     VpcId                   = var.vpc_id
     PrivateSubnets          = join(",", var.private_subnets)

@@ -127,6 +127,20 @@ variable "every_seconds" {
   }
 }
 
+variable "stream_by_arn" {
+  type        = bool
+  description = "Whether the stream is read by its ARN, as one in another account or region must be."
+  default     = false
+  nullable    = false
+}
+
+variable "stream_role_arn" {
+  type        = string
+  description = "A role of the owner of the stream, with which it is read by its ARN."
+  default     = ""
+  nullable    = false
+}
+
 variable "key_arns" {
   type        = string
   description = "The customer managed keys of stream, tables and buckets, separated by commas. Keys that AWS manages need no entry."
@@ -185,6 +199,8 @@ module "stack" {
     MetricsSecurityGroup   = var.metrics_security_group
     Architecture           = var.architecture
     EverySeconds           = var.every_seconds
+    StreamByArn            = var.stream_by_arn
+    StreamRoleArn          = var.stream_role_arn
     KeyArns                = var.key_arns
     PermissionsBoundaryArn = var.permissions_boundary_arn
     LogRetentionDays       = var.log_retention_days
