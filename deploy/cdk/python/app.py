@@ -4,13 +4,7 @@ from aws_cdk import App
 from limits_stack import LimitsStack
 
 app = App(analytics_reporting=False)
-data = LimitsStack(
-    app,
-    "limits-data",
-    "data",
-    {"OperatorArn": "arn:aws:iam::111122223333:role/operators"},
-    termination_protection=True,
-)
+data = LimitsStack(app, "limits-data", "data", {"StreamName": "limit-events"}, termination_protection=True)
 service = LimitsStack(
     app,
     "limits-service",

@@ -4,7 +4,7 @@ import { LimitsStack } from "./limits-stack";
 
 const app = new App({ analyticsReporting: false });
 const data = new LimitsStack(app, "limits-data", "data", {
-  parameters: { OperatorArn: "arn:aws:iam::111122223333:role/operators" },
+  parameters: { StreamName: "limit-events" },
   terminationProtection: true,
 });
 const service = new LimitsStack(app, "limits-service", "fargate", {

@@ -18,12 +18,6 @@ variable "stack_tags" {
   default     = {}
 }
 
-variable "template_bucket" {
-  type        = string
-  description = "A bucket that the template is uploaded to. Needed only if it is larger than 51,200 bytes."
-  default     = null
-}
-
 variable "stream_name" {
   type     = string
   default  = "limit-events"
@@ -143,12 +137,11 @@ variable "noncurrent_days" {
 }
 
 module "stack" {
-  source          = "../stack"
-  name            = var.stack_name
-  template        = "data.yaml"
-  template_bucket = var.template_bucket
-  role_arn        = var.stack_role_arn
-  tags            = var.stack_tags
+  source   = "../stack"
+  name     = var.stack_name
+  template = "data.yaml"
+  role_arn = var.stack_role_arn
+  tags     = var.stack_tags
 
   parameters = {
     StreamName        = var.stream_name

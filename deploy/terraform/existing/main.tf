@@ -18,12 +18,6 @@ variable "stack_tags" {
   default     = {}
 }
 
-variable "template_bucket" {
-  type        = string
-  description = "A bucket that the template is uploaded to. Needed only if it is larger than 51,200 bytes."
-  default     = null
-}
-
 variable "stream_arn" {
   type     = string
   nullable = false
@@ -90,12 +84,11 @@ variable "archive_bucket_name" {
 }
 
 module "stack" {
-  source          = "../stack"
-  name            = var.stack_name
-  template        = "existing.yaml"
-  template_bucket = var.template_bucket
-  role_arn        = var.stack_role_arn
-  tags            = var.stack_tags
+  source   = "../stack"
+  name     = var.stack_name
+  template = "existing.yaml"
+  role_arn = var.stack_role_arn
+  tags     = var.stack_tags
 
   parameters = {
     StreamArn            = var.stream_arn

@@ -18,12 +18,6 @@ variable "stack_tags" {
   default     = {}
 }
 
-variable "template_bucket" {
-  type        = string
-  description = "A bucket that the template is uploaded to. Needed only if it is larger than 51,200 bytes."
-  default     = null
-}
-
 variable "data_stack" {
   type        = string
   description = "The name of the stack of data.yaml or existing.yaml."
@@ -446,12 +440,11 @@ variable "api_pages_metrics_urls" {
 }
 
 module "stack" {
-  source          = "../stack"
-  name            = var.stack_name
-  template        = "fargate.yaml"
-  template_bucket = var.template_bucket
-  role_arn        = var.stack_role_arn
-  tags            = var.stack_tags
+  source   = "../stack"
+  name     = var.stack_name
+  template = "fargate.yaml"
+  role_arn = var.stack_role_arn
+  tags     = var.stack_tags
 
   parameters = {
     DataStack               = var.data_stack

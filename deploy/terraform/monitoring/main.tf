@@ -18,12 +18,6 @@ variable "stack_tags" {
   default     = {}
 }
 
-variable "template_bucket" {
-  type        = string
-  description = "A bucket that the template is uploaded to. Needed only if it is larger than 51,200 bytes."
-  default     = null
-}
-
 variable "application_name" {
   type        = string
   description = "CONSUMER_APPLICATION_NAME of the workers."
@@ -145,12 +139,11 @@ variable "api_errors_alarm_count" {
 }
 
 module "stack" {
-  source          = "../stack"
-  name            = var.stack_name
-  template        = "monitoring.yaml"
-  template_bucket = var.template_bucket
-  role_arn        = var.stack_role_arn
-  tags            = var.stack_tags
+  source   = "../stack"
+  name     = var.stack_name
+  template = "monitoring.yaml"
+  role_arn = var.stack_role_arn
+  tags     = var.stack_tags
 
   parameters = {
     ApplicationName        = var.application_name
