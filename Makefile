@@ -93,7 +93,7 @@ deploy-test: env .venv-deploy-test/.locked deploy/cdk/typescript/node_modules/.l
 
 .PHONY: test
 test: env ## run the tests of the parts: what to run after a change
-	$(PY) -m pytest -n auto tests/unit tests/property tests/contract examples
+	$(PY) -m pytest -n auto --dist worksteal tests/unit tests/property tests/contract examples
 
 .PHONY: e2e
 e2e: env ## test the real service from end to end, with what only `make env` installs
