@@ -69,7 +69,7 @@ def test_record_processors_that_were_not_forked_are_an_error(
 def test_the_memory_a_shard_is_less_when_it_is_shared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "COUNTS", (1, FORK_FROM))
     monkeypatch.setattr(shards, "WARM", FEW)
-    monkeypatch.setattr(shards, "TOGETHER", FEW)
+    monkeypatch.setattr(shards, "TOGETHER", 10 * FEW)  # more than the clock's tick of 10 ms
     figures, (memory, cpu) = shards.measure(store, lambda _: None)
 
     alone, forked = figures
