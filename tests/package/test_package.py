@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,8 +33,7 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel: Path) -
 
 
 def test_a_wheel_from_the_source_distribution_is_the_same(wheel: Path, source: Path, tmp_path: Path) -> None:
-    with tarfile.open(source) as opened:
-        opened.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", str(source), "-C", str(tmp_path)], check=True)
     (folder,) = tmp_path.iterdir()
     build = [PACKAGING, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "again", folder]
     subprocess.run([*map(str, build)], env={"SOURCE_DATE_EPOCH": "315532800"}, check=True, capture_output=True)
