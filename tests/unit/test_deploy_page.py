@@ -10,21 +10,11 @@ import pytest
 from botocore import xform_name
 from botocore.model import OperationModel
 
+from deploy.templates import names
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import template
 
-TEMPLATES = (
-    "data.yaml",
-    "existing.yaml",
-    "fargate.yaml",
-    "lambda.yaml",
-    "lambda-api.yaml",
-    "monitoring.yaml",
-    "notices.yaml",
-    "tools.yaml",
-    "verify.yaml",
-    "watcher.yaml",
-)
+TEMPLATES = [f"{name}.yaml" for name in names()]
 PAGES = tuple(Path(ROOT, "docs", "how-to", name) for name in ("deploy.md", "verify.md"))
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
