@@ -2,7 +2,8 @@
 import { App } from "aws-cdk-lib";
 import { LimitsStack } from "./limits-stack";
 
-const app = new App({ analyticsReporting: false });
+// The CDK's own validation tries the conditions of a template in every combination, and does not end with so many.
+const app = new App({ analyticsReporting: false, builtinCloudFormationValidation: false });
 const data = new LimitsStack(app, "limits-data", "data", {
   parameters: { StreamName: "limit-events" },
   terminationProtection: true,
