@@ -159,7 +159,7 @@ FAULTS: Mapping[str, Fault] = {
     "property that a setting decides": property_("maxRecords = 5", "maxRecords", "CONSUMER_MAX_RECORDS"),
     "other spelling of such a one": property_("workerIdentifier = me", "workerIdentifier", "CONSUMER_WORKER_ID"),
     "property that the service decides": property_("executableName = sh", "executableName", "the service"),
-    "stream by its ARN": property_("streamArn = arn:aws:kinesis:x", "streamArn", "CONSUMER_STREAM_NAME"),
+    "stream by its ARN": property_("streamArn = arn:aws:kinesis:x", "streamArn", "CONSUMER_STREAM_ARN"),
     "access key": property_(f"AwsCredentialsProviderDynamoDB = Static|AKIA{16 * 'A'}", "credentials do not belong"),
     "time stamp as a position": property_(
         "initialPositionInStream = AT_TIMESTAMP", "initialPositionInStream", "CONSUMER_START_AT"
