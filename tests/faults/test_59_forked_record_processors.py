@@ -28,7 +28,9 @@ RECOVERY_SECONDS = 60.0
 
 @pytest.fixture
 def stage(aws: Emulator, tmp_path: Path) -> Stage:
-    variables = environment(tmp_path.name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
+    # While 16 record processors start on a busy machine, the KCL renews too late for a shorter time.
+    failover = {"CONSUMER_FAILOVER_MILLIS": "10000"}
+    variables = environment(tmp_path.name, tmp_path, AWS_ENDPOINT_URL=aws.endpoint, **failover)
     consumer(variables, "provision", "--stream", str(SHARDS))
     return Stage(variables)
 
