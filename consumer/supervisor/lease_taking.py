@@ -10,13 +10,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from consumer.access.checks import Connect
 from consumer.daemon import properties
-from consumer.leases import periodic, taking
+from consumer.leases import taking
 from consumer.leases.lease_store import DynamoLeases
 from consumer.leases.takeover import Condition, Takeover
 from consumer.leases.taking import Taker
 from consumer.monitoring.endpoints import Exporter
 from consumer.monitoring.metrics import Sink
 from consumer.settings import Settings
+from consumer.supervisor import periodic
 from consumer.supervisor.run_directory import PROPERTIES
 from consumer.supervisor.supervisor import Supervisor
 

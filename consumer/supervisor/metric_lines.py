@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumer.monitoring.worker_emf import WorkerLines
-
-STOP_SECONDS = 2.0
-"""How long the end waits for the last line."""
+from consumer.supervisor.periodic import thread
 
 log = logging.getLogger("consumer.metrics")
 
@@ -23,14 +21,8 @@ def metric_lines(seconds: int, lines: WorkerLines, clock: Callable[[], float] = 
     """
     # A log level above INFO must not turn the metrics off.
     log.setLevel(logging.INFO)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_repeat, args=(stopped, seconds, lines, clock), name="metrics", daemon=True)
-    thread.start()
-    try:
+    with thread("metrics", lambda stopped: _repeat(stopped, seconds, lines, clock)):
         yield
-    finally:
-        stopped.set()
-        thread.join(STOP_SECONDS)
 
 
 def _repeat(stopped: threading.Event, seconds: int, lines: WorkerLines, clock: Callable[[], float]) -> None:

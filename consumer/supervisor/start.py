@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from consumer.access.checks import Clients, Connect
 from consumer.daemon import memory, properties
-from consumer.leases import periodic, unread_leases
+from consumer.leases import unread_leases
 from consumer.leases.unread_leases import LeaseWatch
 from consumer.monitoring.endpoints import Exporter, NoLeases, Seconds
 from consumer.monitoring.metrics import (
@@ -29,7 +29,7 @@ from consumer.monitoring.prometheus import PrometheusSink
 from consumer.monitoring.server import Server, listen
 from consumer.monitoring.worker_emf import WorkerLines
 from consumer.settings import Settings
-from consumer.supervisor import preflight
+from consumer.supervisor import periodic, preflight
 from consumer.supervisor.checks import check
 from consumer.supervisor.container_memory import ContainerMemory
 from consumer.supervisor.fork_server import fork_server

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.leases import periodic
+from consumer.supervisor import periodic
 from tests.support.driven.waiting import until
 
 

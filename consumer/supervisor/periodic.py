@@ -1,4 +1,4 @@
-"""Calls a check on the leases periodically, on its own thread."""
+"""Threads that repeat something while the worker runs."""
 
 import logging
 import random
@@ -7,22 +7,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 STOP_SECONDS = 2.0
-"""How long the end waits for a check that is under way."""
+"""How long the end waits for what a thread is doing."""
 
 log = logging.getLogger("consumer.supervisor")
 
 
 @contextmanager
-def every(seconds: float, check: Callable[[], None], jitter: float = 0.0) -> Iterator[None]:
-    """Calls `check` at once and every `seconds`, give or take `jitter`, until the block ends; logs each new error."""
+def thread(name: str, repeat: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `repeat` on a thread during the block. It returns when the event is set."""
     stopped = threading.Event()
-    thread = threading.Thread(target=_repeat, args=(stopped, seconds, jitter, check), name="leases", daemon=True)
-    thread.start()
+    running = threading.Thread(target=repeat, args=(stopped,), name=name, daemon=True)
+    running.start()
     try:
         yield
     finally:
         stopped.set()
-        thread.join(STOP_SECONDS)
+        running.join(STOP_SECONDS)
+
+
+@contextmanager
+def every(seconds: float, check: Callable[[], None], jitter: float = 0.0) -> Iterator[None]:
+    """Calls `check` at once and every `seconds`, give or take `jitter`, until the block ends; logs each new error."""
+    with thread("leases", lambda stopped: _repeat(stopped, seconds, jitter, check)):
+        yield
 
 
 def _repeat(stopped: threading.Event, seconds: float, jitter: float, check: Callable[[], None]) -> None:
