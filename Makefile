@@ -109,7 +109,7 @@ tools: env ## download DynamoDB Local and kinesis-mock (needs mvn, npm, node, ja
 conformance: tools ## test against DynamoDB Local, kinesis-mock and Prometheus
 	@for tool in prometheus promtool; do command -v "$$tool" >/dev/null || { \
 		echo "make conformance needs $$tool on the PATH (Debian: prometheus)" >&2; exit 1; }; done
-	$(PY) -m pytest -m conformance -n auto --dist loadfile --ignore tests/faults tests
+	$(PY) -m pytest -m conformance -n auto --dist loadfile --ignore tests/faults --ignore tests/deploy tests
 
 .PHONY: localstack
 localstack: env $(if $(AWS_ENDPOINT_URL),,.venv-localstack/.locked) ## test the service on LocalStack, started or named by AWS_ENDPOINT_URL (needs mvn, npm)
