@@ -23,11 +23,13 @@ class Progress:
         self._stage = stage
         self._checkpoints: Mapping[str, str] = {}
         self._moved: Mapping[str, float] = {}
+        self._begun = float("-inf")
         self._counts = True
 
     def watch(self, over: threading.Event) -> None:
         """Looks until `over` is set."""
         while not over.wait(PAUSE_SECONDS):
+            begun = time.monotonic()
             try:
                 found = leases(self._stage)
             except (BotoCoreError, ClientError):
@@ -40,6 +42,7 @@ class Progress:
                 self.longest_wait = max([self.longest_wait, *waits])
             self._moved = {shard: self._moved[shard] if shard in still else now for shard in checkpoints}
             self._checkpoints = checkpoints
+            self._begun = begun
 
     @contextmanager
     def outage(self, patience: float) -> Iterator[None]:
@@ -52,5 +55,8 @@ class Progress:
     def until_moving(self, patience: float) -> float:
         """Waits until every shard has moved; the seconds that took. Raises TimeoutError after `patience` seconds."""
         since = time.monotonic()
-        until(lambda: self._moved and min(self._moved.values()) > since, "every shard to move", seconds=patience)
+        # A look that began before may find, and count as a move, what happened before.
+        until(lambda: self._begun > since, "a look at the leases", seconds=patience)
+        seen = time.monotonic()
+        until(lambda: self._moved and min(self._moved.values()) > seen, "every shard to move", seconds=patience)
         return min(self._moved.values()) - since
