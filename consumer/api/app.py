@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
@@ -18,7 +19,7 @@ from consumer.api.hosts import IsKnown, any_host
 from consumer.api.metrics import ApiMetrics
 from consumer.api.readiness import Readiness
 from consumer.api.reading import Reader, Reading
-from consumer.api.routes import router
+from consumer.api.routes import Served, router
 from consumer.monitoring.responses import health_response
 
 __all__ = ["Bounds", "app"]
@@ -51,9 +52,9 @@ def app(  # noqa: PLR0913 - its parts
     made.state.reading = reading
     made.state.histories = HistoryReading(histories, pool)
     made.state.readiness = Readiness(reading.probe)
-    made.include_router(router)
+    made.router.routes.extend(Served(each) for each in router.routes if isinstance(each, APIRoute))
     problems.install(made)
-    _add_pages(made, openapi.document(made.routes, is_open=isinstance(authenticator, Everybody)))
+    _add_pages(made, openapi.document(router.routes, is_open=isinstance(authenticator, Everybody)))
     return made
 
 

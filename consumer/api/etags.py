@@ -2,24 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Any
 
 _TAGS = re.compile(r'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _AS_OF = re.compile(r'-[0-9]{1,16}"$', re.ASCII)
 
 
-def etag(answer: Mapping[str, Any], versions: Iterable[str]) -> str:
-    """A strong tag, with its quotes, for an answer in JSON and the versions of the stored limits in it.
+def etag(content: str, versions: Iterable[str], as_of: int | None) -> str:
+    """A strong tag, with its quotes, for an answer in JSON without its `asOf`, and the versions of the limits in it.
 
-    It ends with `asOf`, if the answer has one. The rest is made from everything else, for example `resetOverdue`, which
-    changes with the time.
+    It ends with `asOf`, if the answer has one. What else changes with the time, such as `resetOverdue`, is content.
     """
-    content = {name: value for name, value in answer.items() if name != "asOf"}
-    whole = json.dumps([content, *versions], sort_keys=True)
-    as_of = f"-{answer['asOf']}" if "asOf" in answer else ""
-    return f'"{blake2b(whole.encode(), digest_size=16).hexdigest()}{as_of}"'
+    whole = content + json.dumps([*versions])
+    end = "" if as_of is None else f"-{as_of}"
+    return f'"{blake2b(whole.encode(), digest_size=16).hexdigest()}{end}"'
 
 
 def known(if_none_match: Iterable[str], tag: str) -> str | None:

@@ -15,7 +15,7 @@ from consumer.limits.answers import HeadroomAnswer, HistoryAnswer, Limit, UserLi
 from consumer.limits.events import PRINTABLE
 from consumer.limits.schema import MEANING, described
 
-ID_SCHEMA: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
+_ID: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
 
 _ANSWERS: Sequence[type[BaseModel]] = (Limit, UserLimitsAnswer, HeadroomAnswer, HistoryAnswer)
 _REF = "#/components/schemas/"
@@ -104,6 +104,20 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
     405: {"Allow": "The methods that are allowed."},
     503: {"Retry-After": "Seconds."},
 }
+_USER: Mapping[str, Any] = {
+    "name": "userId",
+    "in": "path",
+    "required": True,
+    "schema": {**_ID, "examples": ["u-anna"]},
+    "description": "The user, percent-encoded.",
+}
+_LIMIT: Mapping[str, Any] = {
+    "name": "userLimitId",
+    "in": "path",
+    "required": True,
+    "schema": {**_ID, "examples": ["l-day"]},
+    "description": "The limit, percent-encoded.",
+}
 _IF_NONE_MATCH: Mapping[str, Any] = {
     "name": "If-None-Match",
     "in": "header",
@@ -114,9 +128,14 @@ _IF_NONE_MATCH: Mapping[str, Any] = {
 _BEARER = "accessToken"
 
 
-def answers_of(schema: str, summary: str, query: type[BaseModel], *, not_found: bool = False) -> dict[str, Any]:
-    """What FastAPI needs to describe a route whose answer has this schema. `query`: the parameters of its query."""
-    errors = [status for status in _ERRORS if not_found or status != HTTPStatus.NOT_FOUND]
+def answers_of(schema: str, summary: str, query: type[BaseModel], *, of_limit: bool = False) -> dict[str, Any]:
+    """What FastAPI needs to describe a route whose answer has this schema.
+
+    query     the parameters of its query
+    of_limit  its path names a limit, which there may not be
+    """
+    errors = [status for status in _ERRORS if of_limit or status != HTTPStatus.NOT_FOUND]
+    path = (_USER, _LIMIT) if of_limit else (_USER,)
     return {
         "summary": summary,
         "response_description": "The answer.",
@@ -125,7 +144,7 @@ def answers_of(schema: str, summary: str, query: type[BaseModel], *, not_found: 
             304: _response(304, "The answer that the caller has is still right."),
             **{status: _response(status, _ERRORS[status], MEDIA_TYPE, "Problem") for status in errors},
         },
-        "openapi_extra": {"parameters": [*_parameters(query), _IF_NONE_MATCH]},
+        "openapi_extra": {"parameters": [*path, *_parameters(query), _IF_NONE_MATCH]},
     }
 
 

@@ -73,7 +73,8 @@ class UserLimitsAnswer(_Answer):
     next_cursor: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "limits": [limit.to_json() for limit in self.limits]}
+        rest = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"limits"})
+        return {**rest, "limits": [limit.to_json() for limit in self.limits]}
 
 
 class Headroom(_Answer):
