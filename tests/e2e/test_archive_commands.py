@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import pytest
 
-from consumer.archive.reading import read
 from consumer.limits.sample import Sample
 from consumer.stores.places import DirectoryPlace, S3Place
+from tests.support.driven.archives import data_by_position
 from tests.support.driven.proving import (
     KEYS,
     Item,
@@ -105,10 +105,8 @@ def untouched(archived: Archived) -> Iterator[Archived]:
 
 
 def test_the_archive_has_every_record_once_and_the_table_is_right(archived: Archived) -> None:
-    found = [
-        line.data for line in read(DirectoryPlace(archived.folder), archived.stage.variables["CONSUMER_STREAM_NAME"])
-    ]
-    assert Counter(found) == Counter(sample.data for sample in archived.made)
+    found = data_by_position(DirectoryPlace(archived.folder))
+    assert Counter(found.values()) == Counter(sample.data for sample in archived.made)
     assert first_difference(archived.stage.limits(), expected(archived.made)) is None
 
 

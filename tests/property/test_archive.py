@@ -12,7 +12,7 @@ from consumer.admin.replay import replayer
 from consumer.admin.sources import Origin, Source
 from consumer.admin.verify import Folder as Verifying
 from consumer.archive.place import InMemoryPlace
-from consumer.archive.reading import read
+from consumer.archive.reading import records
 from consumer.engine.records import Record
 from consumer.engine.retry_policy import NoRetry
 from consumer.limits.state import LimitState, merge
@@ -41,27 +41,13 @@ def written(objects: Sequence[Sequence[Record]]) -> InMemoryPlace:
     return place
 
 
-def is_complete(place: InMemoryPlace, objects: Sequence[Sequence[Record]]) -> bool:
-    """Whether no object has overwritten another one, which has the same first and last number."""
-    return len(place.files) == len(objects)
-
-
-@given(archives())
-def test_each_record_is_read_once(given: tuple[list[Record], list[list[Record]]]) -> None:
-    records, objects = given
-    place = written(objects)
-    found = list(read(place, STREAM))
-    assert len(set(found)) == len(found)
-    if is_complete(place, objects):
-        assert sorted(found, key=lambda each: int(each.position.sequence)) == records
-
-
 @given(archives(), st.randoms())
 def test_rebuilding_in_any_order_is_delivery(given: tuple[list[Record], list[list[Record]]], random: Random) -> None:
     place = written(given[1])
-    kept = list(read(place, STREAM))
     delivered, expected = bootstrap.in_memory_processor(RecordSettings())
-    delivered.process(kept, NoRetry())
+    # Not all of what was written: an object overwrites another one that has the same first and last number.
+    kept = {record.position: record for path, content in place.files.items() for record in records(path, content)}
+    delivered.process(list(kept.values()), NoRetry())
 
     core, rebuilt = bootstrap.in_memory_processor(RecordSettings())
     rebuilding = Rebuilding(replayer(core), Source(place, ORIGIN), None)

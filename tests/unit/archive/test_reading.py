@@ -1,4 +1,4 @@
-"""An archive is read in order, and a record that was written several times is read once."""
+"""An archive is read as it was written, by time, and whatever is damaged."""
 
 import gzip
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.admin.sources import Origin, Source
 from consumer.archive.place import Found
-from consumer.archive.reading import Damaged, objects, read, records
+from consumer.archive.reading import Damaged, objects, records, refuse
 from consumer.engine.records import Record
 from consumer.stores.places import DirectoryPlace
 from tests.support.generators.archived import SHARD, STREAM, numbered, write
@@ -45,66 +46,14 @@ def data(count: int, first: int = 1) -> list[bytes]:
 
 
 def read_back(place: Counting, since: datetime | None = None, until: datetime | None = None) -> list[Record]:
-    return list(read(place, STREAM, since, until))
+    source = Source(place, Origin("dir:", STREAM, since=since, until=until))
+    return [record for found in source.files() for record in source.records(found.path, refuse)]
 
 
 def test_records_are_read_as_they_were_written(place: Counting) -> None:
     written = numbered([b'{"a": 1.0}', b"not JSON\n", b"\xff\x00"])
     write(place, written)
     assert read_back(place) == written
-
-
-def test_the_objects_of_a_shard_are_in_the_order_of_their_numbers(place: Counting) -> None:
-    written = numbered(data(30), first=8)
-    for part in (written[20:], written[:2], written[2:20]):
-        write(place, part)
-    assert read_back(place) == written
-    assert len(place.reads) == 3, "without an overlap, each object is read once"
-
-
-def test_hours_are_in_order_and_shards_within_them(place: Counting) -> None:
-    child = "shardId-000000000001"
-    late = [each._replace(arrived_at=each.arrived_at + HOUR_MILLIS) for each in numbered(data(2), 50)]
-    early, other = numbered(data(2)), numbered(data(2), 40, child)
-    for part in (late, other, early):
-        write(place, part)
-    assert read_back(place) == [*early, *other, *late]
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        [(0, 10), (0, 10)],
-        [(0, 10), (4, 8)],
-        [(0, 10), (5, 20), (0, 3), (9, 12)],
-        [(0, 20), (0, 5), (3, 8), (6, 20), (19, 20)],
-        [(0, 1), (0, 2), (1, 20)],
-    ],
-)
-def test_a_record_that_was_delivered_again_is_read_once(place: Counting, parts: list[tuple[int, int]]) -> None:
-    written = numbered(data(20))
-    for begin, end in parts:
-        write(place, written[begin:end])
-    found = read_back(place)
-    end = max(end for _, end in parts)
-    assert len(found) == end
-    assert sorted(found, key=lambda each: int(each.position.sequence)) == written[:end]
-
-
-def test_objects_may_overlap_without_a_record_in_common(place: Counting) -> None:
-    """Lambda processes several batches of a shard at the same time."""
-    written = numbered(data(20))
-    write(place, written[::2])
-    write(place, written[1::2])
-    assert sorted(read_back(place)) == sorted(written)
-
-
-def test_the_parts_of_an_aggregate_have_positions_of_their_own(place: Counting) -> None:
-    (whole,) = numbered(data(1))
-    parts = [whole._replace(position=whole.position._replace(sub_sequence=number)) for number in range(3)]
-    write(place, parts)
-    write(place, [*parts, *numbered(data(1, 2), 2)])
-    assert [each.position.sub_sequence for each in read_back(place)] == [0, 1, 2, 0]
 
 
 def test_a_time_selects_records_and_reads_only_its_hours(place: Counting) -> None:
