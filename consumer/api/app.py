@@ -37,12 +37,14 @@ def app(  # noqa: PLR0913 - its parts
     histories: Histories | None = None,
 ) -> FastAPI:
     """The API over `limits`. Requests under an unknown host name are refused. Without `histories`, there are none."""
-    # Their own pages load scripts from elsewhere; FastAPI redirects a path with a slash at its end.
+    # FastAPI's own pages load scripts from elsewhere, it redirects a path with a slash at its end, and its telemetry
+    # would send the ids of users to whatever OpenTelemetry is set up.
     made = FastAPI(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[Middleware(Gate, bounds=bounds, metrics=metrics, is_known=is_known)],
     )
     pool = bootstrap.pool(bounds.requests)

@@ -5,8 +5,6 @@ Pure functions from the view of limits to the answers of the HTTP API.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import floor
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -212,13 +210,15 @@ def first(page: LimitsPage, most: int) -> LimitsPage:
 
 def limit(found: UserLimit) -> Limit:
     reached = found.value is not None and found.progress >= found.value
-    return Limit(**dict(found), used_percent=_used_percent(found), reached=reached)
+    return Limit(**vars(found), used_percent=_used_percent(found), reached=reached)
 
 
 def _used_percent(found: UserLimit) -> str | None:
     if not found.value:
         return None
-    hundredths = floor(Fraction(found.progress) * 10_000 / Fraction(found.value))
+    used, of_used = found.progress.as_integer_ratio()
+    value, of_value = found.value.as_integer_ratio()
+    hundredths = 10_000 * used * of_value // (of_used * value)
     whole, rest = divmod(abs(hundredths), 100)
     return f"{'-' if hundredths < 0 else ''}{whole}.{rest:02}"
 

@@ -5,7 +5,7 @@ PROMETHEUS_MULTIPROC_DIR when it is first imported. Set the variable before impo
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -53,17 +53,22 @@ class PrometheusSink:
     """
 
     def __init__(self, metrics: Iterable[Metric], registry: CollectorRegistry = REGISTRY) -> None:
-        self._collectors = {metric: _collector(metric, registry) for metric in metrics}
+        self._collectors = {metric.name: _collector(metric, registry) for metric in metrics}
+        self._series: dict[tuple[str, ...], Callable[[float], None]] = {}
 
     def __call__(self, metric: Metric, value: float, *labels: str) -> None:
-        family = self._collectors[metric]
+        series = metric.name, *labels
+        # prometheus_client takes a lock to find a series.
+        if (measure := self._series.get(series)) is None:
+            measure = self._series[series] = self._of(*series)
+        measure(value)
+
+    def _of(self, name: str, *labels: str) -> Callable[[float], None]:
+        family = self._collectors[name]
         collector = family.labels(*labels) if labels else family
         if isinstance(collector, Counter):
-            collector.inc(value)
-        elif isinstance(collector, Gauge):
-            collector.set(value)
-        else:
-            collector.observe(value)
+            return collector.inc
+        return collector.set if isinstance(collector, Gauge) else collector.observe
 
 
 def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
