@@ -72,7 +72,7 @@ OURS: Mapping[str, Sequence[str]] = {
 THEIRS: Mapping[str, Sequence[str]] = {
     ENGINE: (),
     LIMITS: ("msgspec", "pydantic", "pydantic_core"),
-    ARCHIVE: ("msgspec",),
+    ARCHIVE: ("isal", "msgspec"),
     STORES: (
         "boto3",
         "botocore",
