@@ -20,8 +20,8 @@ from botocore.session import Session, get_session
 
 from consumer import projections
 from consumer.archive.place import Place
-from consumer.archive.segment import PlaceArchive
 from consumer.engine import optional_parts
+from consumer.engine.archive import Archive
 from consumer.engine.messages import MessageBus
 from consumer.engine.processor import Known, Processor
 from consumer.engine.projection import Projection
@@ -183,12 +183,12 @@ def place_of(
     return S3Place(client(settings, "s3", config, on_request), parts.netloc, parts.path)
 
 
-def archive(
-    settings: CoreSettings, config: Config = CLIENT, on_request: OnRequest | None = None
-) -> PlaceArchive | None:
+def archive(settings: CoreSettings, config: Config = CLIENT, on_request: OnRequest | None = None) -> Archive | None:
     """The archive if there is one, otherwise None."""
     if settings.archive is None:
         return None
+    from consumer.archive.segment import PlaceArchive  # with a library that no other part needs
+
     place = place_of(settings, settings.archive, config, on_request)
     return PlaceArchive(place, now_millis, settings.aggregate_records)
 
