@@ -106,7 +106,7 @@ async def history_of_limit(request: Request) -> Response:
 
 
 class Served(Route):
-    """A route as it is served. FastAPI only describes it: with its routing and checks, a request takes half as much more.
+    """A route as it is served. FastAPI only describes it: its routing and checks cost half as much as all the rest.
 
     The gate makes HEAD a GET, and names the route in the metrics.
     """
