@@ -31,6 +31,7 @@ from consumer.engine.stream import Stream
 from consumer.settings import (
     AwsSettings,
     CoreSettings,
+    InvokeSettings,
     NoticeSettings,
     RecordSettings,
     Settings,
@@ -60,11 +61,14 @@ OBJECTS = 10_000
 
 def client(
     settings: AwsSettings,
-    service: Literal["kinesis", "dynamodb", "s3", "events", "sts"],
+    service: Literal["dynamodb", "s3", "events", "sts"],
     config: Config = CLIENT,
     on_request: OnRequest | None = None,
 ) -> Any:
-    """A boto3 client with credentials from boto3's own chain. Calls `on_request` after each request."""
+    """A boto3 client with credentials from boto3's own chain. Calls `on_request` after each request.
+
+    For Kinesis, there is `stream_client`.
+    """
     made = _session().create_client(
         service, region_name=settings.region, endpoint_url=settings.endpoint_of(service), config=config
     )
@@ -73,7 +77,7 @@ def client(
     return made
 
 
-def stream_client(settings: Settings, config: Config = CLIENT) -> Any:
+def stream_client(settings: InvokeSettings, config: Config = CLIENT) -> Any:
     """A client for the stream: in the stream's region, with its role, and by its ARN if the settings have one."""
     made: Any = _stream_session(settings, config).create_client(
         "kinesis", region_name=settings.stream_region, endpoint_url=settings.endpoint_of("kinesis"), config=config
@@ -82,7 +86,7 @@ def stream_client(settings: Settings, config: Config = CLIENT) -> Any:
     return made
 
 
-def _stream_session(settings: Settings, config: Config) -> Session:
+def _stream_session(settings: InvokeSettings, config: Config) -> Session:
     if settings.stream_role_arn is None:
         return _session()
     credentials = RoleCredentials(client(settings, "sts", config), settings.stream_role_arn, settings.role_session_name)

@@ -164,7 +164,7 @@ _PATH = r"(/[a-zA-Z0-9._~%!$&'()*+,;=:@-]*)*"
 _METRICS_URL = re.compile(rf"https?://{_HOST}(:[0-9]{{1,5}})?{_PATH}")
 _MOST_WORKERS = 32
 
-_STREAM_ARN = r"arn:aws[a-z-]*:kinesis:[a-z]{2}[a-z0-9-]{1,30}:[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,128})"
+STREAM_ARN = r"arn:aws[a-z-]*:kinesis:[a-z]{2}[a-z0-9-]{1,30}:[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,128})"
 
 StartAt = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start_at)]
 Endpoint = Annotated[
@@ -209,7 +209,7 @@ Claim = Annotated[str, _form(r"[!-~]{1,128}", "use the name of a claim, such as 
 Region = Annotated[str, _form(r"[a-z]{2}[a-z0-9-]{1,30}", "use a region such as eu-north-1")]
 StreamArn = Annotated[
     str,
-    _form(_STREAM_ARN, "use the ARN of a stream, such as arn:aws:kinesis:eu-north-1:111122223333:stream/limits"),
+    _form(STREAM_ARN, "use the ARN of a stream, such as arn:aws:kinesis:eu-north-1:111122223333:stream/limits"),
 ]
 RoleArn = Annotated[
     str,
@@ -410,7 +410,7 @@ class StreamSettings(AwsSettings):
     def _name_in_arn(cls, given: Any) -> Any:
         if "stream_arn" not in given:
             return given
-        found = re.fullmatch(_STREAM_ARN, str(given["stream_arn"]))
+        found = re.fullmatch(STREAM_ARN, str(given["stream_arn"]))
         # Of a wrong ARN, only the ARN is reported.
         return {"stream_name": found[1] if found else "-", **given}
 
@@ -645,10 +645,9 @@ def _overlap(place: str, other: str) -> bool:
     return one.startswith(two) or two.startswith(one)
 
 
-class Settings(CoreSettings, StreamSettings):
-    """All settings of the service. Times are in seconds unless the name of the setting says otherwise."""
+class InvokeSettings(CoreSettings, StreamSettings):
+    """The settings of `consumer lambda-invoke`: those of the function, and of the stream that batches are read from."""
 
-    stream_name: Annotated[AwsName, Field(description=_STREAM)]
     stream_role_arn: Annotated[
         RoleArn | None,
         Field(
@@ -661,6 +660,24 @@ class Settings(CoreSettings, StreamSettings):
             description="The KCL application. It names the lease table, KCL's other tables and the fan-out consumer."
         ),
     ] = "limits-consumer"
+
+    @property
+    def role_session_name(self) -> str:
+        """The name of this application in the log of the account that owns the stream. STS allows 64 characters."""
+        return f"consumer-{self.application_name}"[:64]
+
+    @model_validator(mode="after")
+    def _role_has_a_stream(self) -> Self:
+        if self.stream_role_arn and not self.stream_arn:
+            role, arn = variable("stream_role_arn"), variable("stream_arn")
+            raise ValueError(f"{role} has no effect without {arn}: set {arn}")
+        return self
+
+
+class Settings(InvokeSettings):
+    """All settings of the service. Times are in seconds unless the name of the setting says otherwise."""
+
+    stream_name: Annotated[AwsName, Field(description=_STREAM)]
     start_at: Annotated[
         StartAt,
         Field(description="Where a shard without a checkpoint starts: `trim-horizon`, `latest` or a time in the past."),
@@ -774,11 +791,6 @@ class Settings(CoreSettings, StreamSettings):
     ] = None
 
     @property
-    def role_session_name(self) -> str:
-        """The name of this application in the log of the account that owns the stream. STS allows 64 characters."""
-        return f"consumer-{self.application_name}"[:64]
-
-    @property
     def metrics_leave_the_machine(self) -> bool:
         """Whether other machines can read the metrics. The endpoints have no authentication."""
         return not is_loopback(self.metrics_address.rpartition(":")[0])
@@ -788,13 +800,6 @@ class Settings(CoreSettings, StreamSettings):
         """The timeouts that must increase in this order: names of fields, and seconds."""
         names = ("batch_deadline_seconds", "handoff_seconds", "shutdown_grace_seconds", "stop_timeout_seconds")
         return {name: getattr(self, name) for name in names if name != "handoff_seconds" or self.handoff_seconds}
-
-    @model_validator(mode="after")
-    def _role_has_a_stream(self) -> Self:
-        if self.stream_role_arn and not self.stream_arn:
-            role, arn = variable("stream_role_arn"), variable("stream_arn")
-            raise ValueError(f"{role} has no effect without {arn}: set {arn}")
-        return self
 
     @model_validator(mode="after")
     def _timeouts_in_order(self) -> Self:

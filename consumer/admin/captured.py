@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from consumer.aws_lambda.handler import SEQUENCE, STREAM, MalformedInvocation
+from consumer.aws_lambda.handler import SEQUENCE, MalformedInvocation
+from consumer.settings import STREAM_ARN
 from consumer.stores.kinesis import Stretch
 
 BATCH = "KinesisBatchInfo"
@@ -102,10 +103,11 @@ def _failed(value: Mapping[str, Any]) -> Content:
     names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
     stream, shard, first, last = (str(info.get(name) or "") for name in names)
     size = info.get("batchSize")
+    arn = stream.partition("/consumer/")[0]
     numbers = SEQUENCE.fullmatch(first) and SEQUENCE.fullmatch(last)
-    if not (STREAM.search(stream) and shard and numbers and isinstance(size, int)):
+    if not (re.fullmatch(STREAM_ARN, arn) and shard and numbers and isinstance(size, int)):
         raise MalformedInvocation(f"{BATCH} lacks one of {', '.join(names)}, batchSize")
-    return FailedBatch(Stretch(stream.partition("/consumer/")[0], shard, first, last), size)
+    return FailedBatch(Stretch(arn, shard, first, last), size)
 
 
 def _parsed(text: str | bytes) -> Any:

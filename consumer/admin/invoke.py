@@ -13,7 +13,7 @@ from consumer import bootstrap
 from consumer.admin.captured import Captured, Content, FailedBatch
 from consumer.aws_lambda.handler import SOURCE, Answer, LambdaConsumer
 from consumer.monitoring import logs
-from consumer.settings import CoreSettings
+from consumer.settings import InvokeSettings
 from consumer.stores.kinesis import Stretch, records_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Invoked:
         return not self.answer["batchItemFailures"] and not self.missing
 
 
-def invoke(settings: CoreSettings, contents: Sequence[Content], file: str) -> Iterator[Invoked]:
+def invoke(settings: InvokeSettings, contents: Sequence[Content], file: str) -> Iterator[Invoked]:
     """Invokes the function with each event of a file, one after the other.
 
     The function's metrics go to stderr, like its logs. Failed batches are fetched from the stream.
@@ -61,7 +61,7 @@ def invoke(settings: CoreSettings, contents: Sequence[Content], file: str) -> It
             yield Invoked(consumer.handle(event, LocalContext(time.monotonic() + SECONDS)), missing)
 
 
-def _events(settings: CoreSettings, contents: Sequence[Content], file: str) -> Iterator[tuple[Any, str]]:
+def _events(settings: InvokeSettings, contents: Sequence[Content], file: str) -> Iterator[tuple[Any, str]]:
     records = [content for content in contents if isinstance(content, bytes)]
     if records:
         yield event_of(records, file, run_number(bootstrap.now_millis(), random.randrange)), ""
@@ -69,7 +69,8 @@ def _events(settings: CoreSettings, contents: Sequence[Content], file: str) -> I
         if isinstance(content, Captured):
             yield content.event, ""
         elif isinstance(content, FailedBatch):
-            yield fetched(bootstrap.client(settings, "kinesis"), content)
+            of_batch = settings.model_copy(update={"stream_arn": content.stretch.stream_arn})
+            yield fetched(bootstrap.stream_client(of_batch), content)
 
 
 def run_number(now_millis: int, chance: Callable[[int], int]) -> int:

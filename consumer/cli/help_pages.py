@@ -10,6 +10,7 @@ from consumer.settings import (
     AwsSettings,
     CoreSettings,
     HistorySettings,
+    InvokeSettings,
     LimitSettings,
     NoticeSettings,
     PageSettings,
@@ -47,7 +48,7 @@ PAGES: Mapping[str, Page] = {
     "limits forget": Page("consumer limits forget u-anna l-loss-week", "the limit was not deleted", LimitSettings),
     "show": Page("consumer show u-anna l-loss-week", "the table, or one of the states, cannot be read", AwsSettings),
     "apply": Page("consumer apply examples/events.json", "the result cannot be written", RecordSettings),
-    "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", CoreSettings),
+    "lambda-invoke": Page("consumer lambda-invoke object.json", "a record is not settled", InvokeSettings),
     "rebuild": Page(
         "consumer rebuild --from s3://my-archive/limits",
         "a part of a file could not be read, or a store does not answer",

@@ -9,7 +9,7 @@ from consumer.admin.files import read_contents
 from consumer.cli.errors import report
 from consumer.engine.errors import BreakerOpen, SettingsError
 from consumer.monitoring import logs
-from consumer.settings import CoreSettings, load
+from consumer.settings import InvokeSettings, load
 
 FILE_HELP = "As for `apply`, or what an event source mapping sent to its failure destination."
 
@@ -18,7 +18,7 @@ def lambda_invoke(file: Annotated[str, typer.Argument(metavar="FILE", help=FILE_
     """Run the Lambda handler here, on a file of events or on a captured Lambda event, and print its response."""
     from consumer.aws_lambda.handler import MalformedInvocation
 
-    settings = load(CoreSettings)
+    settings = load(InvokeSettings)
     logs.configure(settings.log_level)
     try:
         complete = _invoke(settings, file)
@@ -30,7 +30,7 @@ def lambda_invoke(file: Annotated[str, typer.Argument(metavar="FILE", help=FILE_
     raise typer.Exit(not complete)
 
 
-def _invoke(settings: CoreSettings, file: str) -> bool:
+def _invoke(settings: InvokeSettings, file: str) -> bool:
     """Prints each response when it is there. Returns whether every record is settled."""
     from consumer.admin.invoke import invoke
 

@@ -6,7 +6,7 @@ This account has streams of the same name, in both regions. They must not be rea
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ import pytest
 from consumer.admin.put import outgoing, put
 from tests.support.driven.scenario import Stage, samples, until_equal, until_received
 from tests.support.driven.service import consumer, environment, service
+from tests.support.driven.workers import with_properties
 from tests.support.emulators.aws import EMULATORS, REGION, Emulator, ministack, session
+from tests.support.generators.events import created, encode
+from tests.support.generators.failures import failure
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 OWNER, ELSEWHERE, READER = "222222222222", "eu-west-1", "000000000000"
 ROLE = {"CONSUMER_STREAM_ROLE_ARN": f"arn:aws:iam::{OWNER}:role/limits/reader"}
 READ = ["DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords", "PutRecords"]
+SUBSCRIBE = ["DescribeStreamConsumer", "SubscribeToShard"]
+FAN_OUT = {"CONSUMER_RETRIEVAL_MODE": "fanout"}
+SHARD = "shardId-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +61,21 @@ def arn_of(name: str) -> str:
     return f"arn:aws:kinesis:{ELSEWHERE}:{OWNER}:stream/{name}"
 
 
-def share(sharing: Emulator, name: str) -> None:
-    reader, actions = {"AWS": f"arn:aws:iam::{READER}:root"}, [f"kinesis:{action}" for action in READ]
-    statement = {"Effect": "Allow", "Principal": reader, "Action": actions, "Resource": arn_of(name)}
+def share(sharing: Emulator, arn: str, actions: Sequence[str]) -> None:
+    """Attaches a policy to the stream, or to a consumer of it, that allows the actions to the reader."""
+    reader = {"AWS": f"arn:aws:iam::{READER}:root"}
+    named = [f"kinesis:{action}" for action in actions]
+    statement = {"Effect": "Allow", "Principal": reader, "Action": named, "Resource": arn}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    kinesis(sharing, OWNER, ELSEWHERE).put_resource_policy(ResourceARN=arn_of(name), Policy=policy)
+    kinesis(sharing, OWNER, ELSEWHERE).put_resource_policy(ResourceARN=arn, Policy=policy)
 
 
-def run(variables: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+def run(variables: Mapping[str, str], *arguments: str, given: str = "") -> tuple[int, str]:
     command = [sys.executable, "-m", "consumer", *arguments]
-    ended = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False, timeout=120)
+    environment = dict(variables)
+    ended = subprocess.run(
+        command, env=environment, input=given, capture_output=True, text=True, check=False, timeout=120
+    )
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -73,19 +84,40 @@ def run(variables: Mapping[str, str], *arguments: str) -> tuple[int, str]:
     [
         ("by-policy", {}),
         ("by-role", ROLE),
-        ("fan-out-by-role", {**ROLE, "CONSUMER_RETRIEVAL_MODE": "fanout"}),
+        ("fan-out-by-role", {**ROLE, **FAN_OUT}),
     ],
 )
 def test_all_of_it_is_read(sharing: Emulator, tmp_path: Path, name: str, more: Mapping[str, str]) -> None:
     variables = variables_of(sharing, name, tmp_path, **more)
     if not more:
-        share(sharing, name)
-    made, stage = samples(17, 150, users=20), Stage(variables)
+        share(sharing, arn_of(name), READ)
+    read_all(sharing, tmp_path, name, variables)
 
+
+def test_all_of_it_is_read_through_a_consumer_of_the_owner(sharing: Emulator, tmp_path: Path) -> None:
+    """Enhanced fan-out by policies alone: the owner registers a consumer, and shares it and the stream."""
+    name = "fan-out-by-policy"
+    variables = variables_of(sharing, name, tmp_path, **FAN_OUT)
+    share(sharing, arn_of(name), READ)
+    owner, reader = (kinesis(sharing, account, ELSEWHERE) for account in (OWNER, READER))
+    registered = owner.register_stream_consumer(StreamARN=arn_of(name), ConsumerName="limits-consumer")
+    arn = registered["Consumer"]["ConsumerARN"]
+    with pytest.raises(reader.exceptions.AccessDeniedException):
+        reader.subscribe_to_shard(ConsumerARN=arn, ShardId=SHARD, StartingPosition={"Type": "LATEST"})
+
+    share(sharing, arn, SUBSCRIBE)
+    read_all(sharing, tmp_path, name, variables | with_properties(tmp_path, **{"fanoutConfig.consumerArn": arn}))
+    consumers = owner.list_stream_consumers(StreamARN=arn_of(name))["Consumers"]
+    assert [each["ConsumerARN"] for each in consumers] == [arn]
+
+
+def read_all(sharing: Emulator, directory: Path, name: str, variables: Mapping[str, str]) -> None:
+    """The service keeps all records of the stream, and the commands find it."""
+    made, stage = samples(17, 150, users=20), Stage(variables)
     consumer(variables, "provision")
     records = [outgoing(each.data) for each in made]
     put(kinesis(sharing, OWNER, ELSEWHERE), name, records, lambda _: None)
-    with service(variables, tmp_path / "log") as running:
+    with service(variables, directory / "log") as running:
         until_received(running, 150)
         assert run(variables, "doctor")[0] == 0
         status = json.loads(consumer(variables, "status", "--json"))
@@ -95,6 +127,26 @@ def test_all_of_it_is_read(sharing: Emulator, tmp_path: Path, name: str, more: M
     until_equal(stage, made)
     code, lines = run(variables, "rewind", "--to", "trim-horizon", "--dry-run")
     assert code == 0, lines
+
+
+@pytest.mark.parametrize("more", [{}, ROLE], ids=["policy", "role"])
+def test_a_failed_batch_of_it_is_fetched(sharing: Emulator, tmp_path: Path, more: Mapping[str, str]) -> None:
+    """With a policy, the ARN in the message of the mapping is all that is needed."""
+    name = "failed-by-role" if more else "failed-by-policy"
+    variables = variables_of(sharing, name, tmp_path, **more)
+    if not more:
+        share(sharing, arn_of(name), READ)
+    consumer(variables, "provision")
+    if not more:
+        del variables["CONSUMER_STREAM_ARN"]
+    data = encode(created(1))
+    placed = kinesis(sharing, OWNER, ELSEWHERE).put_record(StreamName=name, Data=data, PartitionKey="one")
+    number = placed["SequenceNumber"]
+    message = failure(placed["ShardId"], number, number, 1, arn_of(name))
+
+    code, lines = run(variables, "lambda-invoke", "-", given=json.dumps(message))
+    assert code == 0, lines
+    assert [limit["value"] for limit in Stage(variables).limits().values()] == ["1000"]
 
 
 def test_an_application_that_changes_from_name_to_arn_keeps_its_checkpoints(sharing: Emulator, tmp_path: Path) -> None:

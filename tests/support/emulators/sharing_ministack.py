@@ -1,7 +1,8 @@
 """MiniStack that shares streams between accounts as Kinesis does. Run it with MiniStack's Python.
 
-A request that names a stream of another account by its ARN is served if the stream's policy allows the action to the
-caller's account. A name alone means a stream of the caller's account. A token excludes both.
+A request that names a stream of another account by its ARN, or a consumer of one, is served if the policy of what it
+names allows the action to the caller's account. A name alone means a stream of the caller's account. A token excludes
+both.
 """
 
 import json
@@ -23,10 +24,11 @@ async def handle_request(method: str, path: str, headers: Any, body: bytes, quer
     if request.get("NextToken") and (arn or request.get("StreamName")):
         message = "NextToken and StreamARN cannot be provided together."
         return error_response_json("InvalidArgumentException", message, 400)
-    owner = arn.split(":")[4] if arn else get_account_id()
+    named = request.get("ConsumerARN") or arn
+    owner = named.split(":")[4] if named else get_account_id()
     action = f"kinesis:{headers.get('x-amz-target', '').rpartition('.')[2]}"
-    if owner != get_account_id() and not allows(arn, owner, action):
-        message = f"User: arn:aws:iam::{get_account_id()}:root is not authorized to perform: {action} on {arn}"
+    if owner != get_account_id() and not allows(named, owner, action):
+        message = f"User: arn:aws:iam::{get_account_id()}:root is not authorized to perform: {action} on {named}"
         return error_response_json("AccessDeniedException", message, 400)
     with request_scope(owner, get_region()):
         return await answer(method, path, headers, body, query)

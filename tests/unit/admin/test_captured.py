@@ -111,6 +111,10 @@ def test_a_document_that_wraps_nothing_is_a_record(record: bytes) -> None:
             (NOTICE | {"KinesisBatchInfo": NOTICE["KinesisBatchInfo"] | {name: None}}, "KinesisBatchInfo lacks")
             for name in ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber", "batchSize")
         ),
+        (
+            NOTICE | {"KinesisBatchInfo": NOTICE["KinesisBatchInfo"] | {"streamArn": "a:stream/b"}},
+            "lacks one of streamArn",
+        ),
     ],
 )
 def test_a_notice_that_lacks_something_is_refused(document: object, why: str) -> None:
