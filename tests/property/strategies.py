@@ -1,6 +1,6 @@
 """Events and histories of every kind, with few sequence numbers, ids and amounts, so that they collide often."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, TypeVar, get_args
 
@@ -11,7 +11,7 @@ from consumer.engine.projection import Ignored
 from consumer.limits.events import LimitType, Period, Status
 from consumer.limits.projection import Limits
 from consumer.limits.state import LimitState
-from tests.support.generators.events import START, Event, created, encode, progress_changed, reset
+from tests.support.generators.events import MAKERS, START, Event, encode
 
 T = TypeVar("T")
 
@@ -72,6 +72,12 @@ RESET_FIELDS = st.fixed_dictionaries(
     },
     optional={"nextResetTime": TIMES},
 )
+FIELDS: Mapping[str, SearchStrategy[Event]] = {
+    "created": CREATED_FIELDS,
+    "progress": PROGRESS_FIELDS,
+    "reset": RESET_FIELDS,
+}
+"""The fields of the payload of each type, by its name in MAKERS."""
 
 
 @st.composite
@@ -81,14 +87,12 @@ def events(
     limits: Sequence[str] = ("l-1",),
     sequences: SearchStrategy[int] = SEQUENCES,
 ) -> Event:
-    make, fields = draw(
-        st.sampled_from([(created, CREATED_FIELDS), (progress_changed, PROGRESS_FIELDS), (reset, RESET_FIELDS)])
-    )
-    payload: Event = draw(fields) | {
+    kind = draw(st.sampled_from([*FIELDS]))
+    payload: Event = draw(FIELDS[kind]) | {
         "userId": draw(st.sampled_from(users)),
         "userLimitId": draw(st.sampled_from(limits)),
     }
-    event: Event = make(draw(sequences), draw(EVENT_IDS), **payload)
+    event = MAKERS[kind](draw(sequences), draw(EVENT_IDS), **payload)
     event["createdAt"] = draw(TIMES)
     return event
 

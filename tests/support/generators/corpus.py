@@ -29,6 +29,7 @@ from consumer.engine.records import Record
 from consumer.limits import event_types
 from tests.support.generators import kpl, spoiled
 from tests.support.generators.events import (
+    MAKERS,
     START,
     Event,
     created,
@@ -47,7 +48,6 @@ CAP = 262_144
 KEPT = frozenset({Outcome.APPLIED, Outcome.DUPLICATE, Outcome.STALE})
 
 TEXT_OF_A_TIME = "1767225600000"
-MAKERS = {"created": created, "progress": progress_changed, "reset": reset}
 
 
 class Form(StrEnum):

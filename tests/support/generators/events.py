@@ -4,6 +4,7 @@ Payload fields have their names on the wire: created(3, value="1000").
 """
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from consumer.engine.records import Position, Record
@@ -42,6 +43,14 @@ def reset(sequence: int = 3, event_id: str | None = None, **payload: Any) -> Eve
 def foreign(kind: str, sequence: int = 4) -> Event:
     """An event of a foreign type, with a payload that would be invalid for a limit event."""
     return _event(kind, sequence, None, {}) | {"payload": {"amount": 5, "userLimitId": None}}
+
+
+MAKERS: Mapping[str, Callable[..., Event]] = {
+    "created": created,
+    "progress": progress_changed,
+    "reset": reset,
+}
+"""What makes a valid event of each type, by a short name."""
 
 
 def encode(event: object) -> bytes:

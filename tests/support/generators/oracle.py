@@ -11,7 +11,11 @@ Event: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
 
-OURS = ("USER_LIMIT_CREATED", "USER_LIMIT_PROGRESS_CHANGED", "USER_LIMIT_RESET")
+OURS = (
+    "USER_LIMIT_CREATED",
+    "USER_LIMIT_PROGRESS_CHANGED",
+    "USER_LIMIT_RESET",
+)
 EXACT = Context(prec=200)
 CEILING = 1_000_000_000
 """An event with a higher sequence number is always refused."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
-from tests.support.generators.events import Event, created, progress_changed, reset
+from tests.support.generators.events import MAKERS, Event
 
 ABSENT = object()
 """A marker instead of a value: the field is left out."""
@@ -64,7 +64,7 @@ OPTIONAL: Mapping[str, Fields] = {
     "USER_LIMIT_PROGRESS_CHANGED": {"nextResetTime": NO_TIME, "remainingAmount": NO_AMOUNT},
     "USER_LIMIT_RESET": {"nextResetTime": NO_TIME},
 }
-SOUND: Sequence[Event] = (created(5), progress_changed(5), reset(5))
+SOUND: Sequence[Event] = [make(5) for make in MAKERS.values()]
 
 
 def with_field(sound: Event, path: Sequence[str], value: object) -> Event:
