@@ -1,6 +1,7 @@
 """What `make package` built, and an empty environment into which the wheel is installed as by a user."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.emulators.aws import ROOT
+from tests.support.generators.projects import EXAMPLES
 
 DIST = ROOT / "dist"
 
@@ -66,3 +68,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     made.pip("install", "--require-hashes", "--no-build-isolation", "-r", str(locks / "run.txt"))
     made.pip("install", "--no-index", "--no-deps", str(wheel))
     return made
+
+
+@pytest.fixture(scope="session")
+def with_projections(installed: Installed) -> Installed:
+    """The same environment, with the projections of `examples/` installed too, each from a copy of its project."""
+    installed.pip("install", "--require-hashes", "-r", str(ROOT / "requirements" / "examples.txt"))
+    for name, example in EXAMPLES.items():
+        project = installed.home / name
+        shutil.copytree(example.folder, project, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+        installed.pip("install", "--no-index", "--no-deps", "--no-build-isolation", str(project))
+    installed.pip("check")
+    return installed

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ import pytest
 
 from tests.package.conftest import Installed
 from tests.support.emulators.aws import ROOT
+from tests.support.generators.projects import EXAMPLES, Example
 
 EVENTS = ROOT / "examples" / "events.json"
 PACKAGING = ROOT / ".venv-package" / "bin" / "python"
@@ -71,14 +71,22 @@ def test_it_has_the_jars_and_the_java_of_the_daemon(installed: Installed) -> Non
     installed.run("python", "-I", "-c", java)
 
 
-@pytest.mark.parametrize("name", ["position", "wallet"])
-def test_a_projection_is_installed_beside_it_and_tested(installed: Installed, name: str) -> None:
-    project = installed.home / name
-    left_out = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
-    shutil.copytree(ROOT / "examples" / name, project, ignore=left_out)
-    installed.pip("install", "--require-hashes", "-r", str(ROOT / "requirements" / "examples.txt"))
-    installed.pip("install", "--no-index", "--no-deps", "--no-build-isolation", str(project))
-    installed.pip("check")
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_projection_that_is_installed_beside_it_keeps_its_promises(with_projections: Installed, name: str) -> None:
     # -P: the installed module, not the file beside the tests
-    passed = installed.run("python", "-P", "-m", "pytest", "-q", "--import-mode=importlib", str(project))
+    project = str(with_projections.home / name)
+    passed = with_projections.run("python", "-P", "-m", "pytest", "-q", "--import-mode=importlib", project)
     assert " passed" in passed
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_it_keeps_a_projection_that_is_installed_beside_it(with_projections: Installed, example: Example) -> None:
+    file = with_projections.home / f"{example.projection}.jsonl"
+    file.write_bytes(b"\n".join(example.records))
+    chosen = {"CONSUMER_PROJECTION": example.projection}
+    applied = json.loads(with_projections.run("consumer", "apply", "--json", str(file), **chosen))
+    assert (applied["states"], applied["outcomes"]["quarantined"]) == ([example.item], 1)
+
+    settings = {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false", "CONSUMER_QUARANTINE": "dir:quarantine"}
+    answers = with_projections.run("consumer", "lambda-invoke", str(file), **settings, **chosen)
+    assert json.loads(answers) == {"batchItemFailures": []}
