@@ -179,8 +179,8 @@ package: env .venv-package/.locked ## write the source distribution and the whee
 	$(PY) -m pytest tests/package
 
 .PHONY: lambda-zip
-lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python)
-	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME))
+lambda-zip: env ## write dist/lambda.zip (ARCH=aarch64: for arm64; RUNTIME=3.13: for another Python; ADD=folder of packages)
+	@$(PY) -m deploy.lambda_zip $(if $(ARCH),--arch $(ARCH)) $(if $(RUNTIME),--python $(RUNTIME)) $(if $(ADD),--add $(ADD))
 
 .PHONY: lambda-api-zip
 lambda-api-zip: env ## write dist/limits-api.zip, the HTTP API (ARCH=aarch64, RUNTIME=3.13 as above)

@@ -1,4 +1,4 @@
-"""Packs the Lambda functions: python -m deploy.lambda_zip [--api] [--arch aarch64] [--python 3.12].
+"""Packs the Lambda functions: python -m deploy.lambda_zip [--api] [--arch aarch64] [--python 3.12] [--add FOLDER].
 
 There are two archives: `make lambda-zip` packs the functions of the limits and of notices, `make lambda-api-zip` that
 of the HTTP API, which needs more packages.
@@ -31,8 +31,16 @@ THE_PAST = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 
 
+OF_INSTALLER = (["RECORD"], ["INSTALLER"], ["REQUESTED"], ["direct_url.json"])
+"""Files of a `.dist-info` that say how, and on which machine, a package was installed."""
+
+
 class TooLargeError(Exception):
     """The archive is larger than `MOST_BYTES`."""
+
+
+class AddedTwiceError(Exception):
+    """A file of an added folder would replace one of the archive."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,16 @@ class Target:
     python: str = "3.11"
 
 
-def build(target: Target, checkout: Path = ROOT, package: Package = LIMITS) -> bytes:
-    """The archive of the service in `checkout`. Raises TooLargeError."""
-    archive = pack(dict(contents(target, checkout, package)))
+def build(target: Target, checkout: Path = ROOT, package: Package = LIMITS, added: Path | None = None) -> bytes:
+    """The archive of the service in `checkout`, with the packages that pip has installed into the folder `added`.
+
+    Raises TooLargeError and AddedTwiceError.
+    """
+    files = dict(contents(target, checkout, package))
+    more = dict(installed(added)) if added else {}
+    if twice := sorted(files.keys() & more.keys()):
+        raise AddedTwiceError(f"{added}/{twice[0]} is in the archive already: install without dependencies (--no-deps)")
+    archive = pack(files | more)
     if len(archive) > MOST_BYTES:
         raise TooLargeError(f"the archive has {len(archive):,} bytes; at most {MOST_BYTES:,} are allowed")
     return archive
@@ -98,6 +113,16 @@ def contents(target: Target, checkout: Path, package: Package) -> Iterator[tuple
             yield f"consumer/{name}", path.read_bytes()
     if package is API:
         yield metadata(checkout / "pyproject.toml")
+
+
+def installed(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of packages that `pip install --target` has put into a folder. Raises FileNotFoundError."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and path.suffix != ".pyc" and placed(name):
+            yield name, path.read_bytes()
 
 
 def metadata(project: Path) -> tuple[str, bytes]:
@@ -134,7 +159,7 @@ def placed(name: str) -> str | None:
     top, *rest = name.split("/")
     if top.endswith(".data"):
         return "/".join(rest[1:]) if rest[0] in ("purelib", "platlib") else None
-    if top.endswith(".dist-info") and rest == ["RECORD"]:
+    if top.endswith(".dist-info") and rest in OF_INSTALLER:
         return None
     is_description = len(rest) > 2 and (top, rest[0]) in (("botocore", "data"), ("boto3", "data"))
     return None if is_description and rest[1] not in SERVICES else name
@@ -176,9 +201,13 @@ def main() -> None:
     parser.add_argument("--api", action="store_const", const=API, default=LIMITS, dest="package", help="the HTTP API")
     parser.add_argument("--arch", choices=["x86_64", "aarch64"], default=Target.arch, help="aarch64 is arm64")
     parser.add_argument("--python", default=Target.python, help="version of the runtime, for example 3.11")
+    parser.add_argument("--add", type=Path, help="a folder of packages that pip has installed with --target")
     parser.add_argument("--out", type=Path, help="the file to write; by default dist/ and the archive's name")
     options = parser.parse_args()
-    archive = build(Target(options.arch, options.python), package=options.package)
+    try:
+        archive = build(Target(options.arch, options.python), package=options.package, added=options.add)
+    except (AddedTwiceError, FileNotFoundError, TooLargeError) as error:
+        parser.error(str(error))
     out: Path = options.out or ROOT / "dist" / options.package.name
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(archive)

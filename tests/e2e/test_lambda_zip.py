@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lambda_zip import LOCK, MOST_BYTES, ROOT, Target, TooLargeError, build, pack, placed
+from deploy.lambda_zip import LOCK, MOST_BYTES, ROOT, AddedTwiceError, Target, TooLargeError, build, pack, placed
 from tests.support.driven.lambda_zip import HERE, archive
 
 TARGETS = [Target("x86_64"), Target("aarch64"), Target("x86_64", "3.13")]
@@ -92,6 +92,27 @@ def test_an_archive_that_is_too_large_is_not_written(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("deploy.lambda_zip.MOST_BYTES", len(archive()) - 1)
     with pytest.raises(TooLargeError):
         build(HERE)
+
+
+def test_installed_packages_are_added_without_what_the_installer_wrote(tmp_path: Path) -> None:
+    about = tmp_path / "wallets-1.dist-info"
+    for path in (tmp_path / "wallets.py", tmp_path / "__pycache__" / "wallets.cpython-311.pyc"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    about.mkdir()
+    for name in ("entry_points.txt", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
+        (about / name).touch()
+    with zipfile.ZipFile(BytesIO(build(HERE, added=tmp_path))) as zipped:
+        added = set(zipped.namelist()) - {entry.filename for entry in entries()}
+
+    assert added == {"wallets.py", "wallets-1.dist-info/entry_points.txt"}
+
+
+def test_what_is_added_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pydantic").mkdir()
+    (tmp_path / "pydantic" / "main.py").touch()
+    with pytest.raises(AddedTwiceError, match=r"/pydantic/main\.py is in the archive already: install without"):
+        build(HERE, added=tmp_path)
 
 
 @pytest.mark.parametrize(

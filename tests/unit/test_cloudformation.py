@@ -181,6 +181,12 @@ def test_the_settings_of_the_task_exist_and_agree(monkeypatch: pytest.MonkeyPatc
     assert settings.quarantine == "s3://quarantinebucket/quarantine"
 
 
+@pytest.mark.parametrize("name", ["fargate.yaml", "watcher.yaml", "verify.yaml"])
+def test_an_image_may_name_its_projection(name: str) -> None:
+    """A variable of the task would have priority over that of the image."""
+    assert "CONSUMER_PROJECTION" not in task_environment(name)
+
+
 OF_THE_MACHINE = {"region", "allow_insecure_endpoints", "enable_dynamo_db"}
 """Settings for emulators, and the region, which Lambda sets."""
 

@@ -18,8 +18,9 @@ def archive(target: Target = HERE, package: Package = LIMITS) -> bytes:
     return build(target, ROOT, package)
 
 
-def unpack(into: Path, package: Package = LIMITS) -> Path:
-    """Extracts the archive, as Lambda does."""
-    with zipfile.ZipFile(BytesIO(archive(HERE, package))) as zipped:
+def unpack(into: Path, package: Package = LIMITS, added: Path | None = None) -> Path:
+    """Extracts the archive, as Lambda does. `added`: a folder of packages that are in it too."""
+    content = build(HERE, ROOT, package, added) if added else archive(HERE, package)
+    with zipfile.ZipFile(BytesIO(content)) as zipped:
         zipped.extractall(into)
     return into
