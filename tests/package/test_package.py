@@ -1,4 +1,4 @@
-"""The package that `make package` builds: what is in it, and what runs after `pip install`, without AWS."""
+"""The package that `make package` builds: what is in it, and what runs after `pip install`."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.package.conftest import Installed
-from tests.support.emulators.aws import ROOT
+from tests.support.driven.scenario import until_received
+from tests.support.driven.service import environment, service
+from tests.support.emulators.aws import ROOT, ministack
 from tests.support.generators.projects import EXAMPLES, Example
 
 EVENTS = ROOT / "examples" / "events.json"
@@ -90,3 +92,24 @@ def test_it_keeps_a_projection_that_is_installed_beside_it(with_projections: Ins
     settings = {"AWS_REGION": "eu-west-1", "ENABLE_DYNAMO_DB": "false", "CONSUMER_QUARANTINE": "dir:quarantine"}
     answers = with_projections.run("consumer", "lambda-invoke", str(file), **settings, **chosen)
     assert json.loads(answers) == {"batchItemFailures": []}
+
+
+def test_its_service_keeps_a_projection_that_is_installed_beside_it(
+    with_projections: Installed, tmp_path: Path
+) -> None:
+    example, found = EXAMPLES["wallet"], with_projections.bin
+    file = tmp_path / "movements.jsonl"
+    file.write_bytes(b"\n".join(example.records))
+    with ministack() as aws:
+        chosen = {"CONSUMER_PROJECTION": example.projection, "PATH": f"{found}:/usr/bin:/bin"}
+        # not the package in the folder of the tests
+        variables = environment("wheel", tmp_path, AWS_ENDPOINT_URL=aws.endpoint, PYTHONSAFEPATH="1") | chosen
+        with_projections.run("consumer", "provision", "--stream", "1", **variables)
+        with_projections.run("consumer", "put", "--raw", str(file), **variables)
+        with service(variables, tmp_path / "log", python=str(found / "python")) as running:
+            until_received(running, len(example.records))
+            assert running.stop() == 0
+        shown = with_projections.run("consumer", "show", *example.key, "--json", **variables)
+        refused = with_projections.run("consumer", "quarantine", "list", "--json", **variables)
+    assert json.loads(shown) == [example.item]
+    assert json.loads(refused)["reason"] == "JSON"

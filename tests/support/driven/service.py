@@ -138,10 +138,12 @@ RUN: Sequence[str] = ("consumer", "run")
 
 
 @contextmanager
-def service(environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> Iterator[Service]:
+def service(
+    environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN, python: str = sys.executable
+) -> Iterator[Service]:
     """Runs the service during the block and kills what is left afterwards. `command`: a module and its arguments."""
     with log.open("ab") as file:
-        process = start([sys.executable, "-m", *command], environment, file, file)
+        process = start([python, "-m", *command], environment, file, file)
     started = Service(process, environment["CONSUMER_METRICS_ADDRESS"], log)
     try:
         yield started
