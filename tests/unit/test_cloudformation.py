@@ -259,6 +259,18 @@ def test_a_stream_of_another_account_is_read_by_its_arn_and_with_its_owners_role
     assert (settings.stream_arn, settings.stream_role_arn, statement["Resource"]) == (stream, role, [role])
 
 
+@pytest.mark.parametrize("role", ["ReaderRole", "ReplayRole", "RewindRole"])
+def test_a_tool_reads_a_stream_of_another_account_with_its_owners_role(role: str) -> None:
+    owners = "arn:aws:iam::444455556666:role/reader"
+
+    def allowed(**parameters: str) -> list[Any]:
+        policies = resolved("tools.yaml", **parameters).properties(role)["Policies"]
+        return [each["Resource"] for each in statements(policies) if "sts:AssumeRole" in each["Action"]]
+
+    assert allowed() == []
+    assert allowed(StreamRoleArn=owners) == [[owners]]
+
+
 def test_a_task_is_killed_only_after_all_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in task_environment().items():
         monkeypatch.setenv(name, value)
