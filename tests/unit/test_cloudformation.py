@@ -240,23 +240,36 @@ def test_the_settings_of_the_watcher_exist_and_are_those_of_the_task(monkeypatch
     assert variables.items() - task_environment().items() == {("CONSUMER_METRICS_ADDRESS", "0.0.0.0:9465")}
 
 
+THEIR_STREAM = "arn:aws:kinesis:eu-north-1:444455556666:stream/bets"
+THEIR_ROLE = "arn:aws:iam::444455556666:role/reader"
+
+
+def with_their_stream(name: str, **given: str) -> Resolved:
+    exports = Resolved(template("data.yaml"), {"StreamArn": THEIR_STREAM}).exports()
+    return Resolved(template(name), {"StreamByArn": "true", "StreamRoleArn": THEIR_ROLE, **given}, exports)
+
+
+def check_their_stream(
+    container: Mapping[str, Any], policies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container reads the stream by its ARN and with the role, which the policies let it assume."""
+    variables = {each["Name"]: str(each["Value"]) for each in container["Environment"]}
+    for each, value in variables.items():
+        monkeypatch.setenv(each, value)
+    settings = load(Settings)
+    statement = next(each for each in statements(policies) if "sts:AssumeRole" in each["Action"])
+
+    assert "CONSUMER_STREAM_NAME" not in variables
+    assert (settings.stream_arn, settings.stream_role_arn) == (THEIR_STREAM, THEIR_ROLE)
+    assert statement["Resource"] == [THEIR_ROLE]
+
+
 @pytest.mark.parametrize("name", ["fargate.yaml", "watcher.yaml"])
 def test_a_stream_of_another_account_is_read_by_its_arn_and_with_its_owners_role(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream, role = "arn:aws:kinesis:eu-north-1:444455556666:stream/bets", "arn:aws:iam::444455556666:role/reader"
-    exports = Resolved(template("data.yaml"), {"StreamArn": stream}).exports()
-    found = Resolved(template(name), {"StreamByArn": "true", "StreamRoleArn": role}, exports)
-    variables = {each["Name"]: str(each["Value"]) for each in container(found)["Environment"]}
-    for each, value in variables.items():
-        monkeypatch.setenv(each, value)
-    settings = load(Settings)
-    statement = next(
-        each for each in statements(found.properties("TaskRole")["Policies"]) if "sts:AssumeRole" in each["Action"]
-    )
-
-    assert "CONSUMER_STREAM_NAME" not in variables
-    assert (settings.stream_arn, settings.stream_role_arn, statement["Resource"]) == (stream, role, [role])
+    found = with_their_stream(name)
+    check_their_stream(container(found), found.properties("TaskRole")["Policies"], monkeypatch)
 
 
 @pytest.mark.parametrize("role", ["ReaderRole", "ReplayRole", "RewindRole"])
@@ -644,6 +657,13 @@ def test_the_tasks_of_the_api_reach_the_metrics_of_the_workers_only_for_charts()
         let_in = [each["FromPort"] for each in workers if each["SourceSecurityGroupId"] == "apitasksecuritygroup"]
         assert let_in == ([9464] if reached else [])
         assert (9464 in [each["ToPort"] for each in out]) is reached
+
+
+def test_the_pages_show_a_stream_of_another_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = with_their_stream("fargate.yaml", **PAGES)
+    (api,) = found.properties("ApiTaskDefinition")["ContainerDefinitions"]
+    check_their_stream(api, [found.properties("ApiPagesPolicy")], monkeypatch)
+    assert load(PageSettings).stream_name == "bets"
 
 
 @pytest.mark.parametrize("name", ["ApiPagesSessionKeyArn", "ApiPagesClientSecretArn"])
