@@ -248,6 +248,15 @@ def test_with_keda_the_deployment_has_no_number_of_workers() -> None:
     assert "replicas" not in rendered(ALL)["Deployment", "limits-consumer"]["spec"]
 
 
+def test_a_stream_may_be_named_by_its_arn(given: pytest.MonkeyPatch) -> None:
+    settings = {name: value for name, value in USUAL["settings"].items() if name != "CONSUMER_STREAM_NAME"}
+    arn = "arn:aws:kinesis:eu-west-1:444455556666:stream/movements"
+    resources = rendered({**USUAL, "settings": {**settings, "CONSUMER_STREAM_ARN": arn}})
+    for name, value in environment(resources, "limits-consumer").items():
+        given.setenv(name, value)
+    assert load(Settings).stream_name == "movements"
+
+
 @pytest.mark.parametrize("setting", USUAL["settings"])
 def test_a_missing_setting_is_named(setting: str) -> None:
     without = {name: value for name, value in USUAL["settings"].items() if name != setting}
