@@ -5,32 +5,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import pytest
 
 from deploy import templates
 from deploy.terraform_modules import OWN, kind, variable
+from tests.deploy.hcl import blocks, parsed
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "terraform"
-PAGE = FOLDER.parents[1] / "docs" / "how-to" / "deploy-with-terraform-cdk-or-helm.md"
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """The blocks of a file by kind; names and strings without their quotes."""
-    found: dict[str, Any] = _unquoted(hcl2.loads(text))
-    return found
-
-
-def _unquoted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_unquoted(name): _unquoted(each) for name, each in value.items() if name != "__is_block__"}
-    if isinstance(value, list):
-        return [_unquoted(each) for each in value]
-    return value[1:-1] if isinstance(value, str) and re.fullmatch(r'"[^"]*"', value) else value
-
-
-def blocks(of: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    return {name: block for each in of.get(kind, []) for name, block in each.items()}
+PAGES = ("deploy-with-terraform-cdk-or-helm.md", "deploy-on-what-exists.md")
 
 
 @cache
@@ -77,8 +59,10 @@ def test_the_modules_pass_what_the_stack_takes(name: str) -> None:
     assert blocks(module(name), "module")["stack"].keys() - {"source"} == blocks(module("stack"), "variable").keys()
 
 
-def test_the_example_of_the_page_gives_what_the_modules_take() -> None:
-    (example,) = re.findall(r"```hcl\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_example_of_the_page_gives_what_the_modules_take(page: str) -> None:
+    text = (FOLDER.parents[1] / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    (example,) = re.findall(r"```hcl.*?\n(.*?)```", text, re.DOTALL)
     for given in blocks(parsed(example), "module").values():
         taken = blocks(module(Path(given["source"]).name), "variable")
         assert given.keys() - {"source"} <= taken.keys()

@@ -1,4 +1,4 @@
-"""Every `aws` command of docs/how-to/deploy.md and verify.md: operations, options and template parameters exist."""
+"""Every `aws` command of the pages about deploying: operations, options and template parameters exist."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from tests.support.emulators.aws import ROOT
 from tests.support.emulators.cloudformation import template
 
 TEMPLATES = [f"{name}.yaml" for name in names()]
-PAGES = tuple(Path(ROOT, "docs", "how-to", name) for name in ("deploy.md", "verify.md"))
+PAGES = tuple(Path(ROOT, "docs", "how-to", name) for name in ("deploy.md", "deploy-on-what-exists.md", "verify.md"))
 BY_HAND = {
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
     "configure set": set(),

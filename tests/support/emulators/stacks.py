@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import boto3
 
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.driven.service import environment
@@ -32,13 +34,14 @@ NETWORK: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Account:
-    """The emulator, and the record of its requests."""
+    """The emulator, the record of its requests, and whose account it is."""
 
     aws: Emulator
     record: Path
+    owner: boto3.session.Session = field(default_factory=session)
 
     def client(self, service: str) -> Any:
-        made: Any = session().client(service, endpoint_url=self.aws.endpoint)  # type: ignore[call-overload]
+        made: Any = self.owner.client(service, endpoint_url=self.aws.endpoint)  # type: ignore[call-overload]
         return made
 
     def create(self, stack: str, body: str, **parameters: str) -> dict[str, str]:
@@ -75,10 +78,8 @@ class Account:
 
     def fargate(self, name: str, data: str, **parameters: str) -> dict[str, str]:
         """Creates the stack of fargate.yaml without scaling, which MiniStack does not support."""
-        body = without_scaling(template("fargate.yaml"))
-        # MiniStack computes with the parameter, which is a text there.
-        body["Resources"]["ApiService"]["Properties"]["DesiredCount"] = int(parameters.get("ApiTasks", 0))
-        return self.create(name, json.dumps(body), DataStack=data, **NETWORK, **parameters)
+        body = accepted("fargate.yaml", ApiTasks=parameters.get("ApiTasks", "0"))
+        return self.create(name, body, DataStack=data, **NETWORK, **parameters)
 
     def watcher(self, name: str, data: str) -> dict[str, str]:
         """Creates the stack of watcher.yaml."""
@@ -90,18 +91,10 @@ class Account:
         return self.create(name, json.dumps(body), DataStack=data, **{key: NETWORK[key] for key in given})
 
     def monitoring(self, name: str, data: str, log_group: str) -> dict[str, str]:
-        """Creates the stack of monitoring.yaml for the workers of a stack of data.yaml, made by `data`.
-
-        MiniStack refuses alarms that compute: here they are alarms on the first of their metrics.
-        """
-        body = template("monitoring.yaml")
-        for each in body["Resources"].values():
-            if "Metrics" in each["Properties"]:
-                each["Properties"] = _of_one_metric(each["Properties"])
+        """Creates the stack of monitoring.yaml for the workers of a stack of data.yaml, made by `data`."""
         names = {"ApplicationName": f"{data}-consumer", "StreamName": f"{data}-events"}
-        return self.create(
-            name, json.dumps(body), **names, LimitsTableName=f"{data}-limits", LogGroup=log_group, MinWorkers="1"
-        )
+        body = accepted("monitoring.yaml")
+        return self.create(name, body, **names, LimitsTableName=f"{data}-limits", LogGroup=log_group, MinWorkers="1")
 
     def task_variables(self, stack: str, directory: Path, suffix: str = "") -> dict[str, str]:
         """The environment of the task definition, with endpoints and addresses of this machine.
@@ -125,6 +118,21 @@ class Account:
 
     def calls(self, key: str) -> set[Call]:
         return calls(self.record, key)
+
+
+def accepted(name: str, **parameters: str) -> str:
+    """The template, as far as MiniStack supports it with these parameters."""
+    body = template(name)
+    if name == "fargate.yaml":
+        body = without_scaling(body)
+        # MiniStack computes with the parameter, which is a text there.
+        body["Resources"]["ApiService"]["Properties"]["DesiredCount"] = int(parameters.get("ApiTasks", "0"))
+    if name == "monitoring.yaml":
+        # Alarms that compute are refused: here they are alarms on the first of their metrics.
+        for each in body["Resources"].values():
+            if "Metrics" in each["Properties"]:
+                each["Properties"] = _of_one_metric(each["Properties"])
+    return json.dumps(body)
 
 
 def _of_one_metric(alarm: Mapping[str, Any]) -> dict[str, Any]:
