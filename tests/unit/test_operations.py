@@ -106,7 +106,9 @@ def test_the_collector_scrapes_the_worker_and_keeps_what_the_alerts_that_page_ne
     (pipeline,) = config["service"]["pipelines"].values()
 
     assert scrape["job_name"] == alerting.Service().job
-    assert scrape["static_configs"] == [{"targets": [Settings.model_fields["metrics_address"].default]}]
+    (target,) = scrape["static_configs"]
+    assert target["targets"] == [Settings.model_fields["metrics_address"].default]
+    assert target["labels"] == {"instance": "${env:HOSTNAME}"}, "the address is the same beside each worker"
     assert needed & of_a_worker <= kept <= of_a_worker
     for kind, names in pipeline.items():
         assert names == list(config[kind])
