@@ -1,5 +1,6 @@
 """The Terraform modules, parsed: they have what the templates have."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,17 @@ def test_the_outputs_are_those_of_the_template(name: str) -> None:
 
 def test_the_modules_pass_what_the_stack_takes(name: str) -> None:
     assert blocks(module(name), "module")["stack"].keys() - {"source"} == blocks(module("stack"), "variable").keys()
+
+
+def test_a_value_that_is_empty_again_reaches_the_stack(name: str) -> None:
+    """The stack leaves empty values out, so the default of a parameter that may be empty must be empty."""
+    (stack,) = blocks(module("stack"), "resource")["aws_cloudformation_stack"].values()
+    assert stack["parameters"] == '${{for name, value in var.parameters : name => value if value != ""}}'
+
+    template = templates.template(f"{name}.yaml")
+    may_be_empty = set(re.findall(r'\[\{"Ref": "(\w+)"\}, ""\]', json.dumps(template)))
+    assert may_be_empty
+    assert {template["Parameters"][each]["Default"] for each in may_be_empty} == {""}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.0"
+      version = ">= 5.23"
     }
   }
 }
@@ -32,10 +32,12 @@ variable "tags" {
 resource "aws_cloudformation_stack" "this" {
   name          = var.name
   template_body = file("${path.module}/../../cloudformation/${var.template}")
-  parameters    = var.parameters
   capabilities  = ["CAPABILITY_IAM"]
   iam_role_arn  = var.role_arn
   tags          = var.tags
+
+  # The provider does not notice when a value becomes empty. What is left out has its default, and that is empty, too.
+  parameters = { for name, value in var.parameters : name => value if value != "" }
 
   # A deployment of a service is watched for 10 minutes, and one that fails is rolled back.
   timeouts {
