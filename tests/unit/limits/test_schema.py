@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def altered(kind: str, place: str, value: object) -> dict[str, Any]:
     return event
 
 
+@cache
 def validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator(schema.schemas()[f"{kind.lower().replace('_', '-')}.json"])
 
