@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.driven.scenario import Stage
-from tests.support.driven.service import consumer, environment
+from tests.support.driven.service import environment, provision
 from tests.support.emulators.aws import Emulator, ministack
 from tests.support.emulators.place import Place, opened
 
@@ -40,7 +40,7 @@ def stage(
     name = request.node.name.removeprefix("test_")[:40]
     theirs = aws_place != Place()
     variables = environment(f"{name}-{uuid4().hex[:8]}" if theirs else name, tmp_path, **endpoints)
-    consumer(variables, "provision", "--stream", "2")
+    provision(variables, "--stream", "2")
     made = Stage(variables)
     yield made
     if theirs:

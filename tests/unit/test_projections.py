@@ -29,6 +29,7 @@ from consumer.settings import (
 )
 from consumer.supervisor import checks
 from docs_generator import ROOT
+from tests.support.driven import commands
 from tests.support.driven.invocations import event
 from tests.support.generators.events import records
 from tests.support.generators.small_projection import Peaks
@@ -249,7 +250,7 @@ def test_a_file_is_applied(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_for_limits_says_that_it_is(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    ran = run(tmp_path, "-m", "consumer", *arguments)
+    ran = commands.run(*arguments, environment=VARIABLES, directory=tmp_path)
     what = "only limits have this: unset it; `consumer show` shows what is kept"
     assert (ran.returncode, ran.stdout) == (2, b"")
     assert ran.stderr.decode().splitlines() == [f"consumer: CONSUMER_PROJECTION={PEAKS}: {what}"]

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tests.support.driven import commands
 from tests.support.driven.processes import LOOPBACK, free_port, kill, start
 from tests.support.driven.waiting import until
 from tests.support.emulators.aws import caller
@@ -58,6 +59,13 @@ def consumer(environment: Mapping[str, str], *arguments: str) -> str:
     """The output of a `consumer` command. Raises CalledProcessError; its errors go to our standard error."""
     command = [sys.executable, "-m", "consumer", *arguments]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def provision(environment: Mapping[str, str], *options: str) -> None:
+    """Runs `consumer provision`. Raises CalledProcessError; its errors go to our standard error."""
+    done = commands.in_text(commands.run("provision", *options, environment=environment))
+    sys.stderr.write(done.stderr)
+    done.check_returncode()
 
 
 @dataclass(frozen=True)

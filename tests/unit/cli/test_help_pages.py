@@ -1,8 +1,6 @@
 """The help of every command has an example, its exit codes and its settings."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import typer
@@ -10,6 +8,7 @@ import typer
 from consumer.cli.help_pages import PAGES, commands, lines
 from consumer.cli.main import app
 from consumer.settings import Settings, variable
+from tests.support.driven.commands import in_text, run
 
 NAMES = [name for name, _ in commands(typer.main.get_command(app))]
 
@@ -21,11 +20,10 @@ def test_every_command_has_its_page_and_every_page_its_command() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_help_of_a_command_has_all_parts(name: str) -> None:
-    command = [sys.executable, "-m", "consumer", *name.split(), "--help"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env={})
-    shown = " ".join(run.stdout.split())
+    done = in_text(run(*name.split(), "--help", environment={}))
+    shown = " ".join(done.stdout.split())
 
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: {f'consumer {name}'.strip()} " in shown
     for part in ("Example: consumer ", "Exit codes: 0 success; 1 ", "; 130 interrupted", "Settings: "):
         assert shown.count(part) == 1
@@ -42,17 +40,15 @@ def test_the_example_runs_the_command(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "none are required" not in lines(PAGES[name])[2]])
 def test_a_command_without_settings_names_those_of_its_page(name: str) -> None:
     arguments = PAGES[name].example.split()[1:]
-    run = subprocess.run(
-        [sys.executable, "-m", "consumer", *arguments], capture_output=True, text=True, check=False, env={}
-    )
-    missing = {line.split()[1] for line in run.stderr.splitlines() if line.endswith(" is not set")}
+    done = in_text(run(*arguments, environment={}))
+    missing = {line.split()[1] for line in done.stderr.splitlines() if line.endswith(" is not set")}
 
-    assert run.returncode == 2
+    assert done.returncode == 2
     assert missing == set(re.findall(r"\b(?:AWS|CONSUMER)_[A-Z_]+", lines(PAGES[name])[2]))
     assert missing <= {variable(field) for field in Settings.model_fields}
 
 
 def test_the_record_processor_is_hidden() -> None:
-    run = subprocess.run([sys.executable, "-m", "consumer", "--help"], capture_output=True, text=True, check=True)
-    assert "process " not in run.stdout
-    assert "lambda-invoke" in run.stdout
+    done = run("--help", environment={})
+    assert b"process " not in done.stdout
+    assert b"lambda-invoke" in done.stdout

@@ -1,9 +1,7 @@
 """`consumer history` and `consumer archive index`, as processes on an archive in a directory."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 
 from consumer.engine.records import Position, Record
 from consumer.stores.places import DirectoryPlace
+from tests.support.driven import commands
 from tests.support.generators.events import LIMIT, START, USER, Event, created, encode, progress_changed
 from tests.support.simulation.archive import keep
 from tests.unit.cli.test_main import SOUND
@@ -30,13 +29,7 @@ def delivery(*events: Event) -> list[Record]:
 
 def consumer(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     variables = {**SOUND, "CONSUMER_STREAM_NAME": STREAM, "CONSUMER_ARCHIVE": f"dir:{folder}", "COLUMNS": "120"}
-    return subprocess.run(
-        [sys.executable, "-m", "consumer", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**variables, "PATH": os.environ["PATH"]},
-    )
+    return commands.in_text(commands.run(*arguments, environment=variables))
 
 
 def document(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -139,11 +132,5 @@ def test_a_damaged_object_is_reported(tmp_path: Path) -> None:
 
 def test_without_an_archive_it_says_what_is_missing() -> None:
     variables = {name: value for name, value in SOUND.items() if name != "CONSUMER_ARCHIVE"}
-    run = subprocess.run(
-        [sys.executable, "-m", "consumer", "history", "u-1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=variables,
-    )
-    assert (run.returncode, run.stderr) == (2, "consumer: CONSUMER_ARCHIVE is not set\n")
+    run = commands.run("history", "u-1", environment=variables)
+    assert (run.returncode, run.stderr) == (2, b"consumer: CONSUMER_ARCHIVE is not set\n")

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from consumer.admin.invoke import run_number
 from consumer.engine.quarantine import Quarantined
 from consumer.stores.directory import DirectoryQuarantine
+from tests.support.driven import commands
 from tests.support.driven.invocations import SUCCESS, event
 from tests.support.driven.pipes import piped
 from tests.support.generators.events import created, encode, progress_changed, records
@@ -20,33 +21,28 @@ from tests.support.generators.failures import ARN, notice, object_of
 
 Invoke = Callable[..., subprocess.CompletedProcess[str]]
 
-CONSUMER = (sys.executable, "-m", "consumer")
 HURRIED = "from consumer.admin import invoke; invoke.SECONDS = 0.4; from consumer.__main__ import main; main()"
-IN_A_HURRY = (sys.executable, "-c", HURRIED)
 """The same command with an invocation timeout of less than half a second."""
 
 
 @pytest.fixture
-def invoke(tmp_path: Path) -> Invoke:
-    """Runs the command in its own directory."""
-    variables = {
+def variables(tmp_path: Path) -> Mapping[str, str]:
+    return {
         "PATH": os.environ["PATH"],
         "AWS_REGION": "eu-west-1",
         "ENABLE_DYNAMO_DB": "false",
         "CONSUMER_QUARANTINE": f"dir:{tmp_path / 'quarantine'}",
     }
 
-    def run(
-        file: str, given: str = "", command: Sequence[str] = CONSUMER, **more: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, "lambda-invoke", file],
-            input=given,
-            env=variables | more,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
+
+@pytest.fixture
+def invoke(variables: Mapping[str, str], tmp_path: Path) -> Invoke:
+    """Runs the command in its own directory."""
+
+    def run(file: str, given: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**variables, **more}
+        return commands.in_text(
+            commands.run("lambda-invoke", file, environment=environment, given=given.encode(), directory=tmp_path)
         )
 
     return run
@@ -190,9 +186,17 @@ def test_every_line_it_logs_has_a_request_id(invoke: Invoke) -> None:
     assert [(line["message"], line["request_id"]) for line in logged] == [("batch", "local")]
 
 
-def test_an_unsettled_record_is_in_the_response_and_a_failure(invoke: Invoke, tmp_path: Path) -> None:
+def test_an_unsettled_record_is_in_the_response_and_a_failure(variables: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "quarantine").write_text("where a file is, no directory can be made")
-    run = invoke("-", f"{json.dumps(created(1))}\npoison", command=IN_A_HURRY)
+    run = subprocess.run(
+        [sys.executable, "-c", HURRIED, "lambda-invoke", "-"],
+        input=f"{json.dumps(created(1))}\npoison",
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert run.returncode == 1
     (failure,) = json.loads(run.stdout)["batchItemFailures"]

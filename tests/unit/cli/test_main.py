@@ -1,4 +1,4 @@
-"""The commands that need no AWS, run as processes."""
+"""The commands that need no AWS, run as processes. The one on a terminal is a new Python."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.limits.sample import Sample, histories
 from consumer.stores.directory import DirectoryQuarantine
+from tests.support.driven import commands
 from tests.support.generators import oracle
 from tests.support.generators.events import created
 
@@ -41,11 +42,13 @@ SOUND = {
 
 
 def consumer(
-    *arguments: str, given: bytes = b"", variables: Mapping[str, str] | None = None
+    *arguments: str | bytes,
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    output: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "consumer", *arguments], input=given, capture_output=True, check=False, env=variables
-    )
+    environment = os.environ if variables is None else variables
+    return commands.run(*arguments, environment=environment, given=given, output=output)
 
 
 def applied(file: str, given: bytes = b"") -> dict[str, Any]:
@@ -270,8 +273,7 @@ def read_to_the_end(terminal: int) -> bytes:
 
 @pytest.mark.parametrize("user", ["", "u\n1", "u" * 129, b"u-\xff"], ids=["empty", "newline", "long", "not UTF-8"])
 def test_an_invalid_user_id_is_a_usage_error(user: str | bytes) -> None:
-    command = [sys.executable, "-m", "consumer", "limits", user]
-    run = subprocess.run(command, capture_output=True, check=False, env=SOUND)
+    run = consumer("limits", user, variables=SOUND)
 
     assert (run.returncode, run.stdout) == (2, b"")
     assert b"Invalid value for 'USER_ID'" in run.stderr
@@ -300,8 +302,7 @@ def test_a_closed_pipe_causes_no_traceback(arguments: tuple[str, ...], entries: 
     variables = full(tmp_path, entries)
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "consumer", "quarantine", *arguments]
-    run = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=variables, check=False)
+    run = consumer("quarantine", *arguments, variables=variables, output=write)
     os.close(write)
 
     assert (run.returncode, run.stderr) == (1, b"")
@@ -310,9 +311,8 @@ def test_a_closed_pipe_causes_no_traceback(arguments: tuple[str, ...], entries: 
 @pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("show", "s/shardId-0/1")], ids=" ".join)
 def test_a_full_disk_is_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     variables = full(tmp_path, 2)
-    command = [sys.executable, "-m", "consumer", "quarantine", *arguments]
     with Path("/dev/full").open("wb") as disk:
-        run = subprocess.run(command, stdout=disk, stderr=subprocess.PIPE, env=variables, check=False)
+        run = consumer("quarantine", *arguments, variables=variables, output=disk.fileno())
 
     assert (run.returncode, run.stderr) == (1, b"consumer: [Errno 28] No space left on device\n")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.driven import commands
 from tests.support.driven.invocations import event
 from tests.support.driven.processes import LOOPBACK, free_port
 from tests.support.generators.events import created, progress_changed, records
@@ -20,20 +21,15 @@ Notices = Callable[..., subprocess.CompletedProcess[str]]
 
 CAPTURED = stream_event(changes([created(1), progress_changed(2, amount="1000")]))
 HURRIED = "from consumer.admin import notices; notices.SECONDS = 1.0; from consumer.__main__ import main; main()"
-"""The same command with an invocation timeout of a second."""
+"""The command with an invocation timeout of a second."""
 
 
 @pytest.fixture
 def notices(tmp_path: Path) -> Notices:
     def run(*arguments: str, given: Any = None, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", HURRIED, "notices", *arguments],
-            input=json.dumps(given),
-            env={"PATH": os.environ["PATH"], "AWS_REGION": "eu-west-1", **more},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
+        environment, data = {"AWS_REGION": "eu-west-1", **more}, json.dumps(given).encode()
+        return commands.in_text(
+            commands.run("notices", *arguments, environment=environment, given=data, directory=tmp_path)
         )
 
     return run
@@ -66,13 +62,22 @@ def test_an_event_without_a_crossing_is_a_success_and_prints_nothing(notices: No
     assert (run.returncode, run.stdout) == (0, "")
 
 
-def test_a_notice_that_is_not_sent_is_in_the_response_and_a_failure(notices: Notices) -> None:
+def test_a_notice_that_is_not_sent_is_in_the_response_and_a_failure() -> None:
     away = {
+        "PATH": os.environ["PATH"],
+        "AWS_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{LOOPBACK}:{free_port()}",
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
     }
-    run = notices("--once", "-", given=CAPTURED, **away)
+    run = subprocess.run(
+        [sys.executable, "-c", HURRIED, "notices", "--once", "-"],
+        input=json.dumps(CAPTURED),
+        env=away,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     messages = [json.loads(line).get("message") for line in run.stderr.splitlines()]
 
     assert (run.returncode, printed(run)) == (1, [{"batchItemFailures": [{"itemIdentifier": number(2)}]}])

@@ -17,6 +17,7 @@ from consumer.engine.errors import Reason
 from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Position, Record
 from consumer.stores.directory import DirectoryQuarantine
+from tests.support.driven import commands
 from tests.support.generators.events import created, encode, foreign
 from tests.support.generators.kpl import aggregate
 
@@ -42,8 +43,7 @@ def variables(root: Path) -> Mapping[str, str]:
 
 
 def quarantine(root: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "consumer", "quarantine", *arguments]
-    return subprocess.run(command, env={**variables(root), **more}, capture_output=True, text=True, check=False)
+    return commands.in_text(commands.run("quarantine", *arguments, environment={**variables(root), **more}))
 
 
 def test_in_a_pipe_each_record_is_a_line_of_five_columns(root: Path) -> None:

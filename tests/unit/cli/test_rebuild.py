@@ -1,10 +1,10 @@
 """Usage errors of `consumer rebuild` and `consumer verify`: one line, and exit code 2, before anything is read."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.driven import commands
 
 SOUND = {
     "AWS_REGION": "eu-west-1",
@@ -15,16 +15,7 @@ SOUND = {
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, list[str]]:
-    command = [sys.executable, "-m", "consumer", *arguments]
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        command,
-        env=SOUND | {"PYTHONPATH": str(root)} | variables,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = commands.in_text(commands.run(*arguments, environment=SOUND | variables, directory=folder))
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines()
 

@@ -16,6 +16,7 @@ from consumer.cli import rewind_tables
 from consumer.cli.rewind import confirm
 from consumer.leases.kcl_tables import Lease
 from consumer.leases.rewinding import Effect, First, Move, Place
+from tests.support.driven import commands
 
 ENVIRONMENT = {
     "AWS_REGION": "eu-west-1",
@@ -126,10 +127,7 @@ def test_skipping_is_asked_for_separately(
 
 
 def rewind(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "consumer", "rewind", *arguments]
-    return subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    return commands.in_text(commands.run("rewind", *arguments, environment=ENVIRONMENT))
 
 
 @pytest.mark.parametrize("arguments", [("--to", "latest"), ("--to", "latest", "--json")], ids=" ".join)

@@ -1,14 +1,12 @@
 """`consumer status --serve`: what is refused before anything is read, in one line."""
 
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
 
+from tests.support.driven import commands
+
 SOUND = {
-    "PATH": os.environ["PATH"],
     "AWS_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "a",
     "AWS_SECRET_ACCESS_KEY": "b",
@@ -19,8 +17,7 @@ SOUND = {
 
 
 def status(*arguments: str) -> tuple[int, str, list[str]]:
-    command = [sys.executable, "-m", "consumer", "status", *arguments]
-    run = subprocess.run(command, env=SOUND, capture_output=True, text=True, check=False)
+    run = commands.in_text(commands.run("status", *arguments, environment=SOUND))
     return run.returncode, run.stdout, run.stderr.splitlines()
 
 
