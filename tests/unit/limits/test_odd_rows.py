@@ -10,7 +10,7 @@ from consumer.engine.errors import Malformed
 from consumer.limits import codec
 from consumer.limits.codec import load
 from tests.support.generators.events import START, USER
-from tests.support.generators.odd_rows import Odd, odd_rows, sound
+from tests.support.generators.odd_rows import odd_rows, sound
 
 ODD = [odd for odd in odd_rows(USER) if odd.place != "version"]
 
@@ -24,20 +24,25 @@ def test_the_row_that_they_are_made_of_is_sound() -> None:
     assert codec.dump(load(row)) == row
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
-def test_a_row_with_anything_wrong_in_it_is_refused(odd: Odd) -> None:
-    with pytest.raises(Malformed) as refused:
-        load(without_version(odd.row))
-    assert str(refused.value).startswith(odd.place)
+def refusal(row: Mapping[str, Any]) -> Malformed | None:
+    """Why a row is refused; None if it is not."""
+    try:
+        load(without_version(row))
+    except Malformed as malformed:
+        return malformed
+    return None
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
-def test_what_the_row_says_is_not_in_the_message(odd: Odd) -> None:
-    row = {**without_version(odd.row), "brandId": "s3cr3t\0", "userId": "s3cr3t"}
-    with pytest.raises(Malformed) as refused:
-        load(row)
-    assert "s3cr3t" not in str(refused.value)
-    assert refused.value.__cause__ is None
+def test_a_row_with_anything_wrong_in_it_is_refused() -> None:
+    refusals = [(odd, refusal(odd.row)) for odd in ODD]
+    assert [(odd.name, found) for odd, found in refusals if not str(found).startswith(odd.place)] == []
+
+
+def test_what_the_row_says_is_not_in_the_message() -> None:
+    secret = {"brandId": "s3cr3t\0", "userId": "s3cr3t"}
+    refusals = [(odd.name, refusal({**odd.row, **secret})) for odd in ODD]
+    assert [(name, found) for name, found in refusals if found is None or "s3cr3t" in str(found)] == []
+    assert [name for name, found in refusals if found and found.__cause__] == []
 
 
 @pytest.mark.parametrize("name", ["userId", "userLimitId"])
