@@ -1,15 +1,17 @@
-"""A record of 1 MiB takes less than 50 ms of CPU time, whatever it contains, even if it is parsed.
+"""A record of 1 MiB takes little CPU time, whatever it contains, even if it is parsed (decision 34).
 
-Measured is the CPU time of this thread, the best of several runs, because the same work takes longer on a busy machine.
-An aggregate is unpacked within that time. Each record in it then has the same limit.
+The limit is a multiple of what plain events of that size take to parse, because machines differ. Measured is the CPU
+time of this thread, for both side by side, and the best of several runs, because the same work takes longer on a busy
+machine. An aggregate is unpacked within the limit. Each record in it then has the same limit.
 """
 
 import gc
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from hypothesis import given, settings, target
+from hypothesis import given, target
 from hypothesis import strategies as st
 
 from consumer.archive.place import InMemoryPlace
@@ -22,11 +24,12 @@ from tests.support.generators.events import created, encode, progress_changed, r
 from tests.support.simulation.core import Core
 
 MIB = 2**20
-BOUND = 2 * 0.050
-"""Seconds: twice of what decision 34 promises, as tests also run on machines that are slow and busy."""
+BOUND = 10
+"""Where 1 MiB of plain events takes 6 ms, decision 34 promises 50: 8 times as long. The rest is for a busy machine."""
 RUNS = 10
 
 EVENT = encode(created())
+PLAIN = b"[" + b",".join([EVENT] * (MIB // len(EVENT + b","))) + b"]"
 HEAD = EVENT[:-1] + b',"x":'
 """An event up to the value of an unknown field."""
 MANY = VALUES - 100
@@ -125,13 +128,25 @@ AGGREGATES: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-def costs_of(work: Callable[[], object]) -> Iterator[float]:
-    """Seconds of CPU time, one per run."""
-    for _ in range(RUNS):
-        gc.collect()
-        start = time.thread_time()
-        work()
-        yield time.thread_time() - start
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> Iterator[None]:
+    """The garbage collector leaves alone what was there before, or it would take most of the time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def cost_of(work: Callable[[], object]) -> float:
+    """Seconds of CPU time."""
+    gc.collect()
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
+
+
+def cost_of_plain_events() -> float:
+    return cost_of(lambda: json.loads(PLAIN))
 
 
 def processing(data: bytes) -> Callable[[], object]:
@@ -145,12 +160,14 @@ def processing(data: bytes) -> Callable[[], object]:
 
 
 def check_cost(work: Callable[[], object]) -> None:
-    costs = []
-    for cost in costs_of(work):
-        costs.append(round(1000 * cost, 1))
-        if cost < BOUND:
+    costs, plain = [], []
+    for _ in range(RUNS):
+        costs.append(cost_of(work))
+        plain.append(cost_of_plain_events())
+        if min(costs) < BOUND * min(plain):
             return
-    raise AssertionError(f"costs {costs} ms")
+    times = min(costs) / min(plain)
+    raise AssertionError(f"{1000 * min(costs):.0f} ms of CPU time, {times:.1f} times as much as plain events")
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -208,11 +225,10 @@ PLACES: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(sorted(PLACES)), st.lists(TOKENS, min_size=1, max_size=6).map(b"".join))
 def test_a_fragment_over_and_over(place: str, fragment: bytes) -> None:
     """Hypothesis searches for the slowest record."""
     data = PLACES[place](fragment)
     work = processing(data)
-    target(1000 * next(costs_of(work)), label=place)
+    target(cost_of(work) / cost_of_plain_events(), label=place)
     check_cost(work)
