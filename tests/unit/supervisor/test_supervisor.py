@@ -529,8 +529,9 @@ for gauge in (metrics.HEARTBEAT, metrics.LAST_BATCH):
 
 
 def test_a_settled_batch_is_a_successful_start(start: Start) -> None:
-    # The supervisor looks once per second.
-    worker = start(f"{SETTLES}{SAY}say(message='up')\n{pause(2.5)}; sys.exit(3)", CONSUMER_RESTARTS="3")
+    often = "from consumer.supervisor import supervisor\nsupervisor._TICK_SECONDS = 0.1\n"
+    program = f"{SETTLES}{SAY}say(message='up')\n{pause(1.0)}; sys.exit(3)"
+    worker = start(program, before=often, CONSUMER_RESTARTS="3")
     assert worker.process.wait(60) == 1
     assert len(worker.said("up")) == 4, "all of its restarts"
 
