@@ -125,7 +125,8 @@ page-test: env ## test the pages in a real browser (needs chromium, npm)
 
 .PHONY: faults
 faults: tools ## test every row of the fault table on the real daemon (SEED=... repeats a run)
-	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest -m "conformance or not conformance" -n $(JOBS) --dist loadfile tests/faults
+	CONSUMER_TEST_SEED="$(SEED)" $(PY) -m pytest -m "conformance or not conformance" -n $(JOBS) \
+		--dist loadfile --no-loadscope-reorder tests/faults
 
 .PHONY: soak
 soak: env ## run the service under load and random faults (MINUTES=10, SEED=... repeats a run)

@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.driven.scenario import Stage
-from tests.support.driven.service import consumer, environment
+from tests.support.driven.service import environment, provision
 from tests.support.emulators.aws import Emulator, dynamodb_local, kinesis_mock, ministack
 from tests.support.faults.proxy import FaultProxy, fault_proxy
 
+LONGEST = (
+    *("test_03_04_47_52_takeover.py", "test_45_long_outages.py", "test_53_58_gathering.py", "test_rewind.py"),
+    *("test_35_large_records.py", "test_37_leases_of_another_stream.py", "test_59_forked_record_processors.py"),
+    *("test_44_46_container_health.py", "test_simulated_takeover.py", "test_simulation.py", "test_62_proof.py"),
+)
+"""The files that take two to nine minutes, the longest first."""
 SEED = "CONSUMER_TEST_SEED"
 FIGURE = "figure"
 
@@ -29,6 +35,11 @@ Note = Callable[[str], None]
 
 def pytest_configure() -> None:
     os.environ[SEED] = os.environ.get(SEED) or str(secrets.randbelow(2**32))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first. One that begins last would keep its process busy when the others have finished."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -74,7 +85,7 @@ def bucket(aws: Emulator, seed: int) -> Iterator[FaultProxy]:
 def stage(aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> Stage:
     """A provisioned stream of two shards and empty tables."""
     variables = environment(_name(request), tmp_path, AWS_ENDPOINT_URL=aws.endpoint)
-    consumer(variables, "provision", "--stream", "2")
+    provision(variables, "--stream", "2")
     return Stage(variables)
 
 
@@ -95,7 +106,7 @@ def stage_of(shards: int, streams: Emulator, tables: Emulator, directory: Path, 
     """A provisioned stream whose shards can be split and merged."""
     endpoints = {"AWS_ENDPOINT_URL_KINESIS": streams.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": tables.endpoint}
     variables = environment(name, directory, **endpoints)
-    consumer(variables, "provision", "--stream", str(shards))
+    provision(variables, "--stream", str(shards))
     return Stage(variables)
 
 
@@ -106,7 +117,7 @@ def stage_of_one_shard(aws: Emulator, directory: Path, name: str, place: str) ->
     if place == "s3":
         variables["CONSUMER_QUARANTINE"] = f"s3://{name}-quarantine/kept"
         bucket = ["--bucket"]
-    consumer(variables, "provision", "--stream", "1", *bucket)
+    provision(variables, "--stream", "1", *bucket)
     return Stage(variables)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import LONGEST
 from tests.support.emulators.aws import ROOT
 from tests.support.emulators.place import KINDS
 
@@ -33,6 +34,10 @@ def test_every_place_and_target_exists() -> None:
     assert set(re.findall(r"CONSUMER_TEST_AWS=([a-z-]+)", PAGE)) < set(KINDS)
     for target in set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", PAGE, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_fault_tests_that_begin_first_exist() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / "faults" / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:tests|docs|deploy|requirements)/[\w/.-]+\w", PAGE))))
