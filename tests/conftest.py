@@ -1,10 +1,11 @@
-"""Applies to every test: the markers, fictitious AWS settings, and no silent skips on CI."""
+"""Applies to every test: the markers, fictitious AWS settings, and on CI more examples and no silent skips."""
 
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.emulators.place import Place, PlaceError, chosen, identity
 
@@ -12,6 +13,8 @@ pytest_plugins = ["pytester"]
 
 CONFORMANCE = "conformance: needs the tools of `make tools`; deselected unless selected with -m"
 LOCALSTACK = "localstack: needs the tools of `make localstack`; deselected unless selected with -m"
+EXAMPLES: Mapping[str, int] = MappingProxyType({"default": 25, "ci": 150})
+"""How many examples Hypothesis generates, by profile. Where CI is set, it loads `ci`."""
 PLACE = pytest.StashKey[Place]()
 NO_OTHER_AWS: Mapping[str, str] = MappingProxyType(
     {
@@ -52,6 +55,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for profile, examples in EXAMPLES.items():
+        # no deadline, because machines differ; a failure prints the blob that reproduces it
+        settings.register_profile(
+            profile,
+            settings.get_profile(profile),
+            max_examples=examples,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
     config.addinivalue_line("markers", CONFORMANCE)
     config.addinivalue_line("markers", LOCALSTACK)
     if not config.option.markexpr:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, TypeVar, get_args
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -14,6 +15,13 @@ from consumer.limits.state import LimitState
 from tests.support.generators.events import MAKERS, START, Event, encode
 
 T = TypeVar("T")
+
+
+def times(factor: int) -> settings:
+    """So many times the examples that the profile asks for (tests/conftest.py)."""
+    profile = settings.get_profile(settings.get_current_profile_name())
+    return settings(profile, max_examples=factor * profile.max_examples)
+
 
 LIMITS = Limits()
 NOW = START + 500

@@ -26,7 +26,7 @@ CURSOR = re.compile("[A-Za-z0-9_-]{2,683}", re.ASCII)
 
 
 @schema.parametrize()
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_the_api_does_what_its_document_says(case: schemathesis.Case[Any]) -> None:
     given = (case.query or {}).get("cursor")
     # No schema can say that a cursor is the base64 of an id. What is like one becomes that of its text.

@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.engine.projection import Plain
 from consumer.engine.repository import fingerprint
 from consumer.limits.state import LimitState
 from consumer.stores.attributes import deserialize, serialize
-from tests.property.strategies import LIMITS, states
+from tests.property.strategies import LIMITS, states, times
 
 NUMBERS = st.integers() | st.decimals(allow_nan=False, allow_infinity=False)
 PLAIN = st.recursive(
@@ -65,7 +65,7 @@ def without_wrappers(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=1_000)
+@times(7)
 @given(states())
 def test_the_version_of_a_state_stays_what_it_is(state: LimitState) -> None:
     attributes = LIMITS.dump(state)

@@ -3,7 +3,7 @@
 import json
 
 from boto3.dynamodb.types import TypeSerializer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.engine.folding import Outcome
@@ -11,7 +11,7 @@ from consumer.engine.quarantine import Quarantined
 from consumer.engine.records import Record
 from consumer.limits.state import LimitState
 from tests.property.hostile import ANY_BYTES, HOSTILE
-from tests.property.strategies import LIMITS
+from tests.property.strategies import LIMITS, times
 from tests.support.generators import kpl
 from tests.support.generators.events import START, created, encode, position, progress_changed
 from tests.support.simulation.core import Core, memory
@@ -19,7 +19,7 @@ from tests.support.simulation.core import Core, memory
 NEIGHBOUR = "u-neighbour"
 
 
-@settings(max_examples=1_000)
+@times(7)
 @given(st.lists(HOSTILE, min_size=1, max_size=5))
 def test_hostile_records_among_sound_ones(hostile: list[bytes]) -> None:
     kept = memory()

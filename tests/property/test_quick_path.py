@@ -3,10 +3,11 @@
 from copy import deepcopy
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from consumer.limits.sample import FOREIGN, POISONS, histories
 from tests.property.hostile import SINGLE
+from tests.property.strategies import times
 from tests.support.generators.mutated import QUICK, agrees, mutated
 
 SEED = 1
@@ -19,7 +20,7 @@ def test_mutated_events() -> None:
     assert sum(agreed is True for agreed in found.values()) > COUNT // 10
 
 
-@settings(max_examples=2_000)
+@times(14)
 @given(SINGLE)
 def test_hostile_records(data: bytes) -> None:
     assert agrees(data) is not False

@@ -4,13 +4,13 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.engine.errors import Malformed
 from consumer.limits.state import LimitState
 from consumer.limits.view import view
-from tests.property.strategies import JSON, LIMITS, NOW, states
+from tests.property.strategies import JSON, LIMITS, NOW, states, times
 
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, places=3) | st.integers(-(2**60), 2**60).map(Decimal)
 ANYTHING = JSON | NUMBERS | st.binary(max_size=5) | st.sampled_from([Decimal("1E+100"), Decimal("NaN"), "SEK", "DAY"])
@@ -30,7 +30,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
     return row | {"userId": "u-1", "userLimitId": "l-1"}
 
 
-@settings(max_examples=1_000)
+@times(7)
 @given(rows(), states())
 def test_a_row_is_refused_or_a_state_like_any_other(row: dict[str, Any], other: LimitState) -> None:
     try:

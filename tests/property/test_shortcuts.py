@@ -1,13 +1,13 @@
 """The fold takes shortcuts. They must lead to what folding in full leads to: states, outcomes, warnings, rejections."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.engine.folding import fold
 from consumer.engine.projection import Ignored
 from consumer.limits.events import LimitEvent
 from consumer.limits.state import LimitState, Register, Stamp
-from tests.property.strategies import FAR_SEQUENCES, LIMITS, SEQUENCES, events, maybe, odd_events, states
+from tests.property.strategies import FAR_SEQUENCES, LIMITS, SEQUENCES, events, maybe, odd_events, states, times
 from tests.support.generators.events import START, Event, encode
 from tests.support.generators.plain_fold import joined, plain_fold
 
@@ -52,7 +52,7 @@ def any_rows() -> st.SearchStrategy[LimitState | None]:
     return st.none() | states() | odd
 
 
-@settings(max_examples=1_000)
+@times(7)
 @given(any_rows(), deliveries())
 def test_a_fold_leads_to_what_it_leads_to_without_shortcuts(stored: LimitState | None, some: list[LimitEvent]) -> None:
     folded, expected = fold(LIMITS, stored, some), plain_fold(stored, some)

@@ -17,7 +17,7 @@ from consumer.engine.checkpoints import CheckpointPolicy
 from consumer.engine.errors import Reason
 from consumer.kcl.record_processor import ShardRules
 from consumer.limits.sample import Sample
-from tests.property.strategies import FAR_SEQUENCES, histories, identity
+from tests.property.strategies import FAR_SEQUENCES, histories, identity, times
 from tests.support.generators import oracle
 from tests.support.generators.events import Event, encode
 from tests.support.simulation.core import Fate
@@ -237,4 +237,4 @@ class Application(RuleBasedStateMachine):
 
 
 TestApplication = Application.TestCase
-TestApplication.settings = settings(settings.get_profile("consumer"), max_examples=250, stateful_step_count=40)
+TestApplication.settings = settings(times(2), stateful_step_count=40)

@@ -1,10 +1,11 @@
 """Each check of the test kit fails for a projection that breaks its promise, and says which."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from consumer import testing
@@ -161,6 +162,16 @@ BROKEN: list[tuple[Check, LastPosition, str]] = [
     (testing.review_overtaken_agrees, ShortensTooMuch(), "found an event that changes the state"),
     (testing.review_overtaken_agrees, ShortensOtherwise(), "review_overtaken found .*, review"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def many_examples() -> Iterator[None]:
+    """As many as on CI, so that what is broken is found. It need not be shortened and explained."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("found", settings.get_profile("ci"), phases=[Phase.generate])
+    settings.load_profile("found")
+    yield
+    settings.load_profile(before)
 
 
 @pytest.mark.parametrize(

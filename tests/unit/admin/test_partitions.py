@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.admin.partitions import Partitions, Value, hash_of, share_of
@@ -40,7 +40,6 @@ def filled(folder: Path, states: list[LimitState], count: int, most: int) -> dic
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(STATES)), st.integers(2, 4), st.integers(1, 5))
 def test_any_order_in_any_number_of_files(
     tmp_path_factory: pytest.TempPathFactory, states: list[LimitState], count: int, most: int

@@ -207,7 +207,7 @@ def disputed(users: int) -> Iterator[list[bytes]]:
         ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.randoms(use_true_random=False))
 def test_the_processes_decide_as_the_service_did_however_their_work_interleaves(shares: int, random: Random) -> None:
     deliveries = [*disputed(12), EVENTS, [aggregate(*events) for events in disputed(3)]]
