@@ -36,6 +36,13 @@ variable "operator_arn" {
   }
 }
 
+variable "stream_role_arn" {
+  type        = string
+  description = "A role of the owner of the stream, with which it is read by its ARN."
+  default     = ""
+  nullable    = false
+}
+
 variable "key_arns" {
   type        = string
   description = "The customer managed keys of stream, tables and buckets, separated by commas. Keys that AWS manages need no entry."
@@ -65,6 +72,7 @@ module "stack" {
   parameters = {
     DataStack              = var.data_stack
     OperatorArn            = var.operator_arn
+    StreamRoleArn          = var.stream_role_arn
     KeyArns                = var.key_arns
     PermissionsBoundaryArn = var.permissions_boundary_arn
   }
