@@ -11,8 +11,8 @@ import pytest
 from tests.support.driven import lambda_environment
 from tests.support.driven.invocations import SUCCESS, event
 from tests.support.driven.lambda_zip import unpack
+from tests.support.driven.scenario import until_received
 from tests.support.driven.service import consumer, environment, service
-from tests.support.driven.waiting import until
 from tests.support.emulators.aws import Emulator, session
 from tests.support.emulators.runtime_api import lambda_runtime
 from tests.support.generators.events import records
@@ -49,7 +49,7 @@ def test_the_worker_keeps_it(aws: Emulator, example: Example, packages: Path, tm
     for number, data in enumerate(example.records):
         kinesis.put_record(StreamName=variables["CONSUMER_STREAM_NAME"], Data=data, PartitionKey=str(number))
     with service(variables, tmp_path / "log") as running:
-        until(lambda: running.received() == len(example.records), "all records to be settled")
+        until_received(running, len(example.records))
         assert running.outcomes()["quarantined"] == 1
         assert running.stop() == 0
     assert kept(variables, example) == [example.item]
