@@ -20,7 +20,7 @@ ENVIRONMENTS = (".venv", ".venv-ministack")
 OLD = 946_684_800
 """A time before any environment was made, so that `make env` finds them up to date in the copy."""
 MARK = "--- end of a block"
-SECONDS = 600
+SECONDS = 1_200.0
 
 
 @dataclass(frozen=True)
