@@ -104,20 +104,6 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
     405: {"Allow": "The methods that are allowed."},
     503: {"Retry-After": "Seconds."},
 }
-_USER: Mapping[str, Any] = {
-    "name": "userId",
-    "in": "path",
-    "required": True,
-    "schema": {**_ID, "examples": ["u-anna"]},
-    "description": "The user, percent-encoded.",
-}
-_LIMIT: Mapping[str, Any] = {
-    "name": "userLimitId",
-    "in": "path",
-    "required": True,
-    "schema": {**_ID, "examples": ["l-day"]},
-    "description": "The limit, percent-encoded.",
-}
 _IF_NONE_MATCH: Mapping[str, Any] = {
     "name": "If-None-Match",
     "in": "header",
@@ -135,7 +121,7 @@ def answers_of(schema: str, summary: str, query: type[BaseModel], *, of_limit: b
     of_limit  its path names a limit, which there may not be
     """
     errors = [status for status in _ERRORS if of_limit or status != HTTPStatus.NOT_FOUND]
-    path = (_USER, _LIMIT) if of_limit else (_USER,)
+    path = [_id("userId", "user", "u-anna"), *([_id("userLimitId", "limit", "l-day")] if of_limit else [])]
     return {
         "summary": summary,
         "response_description": "The answer.",
@@ -146,6 +132,13 @@ def answers_of(schema: str, summary: str, query: type[BaseModel], *, of_limit: b
         },
         "openapi_extra": {"parameters": [*path, *_parameters(query), _IF_NONE_MATCH]},
     }
+
+
+def _id(name: str, of: str, example: str) -> dict[str, Any]:
+    """A parameter in the path."""
+    schema = {**_ID, "examples": [example]}
+    description = f"The {of}, percent-encoded."
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": description}
 
 
 def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
