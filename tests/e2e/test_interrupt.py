@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import IO
 
 import pytest
 
@@ -114,13 +115,19 @@ def test_while_aws_does_not_answer(arguments: Sequence[str], silent: socket.sock
 @pytest.mark.parametrize("arguments", [("apply", "-"), ("lambda-invoke", "-"), ("put", "-")], ids=" ".join)
 def test_while_it_reads_standard_input(arguments: Sequence[str], silent: socket.socket) -> None:
     with started(arguments, silent) as process:
-        assert process.stdin
-        process.stdin.write("poison\n")
-        process.stdin.flush()
-        pipe = process.stdin.fileno()
-        until(lambda: _unread(pipe) == 0 and _sleeps(process.pid), "the command to wait for more")
+        send_poison(process)
         process.send_signal(signal.SIGINT)
         assert ended(process) == (INTERRUPTED, "", [])
+
+
+def send_poison(process: subprocess.Popen[str]) -> IO[str]:
+    """Returns the open input of the command, which has read the line and waits for more."""
+    assert process.stdin
+    process.stdin.write("poison\n")
+    process.stdin.flush()
+    pipe = process.stdin.fileno()
+    until(lambda: _unread(pipe) == 0 and _sleeps(process.pid), "the command to wait for more")
+    return process.stdin
 
 
 def _unread(pipe: int) -> int:
@@ -142,13 +149,9 @@ os.execv(sys.executable, [sys.executable, "-m", "consumer", "apply", "-", "--jso
 
 def test_an_ignored_signal_stays_ignored(silent: socket.socket) -> None:
     with started((), silent, ("-c", IGNORING)) as process:
-        assert process.stdin
-        process.stdin.write("poison\n")
-        process.stdin.flush()
-        pipe = process.stdin.fileno()
-        until(lambda: _unread(pipe) == 0 and _sleeps(process.pid), "the command to wait for more")
+        stdin = send_poison(process)
         process.send_signal(signal.SIGINT)
-        process.stdin.close()
+        stdin.close()
         code, output, errors = ended(process)
     assert (code, json.loads(output)["outcomes"]["quarantined"], errors) == (0, 1, [])
 
